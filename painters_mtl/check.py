@@ -1,0 +1,163 @@
+"""Which pictures can be read, which were repaired, which are refused and why.
+
+    python -m painters_mtl.check ../shared/paintings/originals
+    python -m painters_mtl.check train_1.zip more/ one.jpg --output check.csv
+
+Every picture is decoded to its end (a JPEG at an eighth of its size, so this is fast), zips are read in place. The
+table goes to standard output; `--output` writes a CSV with a row for each picture: path, status (ok, repaired,
+refused), reason, detail, width, height, format, mode, bytes. Exit status: 0 all readable, 1 some refused, 2 misuse.
+"""
+
+import csv
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from painters_mtl import cli
+from painters_mtl.errors import UserError
+
+if TYPE_CHECKING:
+    from painters_mtl.images import ImageFile
+
+STATUSES = ("ok", "repaired", "refused")
+LISTED = 40  # files named on the terminal at most
+
+
+@dataclass
+class Settings:
+    """What to check."""
+
+    paths: tyro.conf.Positional[tuple[Path, ...]]
+    """folders (with all below them), zips (read in place) or single files"""
+    output: Path | None = None
+    """write a row for each picture to this CSV"""
+    threads: int = 0
+    """how many pictures are read at once; 0: as many as there are cores"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture's outcome; the fields are the CSV's columns."""
+
+    path: str
+    status: str
+    reason: str = ""
+    detail: str = ""
+    width: int | None = None
+    height: int | None = None
+    format: str = ""
+    mode: str = ""
+    bytes: int | None = None
+
+
+def examine(file: "ImageFile") -> Row:
+    """Read and decode one picture."""
+    from painters_mtl import images
+
+    size = None
+    try:
+        data = file.read()
+        size = len(data)
+        picture = images.decode(data, longest=64, path=str(file))
+    except images.Unreadable as error:
+        return Row(str(file), "refused", error.reason, error.detail, bytes=size)
+    status, detail = ("repaired", f"{picture.share:.0%} of it could be read") if picture.repaired else ("ok", "")
+    shape = picture.width, picture.height, picture.format, picture.mode
+    return Row(str(file), status, picture.repaired, detail, *shape, size)
+
+
+def examine_all(files: Iterable["ImageFile"], threads: int) -> Iterator[Row]:
+    """The rows in the order of `files`; no more than a few pictures are in memory at any time."""
+    waiting: deque[Future[Row]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for file in files:
+            waiting.append(pool.submit(examine, file))
+            if len(waiting) > 4 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def check(settings: Settings) -> int:
+    """Examine all pictures, print the table, write the CSV; returns the exit status."""
+    from tqdm import tqdm
+
+    from painters_mtl import images
+
+    if not settings.paths:
+        raise UserError("name a folder, a zip or files to check, as in: python -m painters_mtl.check FOLDER")
+    if settings.threads < 0:
+        raise UserError(f"--threads must be 0 or more, not {settings.threads}")
+    output = settings.output
+    if output and not output.parent.is_dir():
+        raise UserError(f"there is no folder {output.parent} to write {output.name} to")
+    if output and output.is_dir():
+        raise UserError(f"--output must name a file, and {output} is a folder")
+    files = images.find(*settings.paths)
+    if not files:
+        names = ", ".join(images.shown(str(path)) for path in settings.paths)
+        raise UserError(f"no pictures in {names}: in folders and zips they are known by their suffix (.jpg, .png, ...)")
+    threads = settings.threads or os.cpu_count() or 1
+    rows = tqdm(examine_all(files, threads), "check", len(files), unit=" pictures", file=sys.stderr)
+    counts: Counter[tuple[str, str]] = Counter()
+    faults: list[Row] = []
+    for row in _written(rows, output) if output else rows:
+        counts[row.status, row.reason] += 1
+        if row.status != "ok" and len(faults) < LISTED:
+            faults.append(row)
+    _print(counts, faults, output)
+    return int(any(status == "refused" for status, _ in counts))
+
+
+def _written(rows: Iterable[Row], output: Path) -> Iterator[Row]:
+    """The same rows, also written to a CSV; the file appears when it is whole."""
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            table = csv.writer(file)
+            table.writerow(field.name for field in fields(Row))
+            for row in rows:
+                table.writerow(astuple(row))
+                yield row
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _print(counts: Counter[tuple[str, str]], faults: list[Row], output: Path | None) -> None:
+    from painters_mtl.images import shown
+
+    total = sum(counts.values())
+    lines = [f"{total:8,}  pictures"]
+    for status in STATUSES:
+        reasons = sorted((-n, reason) for (s, reason), n in counts.items() if s == status)
+        lines.append(f"{-sum(n for n, _ in reasons):8,}  {status}")
+        lines += [f"{-n:8,}    {reason}" for n, reason in reasons if reason]
+    if faults:
+        lines.append("")
+        lines += [
+            f"{row.status:8}  {row.reason:18}  {shown(row.path)}" + (f"  ({row.detail})" if row.detail else "")
+            for row in faults
+        ]
+        more = total - counts["ok", ""] - len(faults)
+        if more:
+            lines.append(f"... and {more:,} more, " + ("see the CSV" if output else "--output FILE lists them all"))
+    if output:
+        lines += ["", f"wrote {total:,} rows to {shown(str(output))}"]
+    print("\n".join(lines))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line."""
+    return cli.run(Settings, check, argv, "painters-mtl check", __doc__)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

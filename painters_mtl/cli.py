@@ -1,0 +1,43 @@
+"""What every verb's command line shares: settings from a dataclass, errors in one sentence, exit statuses."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from painters_mtl.errors import UserError
+
+S = TypeVar("S")
+
+
+def run(
+    settings_class: type[S],
+    command: Callable[[S], int],
+    argv: Sequence[str] | None,
+    prog: str,
+    description: str | None = None,
+) -> int:
+    """Parse `argv` into `settings_class` (tyro), call `command` with it and return the exit status.
+
+    A `UserError` becomes one line on standard error and status 2 (as does a wrong option, by argparse's custom);
+    Ctrl-C becomes 130; a closed pipe (`| head`) is no error.
+    """
+    import tyro
+
+    settings = tyro.cli(settings_class, args=argv, prog=prog, description=description)
+    try:
+        return command(settings)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.filename is None and error.strerror is None:
+            raise
+        print(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
+        return 2

@@ -1,0 +1,83 @@
+"""The network: one shared backbone, optional shared layers, then a branch and a softmax head for each task."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from painters_mtl.backbones import build_backbone, set_trainable
+from painters_mtl.errors import UserError
+from painters_mtl.tasks import Task
+
+FEATURES = "features"  # the layer whose output the heads share: (n, channels)
+
+
+def build_model(
+    tasks: Mapping[str, Task],
+    backbone: str = "efficientnet_lite0",
+    image_size: int = 160,
+    shared_layers: Sequence[int] = (),
+    task_layers: Sequence[int] = (),
+    weights: str | Path | None = "imagenet",
+    fine_tune: str = "top",
+    dropout: float = 0.2,
+) -> keras.Model:
+    """A Functional-API model from images to a dict of class probabilities, keyed by task.
+
+    Input: (n, image_size, image_size, 3), uint8 or float 0 to 255, RGB; preprocessing is inside.
+    Output: {task: float32 (n, number of classes)}, rows sum to 1. One task gives the single-task network.
+
+    Args:
+        tasks: the heads to build, by name.
+        backbone: a name that `build_backbone` knows.
+        shared_layers: widths of hidden layers that all tasks share, behind the backbone.
+        task_layers: widths of hidden layers that every task has for itself, before its head.
+        weights: "imagenet", "none", or a file; see `build_backbone`.
+        fine_tune: "heads", "top" or "all"; see `set_trainable`.
+        dropout: rate, before each hidden layer and each head.
+
+    >>> model = build_model({"style": Task("style", ("Cubism", "Fauvism"))}, "small_convnet", image_size=32)
+    >>> model.output["style"].shape
+    (None, 2)
+    """
+    if not tasks:
+        raise UserError("a network needs at least one task")
+    if fine_tune not in ("heads", "top", "all"):
+        raise UserError(f"--fine-tune {fine_tune} is unknown: heads, top or all")
+    shared = build_backbone(backbone, image_size, weights)
+    pretrained = backbone != "small_convnet" and weights not in (None, "none", "None", "")
+    set_trainable(shared, fine_tune, pretrained)
+    image = keras.Input((image_size, image_size, 3), name="image")
+    x = keras.layers.GlobalAveragePooling2D(name=FEATURES)(shared(image))
+    for i, width in enumerate(shared_layers):
+        x = _hidden(x, width, dropout, f"shared_{i}")
+    outputs = {}
+    for name, task in tasks.items():
+        y = x
+        for i, width in enumerate(task_layers):
+            y = _hidden(y, width, dropout, f"{name}_{i}")
+        y = keras.layers.Dropout(dropout, name=f"{name}_dropout")(y)
+        # float32 whatever the precision policy: a softmax over 16 bits loses the small probabilities.
+        outputs[name] = keras.layers.Dense(len(task.classes), activation="softmax", dtype="float32", name=name)(y)
+    return keras.Model(image, outputs, name="painters_mtl")
+
+
+def _hidden(x: Any, width: int, dropout: float, name: str) -> Any:
+    x = keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    return keras.layers.Dense(width, activation="relu", name=name)(x)
+
+
+def features_model(model: keras.Model) -> keras.Model:
+    """Images to the features that the heads share: (n, channels), before any shared hidden layer."""
+    return keras.Model(model.input, model.get_layer(FEATURES).output, name="encoder")
+
+
+def heads_model(model: keras.Model) -> keras.Model:
+    """The part of the network behind the features; it shares its layers with `model`, so to train it is to train them."""
+    return keras.Model(model.get_layer(FEATURES).output, model.output, name="heads")
+
+
+def with_heads(model: keras.Model, tasks: Mapping[str, Task]) -> keras.Model:
+    """The same network with these heads only; what served training alone falls away."""
+    return keras.Model(model.input, {name: model.output[name] for name in tasks}, name="painters_mtl")

@@ -1,0 +1,41 @@
+"""The three tasks and their class lists: encode, decode. A label of -1 is "no label"."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+TASK_NAMES = ("painter", "style", "genre")
+DEFAULT_CLASSES = {"painter": 8, "style": 10, "genre": 23}
+NO_LABEL = -1
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to predict: its name and its classes, in the order of the softmax."""
+
+    name: str
+    classes: tuple[str, ...]
+
+    def encode(self, names: Iterable[object]) -> np.ndarray:
+        """Class names to int32 labels of shape (n,); whatever is not one of the classes becomes -1.
+
+        >>> Task("style", ("Cubism", "Fauvism")).encode(["Fauvism", None, "Cubism", "Rococo"]).tolist()
+        [1, -1, 0, -1]
+        """
+        index = {name: i for i, name in enumerate(self.classes)}
+        return np.array([index.get(n, NO_LABEL) if isinstance(n, str) else NO_LABEL for n in names], np.int32)
+
+    def decode(self, labels: Iterable[int]) -> list[str]:
+        """Labels to class names; -1 becomes the empty string."""
+        return [self.classes[i] if i >= 0 else "" for i in labels]
+
+
+def tasks_to_dict(tasks: Mapping[str, Task]) -> dict[str, list[str]]:
+    """What `labels.json` holds under "classes": task name to class names."""
+    return {name: list(task.classes) for name, task in tasks.items()}
+
+
+def tasks_from_dict(classes: Mapping[str, Sequence[str]]) -> dict[str, Task]:
+    """The inverse of `tasks_to_dict`."""
+    return {name: Task(name, tuple(names)) for name, names in classes.items()}
