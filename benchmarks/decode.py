@@ -1,8 +1,16 @@
 """Decoding as the store does it, beside a loop of Pillow's full decode and resize, in one run on the same threads.
 
-    python benchmarks/decode.py [FOLDER] [--rounds 5]
+    python benchmarks/decode.py [FOLDER] [--rounds 5] [--sizes 120 224]
 
-The rounds alternate, the rates are medians. Both sides read the file's bytes and give RGB pixels of the same size.
+The rounds alternate, the figures are medians. Both sides read the file's bytes and give RGB pixels of the same size.
+
+Measured on the 73 readable originals (7 rounds, two cores, a training running beside it: expect other rates, and ratios
+that vary by a fifth), images/s of Pillow, ours, and the ratio:
+
+    120 px, 1 thread    46   139   3.1        224 px, 1 thread    40   104   2.5
+    120 px, 2 threads   75   261   3.4        224 px, 2 threads   41   105   2.5
+
+The larger the originals are beside the size asked for, the more is gained: most of these have a megapixel or less.
 """
 
 import argparse

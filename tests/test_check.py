@@ -60,8 +60,8 @@ def test_csv(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert f"wrote 7 rows to {output}" in capsys.readouterr().out
     with output.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = {row["path"].removeprefix(f"{folder}/"): row for row in csv.DictReader(file)}
-    names = {"good.jpg", "grey, old.png", "cut.jpg", "empty.jpg", "text\nfile.jpg", "\udcff.jpg", "more.zip/in/good.jpg"}
-    assert set(rows) == names
+    names = {"good.jpg", "grey, old.png", "cut.jpg", "empty.jpg", "text\nfile.jpg", "\udcff.jpg"}
+    assert set(rows) == names | {"more.zip/in/good.jpg"}
     good = rows["more.zip/in/good.jpg"]
     assert {**good, "path": "", "bytes": ""} == {**rows["good.jpg"], "path": "", "bytes": ""}
     columns = ("status", "width", "height", "format", "mode")

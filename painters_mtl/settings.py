@@ -1,0 +1,135 @@
+"""The settings of a training run: the command line is made from them, a notebook fills them, the run folder keeps them."""
+
+import dataclasses
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from painters_mtl.errors import UserError
+from painters_mtl.files import write_text
+
+
+@dataclass
+class TrainSettings:
+    """What `python -m painters_mtl.train` can be told. Every value has a default that works."""
+
+    # Data
+    data: Path | None = None
+    """Folder of paintings: the competition's layout, one with labels.csv, or one sub-folder a painter. Without it:
+    Kaggle's mount, else data/painter-by-numbers, else the demo, which is drawn into data/demo."""
+    split: Path | None = None
+    """A split.csv of an earlier run to use again; without it a new split is made from the seed."""
+    painters: tuple[str, ...] = ("8",)
+    """How many painters, the most frequent first; or their names."""
+    styles: tuple[str, ...] = ("10",)
+    """How many styles; or their names."""
+    genres: tuple[str, ...] = ("23",)
+    """How many genres; or their names."""
+    image_size: int = 128
+    """Side of the square the network sees, in pixels."""
+    cache: Path = Path("data/cache")
+    """Where the small copies of the paintings are kept between runs."""
+    memory_gb: float = 4.0
+    """Copies that need less than this are held in memory, more are read from disk as they are needed."""
+
+    # Run
+    name: str = ""
+    """Name of the run: it becomes the folder models/NAME. Without it: the date and time."""
+    models: Path = Path("models")
+    """The folder that holds the runs."""
+    overwrite: bool = False
+    """Replace the run of that name if there is one."""
+    seed: int = 0
+    """Fixes the split, the start of the weights, the order of the paintings and their augmentation."""
+
+    # Network
+    backbone: str = "efficientnet_lite0"
+    """efficientnet_lite0 (its ImageNet weights come with pip), small_convnet, or any network of keras.applications."""
+    weights: str = "imagenet"
+    """Start of the backbone: imagenet, none (random), or a weights file."""
+    fine_tune: Literal["heads", "top", "all"] = "top"
+    """What trains: the heads on a frozen backbone, the upper half of the backbone too, or all of it."""
+    shared_layers: tuple[int, ...] = ()
+    """Widths of hidden layers behind the backbone that all tasks share."""
+    task_layers: tuple[int, ...] = ()
+    """Widths of hidden layers that each task has for itself."""
+    dropout: float = 0.2
+    """Dropout before each hidden layer and each head."""
+
+    # Training
+    epochs: int = 7
+    """Passes over the training paintings, at most."""
+    batch_size: int = 32
+    """Paintings a step."""
+    learning_rate: float = 1e-3
+    """Peak of the learning rate: a warm-up leads to it, half a cosine down to zero."""
+    weight_decay: float = 0.02
+    """AdamW's; not applied to biases and BatchNormalization."""
+    task_weights: dict[str, float] = field(default_factory=dict)
+    """Weights of the losses: painter 1 style 0.5; a task that is not named weighs 1."""
+    label_share: float = 0.35
+    """Works with a scarce label are drawn more often (up to 3 times) until this share of an epoch carries it; 0: never."""
+    other_painters: float = 1.0
+    """Weight of a head over all painters with at least 10 works that helps in training and is then taken off; 0: none."""
+    patience: int = 4
+    """End when the mean validation accuracy has not risen for so many epochs."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before anything is read."""
+        positive = ("image_size", "epochs", "batch_size", "learning_rate", "patience", "memory_gb")
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must be above 0")
+        if self.image_size < 32:
+            raise UserError(f"--image-size {self.image_size} is too small: a backbone needs at least 32 pixels")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"--dropout {self.dropout} must be at least 0 and below 1")
+        if not 0 <= self.label_share < 1:
+            raise UserError(f"--label-share {self.label_share} must be at least 0 and below 1")
+        for width in (*self.shared_layers, *self.task_layers):
+            if width < 1:
+                raise UserError(f"a hidden layer of width {width} cannot be built: widths start at 1")
+        for task, weight in self.task_weights.items():
+            if task not in ("painter", "style", "genre"):
+                raise UserError(f"--task-weights {task} is unknown: painter, style, genre")
+            if weight < 0:
+                raise UserError(f"--task-weights {task} {weight} must not be negative")
+        if self.name in (".", "..") or set("/\\\0") & set(self.name) or self.name.startswith("."):
+            raise UserError(f"--name {self.name!r} cannot be the name of a folder: use letters, digits, - and _")
+
+    def classes_wanted(self) -> dict[str, int | tuple[str, ...]]:
+        """For each task, a number of classes or their names."""
+
+        def wanted(values: tuple[str, ...]) -> int | tuple[str, ...]:
+            return int(values[0]) if len(values) == 1 and values[0].isdigit() else tuple(values)
+
+        return {"painter": wanted(self.painters), "style": wanted(self.styles), "genre": wanted(self.genres)}
+
+    def save(self, file: Path) -> None:
+        """Write the settings as JSON."""
+        values = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(self).items()}
+        write_text(file, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, file: Path) -> "TrainSettings":
+        """Read them back; a key that is not a setting is an error."""
+        return cls.from_dict(json.loads(file.read_text(encoding="utf-8")), str(file))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = "the settings") -> "TrainSettings":
+        """From plain JSON values."""
+        types_of = {f.name: f.type for f in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - set(types_of)):
+            raise UserError(f"{where} has a setting that does not exist: {', '.join(unknown)}")
+
+        def convert(kind: Any, value: Any) -> Any:
+            if isinstance(value, list):
+                return tuple(value)
+            if kind is Path or (isinstance(kind, types.UnionType) and Path in kind.__args__):
+                return None if value is None else Path(value)
+            return value
+
+        return cls(**{k: convert(types_of[k], v) for k, v in values.items()})
