@@ -77,7 +77,7 @@ def _from_applications(name: str, image_size: int, weights: str | None) -> keras
     known = by_lower.get(name.lower().replace("_", ""))
     if known is None:
         near = difflib.get_close_matches(name.lower(), [*by_lower, "efficientnet_lite0", "small_convnet"], n=3)
-        hint = ", ".join(by_lower.get(n, n) for n in near) or "efficientnet_lite0, ResNet50, EfficientNetV2B0"
+        hint = ", ".join(by_lower.get(str(n), str(n)) for n in near) or "efficientnet_lite0, ResNet50"
         raise UserError(f"--backbone {name} is unknown; did you mean {hint}? (any network of keras.applications works)")
     build = networks[known]
     try:

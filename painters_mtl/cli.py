@@ -1,5 +1,6 @@
 """What every verb's command line shares: settings from a dataclass, errors in one sentence, exit statuses."""
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -24,9 +25,8 @@ def run(
     """
     import tyro
 
-    settings = tyro.cli(settings_class, args=argv, prog=prog, description=description)
     try:
-        return command(settings)
+        return command(tyro.cli(settings_class, args=argv, prog=prog, description=description))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -41,3 +41,18 @@ def run(
             raise
         print(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
         return 2
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow without the lines its C++ parts write to standard error while they look for GPUs."""
+    if "tensorflow" in sys.modules:
+        return
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -60,8 +60,8 @@ class TrainSettings:
     """Dropout before each hidden layer and each head."""
 
     # Training
-    epochs: int = 7
-    """Passes over the training paintings, at most."""
+    epochs: int = 0
+    """Passes over the training paintings, at most. 0: 7, or 40 where only the heads train."""
     batch_size: int = 32
     """Paintings a step."""
     learning_rate: float = 1e-3
@@ -79,12 +79,14 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, before anything is read."""
-        positive = ("image_size", "epochs", "batch_size", "learning_rate", "patience", "memory_gb")
+        positive = ("image_size", "batch_size", "learning_rate", "patience", "memory_gb")
         for name in positive:
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must be above 0")
         if self.image_size < 32:
             raise UserError(f"--image-size {self.image_size} is too small: a backbone needs at least 32 pixels")
+        if self.epochs < 0:
+            raise UserError(f"--epochs {self.epochs} must not be negative")
         if not 0 <= self.dropout < 1:
             raise UserError(f"--dropout {self.dropout} must be at least 0 and below 1")
         if not 0 <= self.label_share < 1:

@@ -150,21 +150,22 @@ def _check_space(folder: Path, needed: int) -> None:
 Job = tuple[str, images.ImageFile, str, dict[str, Any] | None]
 
 
-def _decode_all(jobs: Sequence[Job], side: int, workers: int | None) -> Iterator[list[tuple[dict[str, Any], np.ndarray | None]]]:
+def _decode_all(
+    jobs: Sequence[Job], side: int, workers: int | None
+) -> Iterator[list[tuple[dict[str, Any], np.ndarray | None]]]:
     """The lines and copies of all jobs, in chunks and in order."""
     with (
         ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool,
         tqdm(total=len(jobs), desc="making small copies", unit=" pictures", mininterval=0.5) as progress,
     ):
         for start in range(0, len(jobs), CHUNK):
-            made = list(pool.map(lambda job: _decode(*job, side), jobs[start : start + CHUNK]))
+            made = list(pool.map(lambda job: _decode(job, side), jobs[start : start + CHUNK]))
             yield made
             progress.update(len(made))
 
 
-def _decode(
-    name: str, file: images.ImageFile, stamp: str, before: dict[str, Any] | None, side: int
-) -> tuple[dict[str, Any], np.ndarray | None]:
+def _decode(job: Job, side: int) -> tuple[dict[str, Any], np.ndarray | None]:
+    name, file, stamp, before = job
     line: dict[str, Any] = {"id": name, "stamp": stamp, "row": -1}
     try:
         data = file.read()

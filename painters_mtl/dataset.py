@@ -1,0 +1,112 @@
+"""From the settings to what a network can be trained on: catalogue, small copies, classes, labels, split."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from painters_mtl.catalog import choose_classes, find_data, read_catalog
+from painters_mtl.demo import make_demo
+from painters_mtl.errors import UserError
+from painters_mtl.settings import TrainSettings
+from painters_mtl.split import PARTS, group_copies, load_split, make_split
+from painters_mtl.store import Store, build_store, copy_side
+from painters_mtl.tasks import TASK_NAMES, Task
+
+DEMO_FOLDER = Path("data/demo")
+MIN_WORKS = 10  # of a painter, for a class of its own in the head over all painters
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Paintings that can be read, one a row; every array is in the order of `table`."""
+
+    table: pd.DataFrame  # as in `Catalog`
+    tasks: dict[str, Task]
+    labels: dict[str, np.ndarray]  # {task: int32 (n,)}, -1: no label
+    split: np.ndarray  # "train", "validation", "test" or "" (left out)
+    store: Store
+    pixel_rows: np.ndarray  # int64 (n,): the copy of each painting in `store.pixels`
+    notes: list[str] = field(default_factory=list)  # what was found, counted and left out: one sentence each
+    demo: bool = False
+    folder: Path = Path()
+
+    def rows(self, part: str) -> np.ndarray:
+        """Positions of the paintings of a part of the split."""
+        return np.flatnonzero(self.split == part)
+
+    def other_painters(self) -> tuple[Task, np.ndarray]:
+        """A task over every painter with at least 10 training works, and its labels: int32 (n,)."""
+        counts = self.table["painter"][self.split == "train"].value_counts()
+        names = sorted(str(name) for name, count in counts.items() if name and count >= MIN_WORKS)
+        task = Task("all_painters", tuple(names))
+        return task, task.encode(self.table["painter"])
+
+
+def prepare(settings: TrainSettings) -> Dataset:
+    """Find the data (or draw the demo), make the small copies, choose the classes and divide the paintings.
+
+    Prints what it finds. Raises `UserError` for whatever the user can put right.
+    """
+    folder = find_data(settings.data)
+    if folder is None:
+        print("no --data and no competition data: using the demo, paintings drawn by code", flush=True)
+        folder = make_demo(DEMO_FOLDER)
+    demo = is_demo(folder)
+    catalog = read_catalog(folder)
+    table, notes = catalog.table, list(catalog.notes)
+    named = (table[list(TASK_NAMES)] != "").any(axis=1)
+    if not named.all():
+        notes.append(f"{(~named).sum():,} pictures have neither painter nor style nor genre and are not used.")
+        table = table[named].reset_index(drop=True)
+    store = build_store(table, copy_side(settings.image_size), settings.cache, settings.memory_gb)
+    if len(store.refused):
+        reasons = ", ".join(f"{n} {reason}" for reason, n in store.refused["reason"].value_counts().items())
+        notes.append(f"{len(store.refused):,} pictures cannot be read and are left out ({reasons}).")
+    if len(store.repaired):
+        notes.append(f"{len(store.repaired):,} damaged pictures are used as far as they can be read.")
+    readable = store.rows >= 0
+    table, hashes, pixel_rows = table[readable].reset_index(drop=True), store.hashes[readable], store.rows[readable]
+
+    tasks, class_notes = choose_classes(table, settings.classes_wanted())
+    labels = {name: task.encode(table[name]) for name, task in tasks.items()}
+    groups = group_copies(table, hashes)
+    if settings.split is None:
+        split = make_split(table, labels, groups, settings.seed)
+    else:
+        split, split_notes = load_split(settings.split, table, groups)
+        class_notes = [*class_notes, *split_notes]
+    data = Dataset(table, tasks, labels, split, store, pixel_rows, [*notes, *class_notes], demo, folder)
+    _check_parts(data)
+    for note in data.notes:
+        print(f"note: {note}")
+    sizes = ", ".join(f"{len(data.rows(part)):,} {part}" for part in PARTS)
+    print(f"{len(table):,} paintings from {folder} ({sizes}); {_describe(tasks)}", flush=True)
+    return data
+
+
+def is_demo(folder: Path) -> bool:
+    """Whether a folder holds paintings that `make_demo` drew."""
+    try:
+        return "version" in json.loads((folder / "demo.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def _describe(tasks: dict[str, Task]) -> str:
+    return ", ".join(f"{len(task.classes)} {name}s" for name, task in tasks.items())
+
+
+def _check_parts(data: Dataset) -> None:
+    """A part without a labelled painting, or a class without one to learn from, cannot be trained on."""
+    for part in PARTS:
+        rows = data.rows(part)
+        if not any((labels[rows] >= 0).any() for labels in data.labels.values()):
+            raise UserError(f"the {part} part of the split holds no labelled painting: add paintings, or change --split")
+    train = data.rows("train")
+    for name, task in data.tasks.items():
+        seen = np.bincount(data.labels[name][train][data.labels[name][train] >= 0], minlength=len(task.classes))
+        if (empty := [c for c, n in zip(task.classes, seen, strict=True) if n == 0]):
+            raise UserError(f"no training painting shows the {name} {empty[0]!r}: choose other classes or another --split")

@@ -1,0 +1,159 @@
+"""From the store to batches: which paintings, in which order, seen through which crop.
+
+All randomness comes from (seed, epoch, step): any batch can be made again without the ones before it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+MAX_REPEAT = 3  # a work with a scarce label is drawn at most so often in an epoch
+MIN_AREA = 0.5  # of a painting, in a training crop
+ASPECT = 0.1  # log of how much a crop's sides may differ from the painting's
+
+
+def repeats(labels: Mapping[str, np.ndarray], label_share: float) -> np.ndarray:
+    """How often each training painting is drawn in an epoch: float64 of shape (n,), 1 to `MAX_REPEAT`.
+
+    A task whose labels are on a share s < `label_share` of the paintings would see few of its own in each batch. Its
+    works are repeated r times, so that they make up `label_share` of the epoch: r s / (1 - s + r s) = label_share.
+    """
+    n = len(next(iter(labels.values())))
+    factor = np.ones(n)
+    for values in labels.values():
+        share = float(np.mean(values >= 0))
+        if 0 < share < label_share:
+            r = label_share * (1 - share) / (share * (1 - label_share))
+            factor[values >= 0] = np.maximum(factor[values >= 0], min(r, MAX_REPEAT))
+    return factor
+
+
+def epoch_order(factor: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """The paintings of an epoch, shuffled: int64 positions. Of 1.7 repeats, 0.7 is one more by chance."""
+    rng = np.random.default_rng([seed, epoch])
+    whole = np.floor(factor).astype(np.int64)
+    times = whole + (rng.random(len(factor)) < factor - whole)
+    return rng.permutation(np.repeat(np.arange(len(factor)), times))
+
+
+def crops(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Random views of n paintings: float32 (n, 4), each (top, left, bottom, right) in parts of the side.
+
+    A crop holds at least half of the painting and is mirrored half of the time (left > right). Never turned or upside
+    down: a genre has an up and a down.
+    """
+    scale, aspect = np.sqrt(rng.uniform(MIN_AREA, 1, n)), np.exp(rng.uniform(-ASPECT, ASPECT, n))
+    height, width = np.minimum(1, scale * aspect), np.minimum(1, scale / aspect)
+    top, left = rng.uniform(0, 1 - height), rng.uniform(0, 1 - width)
+    mirrored = rng.random(n) < 0.5
+    start, end = np.where(mirrored, left + width, left), np.where(mirrored, left, left + width)
+    return np.stack([top, start, top + height, end], axis=1).astype(np.float32)
+
+
+def views(copies: tf.Tensor, boxes: tf.Tensor, image_size: int) -> tf.Tensor:
+    """What the network sees: uint8 (n, side, side, 3) and boxes (n, 4) to float32 (n, image_size, image_size, 3)."""
+    n = tf.shape(copies)[0]
+    seen = tf.image.crop_and_resize(copies, boxes, tf.range(n), (image_size, image_size))
+    return tf.ensure_shape(seen, (None, image_size, image_size, 3))
+
+
+def whole_views(copies: tf.Tensor, image_size: int) -> tf.Tensor:
+    """The whole painting, as in validation, test and prediction; shapes as in `views`."""
+    boxes = tf.tile([[0.0, 0.0, 1.0, 1.0]], (tf.shape(copies)[0], 1))
+    return views(copies, boxes, image_size)
+
+
+def masked(labels: Mapping[str, np.ndarray], rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Labels and sample weights of a batch, as Keras wants them: a missing label is class 0 with weight 0."""
+    picked = {name: values[rows] for name, values in labels.items()}
+    weights = {name: (values >= 0).astype(np.float32) for name, values in picked.items()}
+    return {name: np.maximum(values, 0) for name, values in picked.items()}, weights
+
+
+def steps_in_epoch(factor: np.ndarray, batch_size: int) -> int:
+    """Whole batches in an epoch of `epoch_order`, the same in each; at least one."""
+    return max(1, int(factor.sum()) // batch_size)
+
+
+def training_batches(
+    pixels: np.ndarray,
+    rows: np.ndarray,
+    labels: Mapping[str, np.ndarray],
+    factor: np.ndarray,
+    batch_size: int,
+    image_size: int,
+    seed: int,
+    epochs: int,
+) -> tf.data.Dataset:
+    """Augmented batches (image, {task: label}, {task: weight}) of all epochs, in one sequence.
+
+    Args:
+        pixels: uint8 (copies, side, side, 3), in memory or mapped from disk.
+        rows: int (n,): the copy of each training painting.
+        labels: {task: int32 (n,)}, -1 for "no label".
+        factor: float (n,), from `repeats`.
+    """
+    steps = steps_in_epoch(factor, batch_size)
+
+    def batches() -> Iterator[tuple]:
+        for epoch in range(epochs):
+            order = np.resize(epoch_order(factor, seed, epoch), steps * batch_size).reshape(steps, batch_size)
+            for step, chosen in enumerate(order):
+                boxes = crops(batch_size, np.random.default_rng([seed, epoch, step]))
+                yield (pixels[rows[chosen]], boxes), *masked(labels, chosen)
+
+    side = pixels.shape[1]
+    per_task = {name: tf.TensorSpec((batch_size,), tf.int32) for name in labels}
+    weights = {name: tf.TensorSpec((batch_size,), tf.float32) for name in labels}
+    copies = tf.TensorSpec((batch_size, side, side, 3), tf.uint8), tf.TensorSpec((batch_size, 4), tf.float32)
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=(copies, per_task, weights))
+    return dataset.map(
+        lambda seen, y, w: (views(seen[0], seen[1], image_size), y, w), num_parallel_calls=2, deterministic=True
+    ).prefetch(4)
+
+
+def inference(network: keras.Model, image_size: int) -> Callable[[np.ndarray], Any]:
+    """The network on whole paintings: a function from copies, uint8 (n, side, side, 3), to its outputs for any n.
+
+    Compiled once; validation, test and prediction go through it, so that they see the same pixels.
+    """
+    spec = tf.TensorSpec((None, None, None, 3), tf.uint8)
+
+    def forward(copies: tf.Tensor) -> Any:
+        return network(whole_views(copies, image_size), training=False)
+
+    return tf.function(forward, input_signature=[spec], autograph=False)
+
+
+def in_batches(n: int, batch_size: int = 64) -> Iterator[slice]:
+    """Slices that cover 0 to n."""
+    for start in range(0, n, batch_size):
+        yield slice(start, min(start + batch_size, n))
+
+
+def feature_batches(
+    features: np.ndarray,
+    labels: Mapping[str, np.ndarray],
+    factor: np.ndarray,
+    batch_size: int,
+    seed: int,
+    epochs: int,
+) -> tf.data.Dataset:
+    """The same for cached features, float32 (n, views, channels): each painting through one of its views at random."""
+    steps = steps_in_epoch(factor, batch_size)
+
+    def batches() -> Iterator[tuple]:
+        for epoch in range(epochs):
+            order = np.resize(epoch_order(factor, seed, epoch), steps * batch_size).reshape(steps, batch_size)
+            rng = np.random.default_rng([seed, epoch, steps])
+            for chosen in order:
+                view = rng.integers(features.shape[1], size=batch_size)
+                yield features[chosen, view].astype(np.float32), *masked(labels, chosen)
+
+    per_task = {name: tf.TensorSpec((batch_size,), tf.int32) for name in labels}
+    weights = {name: tf.TensorSpec((batch_size,), tf.float32) for name in labels}
+    seen = tf.TensorSpec((batch_size, features.shape[2]), tf.float32)
+    return tf.data.Dataset.from_generator(batches, output_signature=(seen, per_task, weights)).prefetch(4)

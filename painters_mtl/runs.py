@@ -1,0 +1,82 @@
+"""Run folders: `models/NAME` holds all that is needed to predict, explain, export or go on training."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from painters_mtl.errors import UserError
+from painters_mtl.files import whole, write_text
+from painters_mtl.tasks import Task, tasks_from_dict, tasks_to_dict
+
+if TYPE_CHECKING:
+    import keras
+
+MODEL, LABELS, CONFIG, SPLIT = "model.keras", "labels.json", "config.json", "split.csv"
+HISTORY, METRICS, REPORT, FIGURES = "history.csv", "metrics.json", "report.html", "figures"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network with what its outputs mean."""
+
+    folder: Path
+    tasks: dict[str, Task]
+    image_size: int  # side of the square that the network sees
+    copy_side: int  # a picture is first squashed to this side, as in training, then resized to `image_size`
+    demo: bool  # trained on paintings drawn by code
+
+    def model(self) -> "keras.Model":
+        """Load the network, without its optimiser. No code in the file is run."""
+        import keras
+
+        file = self.folder / MODEL
+        try:
+            return keras.saving.load_model(file, compile=False, safe_mode=True)
+        except Exception as error:  # keras raises whatever its parts raise
+            reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+            raise UserError(f"{file} cannot be loaded ({reason}): train it again or get a sound copy") from error
+
+
+def save_labels(folder: Path, tasks: dict[str, Task], image_size: int, copy_side: int, demo: bool) -> None:
+    """Write `labels.json`: what a model's inputs and outputs mean."""
+    content = {
+        "classes": tasks_to_dict(tasks),
+        "image_size": image_size,
+        "copy_side": copy_side,
+        "preprocessing": "RGB 0-255, whole picture squashed to copy_side (bicubic), then to image_size (bilinear)",
+        "demo": demo,
+    }
+    write_text(folder / LABELS, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def save_model(model: "keras.Model", folder: Path) -> None:
+    """Write `model.keras`, whole."""
+    with whole(folder / MODEL) as temporary:
+        model.save(temporary)
+
+
+def open_run(folder: Path | None, models: Path = Path("models")) -> Run:
+    """The run in `folder`; without one, the newest in `models`. Raises `UserError` that names what is missing."""
+    folder = newest(models) if folder is None else Path(folder)
+    if not folder.is_dir():
+        near = sorted(p.parent.name for p in folder.parent.glob(f"*/{MODEL}")) if folder.parent.is_dir() else []
+        has = f"there are {', '.join(near[:5])}" if near else "train one with python -m painters_mtl.train"
+        raise UserError(f"--model {folder} is not a folder; {has}")
+    for name in (MODEL, LABELS):
+        if not (folder / name).is_file():
+            raise UserError(f"--model {folder} lacks {name}: it is not the folder of a finished run")
+    try:
+        content: dict[str, Any] = json.loads((folder / LABELS).read_text(encoding="utf-8"))
+        tasks = tasks_from_dict(content["classes"])
+        return Run(folder, tasks, int(content["image_size"]), int(content["copy_side"]), bool(content.get("demo")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder / LABELS} is damaged ({type(error).__name__}: {error}): get a sound copy") from error
+
+
+def newest(models: Path = Path("models")) -> Path:
+    """The folder of the newest run."""
+    runs = [p.parent for p in Path(models).glob(f"*/{MODEL}") if not p.parent.name.startswith(".")]
+    if not runs:
+        raise UserError(f"there is no trained model in {models}: run python -m painters_mtl.train, or name one by --model")
+    return max(runs, key=lambda folder: ((folder / MODEL).stat().st_mtime_ns, folder.name))

@@ -1,0 +1,285 @@
+"""Fit one network and fill its run folder."""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from tqdm import tqdm
+
+from painters_mtl import metrics, pipeline, runs
+from painters_mtl.dataset import Dataset
+from painters_mtl.files import whole, write_text
+from painters_mtl.model import build_model, features_model, heads_model, with_heads
+from painters_mtl.settings import TrainSettings
+from painters_mtl.split import save_split
+from painters_mtl.store import copy_side
+from painters_mtl.tasks import Task
+
+WARM_UP = 0.08  # share of the steps in which the learning rate rises
+EPOCHS_OF_HEADS = 40  # when only the heads train, an epoch takes a second
+
+
+@dataclass
+class Outcome:
+    """What a run came to. Probabilities are {task: float32 (n, classes)} for the rows of the part, in order."""
+
+    model: keras.Model
+    history: pd.DataFrame
+    metrics: dict[str, Any]
+    test_rows: np.ndarray
+    test_probabilities: dict[str, np.ndarray]
+    interrupted: bool
+
+
+def fit(data: Dataset, settings: TrainSettings, folder: Path, tasks: Mapping[str, Task] | None = None) -> Outcome:
+    """Train a network on `tasks` (default: all of the data's) and write all of its run folder but figures and report.
+
+    Ctrl-C ends the training early: the best network so far is kept and measured, and the folder is usable.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    tasks = dict(data.tasks if tasks is None else tasks)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings.save(folder / runs.CONFIG)
+    runs.save_labels(folder, tasks, settings.image_size, copy_side(settings.image_size), data.demo)
+    save_split(folder / runs.SPLIT, data.table, data.split)
+    data.store.refused.to_csv(folder / "refused.csv", index=False)
+
+    start = time.perf_counter()
+    trained_tasks, labels, weights = _with_help(data, tasks, settings)
+    full = build_model(
+        trained_tasks,
+        settings.backbone,
+        settings.image_size,
+        settings.shared_layers,
+        settings.task_layers,
+        settings.weights,
+        settings.fine_tune,
+        settings.dropout,
+    )
+    network = with_heads(full, tasks)
+    print(_size(network, full), flush=True)
+    trainer = _Trainer(data, settings, folder, full, network, labels)
+    interrupted = trainer.run(weights)
+    seconds = time.perf_counter() - start
+
+    rows = data.rows("test")
+    probabilities = predict(trainer.forward, data.store.pixels, data.pixel_rows[rows])
+    validation = data.rows("validation")
+    measured = {
+        "test": metrics.all_metrics(data.labels, probabilities, rows),
+        "validation": metrics.all_metrics(data.labels, trainer.validation_probabilities(), validation),
+        "epochs": len(trainer.history),
+        "best_epoch": trainer.best_epoch,
+        "training_seconds": round(seconds, 1),
+        "parameters": network.count_params(),
+        "interrupted": interrupted,
+        "demo": data.demo,
+    }
+    runs.save_model(network, folder)
+    write_text(folder / runs.METRICS, json.dumps(measured, indent=2) + "\n")
+    _save_predictions(folder / "test_predictions.csv", data, tasks, rows, probabilities)
+    return Outcome(network, pd.DataFrame(trainer.history), measured, rows, probabilities, interrupted)
+
+
+Forward = Callable[[np.ndarray], dict[str, tf.Tensor]]
+
+
+def predict(forward: Forward, pixels: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Probabilities {task: float32 (n, classes)} of copies from the store; `forward` is from `pipeline.inference`."""
+    found = [forward(pixels[rows[part]]) for part in pipeline.in_batches(len(rows))]
+    return {name: np.concatenate([np.asarray(part[name]) for part in found]) for name in found[0]}
+
+
+def _with_help(
+    data: Dataset, tasks: dict[str, Task], settings: TrainSettings
+) -> tuple[dict[str, Task], dict[str, np.ndarray], dict[str, float]]:
+    """Tasks, labels and loss weights of the training: the tasks, and the head over all painters that helps them.
+
+    The eight-class head sees an eighth of the painters; a head over all of them makes the features tell painters apart
+    with every painting (docs/experiments.md). It is no part of the finished network.
+    """
+    labels = {name: data.labels[name] for name in tasks}
+    weights = {name: settings.task_weights.get(name, 1.0) for name in tasks}
+    if settings.other_painters > 0 and "painter" in tasks:
+        task, numbers = data.other_painters()
+        if len(task.classes) > len(tasks["painter"].classes):
+            tasks = {**tasks, task.name: task}
+            labels[task.name], weights[task.name] = numbers, settings.other_painters
+    return tasks, labels, weights
+
+
+def _size(network: keras.Model, full: keras.Model) -> str:
+    trained = sum(int(np.prod(v.shape)) for v in full.trainable_variables)
+    return f"{network.count_params():,} parameters, {trained:,} of them trained"
+
+
+class _Trainer:
+    """One call of Keras's `fit`, with validation by our own metrics and the best weights kept."""
+
+    def __init__(
+        self,
+        data: Dataset,
+        settings: TrainSettings,
+        folder: Path,
+        full: keras.Model,
+        network: keras.Model,
+        labels: dict[str, np.ndarray],
+    ) -> None:
+        self.data, self.settings, self.folder = data, settings, folder
+        self.full, self.network, self.labels = full, network, labels
+        self.history: list[dict[str, float]] = []
+        self.best, self.best_epoch, self.best_weights = -np.inf, 0, network.get_weights()
+        self.forward = pipeline.inference(network, settings.image_size)
+        self.encoded: np.ndarray | None = None  # features of the validation paintings, when only the heads train
+
+    def run(self, weights: dict[str, float]) -> bool:
+        """Train; True when Ctrl-C ended it."""
+        settings, data = self.settings, self.data
+        train = data.rows("train")
+        train = train[np.any([values[train] >= 0 for values in self.labels.values()], axis=0)]
+        labels = {name: values[train] for name, values in self.labels.items()}
+        # The head over all painters does not ask for a share of its own: it is there for the others.
+        factor = pipeline.repeats({name: labels[name] for name in self.network.output}, settings.label_share)
+        steps = pipeline.steps_in_epoch(factor, settings.batch_size)
+        heads_only = settings.fine_tune == "heads"
+        epochs = settings.epochs or (EPOCHS_OF_HEADS if heads_only else 7)
+        if heads_only:
+            model = heads_model(self.full)
+            features = encode(self.full, data, settings.image_size)
+            self.encoded = features[data.rows("validation"), 0]
+            batches = pipeline.feature_batches(
+                features[train], labels, factor, settings.batch_size, settings.seed, epochs
+            )
+        else:
+            model = self.full
+            batches = pipeline.training_batches(
+                data.store.pixels, data.pixel_rows[train], labels, factor, settings.batch_size, settings.image_size,
+                settings.seed, epochs,
+            )  # fmt: skip
+        model.compile(
+            optimizer=_optimizer(settings, steps * epochs),
+            # The mean over the labelled rows; the default reduction would divide by the others too.
+            loss={n: keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight") for n in labels},
+            loss_weights=weights,
+            jit_compile=False,
+        )
+        callbacks = [
+            _EachEpoch(self, steps, epochs),
+            keras.callbacks.EarlyStopping("val_score", patience=settings.patience, mode="max"),
+            keras.callbacks.TensorBoard(self.folder / "logs", write_graph=False),
+        ]
+        try:
+            model.fit(batches, epochs=epochs, steps_per_epoch=steps, callbacks=callbacks, shuffle=False, verbose=0)
+            interrupted = False
+        except KeyboardInterrupt:
+            print(f"\ninterrupted after {len(self.history)} epochs: keeping the best network so far", flush=True)
+            interrupted = True
+        if self.history:
+            self.network.set_weights(self.best_weights)
+        return interrupted
+
+    def end_epoch(self, logs: dict[str, float]) -> None:
+        """Measure on the validation paintings, keep the network if it is the best so far, write the history."""
+        probabilities = self.validation_probabilities()
+        measured = metrics.all_metrics(self.data.labels, probabilities, self.data.rows("validation"))
+        for name, values in measured.items():
+            logs[f"val_{name}_accuracy"] = values["accuracy"]
+        logs["val_score"] = metrics.mean_accuracy(measured)
+        self.history.append({"epoch": len(self.history) + 1, **logs})
+        if logs["val_score"] > self.best:
+            self.best, self.best_epoch = logs["val_score"], len(self.history)
+            self.best_weights = self.network.get_weights()
+            runs.save_model(self.network, self.folder)  # from now on the folder can predict, whatever happens
+        with whole(self.folder / runs.HISTORY) as temporary:
+            pd.DataFrame(self.history).to_csv(temporary, index=False)
+        accuracies = ", ".join(f"{name} {100 * values['accuracy']:.1f} %" for name, values in measured.items())
+        print(f"  loss {logs['loss']:.3f}; validation: {accuracies}; mean {100 * logs['val_score']:.1f} %", flush=True)
+
+    def validation_probabilities(self) -> dict[str, np.ndarray]:
+        """Of the network as it stands."""
+        if self.encoded is not None:
+            found = heads_model(self.network)(self.encoded, training=False)
+            return {name: np.asarray(values) for name, values in found.items()}
+        rows = self.data.pixel_rows[self.data.rows("validation")]
+        return predict(self.forward, self.data.store.pixels, rows)
+
+
+class _EachEpoch(keras.callbacks.Callback):
+    """Keras's progress bar with the one loss that matters (it would list four), then the validation."""
+
+    def __init__(self, trainer: _Trainer, steps: int, epochs: int) -> None:
+        super().__init__()
+        self.trainer, self.steps, self.epochs = trainer, steps, epochs
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        print(f"epoch {epoch + 1} of {self.epochs}", flush=True)
+        self.bar = keras.utils.Progbar(self.steps) if sys.stdout.isatty() else None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.bar is not None and batch + 1 < self.steps:
+            self.bar.update(batch + 1, [("loss", logs["loss"])], finalize=False)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = {} if logs is None else logs
+        if self.bar is not None:
+            self.bar.update(self.steps, [("loss", logs["loss"])], finalize=True)
+        self.trainer.end_epoch(logs)
+
+
+def _optimizer(settings: TrainSettings, steps: int) -> keras.optimizers.Optimizer:
+    """AdamW (Loshchilov & Hutter 2019), the learning rate rising for 8 % of the steps and then half a cosine to 0."""
+    warm = max(1, round(WARM_UP * steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warm), warmup_target=settings.learning_rate, warmup_steps=warm
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def encode(full: keras.Model, data: Dataset, image_size: int) -> np.ndarray:
+    """Features of all paintings under the backbone as it stands: float32 (n, 2, channels); the second view is mirrored.
+
+    They are kept beside the store, under a name made from the weights and the pictures, and read back from there.
+    """
+    encoder = features_model(full)
+    key = hashlib.blake2b(f"{image_size}|{data.store.hashes.tobytes().hex()}".encode(), digest_size=8)
+    key.update(data.pixel_rows.tobytes())
+    for weights in encoder.get_weights():
+        key.update(weights.tobytes())
+    file = data.store.folder / f"features-{key.hexdigest()}.npy"
+    if file.is_file():
+        print(f"reading the features of {len(data.table):,} paintings from {file}", flush=True)
+        return np.load(file, allow_pickle=False)
+    forward = pipeline.inference(encoder, image_size)
+    found = []
+    with tqdm(total=len(data.table), desc="computing features", unit=" paintings", mininterval=0.5) as progress:
+        for part in pipeline.in_batches(len(data.table)):
+            copies = data.store.pixels[data.pixel_rows[part]]
+            found.append(np.stack([np.asarray(forward(view)) for view in (copies, copies[:, :, ::-1])], axis=1))
+            progress.update(len(copies))
+    features = np.concatenate(found)
+    with whole(file) as temporary:
+        np.save(temporary, features)
+    return features
+
+
+def _save_predictions(
+    file: Path, data: Dataset, tasks: dict[str, Task], rows: np.ndarray, probabilities: dict[str, np.ndarray]
+) -> None:
+    columns: dict[str, Any] = {"id": data.table["id"].to_numpy()[rows]}
+    for name, task in tasks.items():
+        columns[f"{name}_true"] = task.decode(data.labels[name][rows])
+        columns[name] = task.decode(probabilities[name].argmax(axis=1))
+        columns[f"{name}_confidence"] = probabilities[name].max(axis=1).round(4)
+    with whole(file) as temporary:
+        pd.DataFrame(columns).to_csv(temporary, index=False)
