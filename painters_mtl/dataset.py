@@ -104,9 +104,9 @@ def _check_parts(data: Dataset) -> None:
     for part in PARTS:
         rows = data.rows(part)
         if not any((labels[rows] >= 0).any() for labels in data.labels.values()):
-            raise UserError(f"the {part} part of the split holds no labelled painting: add paintings, or change --split")
+            raise UserError(f"the {part} part has no labelled painting: add paintings, or change --split")
     train = data.rows("train")
     for name, task in data.tasks.items():
         seen = np.bincount(data.labels[name][train][data.labels[name][train] >= 0], minlength=len(task.classes))
-        if (empty := [c for c, n in zip(task.classes, seen, strict=True) if n == 0]):
-            raise UserError(f"no training painting shows the {name} {empty[0]!r}: choose other classes or another --split")
+        if empty := [c for c, n in zip(task.classes, seen, strict=True) if n == 0]:
+            raise UserError(f"no training painting has the {name} {empty[0]!r}: choose other classes or another --split")

@@ -74,7 +74,7 @@ def features_model(model: keras.Model) -> keras.Model:
 
 
 def heads_model(model: keras.Model) -> keras.Model:
-    """The part of the network behind the features; it shares its layers with `model`, so to train it is to train them."""
+    """The part behind the features; its layers are those of `model`, so to train it is to train them."""
     return keras.Model(model.get_layer(FEATURES).output, model.output, name="heads")
 
 

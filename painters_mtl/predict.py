@@ -128,7 +128,10 @@ def predict(settings: Settings) -> int:
     from tqdm import tqdm
 
     errors = Counter[str]()
-    with whole(settings.output) as temporary, temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as out:  # fmt: skip
+    with (
+        whole(settings.output) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as out,
+    ):
         table = csv.writer(out)
         table.writerow(columns(run, settings.top_k))
         labelled = label(run, files, settings.batch_size, settings.threads)

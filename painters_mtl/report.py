@@ -26,37 +26,6 @@ if TYPE_CHECKING:
     from painters_mtl.training import Outcome
 
 SHOWN = 24  # test paintings on the contact sheet
-TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ name }}: painter, style and genre</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-h1, h2 { line-height: 1.2; font-weight: 600 } h2 { margin-top: 2.5rem }
-table { border-collapse: collapse; display: block; overflow-x: auto } td, th { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #ddd }
-td:first-child, th:first-child { text-align: left } img { max-width: 100% } .demo { background: #fff3cd; padding: .6rem 1rem }
-pre { overflow-x: auto; background: #f6f6f6; padding: .8rem } li { margin: .2rem 0 }
-</style></head><body>
-<h1>{{ name }}: painter, style and genre from one network</h1>
-{% if demo %}<p class="demo"><b>Demo data.</b> These paintings were drawn by code; the figures say nothing about real paintings.</p>{% endif %}
-{% if interrupted %}<p class="demo"><b>Interrupted.</b> The training was ended early; this is the best network until then.</p>{% endif %}
-<p>{{ summary }}</p>
-<h2>On {{ test_count }} test paintings</h2>
-<table><tr><th>task</th><th>accuracy</th><th>top 3</th><th>macro-F1</th><th>always the most frequent class</th><th>labelled paintings</th></tr>
-{% for task, m in test.items() %}<tr><td>{{ task }}</td><td>{{ pct(m.accuracy) }}</td><td>{{ pct(m.top3) }}</td><td>{{ pct(m.macro_f1) }}</td><td>{{ pct(m.majority) }}</td><td>{{ m.n }}</td></tr>
-{% endfor %}</table>
-<p>A painting without a label in a task counts neither in the training of that head nor in its figures. On n paintings, an accuracy p has a 95 % interval of about &plusmn; 1.96 &radic;(p (1 - p) / n).</p>
-<h2>What it says of {{ shown }} of them</h2>
-<p>Drawn at random. Below each: painter, style, genre, with the confidence; a wrong answer is red and the truth stands behind it; grey means that the painting has no label in that task.</p>
-<img alt="test paintings with predicted labels" src="{{ figures['paintings'] }}">
-<h2>Training</h2><img alt="loss and validation accuracy by epoch" src="{{ figures['curves'] }}">
-{% for task in test %}<h2>Confusions: {{ task }}</h2><img alt="confusion matrix of {{ task }}" src="{{ figures['confusion_' + task] }}">
-{% endfor %}
-<h2>Data</h2><table><tr><th>part</th><th>paintings</th>{% for task in test %}<th>with {{ task }}</th>{% endfor %}</tr>
-{% for row in parts %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>
-<ul>{% for note in notes %}<li>{{ note }}</li>{% endfor %}</ul>
-{% for task, counts in classes.items() %}<h3>{{ task }}</h3><p>{{ counts }}</p>{% endfor %}
-<h2>Settings</h2><pre>{{ settings }}</pre><p>Made {{ date }} by painters_mtl.</p></body></html>
-"""
 
 
 def write_report(folder: Path, data: Dataset, settings: TrainSettings, outcome: "Outcome") -> None:
@@ -76,7 +45,8 @@ def write_report(folder: Path, data: Dataset, settings: TrainSettings, outcome: 
         with whole(folder / runs.FIGURES / f"{name}.png") as temporary:
             temporary.write_bytes(buffer.getvalue())
         embedded[name] = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    page = jinja2.Environment(autoescape=True).from_string(TEMPLATE)
+    template = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
+    page = jinja2.Environment(autoescape=True).from_string(template)
     html = page.render(
         name=folder.name,
         demo=data.demo,
@@ -101,8 +71,9 @@ def _summary(settings: TrainSettings, outcome: "Outcome") -> str:
     start = "ImageNet weights" if settings.weights == "imagenet" else f"weights: {settings.weights}"
     return (
         f"Backbone {settings.backbone} ({start}), trained part: {settings.fine_tune}, images of {settings.image_size} x "
-        f"{settings.image_size} pixels, {m['parameters']:,} parameters. {m['epochs']} epochs in {m['training_seconds']:.0f} "
-        f"seconds; the network of epoch {m['best_epoch']} is kept, the best by mean validation accuracy."
+        f"{settings.image_size} pixels, {m['parameters']:,} parameters. {m['epochs']} epochs in "
+        f"{m['training_seconds']:.0f} seconds; the network of epoch {m['best_epoch']} is kept, the best by mean "
+        "validation accuracy."
     )
 
 

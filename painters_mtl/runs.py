@@ -78,5 +78,5 @@ def newest(models: Path = Path("models")) -> Path:
     """The folder of the newest run."""
     runs = [p.parent for p in Path(models).glob(f"*/{MODEL}") if not p.parent.name.startswith(".")]
     if not runs:
-        raise UserError(f"there is no trained model in {models}: run python -m painters_mtl.train, or name one by --model")
+        raise UserError(f"there is no trained model in {models}: train one with python -m painters_mtl.train")
     return max(runs, key=lambda folder: ((folder / MODEL).stat().st_mtime_ns, folder.name))

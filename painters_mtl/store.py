@@ -123,7 +123,7 @@ def _stamps(files: Sequence[images.ImageFile]) -> list[str]:
     for file in files:
         if not file.member:
             try:
-                status = os.stat(file.path)
+                status = Path(file.path).stat()
                 stamps.append(f"{status.st_size}-{status.st_mtime_ns}")
             except OSError:
                 stamps.append("missing")
