@@ -32,7 +32,7 @@ LITE0_STAGES = [
 
 
 def build_backbone(name: str, image_size: int, weights: str | Path | None = "imagenet") -> keras.Model:
-    """A `keras.Model` named `name`: images (n, image_size, image_size, 3), 0 to 255, to a float map (n, h, w, channels).
+    """A `keras.Model` named `name`: images (n, image_size, image_size, 3), 0 to 255, to a map (n, h, w, channels).
 
     Args:
         name: "efficientnet_lite0", "small_convnet", or a network of `keras.applications` such as "ResNet50".
@@ -206,7 +206,7 @@ class _TensorsOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         allowed = {
             ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): lambda storage, _offset, shape, strides, *_: (storage, shape, strides),
+            ("torch._utils", "_rebuild_tensor_v2"): lambda storage, _, shape, strides, *__: (storage, shape, strides),
             ("torch", "FloatStorage"): np.dtype("<f4"),
             ("torch", "LongStorage"): np.dtype("<i8"),
         }

@@ -36,10 +36,8 @@ def run(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if error.filename is None and error.strerror is None:
-            raise
-        print(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
+    except OSError as error:  # a full disk, no permission: Python's own sentence names the file
+        print(f"error: {error}", file=sys.stderr)
         return 2
 
 

@@ -109,4 +109,4 @@ def _check_parts(data: Dataset) -> None:
     for name, task in data.tasks.items():
         seen = np.bincount(data.labels[name][train][data.labels[name][train] >= 0], minlength=len(task.classes))
         if empty := [c for c, n in zip(task.classes, seen, strict=True) if n == 0]:
-            raise UserError(f"no training painting has the {name} {empty[0]!r}: choose other classes or another --split")
+            raise UserError(f"no training painting has the {name} {empty[0]!r}: change the classes or the --split")

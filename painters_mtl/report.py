@@ -70,7 +70,7 @@ def _summary(settings: TrainSettings, outcome: "Outcome") -> str:
     m = outcome.metrics
     start = "ImageNet weights" if settings.weights == "imagenet" else f"weights: {settings.weights}"
     return (
-        f"Backbone {settings.backbone} ({start}), trained part: {settings.fine_tune}, images of {settings.image_size} x "
+        f"Backbone {settings.backbone} ({start}), trains: {settings.fine_tune}, images of {settings.image_size} x "
         f"{settings.image_size} pixels, {m['parameters']:,} parameters. {m['epochs']} epochs in "
         f"{m['training_seconds']:.0f} seconds; the network of epoch {m['best_epoch']} is kept, the best by mean "
         "validation accuracy."
@@ -144,8 +144,9 @@ def contact_sheet(data: Dataset, outcome: "Outcome", columns: int = 6) -> Any:
                 colour = "#888888"
             elif truth != best:
                 text, colour = f"{text} ({task.classes[truth]})", "#c0262d"
-            text = textwrap.shorten(text, 40, placeholder="…")
-            axis.text(0, -0.04 - 0.085 * k, text, transform=axis.transAxes, fontsize=6, color=colour, va="top")
+            text = textwrap.shorten(text, 34, placeholder="…")
+            below = (0, -3 - 7.5 * k)
+            axis.annotate(text, (0, 0), below, "axes fraction", "offset points", fontsize=6, color=colour, va="top")
     figure.subplots_adjust(wspace=0.15, hspace=0.35)
     return figure
 

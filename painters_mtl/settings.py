@@ -1,4 +1,4 @@
-"""The settings of a training run: the command line is made from them, a notebook fills them, a run folder keeps them."""
+"""The settings of a run: the command line is made from them, a notebook fills them, the run folder keeps them."""
 
 import dataclasses
 import json
@@ -71,7 +71,7 @@ class TrainSettings:
     task_weights: dict[str, float] = field(default_factory=dict)
     """Weights of the losses: painter 1 style 0.5; a task that is not named weighs 1."""
     label_share: float = 0.35
-    """Works with a scarce label are drawn up to 3 times an epoch, until this share of it carries the label; 0: never."""
+    """Works with a scarce label are drawn up to 3 times an epoch, until this share of it has the label; 0: never."""
     other_painters: float = 1.0
     """Weight of a head over all painters of 10 works or more that helps the training and is then taken off; 0: none."""
     patience: int = 4

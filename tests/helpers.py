@@ -1,0 +1,104 @@
+"""Tiny data and a tiny trained run, shared by the tests of store, training and prediction."""
+
+import csv
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from painters_mtl import dataset, training
+from painters_mtl.dataset import Dataset
+from painters_mtl.settings import TrainSettings
+
+LEVELS = (35, 125, 215)
+PAINTERS = ("Ada Red", 'Bo "Brush", the Elder', "Cy Umber")
+STYLES = ("Dots", "Lines", "Washes")
+GENRES = ("portrait", "landscape")
+
+
+def picture(channels: tuple[int, int, int], rng: np.random.Generator, side: int = 40) -> np.ndarray:
+    """One colour under a coarse noise of its own, so that no two pictures have like perceptual hashes."""
+    noise = rng.integers(-30, 31, (10, 10, 1)).repeat(side // 10, 0).repeat(side // 10, 1)
+    return np.clip(np.array(channels) + noise, 0, 255).astype(np.uint8)
+
+
+def make_data(folder: Path, count: int = 260, seed: int = 0, missing: float = 0.2) -> Path:
+    """A folder with labels.csv in which red tells the painter, green the style, blue the genre; some labels miss."""
+    rng = np.random.default_rng(seed)
+    (folder / "images").mkdir(parents=True)
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["filename", "painter", "style", "genre", "title", "date"])
+        for i in range(count):
+            p, s, g = rng.integers(3), rng.integers(3), rng.integers(2)
+            pixels = picture((LEVELS[p], LEVELS[s], LEVELS[2 * g]), rng)
+            Image.fromarray(pixels).save(folder / "images" / f"{i:03d}.png")
+            names = [PAINTERS[p], STYLES[s], GENRES[g]]
+            kept = [name if rng.random() >= missing else "" for name in names]
+            table.writerow([f"images/{i:03d}.png", *kept, f"work {i}", ""])
+    return folder
+
+
+def tiny_settings(data: Path, out: Path, **changes: object) -> TrainSettings:
+    """Settings that train `small_convnet` in seconds; `out` gets the folders models and cache."""
+    values: dict[str, object] = {
+        "data": data,
+        "models": out / "models",
+        "cache": out / "cache",
+        "name": "run",
+        "image_size": 32,
+        "backbone": "small_convnet",
+        "weights": "none",
+        "fine_tune": "all",
+        "epochs": 8,
+        "batch_size": 8,
+        "learning_rate": 5e-3,
+        "dropout": 0.0,
+        "painters": ("2",),
+        "patience": 8,
+    }
+    return TrainSettings(**(values | changes))  # type: ignore[arg-type]
+
+
+def fitted(settings: TrainSettings) -> tuple[Dataset, training.Outcome, Path]:
+    """Prepare the data, train, and give back all there is."""
+    data = dataset.prepare(settings)
+    folder = settings.models / settings.name
+    return data, training.fit(data, settings, folder), folder
+
+
+@cache
+def trained(factory: pytest.TempPathFactory) -> tuple[Dataset, training.Outcome, Path, TrainSettings]:
+    """One run over all paintings of a tiny folder, trained once a session."""
+    out = factory.mktemp("trained")
+    settings = tiny_settings(make_data(out / "data"), out)
+    return *fitted(settings), settings
+
+
+def python(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run this Python in a process of its own."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        timeout=120,
+    )
+
+
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """A CSV as it stands, read by the standard library."""
+    with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
+        return list(csv.DictReader(lines))
+
+
+def table_of(files: list[Path]) -> pd.DataFrame:
+    """The columns of a catalogue that the store reads."""
+    return pd.DataFrame({"id": [f.name for f in files], "file": [str(f) for f in files], "member": ""})
