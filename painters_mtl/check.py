@@ -22,6 +22,7 @@ import tyro
 
 from painters_mtl import cli
 from painters_mtl.errors import UserError
+from painters_mtl.files import whole
 
 if TYPE_CHECKING:
     from painters_mtl.images import ImageFile
@@ -118,17 +119,12 @@ def check(settings: Settings) -> int:
 
 def _written(rows: Iterable[Row], output: Path) -> Iterator[Row]:
     """The same rows, also written to a CSV; the file appears when it is whole."""
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            table = csv.writer(file)
-            table.writerow(field.name for field in fields(Row))
-            for row in rows:
-                table.writerow(astuple(row))
-                yield row
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(output) as part, part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        table = csv.writer(file)
+        table.writerow(field.name for field in fields(Row))
+        for row in rows:
+            table.writerow(astuple(row))
+            yield row
 
 
 def _print(counts: Counter[tuple[str, str]], faults: list[Row], output: Path | None) -> None:

@@ -5,7 +5,6 @@
 """
 
 import csv
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from painters_mtl.catalog import clean, read_csv
 from painters_mtl.errors import UserError
+from painters_mtl.files import whole
 from painters_mtl.tasks import TASK_NAMES
 
 PARTS = ("train", "validation", "test")
@@ -173,14 +173,10 @@ def save_split(path: Path, table: pd.DataFrame, split: np.ndarray) -> None:
     """Write the columns id, split, painter, style, genre; rows that are left out of the split are left out here."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     rows = table.loc[np.asarray(split) != "", ["id", *TASK_NAMES]]
     rows.insert(1, "split", np.asarray(split)[np.asarray(split) != ""])
-    try:
+    with whole(path) as temporary:
         rows.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL, encoding="utf-8", lineterminator="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_split(

@@ -1,0 +1,250 @@
+"""Settings that survive a file, files that are written whole, run folders that say what they lack."""
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from painters_mtl import runs
+from painters_mtl.errors import UserError
+from painters_mtl.files import whole, write_text
+from painters_mtl.model import build_model
+from painters_mtl.settings import TrainSettings
+from painters_mtl.tasks import Task, tasks_from_dict, tasks_to_dict
+
+# ------------------------------------------------------------------------------------------------- tasks
+
+
+def test_names_become_labels_and_come_back() -> None:
+    task = Task("style", ("Cubism", "Naïve Art", "Art, New"))
+    labels = task.encode(["Art, New", None, "", float("nan"), "cubism", "Naïve Art", 3, "Cubism"])
+    assert labels.dtype == np.int32 and labels.tolist() == [2, -1, -1, -1, -1, 1, -1, 0]
+    assert task.decode(labels) == ["Art, New", "", "", "", "", "Naïve Art", "", "Cubism"]
+    np.testing.assert_array_equal(task.encode(task.decode(labels)), labels)
+    assert tasks_from_dict(json.loads(json.dumps(tasks_to_dict({"style": task})))) == {"style": task}
+
+
+# ------------------------------------------------------------------------------------------------- settings
+
+OTHER: dict[str, Any] = {
+    "data": Path("some where/ä"),
+    "split": Path("models/x/split.csv"),
+    "painters": ("Ivan Bilibin", 'A "B", C'),
+    "styles": ("4",),
+    "genres": ("portrait", "landscape"),
+    "image_size": 96,
+    "cache": Path("/tmp/c"),
+    "memory_gb": 0.5,
+    "name": "näme",
+    "models": Path("m"),
+    "overwrite": True,
+    "seed": 7,
+    "backbone": "ResNet50",
+    "weights": "none",
+    "fine_tune": "heads",
+    "shared_layers": (64, 32),
+    "task_layers": (16,),
+    "dropout": 0.0,
+    "epochs": 3,
+    "batch_size": 5,
+    "learning_rate": 0.01,
+    "weight_decay": 0.0,
+    "task_weights": {"style": 0.5, "painter": 2.0},
+    "label_share": 0.0,
+    "other_painters": 0.0,
+    "patience": 9,
+}
+
+
+def test_settings_round_trip(tmp_path: Path) -> None:
+    default = TrainSettings()
+    other = TrainSettings(**OTHER)
+    assert set(OTHER) == {f.name for f in dataclasses.fields(TrainSettings)}, "a new setting: add it to OTHER"
+    for name, value in OTHER.items():
+        assert getattr(default, name) != value, f"{name} must differ from its default to be tested"
+    for settings in (default, other):
+        settings.save(tmp_path / "config.json")
+        loaded = TrainSettings.load(tmp_path / "config.json")
+        assert loaded == settings
+        for field in dataclasses.fields(settings):
+            assert type(getattr(loaded, field.name)) is type(getattr(settings, field.name)), field.name
+
+
+def test_a_setting_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"seed": 1, "learing_rate": 0.1}')
+    with pytest.raises(UserError, match=r"config\.json has a setting that does not exist: learing_rate"):
+        TrainSettings.load(tmp_path / "config.json")
+
+
+def test_a_partial_file_leaves_the_rest_at_its_default() -> None:
+    assert TrainSettings.from_dict({"seed": 3}) == TrainSettings(seed=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "option"),
+    [
+        ("image_size", 31, "--image-size 31"),
+        ("image_size", -5, "--image-size -5"),
+        ("batch_size", 0, "--batch-size 0"),
+        ("learning_rate", 0.0, "--learning-rate 0.0"),
+        ("learning_rate", float("nan"), "--learning-rate nan"),
+        ("patience", 0, "--patience 0"),
+        ("memory_gb", 0, "--memory-gb 0"),
+        ("epochs", -1, "--epochs -1"),
+        ("dropout", 1.0, "--dropout 1.0"),
+        ("dropout", -0.1, "--dropout -0.1"),
+        ("label_share", 1.0, "--label-share 1.0"),
+        ("shared_layers", (8, 0), "width 0"),
+        ("task_layers", (-3,), "width -3"),
+        ("task_weights", {"artist": 1.0}, "--task-weights artist"),
+        ("task_weights", {"style": -1.0}, "--task-weights style -1.0"),
+        ("name", "..", "--name '..'"),
+        ("name", "a/b", "--name 'a/b'"),
+        ("name", ".hidden", "--name '.hidden'"),
+        ("name", "a\0b", "--name"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_by_their_option(name: str, value: Any, option: str) -> None:
+    with pytest.raises(UserError) as error:
+        TrainSettings(**{name: value})
+    assert option in str(error.value)
+
+
+def test_classes_wanted_are_a_number_or_names() -> None:
+    settings = TrainSettings(painters=("12",), styles=("Cubism",), genres=("portrait", "1920"))
+    assert settings.classes_wanted() == {"painter": 12, "style": ("Cubism",), "genre": ("portrait", "1920")}
+
+
+# ------------------------------------------------------------------------------------------------- files
+
+
+def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    write_text(file, "old")
+    with pytest.raises(RuntimeError), whole(file) as temporary:
+        temporary.write_text("half of the n")
+        assert temporary.suffix == file.suffix and temporary.parent == file.parent  # a rename, and the kind is known
+        raise RuntimeError
+    assert file.read_text() == "old" and [f.name for f in tmp_path.iterdir()] == ["table.csv"]
+    with whole(file) as temporary:
+        temporary.write_text("new")
+        assert file.read_text() == "old"
+    assert file.read_text() == "new" and [f.name for f in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_text_is_utf_8(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.json", "Naïve – 浮世絵\n")
+    assert (tmp_path / "a.json").read_bytes() == "Naïve – 浮世絵\n".encode()
+
+
+# ------------------------------------------------------------------------------------------------- run folders
+
+TASKS = {"painter": Task("painter", ("Ä", 'B "b", c')), "genre": Task("genre", ("portrait", "landscape", "x"))}
+
+
+def make_run(folder: Path, seed: int = 0) -> keras.Model:
+    folder.mkdir(parents=True)
+    keras.utils.set_random_seed(seed)
+    model = build_model(TASKS, "small_convnet", 32, weights="none")
+    runs.save_labels(folder, TASKS, 32, 40, demo=True)
+    runs.save_model(model, folder)
+    return model
+
+
+def test_a_run_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    model = make_run(tmp_path / "models" / "a")
+    run = runs.open_run(tmp_path / "models" / "a")
+    assert (run.folder, run.tasks) == (tmp_path / "models" / "a", TASKS)
+    assert list(run.tasks) == ["painter", "genre"]
+    assert (run.image_size, run.copy_side, run.demo) == (32, 40, True)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    for name, wanted in model(images, training=False).items():
+        np.testing.assert_array_equal(np.asarray(run.model()(images, training=False)[name]), np.asarray(wanted))
+    assert sorted(f.name for f in run.folder.iterdir()) == ["labels.json", "model.keras"]
+
+
+def test_a_run_can_be_moved(tmp_path: Path) -> None:
+    make_run(tmp_path / "models" / "a")
+    shutil.move(tmp_path / "models" / "a", tmp_path / "elsewhere")
+    assert runs.open_run(tmp_path / "elsewhere").model().output.keys() == TASKS.keys()
+
+
+def test_the_newest_run_is_the_one_whose_model_was_written_last(tmp_path: Path) -> None:
+    for i, name in enumerate(["c", "a", "b", ".hidden"]):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.keras").touch()
+        (tmp_path / name / "labels.json").touch()
+        os.utime(tmp_path / name / "model.keras", (0, [100, 300, 200, 400][i]))
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "labels.json").touch()
+    assert runs.newest(tmp_path) == tmp_path / "a"
+    os.utime(tmp_path / "b" / "model.keras", (0, 500))
+    assert runs.newest(tmp_path) == tmp_path / "b"
+
+
+def test_without_a_trained_run_one_is_told_to_train(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(UserError, match=r"no trained model in .*painters_mtl\.train"):
+            runs.open_run(None, folder)
+
+
+def test_a_run_that_lacks_something_says_what(tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    with pytest.raises(UserError, match=r"aa is not a folder; there are a"):
+        runs.open_run(tmp_path / "aa")
+    for name in ("labels.json", "model.keras"):
+        kept = (tmp_path / "a" / name).read_bytes()
+        (tmp_path / "a" / name).unlink()
+        with pytest.raises(UserError, match=f"a lacks {name}"):
+            runs.open_run(tmp_path / "a")
+        (tmp_path / "a" / name).write_bytes(kept)
+    assert runs.open_run(tmp_path / "a").tasks == TASKS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "null", '"text"', "{}", '{"classes": {"style": ["a"]}}', '{"classes": [1], "image_size": 32}',
+        '{"classes": {"style": ["a", "b"]}, "image_size": "big", "copy_side": 40}',
+        '{"classes": {"style": ["a", "b"]}, "image_size": null, "copy_side": 40}',
+    ],
+)  # fmt: skip
+def test_damaged_labels_are_one_sentence(text: str, tmp_path: Path) -> None:
+    (tmp_path / "model.keras").touch()
+    (tmp_path / "labels.json").write_text(text)
+    with pytest.raises(UserError, match=r"labels\.json is damaged") as error:
+        runs.open_run(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_labels_that_are_not_text_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "model.keras").touch()
+    (tmp_path / "labels.json").write_bytes(b"\xff\xfe\x00{")
+    with pytest.raises(UserError, match=r"labels\.json is damaged"):
+        runs.open_run(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 10, 0.5, 0.99])
+def test_a_damaged_model_is_one_sentence(kept: float, tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    file = tmp_path / "a" / "model.keras"
+    data = file.read_bytes()
+    file.write_bytes(data[: int(kept if kept >= 1 else kept * len(data))])
+    with pytest.raises(UserError, match=r"model\.keras cannot be loaded") as error:
+        runs.open_run(tmp_path / "a").model()
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    image = keras.Input((32, 32, 3))
+    trap = keras.Model(image, {"painter": keras.layers.Lambda(lambda x: x)(image)})
+    trap.save(tmp_path / "a" / "model.keras")
+    with pytest.raises(UserError, match=r"model\.keras cannot be loaded"):
+        runs.open_run(tmp_path / "a").model()
