@@ -79,7 +79,8 @@ def set_trainable(backbone: keras.Model, fine_tune: str, pretrained: bool) -> No
             layer.trainable = False
 
 
-def _from_applications(name: str, image_size: int, weights: str | None) -> keras.Model:
+def find_application(name: str) -> str:
+    """The spelling that `keras.applications` has for a network's name. Raises `UserError` for an unknown one."""
     networks = {k: v for k, v in vars(keras.applications).items() if k[0].isupper() and callable(v)}
     by_lower = {k.lower(): k for k in networks}
     known = by_lower.get(name.lower().replace("_", ""))
@@ -87,7 +88,12 @@ def _from_applications(name: str, image_size: int, weights: str | None) -> keras
         near = difflib.get_close_matches(name.lower(), [*by_lower, "efficientnet_lite0", "small_convnet"], n=3)
         hint = ", ".join(by_lower.get(str(n), str(n)) for n in near) or "efficientnet_lite0, ResNet50"
         raise UserError(f"--backbone {name} is unknown; did you mean {hint}? (any network of keras.applications works)")
-    build = networks[known]
+    return known
+
+
+def _from_applications(name: str, image_size: int, weights: str | None) -> keras.Model:
+    known = find_application(name)
+    build = getattr(keras.applications, known)
     try:
         network = build(include_top=False, weights=weights, input_shape=(image_size, image_size, 3))
     except ValueError as error:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from painters_mtl import cli
 from painters_mtl.errors import UserError
+from painters_mtl.runs import MODEL
 from painters_mtl.settings import TrainSettings
 
 
 def train(settings: TrainSettings) -> int:
     """The verb: data, network, report. Returns 0, or 130 when Ctrl-C ended the training early."""
     folder = run_folder(settings)
+    _check_network(settings)
     from painters_mtl.dataset import prepare
 
     data = prepare(settings)
@@ -28,13 +30,29 @@ def train(settings: TrainSettings) -> int:
 
     if folder.exists():
         shutil.rmtree(folder)
-    outcome = fit(data, settings, folder)
+    try:
+        outcome = fit(data, settings, folder)
+    except BaseException:
+        if not (folder / MODEL).exists():  # nothing half-written stays behind
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     write_report(folder, data, settings, outcome)
     print(table(outcome.metrics["test"]))
     print(f"training took {outcome.metrics['training_seconds']:.0f} s")
     print(f"wrote {folder}: open {folder / 'report.html'}, or label paintings:")
     print(f"  python -m painters_mtl.predict FOLDER --model {folder}")
     return 130 if outcome.interrupted else 0
+
+
+def _check_network(settings: TrainSettings) -> None:
+    """Find a wrong name now, not after an hour of making small copies."""
+    if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():
+        raise UserError(f"--weights {settings.weights} is not there: give a weights file, imagenet, or none")
+    if settings.backbone not in ("efficientnet_lite0", "small_convnet"):
+        cli.import_tensorflow()
+        from painters_mtl.backbones import find_application
+
+        find_application(settings.backbone)
 
 
 def run_folder(settings: TrainSettings) -> Path:

@@ -1,6 +1,7 @@
 """Tiny data and a tiny trained run, shared by the tests of store, training and prediction."""
 
 import csv
+import dataclasses
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from painters_mtl import dataset, training
+from painters_mtl import dataset, train, training
 from painters_mtl.dataset import Dataset
 from painters_mtl.settings import TrainSettings
 
@@ -28,7 +29,7 @@ def picture(channels: tuple[int, int, int], rng: np.random.Generator, side: int 
     return np.clip(np.array(channels) + noise, 0, 255).astype(np.uint8)
 
 
-def make_data(folder: Path, count: int = 260, seed: int = 0, missing: float = 0.2) -> Path:
+def make_data(folder: Path, count: int = 200, seed: int = 0, missing: float = 0.2) -> Path:
     """A folder with labels.csv in which red tells the painter, green the style, blue the genre; some labels miss."""
     rng = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True)
@@ -56,7 +57,7 @@ def tiny_settings(data: Path, out: Path, **changes: object) -> TrainSettings:
         "backbone": "small_convnet",
         "weights": "none",
         "fine_tune": "all",
-        "epochs": 8,
+        "epochs": 6,
         "batch_size": 8,
         "learning_rate": 5e-3,
         "dropout": 0.0,
@@ -74,11 +75,25 @@ def fitted(settings: TrainSettings) -> tuple[Dataset, training.Outcome, Path]:
 
 
 @cache
-def trained(factory: pytest.TempPathFactory) -> tuple[Dataset, training.Outcome, Path, TrainSettings]:
-    """One run over all paintings of a tiny folder, trained once a session."""
+def trained(factory: pytest.TempPathFactory) -> tuple[Path, TrainSettings]:
+    """The folder of a run that `python -m painters_mtl.train` made, once a session, and its settings."""
     out = factory.mktemp("trained")
     settings = tiny_settings(make_data(out / "data"), out)
-    return *fitted(settings), settings
+    assert train.main(arguments(settings)) == 0
+    return settings.models / settings.name, settings
+
+
+def arguments(settings: TrainSettings) -> list[str]:
+    """The command line of settings, as far as it differs from the defaults."""
+    words: list[str] = []
+    default = TrainSettings()
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if value != getattr(default, field.name):
+            option = "--" + field.name.replace("_", "-")
+            values = value if isinstance(value, tuple) else () if value is True else (value,)
+            words += [option, *map(str, values)]
+    return words
 
 
 def python(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
