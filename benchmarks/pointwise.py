@@ -22,16 +22,15 @@ def measure(layer: str) -> float:
 
     from painters_mtl.backbones import efficientnet_lite0, set_trainable
 
-    backbone = efficientnet_lite0(SIZE)
+    backbone = efficientnet_lite0()
     if layer == "conv":
-        side = backbone
 
         def as_convolution(old: keras.layers.Layer) -> keras.layers.Layer:
             if isinstance(old, keras.layers.Dense):
                 return keras.layers.Conv2D(old.units, 1, use_bias=False, name=old.name)
             return old.__class__.from_config(old.get_config())
 
-        backbone = keras.models.clone_model(side, clone_function=as_convolution)
+        backbone = keras.models.clone_model(backbone, clone_function=as_convolution)
     set_trainable(backbone, "top", pretrained=True)
     image = keras.Input((SIZE, SIZE, 3))
     head = keras.layers.Dense(10, activation="softmax")(keras.layers.GlobalAveragePooling2D()(backbone(image)))

@@ -32,11 +32,11 @@ LITE0_STAGES = [
 
 
 def build_backbone(name: str, image_size: int, weights: str | Path | None = "imagenet") -> keras.Model:
-    """A `keras.Model` named `name`: images (n, image_size, image_size, 3), 0 to 255, to a map (n, h, w, channels).
+    """A `keras.Model` named `name`: images (n, height, width, 3), 0 to 255, to a map (n, h, w, channels).
 
     Args:
         name: "efficientnet_lite0", "small_convnet", or a network of `keras.applications` such as "ResNet50".
-        image_size: the side of the square input in pixels.
+        image_size: the side in pixels that it must be fit for; it takes images of other sizes too.
         weights: "imagenet", "none"/None for a random start, or the path of a `.weights.h5` or `.keras` file.
 
     Raises:
@@ -47,11 +47,11 @@ def build_backbone(name: str, image_size: int, weights: str | Path | None = "ima
     weights = None if weights in (None, "none", "None", "") else str(weights)
     imagenet = weights == "imagenet"
     if name == "efficientnet_lite0":
-        backbone = efficientnet_lite0(image_size)
+        backbone = efficientnet_lite0()
         if imagenet:
             load_lite0_imagenet(backbone)
     elif name == "small_convnet":
-        backbone = small_convnet(image_size)  # nobody trained it on ImageNet: it always starts from its seed
+        backbone = small_convnet()  # nobody trained it on ImageNet: it always starts from its seed
     else:
         backbone = _from_applications(name, image_size, "imagenet" if imagenet else None)
     if weights and not imagenet:
@@ -63,17 +63,17 @@ def set_trainable(backbone: keras.Model, fine_tune: str, pretrained: bool) -> No
     """Choose the layers that train; call it before `compile`.
 
     Args:
-        fine_tune: "heads": no layer of the backbone; "all": every layer; "top": the layers that work at 1/16 of the
-            input's resolution or coarser, which hold most of the weights and need no backward pass below them.
+        fine_tune: "heads": no layer of the backbone; "all": every layer; "top": the layers whose output has 1/16 of
+            the input's resolution or less, which hold most of the weights and need no backward pass below them.
         pretrained: BatchNormalization then stays as it is (inference mode, statistics and scales frozen): batches of
             a few paintings would spoil the statistics of a million photographs (keras-team/keras #9965).
     """
-    side = backbone.inputs[0].shape[1]
-    for layer in backbone.layers:
-        if not layer.weights or layer.name == "preprocess":
-            continue
-        shape = keras.tree.flatten(layer.input)[0].shape
-        coarse = len(shape) < 4 or shape[1] * 16 < side + 16
+    side = 256
+    layers = [layer for layer in backbone.layers if layer.weights and layer.name != "preprocess"]
+    probe = keras.Model(backbone.inputs, [layer.output for layer in layers])
+    outputs = probe.compute_output_spec(keras.KerasTensor((1, side, side, 3)))
+    for layer, output in zip(layers, outputs, strict=True):
+        coarse = len(output.shape) < 4 or output.shape[1] * 16 <= side
         layer.trainable = fine_tune == "all" or (fine_tune == "top" and coarse)
         if pretrained and isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
@@ -103,7 +103,7 @@ def _from_applications(name: str, image_size: int, weights: str | None) -> keras
             f"the ImageNet weights of {known} could not be fetched ({str(error).splitlines()[0][:120]}): use "
             "--weights FILE, --weights none, or --backbone efficientnet_lite0, whose weights come with pip"
         ) from error
-    inputs = keras.Input((image_size, image_size, 3), name="image")
+    inputs = keras.Input((None, None, 3), name="image")
     # What the network expects differs from family to family (caffe: BGR less a mean, tf: -1 to 1, ...), but it is
     # always an affine map of the three channels. Four probes find it; a frozen Dense layer applies it and is saved.
     preprocess = sys.modules[build.__module__].preprocess_input
@@ -148,10 +148,10 @@ def _inverted_residual(x: Any, kernel: int, stride: int, expansion: int, filters
     return x
 
 
-def efficientnet_lite0(image_size: int) -> keras.Model:
+def efficientnet_lite0() -> keras.Model:
     """EfficientNet-Lite0 without its classifier, randomly initialised: 3.4 million weights, 1,280 output channels."""
     layers = keras.layers
-    inputs = keras.Input((image_size, image_size, 3), name="image")
+    inputs = keras.Input((None, None, 3), name="image")
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescale")(inputs)
     x = layers.Conv2D(32, 3, 2, padding="same", use_bias=False, name="stem_conv")(x)
     x = layers.ReLU(6, name="stem_relu")(layers.BatchNormalization(epsilon=1e-3, momentum=0.99, name="stem_bn")(x))
@@ -247,10 +247,10 @@ def read_torch_state(file: Path) -> dict[str, np.ndarray]:
     return {name: tensor(*parts) for name, parts in state.items()}
 
 
-def small_convnet(image_size: int) -> keras.Model:
+def small_convnet() -> keras.Model:
     """Five small convolutions, for tests and for a quick look; 64 output channels."""
     layers = keras.layers
-    inputs = keras.Input((image_size, image_size, 3), name="image")
+    inputs = keras.Input((None, None, 3), name="image")
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescale")(inputs)
     for i, filters in enumerate((16, 24, 32, 48, 64)):
         x = layers.Conv2D(filters, 3, 2 if i < 4 else 1, padding="same", use_bias=False, name=f"conv{i}")(x)

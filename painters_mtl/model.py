@@ -25,12 +25,14 @@ def build_model(
 ) -> keras.Model:
     """A Functional-API model from images to a dict of class probabilities, keyed by task.
 
-    Input: (n, image_size, image_size, 3), uint8 or float 0 to 255, RGB; preprocessing is inside.
+    Input: (n, height, width, 3), uint8 or float 0 to 255, RGB; preprocessing is inside. Any size works; the accuracy is
+    best near the one it was trained for.
     Output: {task: float32 (n, number of classes)}, rows sum to 1. One task gives the single-task network.
 
     Args:
         tasks: the heads to build, by name.
         backbone: a name that `build_backbone` knows.
+        image_size: side of the images it is meant for; some backbones refuse small ones.
         shared_layers: widths of hidden layers that all tasks share, behind the backbone.
         task_layers: widths of hidden layers that every task has for itself, before its head.
         weights: "imagenet", "none", or a file; see `build_backbone`.
@@ -48,7 +50,7 @@ def build_model(
     shared = build_backbone(backbone, image_size, weights)
     pretrained = backbone != "small_convnet" and weights not in (None, "none", "None", "")
     set_trainable(shared, fine_tune, pretrained)
-    image = keras.Input((image_size, image_size, 3), name="image")
+    image = keras.Input((None, None, 3), name="image")
     x = keras.layers.GlobalAveragePooling2D(name=FEATURES)(shared(image))
     for i, width in enumerate(shared_layers):
         x = _hidden(x, width, dropout, f"shared_{i}")

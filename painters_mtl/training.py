@@ -105,8 +105,8 @@ def _with_help(
 ) -> tuple[dict[str, Task], dict[str, np.ndarray], dict[str, float]]:
     """Tasks, labels and loss weights of the training: the tasks, and the head over all painters that helps them.
 
-    The eight-class head sees an eighth of the painters; a head over all of them makes the features tell painters apart
-    with every painting (docs/experiments.md). It is no part of the finished network.
+    The eight-class head learns from a fraction of the paintings; a head over all painters lets every painting teach
+    the features to tell painters apart. It is no part of the finished network.
     """
     labels = {name: data.labels[name] for name in tasks}
     weights = {name: settings.task_weights.get(name, 1.0) for name in tasks}
@@ -116,6 +116,16 @@ def _with_help(
             tasks = {**tasks, task.name: task}
             labels[task.name], weights[task.name] = numbers, settings.other_painters
     return tasks, labels, weights
+
+
+def training_side(image_size: int) -> int:
+    """Side of the training crops: 5/6 of what validation and prediction see, in steps of 8 pixels, at least 32.
+
+    A crop shows things larger than the whole painting does; at this ratio they have the same size in both, and an
+    epoch costs 0.7 of what it would (Touvron et al. 2019, Fixing the train-test resolution discrepancy, arXiv
+    1906.06423).
+    """
+    return max(32, round(image_size * 5 / 6 / 8) * 8)
 
 
 def default_epochs(paintings: int) -> int:
@@ -168,9 +178,15 @@ class _Trainer:
         else:
             model = self.full
             batches = pipeline.training_batches(
-                data.store.pixels, data.pixel_rows[train], labels, factor, settings.batch_size, settings.image_size,
-                settings.seed, epochs,
-            )  # fmt: skip
+                data.store.pixels,
+                data.pixel_rows[train],
+                labels,
+                factor,
+                settings.batch_size,
+                training_side(settings.image_size),
+                settings.seed,
+                epochs,
+            )
         model.compile(
             optimizer=_optimizer(settings, steps * epochs),
             # The mean over the labelled rows; the default reduction would divide by the others too.

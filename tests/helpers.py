@@ -74,10 +74,14 @@ def fitted(settings: TrainSettings) -> tuple[Dataset, training.Outcome, Path]:
     return data, training.fit(data, settings, folder), folder
 
 
-@cache
 def trained(factory: pytest.TempPathFactory) -> tuple[Path, TrainSettings]:
     """The folder of a run that `python -m painters_mtl.train` made, once a session, and its settings."""
-    out = factory.mktemp("trained")
+    return _trained(factory.getbasetemp())
+
+
+@cache
+def _trained(base: Path) -> tuple[Path, TrainSettings]:
+    out = base / "trained"
     settings = tiny_settings(make_data(out / "data"), out)
     assert train.main(arguments(settings)) == 0
     return settings.models / settings.name, settings

@@ -214,7 +214,7 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.5])
 def test_a_head_without_a_label_moves_by_weight_decay_alone(weight_decay: float, small: Path, tmp_path: Path) -> None:
-    """Its gradient is exactly 0: no decay, no change. AdamW's decay shrinks its kernel by 1 - rate x decay each step."""
+    """Its gradient is exactly 0: no decay, no change. AdamW's decay shrinks its kernel by 1 - rate x decay a step."""
     settings = tiny_settings(small, tmp_path, epochs=1, weight_decay=weight_decay, other_painters=0.0)
     data = prepare(settings)
     genre = data.labels["genre"].copy()
@@ -235,7 +235,7 @@ def test_a_head_without_a_label_moves_by_weight_decay_alone(weight_decay: float,
     factor = pipeline.repeats({name: values[kept] for name, values in of_rows.items()}, settings.label_share)
     steps = pipeline.steps_in_epoch(factor, settings.batch_size)
     shrunk = np.prod([1 - rate * weight_decay for rate in rates(settings.learning_rate, steps)])
-    assert shrunk < 0.99
+    assert shrunk < 0.995
     np.testing.assert_allclose(kernel, first_kernel * shrunk, rtol=1e-5)
 
 
