@@ -64,8 +64,10 @@ class TrainSettings:
     """Passes over the training paintings, at most. 0: from 6 for many to 15 for few; 40 where only the heads train."""
     batch_size: int = 32
     """Paintings a step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Peak of the learning rate: a warm-up leads to it, half a cosine down to zero."""
+    backbone_rate: float = 0.1
+    """The part of the learning rate at which a pretrained backbone moves."""
     weight_decay: float = 0.02
     """AdamW's; not applied to biases and BatchNormalization."""
     task_weights: dict[str, float] = field(default_factory=dict)
@@ -79,7 +81,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, before anything is read."""
-        positive = ("image_size", "batch_size", "learning_rate", "patience", "memory_gb")
+        positive = ("image_size", "batch_size", "learning_rate", "backbone_rate", "patience", "memory_gb")
         for name in positive:
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must be above 0")

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,7 +188,7 @@ class _Trainer:
                 epochs,
             )
         model.compile(
-            optimizer=_optimizer(settings, steps * epochs),
+            optimizer=_optimizer(model, settings, steps * epochs),
             # The mean over the labelled rows; the default reduction would divide by the others too.
             loss={n: keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight") for n in labels},
             loss_weights=weights,
@@ -257,14 +257,36 @@ class _EachEpoch(keras.callbacks.Callback):
         self.trainer.end_epoch(logs)
 
 
-def _optimizer(settings: TrainSettings, steps: int) -> keras.optimizers.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019), the learning rate rising for 8 % of the steps and then half a cosine to 0."""
+class TwoSpeeds(keras.optimizers.AdamW):
+    """AdamW (Loshchilov & Hutter 2019) that moves some variables at a part of the learning rate."""
+
+    def __init__(self, slow: Collection[keras.Variable], part: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.slow, self.part = {v.value.ref() for v in slow}, part
+
+    def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
+        rate = learning_rate * self.part if variable.ref() in self.slow else learning_rate
+        super().update_step(gradient, variable, rate)
+
+
+def _optimizer(model: keras.Model, settings: TrainSettings, steps: int) -> keras.optimizers.Optimizer:
+    """The learning rate rises for 8 % of the steps and then falls by half a cosine to 0.
+
+    A pretrained backbone learns at a tenth of the heads' rate: at their rate, what ImageNet taught it is lost in the
+    first hundred steps. Weight decay, which would pull it to zero, is for the new layers only.
+    """
     warm = max(1, round(WARM_UP * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warm), warmup_target=settings.learning_rate, warmup_steps=warm
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    pretrained = settings.weights != "none" and settings.backbone != "small_convnet"
+    slow = []
+    if pretrained and settings.fine_tune != "heads":
+        slow = model.get_layer(index=1).trainable_variables
+    optimizer = TwoSpeeds(
+        slow, settings.backbone_rate, learning_rate=schedule, weight_decay=settings.weight_decay
+    )
+    optimizer.exclude_from_weight_decay(var_list=slow, var_names=["bias", "gamma", "beta"])
     return optimizer
 
 

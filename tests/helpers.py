@@ -25,7 +25,7 @@ GENRES = ("portrait", "landscape")
 
 def picture(channels: tuple[int, int, int], rng: np.random.Generator, side: int = 40) -> np.ndarray:
     """One colour under a coarse noise of its own, so that no two pictures have like perceptual hashes."""
-    noise = rng.integers(-30, 31, (10, 10, 1)).repeat(side // 10, 0).repeat(side // 10, 1)
+    noise = rng.integers(-15, 16, (10, 10, 1)).repeat(side // 10, 0).repeat(side // 10, 1)
     return np.clip(np.array(channels) + noise, 0, 255).astype(np.uint8)
 
 
@@ -57,11 +57,12 @@ def tiny_settings(data: Path, out: Path, **changes: object) -> TrainSettings:
         "backbone": "small_convnet",
         "weights": "none",
         "fine_tune": "all",
-        "epochs": 6,
+        "epochs": 8,
         "batch_size": 8,
         "learning_rate": 5e-3,
         "dropout": 0.0,
         "painters": ("2",),
+        "other_painters": 0.3,
         "patience": 8,
     }
     return TrainSettings(**(values | changes))  # type: ignore[arg-type]

@@ -46,6 +46,18 @@ def test_uint8_and_float_pictures_are_the_same() -> None:
     same(outputs(model, IMAGES), outputs(model, IMAGES.astype(np.float32)))
 
 
+def test_other_sizes_are_taken_too() -> None:
+    """Crops in training are smaller than the whole paintings of prediction; an even colour looks the same in both."""
+    model = tiny(shared_layers=(12,))
+    wide = np.random.default_rng(1).integers(0, 256, (2, 40, 56, 3), np.uint8)
+    assert {name: p.shape for name, p in outputs(model, wide).items()} == {
+        "painter": (2, 3), "style": (2, 5), "genre": (2, 8)
+    }  # fmt: skip
+    maps = model.get_layer("small_convnet")(np.full((1, 160, 160, 3), 90, np.float32), training=False)
+    larger = model.get_layer("small_convnet")(np.full((1, 320, 320, 3), 90, np.float32), training=False)
+    np.testing.assert_allclose(np.asarray(maps)[0, 5, 5], np.asarray(larger)[0, 10, 10], rtol=1e-4, atol=1e-6)
+
+
 def test_one_task_is_the_single_task_network() -> None:
     model = tiny({"style": TASKS["style"]})
     assert set(model.output) == {"style"} and outputs(model)["style"].shape == (6, 5)

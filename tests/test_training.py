@@ -86,7 +86,7 @@ def test_it_learns_and_says_so(run: tuple[Path, TrainSettings]) -> None:
         assert set(measured[part]) == set(TASK_NAMES)
         for values in measured[part].values():
             assert set(values) == {"accuracy", "top3", "macro_f1", "majority", "n"}
-            assert values["accuracy"] >= 0.9 > values["majority"] + 0.2
+            assert values["accuracy"] >= max(0.8, values["majority"] + 0.25)
             assert values["accuracy"] <= values["top3"] <= 1
     assert measured["epochs"] == settings.epochs and measured["interrupted"] is False and measured["demo"] is False
     assert measured["parameters"] == runs.open_run(folder).model().count_params()
@@ -129,8 +129,8 @@ def test_the_history_tells_each_epoch_and_the_best_is_kept(run: tuple[Path, Trai
     for task in TASK_NAMES:
         assert history[f"val_{task}_accuracy"][best - 1] == pytest.approx(measured["validation"][task]["accuracy"])
     # `loss` is the weighted sum; the head over all painters, which helps, is one of its parts
-    parts = [f"{task}_loss" for task in (*TASK_NAMES, "all_painters")]
-    np.testing.assert_allclose(history[parts].sum(axis=1), history["loss"], rtol=1e-4)
+    total = sum(history[f"{task}_loss"] for task in TASK_NAMES) + settings.other_painters * history["all_painters_loss"]
+    np.testing.assert_allclose(history["loss"], total, rtol=1e-4)
 
 
 def test_the_head_that_helped_is_no_part_of_the_network(run: tuple[Path, TrainSettings]) -> None:
@@ -139,6 +139,7 @@ def test_the_head_that_helped_is_no_part_of_the_network(run: tuple[Path, TrainSe
     assert not [v.path for v in model.weights if "all_painters" in v.path]
 
 
+@pytest.mark.slow
 def test_the_same_settings_give_the_same_run_bit_for_bit(run: tuple[Path, TrainSettings]) -> None:
     folder, settings = run
     # no split is given, the copies are there by now, and the name is another: the rest must be as it was
@@ -152,6 +153,7 @@ def test_the_same_settings_give_the_same_run_bit_for_bit(run: tuple[Path, TrainS
     assert timeless[0] == timeless[1]
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_split_and_network(small: Path, tmp_path: Path) -> None:
     settings = [tiny_settings(small, tmp_path, epochs=1, seed=seed, name=str(seed)) for seed in (0, 1)]
     one, other = (fitted(s)[2] for s in settings)
@@ -175,7 +177,7 @@ def initial(data: Dataset, settings: TrainSettings, **more: Any) -> keras.Model:
     )
 
 
-@pytest.mark.parametrize("other_painters", [0.0, 0.7])
+@pytest.mark.parametrize("other_painters", [pytest.param(0.0, marks=pytest.mark.slow), 0.7])
 def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path, tmp_path: Path) -> None:
     """With a learning rate that moves nothing, each batch's loss can be had by hand, and their mean is the epoch's."""
     settings = tiny_settings(
@@ -212,7 +214,7 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
     assert history["loss"] == pytest.approx(total, rel=1e-5)
 
 
-@pytest.mark.parametrize("weight_decay", [0.0, 0.5])
+@pytest.mark.parametrize("weight_decay", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])
 def test_a_head_without_a_label_moves_by_weight_decay_alone(weight_decay: float, small: Path, tmp_path: Path) -> None:
     """Its gradient is exactly 0: no decay, no change. AdamW's decay shrinks its kernel by 1 - rate x decay a step."""
     settings = tiny_settings(small, tmp_path, epochs=1, weight_decay=weight_decay, other_painters=0.0)
@@ -248,7 +250,19 @@ def rates(peak: float, steps: int) -> list[float]:
     ]
 
 
-@pytest.mark.parametrize("steps", [2, 10, 100, 1000])
+def test_crops_are_five_sixths_of_what_is_predicted_in_steps_of_eight() -> None:
+    sides = {size: training.training_side(size) for size in range(32, 513)}
+    assert [sides[size] for size in (32, 96, 128, 192, 224, 384)] == [32, 80, 104, 160, 184, 320]
+    for size, side in sides.items():
+        assert side % 8 == 0 and side >= 32 and (side == 32 or abs(side - size * 5 / 6) <= 4)
+
+
+@pytest.mark.parametrize(("paintings", "epochs"), [(100, 15), (5334, 15), (8000, 10), (13_000, 6), (10**6, 6)])
+def test_more_paintings_need_fewer_epochs(paintings: int, epochs: int) -> None:
+    assert training.default_epochs(paintings) == epochs
+
+
+@pytest.mark.parametrize("steps", [2, 10, 150])
 def test_the_learning_rate_rises_and_falls(steps: int) -> None:
     optimizer = training._optimizer(TrainSettings(learning_rate=0.01), steps)
     schedule = optimizer._learning_rate
@@ -269,6 +283,7 @@ def test_weight_decay_spares_biases_and_normalisation() -> None:
 TASK = training.Task("style", ("a", "b"))
 
 
+@pytest.mark.slow
 @pytest.mark.xfail(strict=True, reason="metrics.json holds NaN, which is not JSON, where a task has no label in a part")
 def test_metrics_are_json_also_without_any_label_of_a_task(small: Path, tmp_path: Path) -> None:
     settings = tiny_settings(small, tmp_path, epochs=1)
@@ -293,6 +308,7 @@ def test_one_task_alone(small: Path, tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------- heads only
 
 
+@pytest.mark.slow
 def test_features_are_those_of_the_network_computed_once(small: Path, tmp_path: Path) -> None:
     settings = tiny_settings(small, tmp_path, fine_tune="heads", epochs=3)
     data, first, _ = fitted(settings)
@@ -314,10 +330,6 @@ def test_features_are_those_of_the_network_computed_once(small: Path, tmp_path: 
     np.save(file, np.zeros_like(features))  # whoever reads the file now learns nothing
     _, third, _ = fitted(dataclasses.replace(settings, name="third"))
     assert not same_weights(first.model.get_weights(), third.model.get_weights())
-
-    _, other, _ = fitted(dataclasses.replace(settings, name="seed", seed=1))  # other weights: other features
-    assert len(list(data.store.folder.glob("features-*"))) == 2
-    assert not same_weights(first.model.get_weights(), other.model.get_weights())
 
 
 def test_heads_alone_leave_the_backbone_as_it_was(small: Path, tmp_path: Path) -> None:
@@ -358,6 +370,7 @@ def test_overwriting_has_to_be_asked_for(tmp_path: Path) -> None:
     assert (tmp_path / "holiday" / "beach.jpg").exists() and (tmp_path / "run" / "labels.json").exists()
 
 
+@pytest.mark.slow
 def test_a_run_can_be_replaced_with_its_own_split(small: Path, tmp_path: Path) -> None:
     settings = tiny_settings(small, tmp_path, epochs=1, seed=3)
     _, _, folder = fitted(settings)
@@ -369,20 +382,30 @@ def test_a_run_can_be_replaced_with_its_own_split(small: Path, tmp_path: Path) -
     assert strict_json(folder / "config.json")["seed"] == 4
 
 
-@pytest.mark.xfail(strict=True, reason="the old run is deleted before the network is built")
-def test_a_slip_of_the_pen_does_not_cost_the_old_run(small: Path, tmp_path: Path) -> None:
-    settings = tiny_settings(small, tmp_path, overwrite=True)
+SLIPS: dict[str, dict[str, Any]] = {
+    "a name": {"backbone": "small_convnett"},
+    "no such file": {"weights": "nowhere.keras"},
+    "no weights in it": {"weights": __file__},
+}
+OLD_RUN_LOST = pytest.mark.xfail(strict=True, reason="the old run is deleted before the weights file is read")
+
+
+@pytest.mark.parametrize("slip", ["a name", "no such file", pytest.param("no weights in it", marks=OLD_RUN_LOST)])
+def test_a_slip_of_the_pen_does_not_cost_the_old_run(slip: str, small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, overwrite=True, **SLIPS[slip])
     folder = settings.models / "run"
     folder.mkdir(parents=True)
     for name in ("labels.json", "model.keras"):
         (folder / name).write_text("the old run")
-    assert train.main(arguments(dataclasses.replace(settings, backbone="small_convnett"))) == 2
-    assert (folder / "model.keras").read_text() == (folder / "labels.json").read_text() == "the old run"
+    assert train.main(arguments(settings)) == 2
+    assert {f.name: f.read_text() for f in folder.iterdir()} == dict.fromkeys(
+        ("labels.json", "model.keras"), "the old run"
+    )
 
 
-@pytest.mark.xfail(strict=True, reason="the folder is begun before the network is built")
-def test_a_slip_of_the_pen_leaves_nothing_half_written(small: Path, tmp_path: Path) -> None:
-    settings = tiny_settings(small, tmp_path, backbone="small_convnett")
+@pytest.mark.parametrize("slip", list(SLIPS))
+def test_a_slip_of_the_pen_leaves_nothing_half_written(slip: str, small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, **SLIPS[slip])
     assert train.main(arguments(settings)) == 2
     assert not settings.models.exists() or not list(settings.models.iterdir())
 
