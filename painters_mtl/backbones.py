@@ -124,7 +124,7 @@ def _load_file(backbone: keras.Model, file: Path) -> None:
             backbone.set_weights(keras.saving.load_model(file, compile=False, safe_mode=True).get_weights())
         else:
             backbone.load_weights(file)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, KeyError) as error:
         raise UserError(f"--weights {file} does not fit {backbone.name}: {str(error).splitlines()[0][:200]}") from error
 
 

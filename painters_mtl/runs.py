@@ -32,10 +32,14 @@ class Run:
 
         file = self.folder / MODEL
         try:
-            return keras.saving.load_model(file, compile=False, safe_mode=True)
+            model = keras.saving.load_model(file, compile=False, safe_mode=True)
         except Exception as error:  # keras raises whatever its parts raise
             reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
             raise UserError(f"{file} cannot be loaded ({reason}): train it again or get a sound copy") from error
+        found = {name: output.shape[-1] for name, output in model.output.items()}
+        if found != (wanted := {name: len(task.classes) for name, task in self.tasks.items()}):
+            raise UserError(f"{self.folder / LABELS} does not belong to {MODEL}: it has {wanted} classes, that {found}")
+        return model
 
 
 def save_labels(folder: Path, tasks: dict[str, Task], image_size: int, copy_side: int, demo: bool) -> None:

@@ -61,12 +61,12 @@ class TrainSettings:
 
     # Training
     epochs: int = 0
-    """Passes over the training paintings, at most. 0: from 6 for many to 15 for few; 40 where only the heads train."""
+    """Passes over the training paintings, at most. 0: from 5 for many to 12 for few; 40 where only the heads train."""
     batch_size: int = 32
     """Paintings a step."""
     learning_rate: float = 2e-3
     """Peak of the learning rate: a warm-up leads to it, half a cosine down to zero."""
-    backbone_rate: float = 0.1
+    backbone_rate: float = 0.2
     """The part of the learning rate at which a pretrained backbone moves."""
     weight_decay: float = 0.02
     """AdamW's; not applied to biases and BatchNormalization."""
@@ -83,8 +83,11 @@ class TrainSettings:
         """Refuse what cannot work, before anything is read."""
         positive = ("image_size", "batch_size", "learning_rate", "backbone_rate", "patience", "memory_gb")
         for name in positive:
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must be above 0")
+        for name in ("weight_decay", "other_painters"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
         if self.image_size < 32:
             raise UserError(f"--image-size {self.image_size} is too small: a backbone needs at least 32 pixels")
         if self.epochs < 0:
@@ -108,7 +111,7 @@ class TrainSettings:
         """For each task, a number of classes or their names."""
 
         def wanted(values: tuple[str, ...]) -> int | tuple[str, ...]:
-            return int(values[0]) if len(values) == 1 and values[0].isdigit() else tuple(values)
+            return int(values[0]) if len(values) == 1 and values[0].isdecimal() else tuple(values)
 
         return {"painter": wanted(self.painters), "style": wanted(self.styles), "genre": wanted(self.genres)}
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from painters_mtl import images
 from painters_mtl.errors import UserError
+from painters_mtl.files import write_text
 
 VERSION = 1  # of the layout; another one is another folder
 MARGIN = 1.25  # the copies are larger than what the network sees by this, so that crops keep their detail
@@ -66,7 +67,11 @@ def build_store(
     folder.mkdir(parents=True, exist_ok=True)
     manifest, size = folder / "manifest.jsonl", side * side * 3
     known, good_bytes = _read_manifest(manifest)
-    known = {name: line for name, line in known.items() if (line["row"] + 1) * size <= _length(folder / "pixels.u8")}
+    kept = {name: line for name, line in known.items() if (line["row"] + 1) * size <= _length(folder / "pixels.u8")}
+    if len(kept) < len(known):  # their pixels are lost: forget the lines, since other pictures will take the places
+        write_text(manifest, "".join(json.dumps(line) + "\n" for line in kept.values()))
+        good_bytes = _length(manifest)
+    known = kept
     count = max((line["row"] + 1 for line in known.values()), default=0)
     files = [images.ImageFile(f, m) for f, m in zip(table["file"], table["member"], strict=True)]
     stamps = _stamps(files)

@@ -28,12 +28,11 @@ def train(settings: TrainSettings) -> int:
     from painters_mtl.report import write_report
     from painters_mtl.training import fit
 
-    if folder.exists():
-        shutil.rmtree(folder)
+    replaces = folder.exists()
     try:
         outcome = fit(data, settings, folder)
     except BaseException:
-        if not (folder / MODEL).exists():  # nothing half-written stays behind
+        if not replaces and not (folder / MODEL).exists():  # nothing half-written stays behind
             shutil.rmtree(folder, ignore_errors=True)
         raise
     write_report(folder, data, settings, outcome)

@@ -376,7 +376,7 @@ def zip_with(file: Path, name: str, content: str) -> Path:
         "w.pth",
         "cut.keras",
         "cut.weights.h5",
-        pytest.param("other.keras", marks=pytest.mark.xfail(strict=True, reason="a zip without config.json: KeyError")),
+        "other.keras",
     ],
 )
 def test_a_file_that_is_no_weights_file_is_refused_in_one_sentence(name: str, tmp_path: Path) -> None:

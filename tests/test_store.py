@@ -116,7 +116,6 @@ def test_a_kill_at_any_byte_is_made_good(files: list[Path], tmp_path: Path, seed
     np.testing.assert_array_equal(of_paintings(third), expected(files))
 
 
-@pytest.mark.xfail(strict=True, reason="lines of lost pixels stay in the manifest and later point to other pictures")
 def test_lost_pixels_are_not_found_in_other_pictures_places(files: list[Path], tmp_path: Path) -> None:
     """The manifest outlives its pixels (a full disk, a crash of the machine); other pictures take the places."""
     store = build(files[:4], tmp_path / "cache")

@@ -250,14 +250,14 @@ def rates(peak: float, steps: int) -> list[float]:
     ]
 
 
-def test_crops_are_five_sixths_of_what_is_predicted_in_steps_of_eight() -> None:
+def test_crops_are_three_quarters_of_what_is_predicted_in_steps_of_eight() -> None:
     sides = {size: training.training_side(size) for size in range(32, 513)}
-    assert [sides[size] for size in (32, 96, 128, 192, 224, 384)] == [32, 80, 104, 160, 184, 320]
+    assert [sides[size] for size in (32, 96, 128, 192, 224, 384)] == [32, 72, 96, 144, 168, 288]
     for size, side in sides.items():
-        assert side % 8 == 0 and side >= 32 and (side == 32 or abs(side - size * 5 / 6) <= 4)
+        assert side % 8 == 0 and side >= 32 and (side == 32 or abs(side - size * 3 / 4) <= 4)
 
 
-@pytest.mark.parametrize(("paintings", "epochs"), [(100, 15), (5334, 15), (8000, 10), (13_000, 6), (10**6, 6)])
+@pytest.mark.parametrize(("paintings", "epochs"), [(100, 12), (5500, 12), (8250, 8), (13_000, 5), (10**6, 5)])
 def test_more_paintings_need_fewer_epochs(paintings: int, epochs: int) -> None:
     assert training.default_epochs(paintings) == epochs
 
@@ -297,7 +297,6 @@ def test_a_pretrained_backbone_is_slower_and_only_new_kernels_decay(backbone: st
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="metrics.json holds NaN, which is not JSON, where a task has no label in a part")
 def test_metrics_are_json_also_without_any_label_of_a_task(small: Path, tmp_path: Path) -> None:
     settings = tiny_settings(small, tmp_path, epochs=1)
     data = prepare(settings)
@@ -401,10 +400,9 @@ SLIPS: dict[str, dict[str, Any]] = {
     "no such file": {"weights": "nowhere.keras"},
     "no weights in it": {"weights": __file__},
 }
-OLD_RUN_LOST = pytest.mark.xfail(strict=True, reason="the old run is deleted before the weights file is read")
 
 
-@pytest.mark.parametrize("slip", ["a name", "no such file", pytest.param("no weights in it", marks=OLD_RUN_LOST)])
+@pytest.mark.parametrize("slip", list(SLIPS))
 def test_a_slip_of_the_pen_does_not_cost_the_old_run(slip: str, small: Path, tmp_path: Path) -> None:
     settings = tiny_settings(small, tmp_path, overwrite=True, **SLIPS[slip])
     folder = settings.models / "run"
