@@ -133,8 +133,8 @@ def training_side(image_size: int) -> int:
     """Side of the training crops: 3/4 of what validation and prediction see, in steps of 8 pixels, at least 32.
 
     A crop shows things larger than the whole painting does; smaller crops bring them nearer to the size they have in
-    prediction, and an epoch costs 0.6 of what it would (Touvron et al. 2019, Fixing the train-test resolution discrepancy, arXiv
-    1906.06423).
+    prediction, and an epoch costs 0.6 of the arithmetic (Touvron et al. 2019, Fixing the train-test resolution
+    discrepancy, arXiv 1906.06423).
     """
     return max(32, round(image_size * 3 / 4 / 8) * 8)
 
