@@ -1,5 +1,7 @@
 """What every verb's command line shares: settings from a dataclass, errors in one sentence, exit statuses."""
 
+import contextlib
+import ctypes
 import importlib
 import os
 import sys
@@ -45,6 +47,7 @@ def import_tensorflow() -> None:
     """Import TensorFlow without the lines its C++ parts write to standard error while they look for GPUs."""
     if "tensorflow" in sys.modules:
         return
+    _keep_freed_memory()
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -54,3 +57,16 @@ def import_tensorflow() -> None:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what is freed instead of giving it back to the system and asking for it again at the next step.
+
+    A training step frees and takes some hundred megabytes; the page faults of that were a third of its time.
+    """
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # from malloc.h
+    with contextlib.suppress(OSError, AttributeError):  # another libc
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+        libc.mallopt(top_pad, 2**26)

@@ -140,8 +140,8 @@ def training_side(image_size: int) -> int:
 
 
 def default_epochs(paintings: int) -> int:
-    """Passes over `paintings` an epoch that make some 66,000 views, but at least 5 and at most 12."""
-    return int(np.clip(round(VIEWS / paintings), 5, 12))
+    """Passes over `paintings` an epoch that make some 66,000 views, but at least 5 and at most 10."""
+    return int(np.clip(round(VIEWS / paintings), 5, 10))
 
 
 def _size(network: keras.Model, full: keras.Model) -> str:

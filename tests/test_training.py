@@ -257,7 +257,7 @@ def test_crops_are_three_quarters_of_what_is_predicted_in_steps_of_eight() -> No
         assert side % 8 == 0 and side >= 32 and (side == 32 or abs(side - size * 3 / 4) <= 4)
 
 
-@pytest.mark.parametrize(("paintings", "epochs"), [(100, 12), (5500, 12), (8250, 8), (13_000, 5), (10**6, 5)])
+@pytest.mark.parametrize(("paintings", "epochs"), [(100, 10), (5500, 10), (8250, 8), (13_000, 5), (10**6, 5)])
 def test_more_paintings_need_fewer_epochs(paintings: int, epochs: int) -> None:
     assert training.default_epochs(paintings) == epochs
 
