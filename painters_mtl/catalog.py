@@ -1,7 +1,7 @@
 """The catalogue: one row a painting that has an image, from the competition's tables, a labels.csv or sub-folders.
 
-    catalog = read_catalog(Path("data/painter-by-numbers"))
-    tasks, notes = choose_classes(catalog.table, {"painter": 8, "style": 10, "genre": 23})
+catalog = read_catalog(Path("data/painter-by-numbers"))
+tasks, notes = choose_classes(catalog.table, {"painter": 8, "style": 10, "genre": 23})
 """
 
 import csv
@@ -62,9 +62,7 @@ class Catalog:
 # ------------------------------------------------------------------------------------------------- the folder
 
 
-def find_data(
-    folder: Path | None, kaggle: Sequence[Path] = KAGGLE_FOLDERS, local: Path = LOCAL_FOLDER
-) -> Path | None:
+def find_data(folder: Path | None, kaggle: Sequence[Path] = KAGGLE_FOLDERS, local: Path = LOCAL_FOLDER) -> Path | None:
     """The data folder: the given one, else Kaggle's, else data/painter-by-numbers, else None (the demo's turn).
 
     Raises `UserError` when the given folder is not there, is no folder or is empty.

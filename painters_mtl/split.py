@@ -1,7 +1,7 @@
 """Train, validation and test: copies of a painting stay together, all tasks are stratified at once.
 
-    groups = group_copies(table, hashes)
-    split = make_split(table, {name: task.encode(table[name]) for name, task in tasks.items()}, groups)
+groups = group_copies(table, hashes)
+split = make_split(table, {name: task.encode(table[name]) for name, task in tasks.items()}, groups)
 """
 
 import csv
@@ -179,9 +179,7 @@ def save_split(path: Path, table: pd.DataFrame, split: np.ndarray) -> None:
         rows.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL, encoding="utf-8", lineterminator="\n")
 
 
-def load_split(
-    path: Path, table: pd.DataFrame, groups: np.ndarray | None = None
-) -> tuple[np.ndarray, list[str]]:
+def load_split(path: Path, table: pd.DataFrame, groups: np.ndarray | None = None) -> tuple[np.ndarray, list[str]]:
     """Read a split for the paintings of `table`, by id; those that the file does not name are left out ("").
 
     Returns the split as `make_split` does, and notes: how many paintings the file does not name, how many of its ids

@@ -1,9 +1,9 @@
 """Train one network with three heads (painter, style, genre) and write its run folder and report.
 
-    python -m painters_mtl.train                                        # on the demo, or on Kaggle's data where it is
-    python -m painters_mtl.train --data data/painter-by-numbers --image-size 224 --name full
-    python -m painters_mtl.train --data FOLDER --fine-tune heads    # quick: the backbone is frozen
-    python -m painters_mtl.train --data FOLDER --split models/full/split.csv --seed 1
+python -m painters_mtl.train                                        # on the demo, or on Kaggle's data where it is
+python -m painters_mtl.train --data data/painter-by-numbers --image-size 224 --name full
+python -m painters_mtl.train --data FOLDER --fine-tune heads    # quick: the backbone is frozen
+python -m painters_mtl.train --data FOLDER --split models/full/split.csv --seed 1
 """
 
 import shutil

@@ -294,9 +294,7 @@ def _optimizer(model: keras.Model, settings: TrainSettings, steps: int) -> keras
     slow = []
     if pretrained and settings.fine_tune != "heads":
         slow = model.get_layer(index=1).trainable_variables
-    optimizer = TwoSpeeds(
-        slow, settings.backbone_rate, learning_rate=schedule, weight_decay=settings.weight_decay
-    )
+    optimizer = TwoSpeeds(slow, settings.backbone_rate, learning_rate=schedule, weight_decay=settings.weight_decay)
     optimizer.exclude_from_weight_decay(var_list=slow, var_names=["bias", "gamma", "beta"])
     return optimizer
 
