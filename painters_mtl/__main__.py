@@ -4,7 +4,8 @@ import importlib
 import sys
 
 VERBS = {
-    "train": "train one network with three heads and write its report",
+    "train": "train one network with three heads, and one for each task alone, and write the report",
+    "compare": "one network against three over several seeds, with confidence intervals",
     "predict": "label a folder of paintings",
     "check": "say which pictures of a folder can be read, and why others cannot",
 }

@@ -64,7 +64,9 @@ def set_trainable(backbone: keras.Model, fine_tune: str, pretrained: bool) -> No
 
     Args:
         fine_tune: "heads": no layer of the backbone; "all": every layer; "top": the layers whose output has 1/16 of
-            the input's resolution or less, which hold most of the weights and need no backward pass below them.
+            the input's resolution or less, which hold most of the weights and need no backward pass below them. Of a
+            pretrained backbone the depthwise kernels there stay as they are, too: they are few, and on a CPU the
+            gradient of their weights costs a third of the step (benchmarks/pointwise.py).
         pretrained: BatchNormalization then stays as it is (inference mode, statistics and scales frozen): batches of
             a few paintings would spoil the statistics of a million photographs (keras-team/keras #9965).
     """
@@ -74,7 +76,8 @@ def set_trainable(backbone: keras.Model, fine_tune: str, pretrained: bool) -> No
     outputs = probe.compute_output_spec(keras.KerasTensor((1, side, side, 3)))
     for layer, output in zip(layers, outputs, strict=True):
         coarse = len(output.shape) < 4 or output.shape[1] * 16 <= side
-        layer.trainable = fine_tune == "all" or (fine_tune == "top" and coarse)
+        depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+        layer.trainable = fine_tune == "all" or (fine_tune == "top" and coarse and not (pretrained and depthwise))
         if pretrained and isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 

@@ -32,10 +32,19 @@ class Dataset:
     notes: list[str] = field(default_factory=list)  # what was found, counted and left out: one sentence each
     demo: bool = False
     folder: Path = Path()
+    groups: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,): copies share a number
 
     def rows(self, part: str) -> np.ndarray:
         """Positions of the paintings of a part of the split."""
         return np.flatnonzero(self.split == part)
+
+    def compared_tasks(self) -> list[str]:
+        """The tasks for which a network alone can be trained and tested: those with labels in both parts."""
+        return [
+            name
+            for name, values in self.labels.items()
+            if all((values[self.rows(part)] >= 0).any() for part in ("train", "test"))
+        ]
 
     def other_painters(self) -> tuple[Task, np.ndarray]:
         """A task over every painter with at least 10 training works, and its labels: int32 (n,)."""
@@ -78,7 +87,7 @@ def prepare(settings: TrainSettings) -> Dataset:
     else:
         split, split_notes = load_split(settings.split, table, groups)
         class_notes = [*class_notes, *split_notes]
-    data = Dataset(table, tasks, labels, split, store, pixel_rows, [*notes, *class_notes], demo, folder)
+    data = Dataset(table, tasks, labels, split, store, pixel_rows, [*notes, *class_notes], demo, folder, groups)
     _check_parts(data)
     for note in data.notes:
         print(f"note: {note}")

@@ -51,7 +51,9 @@ class Answers:
 
     def accuracy(self, times: np.ndarray) -> np.ndarray:
         """Accuracy of each seed: float64 (draws, seeds), where `times` (draws, n) is how often a painting counts."""
-        return (times @ self.right().T.astype(np.float32)).astype(np.float64) / times.sum(axis=1, keepdims=True)
+        right = (times @ self.right().T.astype(np.float32)).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            return right / times.sum(axis=1, keepdims=True)
 
     def macro_f1(self, times: np.ndarray) -> np.ndarray:
         """Macro-F1 of each seed, as `metrics.macro_f1` has it; shapes as in `accuracy`."""
@@ -61,7 +63,8 @@ class Answers:
             total = support + times @ _one_hot(predicted, self.classes)
             right = times @ _one_hot(np.where(predicted == self.truth, predicted, -1), self.classes)
             with np.errstate(invalid="ignore"):
-                found.append(np.nanmean(np.where(total > 0, 2 * right / total, np.nan), axis=1, dtype=np.float64))
+                f1 = np.where(total > 0, 2 * right / total, 0).sum(axis=1, dtype=np.float64)
+                found.append(f1 / (total > 0).sum(axis=1))
         return np.stack(found, axis=1)
 
 
@@ -85,18 +88,23 @@ def interval(values: np.ndarray, seed: int) -> Interval:
 
     Paintings and seeds are two crossed samples. Resampling both at once counts the chance of their interaction three
     times (Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1 (2)). So the two are added: what the
-    seeds share comes from the bootstrap of the paintings; what they differ in, be it training or interaction, from
-    the spread of their estimates, as Student's t of seeds - 1 degrees of freedom. With one seed nothing is known of
+    seeds share comes from the bootstrap of the paintings; what they differ in, where it is more than the paintings
+    explain, from the spread of their estimates, as Student's t of seeds - 1 degrees of freedom. With one seed nothing is known of
     the second part, and the interval is about this pair of networks only.
     """
+    if not np.isfinite(values[0]).all():
+        return Interval(float("nan"), float("nan"), float("nan"))
+    values = values[np.isfinite(values).all(axis=1)]  # a sample of a few paintings may lack all labels of a task
     seeds = values.shape[1]
     estimate, spread = float(values[0].mean()), values[1:].mean(axis=1)
-    if seeds > 1 and spread.std() > 0:
-        interaction = np.mean(np.var(values[1:] - spread[:, None], axis=0)) / (seeds - 1)
-        shared = np.sqrt(max(0.0, 1 - interaction / np.var(spread)))
-        rng = np.random.default_rng([seed, seeds])
-        training = np.std(values[0], ddof=1) / np.sqrt(seeds) * rng.standard_t(seeds - 1, size=len(spread))
-        spread = spread.mean() + shared * (spread - spread.mean()) + training
+    if seeds > 1:
+        interaction = np.mean(np.var(values[1:] - spread[:, None], axis=0)) * seeds / (seeds - 1)  # of one seed
+        between = float(np.var(values[0], ddof=1))
+        if between > interaction:  # else the seeds differ by no more than the paintings explain
+            shared = np.sqrt(max(0.0, 1 - interaction / seeds / max(np.var(spread), 1e-30)))
+            rng = np.random.default_rng([seed, seeds])
+            training = np.sqrt(between / seeds) * rng.standard_t(seeds - 1, size=len(spread))
+            spread = spread.mean() + shared * (spread - spread.mean()) + training
     low, high = np.quantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(estimate, float(low), float(high))
 
@@ -105,8 +113,10 @@ def relative_gain(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> np.
     """Mean relative gain in percent (delta-m; Maninis et al. 2019, Attentive single-tasking of multiple tasks).
 
     The mean over the tasks of 100 (one - other) / other; each task's array has any shape, the result has the same.
+    NaN or infinite where `other` is 0.
     """
-    return np.mean([100 * (a - b) / b for a, b in zip(one, other, strict=True)], axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.mean([100 * (a - b) / b for a, b in zip(one, other, strict=True)], axis=0)
 
 
 def mcnemar(one: np.ndarray, other: np.ndarray) -> float:

@@ -4,6 +4,7 @@ import base64
 import datetime
 import io
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl import images, metrics, runs
+from painters_mtl.comparison import COSTS, verdicts
 from painters_mtl.dataset import Dataset
 from painters_mtl.files import whole, write_text
 from painters_mtl.settings import TrainSettings
@@ -28,14 +30,62 @@ if TYPE_CHECKING:
 SHOWN = 24  # test paintings on the contact sheet
 
 
-def write_report(folder: Path, data: Dataset, settings: TrainSettings, outcome: "Outcome") -> None:
-    """Write `figures/*.png` and `report.html` of a run."""
+def write_report(
+    folder: Path,
+    data: Dataset,
+    settings: TrainSettings,
+    outcome: "Outcome",
+    result: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `figures/*.png` and `report.html` of a run; `result` is from `comparison.compare`."""
     figures = {"paintings": contact_sheet(data, outcome), "curves": curves(outcome.history)}
     tasks = {name: data.tasks[name] for name in outcome.test_probabilities}
     for name, task in tasks.items():
         predicted = outcome.test_probabilities[name].argmax(axis=1)
         counts = metrics.confusion(data.labels[name][outcome.test_rows], predicted, len(task.classes))
         figures[f"confusion_{name}"] = confusion_figure(counts, task)
+    if result is not None:
+        figures["differences"] = forest({"": result})
+    html = page("report.html.jinja").render(
+        pct=percent,
+        result=result,
+        costs=COSTS,
+        verdicts=verdicts(result) if result is not None else [],
+        name=folder.name,
+        demo=data.demo,
+        interrupted=outcome.interrupted,
+        summary=_summary(settings, outcome),
+        test=outcome.metrics["test"],
+        test_count=len(outcome.test_rows),
+        shown=min(SHOWN, len(outcome.test_rows)),
+        figures=save_figures(folder, figures),
+        parts=_parts(data, tasks),
+        notes=data.notes,
+        classes={name: _class_counts(data, task) for name, task in tasks.items()},
+        settings=(folder / runs.CONFIG).read_text(encoding="utf-8"),
+        date=now(),
+    )
+    write_text(folder / runs.REPORT, html)
+
+
+def page(template: str) -> jinja2.Template:
+    """A template of this package."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(template)
+
+
+def now() -> str:
+    """Date and time, for the foot of a page."""
+    return datetime.datetime.now().strftime("%Y-%m-%d %H:%M")
+
+
+def percent(share: float) -> str:
+    """A share for a page."""
+    return "-" if share != share else f"{100 * share:.1f} %"
+
+
+def save_figures(folder: Path, figures: Mapping[str, Any]) -> dict[str, str]:
+    """Write each matplotlib figure as `figures/NAME.png` and return them as data URLs, to stand in a page."""
     (folder / runs.FIGURES).mkdir(exist_ok=True)
     embedded = {}
     for name, figure in figures.items():
@@ -45,25 +95,32 @@ def write_report(folder: Path, data: Dataset, settings: TrainSettings, outcome: 
         with whole(folder / runs.FIGURES / f"{name}.png") as temporary:
             temporary.write_bytes(buffer.getvalue())
         embedded[name] = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    template = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True).from_string(template)
-    html = page.render(
-        name=folder.name,
-        demo=data.demo,
-        interrupted=outcome.interrupted,
-        summary=_summary(settings, outcome),
-        test=outcome.metrics["test"],
-        test_count=len(outcome.test_rows),
-        shown=min(SHOWN, len(outcome.test_rows)),
-        figures=embedded,
-        parts=_parts(data, tasks),
-        notes=data.notes,
-        classes={name: _class_counts(data, task) for name, task in tasks.items()},
-        settings=(folder / runs.CONFIG).read_text(encoding="utf-8"),
-        date=datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
-        pct=lambda share: "-" if share != share else f"{100 * share:.1f} %",
-    )
-    write_text(folder / runs.REPORT, html)
+    return embedded
+
+
+def forest(results: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Differences of accuracy, shared less alone, with their 95 % intervals: a group of lines for each result."""
+    lines = [
+        (f"{task}, {name}" if name else task, [100 * v for v in found["difference"]["accuracy"]], found["verdict"])
+        for name, result in results.items()
+        for task, found in result["tasks"].items()
+    ]
+    lines += [
+        (f"mean relative gain, {name}" if name else "mean relative gain", result["gain"]["accuracy"], "gain")
+        for name, result in results.items()
+    ]
+    colours = {"better": "#1a7f37", "worse": "#c0262d", "no difference shown": "#666666", "gain": "#1f5fa8"}
+    figure, axis = plt.subplots(figsize=(7, 0.42 * len(lines) + 1.1))
+    for y, (_, (mean, low, high), kind) in enumerate(lines):
+        axis.plot([low, high], [y, y], color=colours[kind], linewidth=2)
+        axis.plot(mean, y, "o", color=colours[kind])
+        axis.annotate(f"{mean:+.1f}", (mean, y), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    axis.axvline(0, color="#222", linewidth=0.8)
+    axis.set_yticks(range(len(lines)), [label for label, _, _ in lines])
+    axis.set_ylim(len(lines) - 0.5, -0.7)
+    axis.set_xlabel("worse  ←  one network for all, in points of accuracy (gain: in percent)  →  better", fontsize=9)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    return figure
 
 
 def _summary(settings: TrainSettings, outcome: "Outcome") -> str:

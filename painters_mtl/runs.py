@@ -1,12 +1,15 @@
 """Run folders: `models/NAME` holds all that is needed to predict, explain, export or go on training."""
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from painters_mtl import cli
 from painters_mtl.errors import UserError
-from painters_mtl.files import whole, write_text
+from painters_mtl.files import whole, write_json
+from painters_mtl.settings import TrainSettings
 from painters_mtl.tasks import Task, tasks_from_dict, tasks_to_dict
 
 if TYPE_CHECKING:
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 
 MODEL, LABELS, CONFIG, SPLIT = "model.keras", "labels.json", "config.json", "split.csv"
 HISTORY, METRICS, REPORT, FIGURES = "history.csv", "metrics.json", "report.html", "figures"
+BASELINES, COMPARISON = "baselines", "comparison.json"
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def save_labels(folder: Path, tasks: dict[str, Task], image_size: int, copy_side
         "preprocessing": "RGB 0-255, whole picture squashed to copy_side (bicubic), then to image_size (bilinear)",
         "demo": demo,
     }
-    write_text(folder / LABELS, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_json(folder / LABELS, content)
 
 
 def save_model(model: "keras.Model", folder: Path) -> None:
@@ -84,3 +88,46 @@ def newest(models: Path = Path("models")) -> Path:
     if not runs:
         raise UserError(f"there is no trained model in {models}: train one with python -m painters_mtl.train")
     return max(runs, key=lambda folder: ((folder / MODEL).stat().st_mtime_ns, folder.name))
+
+
+def _check_network(settings: TrainSettings) -> None:
+    if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():
+        raise UserError(f"--weights {settings.weights} is not there: give a weights file, imagenet, or none")
+    if settings.backbone not in ("efficientnet_lite0", "small_convnet"):
+        cli.import_tensorflow()
+        from painters_mtl.backbones import find_application
+
+        find_application(settings.backbone)
+
+
+def run_folder(settings: TrainSettings) -> Path:
+    """Where the run goes. One that is there already is continued if its settings are the same, else refused.
+
+    Also refuses a network that cannot be built: now, not after an hour of making small copies.
+    """
+    _check_network(settings)
+    folder = settings.models / (settings.name or time.strftime("%Y%m%d-%H%M%S"))
+    if not folder.exists():
+        return folder
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file: choose another --name")
+    if any(folder.iterdir()):
+        if not (folder / CONFIG).exists():
+            raise UserError(f"{folder} is not the folder of a run and is not replaced: choose another --name")
+        if not settings.overwrite and (changed := changes(settings, folder / CONFIG)):
+            raise UserError(
+                f"{folder} is there already, with other settings ({', '.join(changed)}): choose another --name, or "
+                "--overwrite to replace it"
+            )
+    return folder
+
+
+def changes(settings: TrainSettings, file: Path) -> list[str]:
+    """The settings that differ from those in a run's config.json, but for those that change no result."""
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return [f"{file.name} is damaged"]
+    now = settings.to_dict()
+    same = {"overwrite", "baselines", "cache", "memory_gb", "name", "models"}
+    return sorted(k for k in {*before, *now} - same if before.get(k) != now.get(k))

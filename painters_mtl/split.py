@@ -121,6 +121,37 @@ def make_split(
     return split
 
 
+def make_folds(
+    labels: Mapping[str, np.ndarray], groups: np.ndarray, folds: int, seed: int = 0, validation: float = 0.15
+) -> list[np.ndarray]:
+    """Splits for cross-validation, as `make_split` returns one: each labelled painting is in test exactly once.
+
+    Args:
+        labels, groups, seed: as in `make_split`; the competition's own test rows are like all others here.
+        folds: how many, at least 2.
+        validation: share of the groups outside the test part that validates.
+
+    Raises `UserError` when there are fewer groups with a label than parts.
+    """
+    groups = np.unique(groups, return_inverse=True)[1]
+    known = np.any([np.asarray(values) >= 0 for values in labels.values()], axis=0)
+    rows = np.flatnonzero(known)
+    members, number = np.unique(groups[rows], return_inverse=True)
+    if len(members) < folds + 1:
+        raise UserError(f"{len(members)} paintings with a label cannot be split into {folds} folds; add some")
+    matrix = _classes_of_groups(labels, rows, number, len(members))
+    part = _stratify(matrix, np.full(folds, 1 / folds), seed)
+    found = []
+    for fold in range(folds):
+        of_members = np.where(part == fold, 2, 0)
+        rest = np.flatnonzero(part != fold)
+        of_members[rest] = _stratify(matrix[rest], np.array([1 - validation, validation]), seed + fold)
+        of_group = np.zeros(len(groups), int)
+        of_group[members] = of_members
+        found.append(np.where(known | (of_group[groups] == 0), np.array(PARTS, object)[of_group[groups]], ""))
+    return found
+
+
 def _classes_of_groups(labels: Mapping[str, np.ndarray], rows: np.ndarray, number: np.ndarray, n: int) -> np.ndarray:
     """Bool of shape (groups, classes of all tasks): a group has the labels of all its rows."""
     columns = []

@@ -1,4 +1,4 @@
-"""Train one network with three heads (painter, style, genre) and write its run folder and report.
+"""Train one network with three heads (painter, style, genre), one for each task alone, and write folder and report.
 
 python -m painters_mtl.train                                        # on the demo, or on Kaggle's data where it is
 python -m painters_mtl.train --data data/painter-by-numbers --image-size 224 --name full
@@ -8,19 +8,23 @@ python -m painters_mtl.train --data FOLDER --split models/full/split.csv --seed 
 
 import shutil
 import sys
-import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from painters_mtl import cli
-from painters_mtl.errors import UserError
-from painters_mtl.runs import MODEL
+from painters_mtl.comparison import compare, text
+from painters_mtl.files import write_json
+from painters_mtl.runs import BASELINES, COMPARISON, MODEL, run_folder
 from painters_mtl.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from painters_mtl.dataset import Dataset
+    from painters_mtl.training import Outcome
 
 
 def train(settings: TrainSettings) -> int:
-    """The verb: data, network, report. Returns 0, or 130 when Ctrl-C ended the training early."""
+    """The verb: data, networks, report. Returns 0, or 130 when Ctrl-C ended the training early."""
     folder = run_folder(settings)
-    _check_network(settings)
     from painters_mtl.dataset import prepare
 
     data = prepare(settings)
@@ -38,33 +42,41 @@ def train(settings: TrainSettings) -> int:
     write_report(folder, data, settings, outcome)
     print(table(outcome.metrics["test"]))
     print(f"training took {outcome.metrics['training_seconds']:.0f} s")
+    interrupted = outcome.interrupted
+    if settings.baselines and not interrupted and len(data.tasks) > 1:
+        alone = fit_baselines(data, settings, folder / BASELINES, outcome.metrics["updates"])
+        interrupted = any(o.interrupted for o in alone.values())
+        if alone and not interrupted:
+            result = one_against_three(data, settings, outcome, alone)
+            write_json(folder / COMPARISON, result)
+            write_report(folder, data, settings, outcome, result)
+            print(text(result))
     print(f"wrote {folder}: open {folder / 'report.html'}, or label paintings:")
     print(f"  python -m painters_mtl.predict FOLDER --model {folder}")
-    return 130 if outcome.interrupted else 0
+    return 130 if interrupted else 0
 
 
-def _check_network(settings: TrainSettings) -> None:
-    """Find a wrong name now, not after an hour of making small copies."""
-    if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():
-        raise UserError(f"--weights {settings.weights} is not there: give a weights file, imagenet, or none")
-    if settings.backbone not in ("efficientnet_lite0", "small_convnet"):
-        cli.import_tensorflow()
-        from painters_mtl.backbones import find_application
+def fit_baselines(data: "Dataset", settings: TrainSettings, folder: Path, updates: int) -> "dict[str, Outcome]":
+    """Train a network for each task alone; ends at the first that Ctrl-C interrupts."""
+    from painters_mtl.training import fit_alone
 
-        find_application(settings.backbone)
+    found = {}
+    for name in data.compared_tasks():
+        print(f"{name} alone, for comparison (--no-baselines leaves it out)", flush=True)
+        found[name] = fit_alone(data, settings, folder / name, name, updates)
+        if found[name].interrupted:
+            break
+    return found
 
 
-def run_folder(settings: TrainSettings) -> Path:
-    """Where the run goes; refuses to overwrite one unless told to."""
-    folder = settings.models / (settings.name or time.strftime("%Y%m%d-%H%M%S"))
-    if folder.exists():
-        if not folder.is_dir():
-            raise UserError(f"{folder} is a file: choose another --name")
-        if any(folder.iterdir()) and not settings.overwrite:
-            raise UserError(f"{folder} is there already: choose another --name, or --overwrite to replace it")
-        if any(folder.iterdir()) and not (folder / "labels.json").exists():
-            raise UserError(f"{folder} is not the folder of a run and is not replaced: choose another --name")
-    return folder
+def one_against_three(
+    data: "Dataset", settings: TrainSettings, outcome: "Outcome", alone: "dict[str, Outcome]"
+) -> dict[str, Any]:
+    """The comparison of one run, as `comparison.compare` gives it."""
+    from painters_mtl.training import milliseconds
+
+    speed = milliseconds(data, settings, [data.tasks, *({name: data.tasks[name]} for name in alone)])
+    return compare(data, [[outcome]], {name: [[o]] for name, o in alone.items()}, speed)
 
 
 def table(test: dict[str, dict[str, float]]) -> str:

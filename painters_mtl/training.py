@@ -1,12 +1,13 @@
 """Fit one network and fill its run folder."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from painters_mtl import metrics, pipeline, runs
+from painters_mtl import __version__, metrics, pipeline, runs
 from painters_mtl.dataset import Dataset
-from painters_mtl.files import whole, write_text
+from painters_mtl.errors import UserError
+from painters_mtl.files import whole, write_json
 from painters_mtl.model import build_model, features_model, heads_model, with_heads
 from painters_mtl.settings import TrainSettings
 from painters_mtl.split import save_split
@@ -27,15 +29,19 @@ from painters_mtl.store import copy_side
 from painters_mtl.tasks import Task
 
 WARM_UP = 0.08  # share of the steps in which the learning rate rises
-VIEWS = 66_000  # of paintings in a training that is not told how long to be: six minutes at 96 pixels on two cores
+VIEWS = 90_000  # of paintings in a training that is not told how long to be: six minutes at 96 pixels on two cores
 EPOCHS_OF_HEADS = 40  # when only the heads train, an epoch takes a second
+PROBABILITIES = "test_probabilities.npz"
+WITHOUT_EFFECT = {  # settings that do not change what is trained: labels and split are looked at themselves
+    "data", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models", "overwrite", "baselines",
+    "budget",
+}  # fmt: skip
 
 
 @dataclass
 class Outcome:
     """What a run came to. Probabilities are {task: float32 (n, classes)} for the rows of the part, in order."""
 
-    model: keras.Model
     history: pd.DataFrame
     metrics: dict[str, Any]
     test_rows: np.ndarray
@@ -43,14 +49,33 @@ class Outcome:
     interrupted: bool
 
 
-def fit(data: Dataset, settings: TrainSettings, folder: Path, tasks: Mapping[str, Task] | None = None) -> Outcome:
+def fit(
+    data: Dataset,
+    settings: TrainSettings,
+    folder: Path,
+    tasks: Mapping[str, Task] | None = None,
+    updates: int = 0,
+    keep_model: bool = True,
+) -> Outcome:
     """Train a network on `tasks` (default: all of the data's) and write all of its run folder but figures and report.
 
-    A folder of that name is replaced, once the network is built.
+    What was trained to its end in `folder`, with the same settings on the same data, is read back instead; a run that
+    was interrupted is replaced, once the network is built. Raises `UserError` where a finished run of other data would
+    be lost, unless the settings say `overwrite`.
     Ctrl-C ends the training early: the best network so far is kept and measured, and the folder is usable.
+
+    Args:
+        updates: train for about so many steps (whole epochs), whatever the settings say of epochs; 0: as they say.
+        keep_model: write `model.keras`; a study that only compares predictions does without.
     """
-    keras.utils.set_random_seed(settings.seed)
     tasks = dict(data.tasks if tasks is None else tasks)
+    key = fingerprint(data, settings, tasks, updates)
+    if not settings.overwrite:
+        if (found := finished(data, folder, key, keep_model)) is not None:
+            print(f"{folder} is trained already: reusing it", flush=True)
+            return found
+        _check_data(folder, key)
+    keras.utils.set_random_seed(settings.seed)
     start = time.perf_counter()
     trained_tasks, labels, weights = _with_help(data, tasks, settings)
     full = build_model(
@@ -72,34 +97,118 @@ def fit(data: Dataset, settings: TrainSettings, folder: Path, tasks: Mapping[str
     save_split(folder / runs.SPLIT, data.table, data.split)
     data.store.refused.to_csv(folder / "refused.csv", index=False)
     print(_size(network, full), flush=True)
-    trainer = _Trainer(data, settings, folder, full, network, labels)
-    interrupted = trainer.run(weights)
+    trainer = _Trainer(data, settings, folder, full, network, labels, keep_model)
+    interrupted = trainer.run(weights, updates)
     seconds = time.perf_counter() - start
 
     rows = data.rows("test")
-    probabilities = predict(trainer.forward, data.store.pixels, data.pixel_rows[rows])
+    probabilities = trainer.probabilities("test")
     validation = data.rows("validation")
     measured = {
         "test": metrics.all_metrics(data.labels, probabilities, rows),
-        "validation": metrics.all_metrics(data.labels, trainer.validation_probabilities(), validation),
+        "validation": metrics.all_metrics(data.labels, trainer.probabilities("validation"), validation),
         "epochs": len(trainer.history),
         "best_epoch": trainer.best_epoch,
+        "updates": trainer.updates,
         "training_seconds": round(seconds, 1),
         "parameters": network.count_params(),
         "interrupted": interrupted,
         "demo": data.demo,
+        "fingerprint": key,
     }
-    runs.save_model(network, folder)
-    write_text(folder / runs.METRICS, json.dumps(_without_nan(measured), indent=2, allow_nan=False) + "\n")
+    if keep_model:
+        runs.save_model(network, folder)
     _save_predictions(folder / "test_predictions.csv", data, tasks, rows, probabilities)
-    return Outcome(network, pd.DataFrame(trainer.history), measured, rows, probabilities, interrupted)
+    with whole(folder / PROBABILITIES) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **probabilities)  # type: ignore[arg-type]
+    # Last, for it says that the run is finished.
+    write_json(folder / runs.METRICS, measured)
+    return Outcome(pd.DataFrame(trainer.history), measured, rows, probabilities, interrupted)
 
 
-def _without_nan(values: Any) -> Any:
-    """JSON has no NaN: what is unknown is null."""
-    if isinstance(values, dict):
-        return {key: _without_nan(value) for key, value in values.items()}
-    return None if isinstance(values, float) and np.isnan(values) else values
+def fit_alone(
+    data: Dataset, settings: TrainSettings, folder: Path, name: str, updates: int, keep_model: bool = True
+) -> Outcome:
+    """The baseline of a task: its network trained alone, by the same rules, on every painting that has its label.
+
+    Args:
+        updates: those of the shared network; they count where the settings ask for equal updates.
+    """
+    settings = dataclasses.replace(settings, other_painters=0.0)  # the head over all painters is a second task
+    steps = updates if settings.budget == "equal-updates" else 0
+    return fit(data, settings, folder, {name: data.tasks[name]}, steps, keep_model)
+
+
+def fingerprint(data: Dataset, settings: TrainSettings, tasks: Mapping[str, Task], updates: int = 0) -> str:
+    """What the trained network depends on, as 16 hexadecimal digits: settings, pictures, labels, split, version."""
+    values = {k: v for k, v in dataclasses.asdict(settings).items() if k not in WITHOUT_EFFECT}
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(json.dumps([__version__, values, updates], sort_keys=True, default=str).encode())
+    for name in (*tasks, "all_painters"):
+        task, labels = data.other_painters() if name == "all_painters" else (tasks[name], data.labels[name])
+        digest.update(json.dumps([name, task.classes]).encode() + labels.tobytes())
+    digest.update("\n".join([*data.table["id"], *data.split]).encode() + data.store.hashes.tobytes())
+    return digest.hexdigest()
+
+
+def finished(data: Dataset, folder: Path, key: str, keep_model: bool = True) -> Outcome | None:
+    """The outcome of the run in `folder`, if it came to its end and its fingerprint is `key`."""
+    try:
+        measured = json.loads((folder / runs.METRICS).read_text(encoding="utf-8"))
+        if measured["fingerprint"] != key or measured["interrupted"]:
+            return None
+        if keep_model and not (folder / runs.MODEL).is_file():
+            return None
+        with np.load(folder / PROBABILITIES, allow_pickle=False) as arrays:
+            probabilities = dict(arrays)
+        history = pd.read_csv(folder / runs.HISTORY)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Outcome(history, measured, data.rows("test"), probabilities, interrupted=False)
+
+
+def _check_data(folder: Path, key: str) -> None:
+    try:
+        measured = json.loads((folder / runs.METRICS).read_text(encoding="utf-8"))
+        other = not measured["interrupted"] and measured["fingerprint"] != key
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if other:
+        raise UserError(
+            f"{folder} was trained with other paintings, labels or settings: choose another --name, or --overwrite"
+        )
+
+
+def milliseconds(
+    data: Dataset, settings: TrainSettings, networks: Sequence[Mapping[str, Task]], count: int = 128, rounds: int = 5
+) -> list[float]:
+    """Time of a network with these heads for one painting, in milliseconds, from a copy in memory to probabilities.
+
+    Weights do not change it, so the networks are built anew. They take turns, so that other work on the machine slows
+    all of them alike; the fastest round counts.
+    """
+    copies = data.store.pixels[data.pixel_rows[np.resize(np.arange(len(data.table)), count)]]
+    forwards = []
+    for tasks in networks:
+        network = build_model(
+            tasks,
+            settings.backbone,
+            settings.image_size,
+            settings.shared_layers,
+            settings.task_layers,
+            "none",
+            settings.fine_tune,
+        )
+        forwards.append(pipeline.inference(network, settings.image_size))
+    found = []
+    for _ in range(rounds + 1):
+        line = []
+        for forward in forwards:
+            start = time.perf_counter()
+            predict(forward, copies, np.arange(count))
+            line.append(time.perf_counter() - start)
+        found.append(line)
+    return [1000 * float(seconds) / count for seconds in np.min(found[1:], axis=0)]  # round 0 compiles
 
 
 Forward = Callable[[np.ndarray], dict[str, tf.Tensor]]
@@ -140,7 +249,7 @@ def training_side(image_size: int) -> int:
 
 
 def default_epochs(paintings: int) -> int:
-    """Passes over `paintings` an epoch that make some 66,000 views, but at least 5 and at most 10."""
+    """Passes over `paintings` an epoch that make some 90,000 views, but at least 5 and at most 10."""
     return int(np.clip(round(VIEWS / paintings), 5, 10))
 
 
@@ -160,15 +269,17 @@ class _Trainer:
         full: keras.Model,
         network: keras.Model,
         labels: dict[str, np.ndarray],
+        keep_model: bool,
     ) -> None:
-        self.data, self.settings, self.folder = data, settings, folder
+        self.data, self.settings, self.folder, self.keep_model = data, settings, folder, keep_model
         self.full, self.network, self.labels = full, network, labels
         self.history: list[dict[str, float]] = []
         self.best, self.best_epoch, self.best_weights = -np.inf, 0, network.get_weights()
         self.forward = pipeline.inference(network, settings.image_size)
-        self.encoded: np.ndarray | None = None  # features of the validation paintings, when only the heads train
+        self.encoded: np.ndarray | None = None  # features of all paintings, when only the heads train
+        self.updates = 0
 
-    def run(self, weights: dict[str, float]) -> bool:
+    def run(self, weights: dict[str, float], updates: int) -> bool:
         """Train; True when Ctrl-C ended it."""
         settings, data = self.settings, self.data
         train = data.rows("train")
@@ -179,12 +290,13 @@ class _Trainer:
         steps = pipeline.steps_in_epoch(factor, settings.batch_size)
         heads_only = settings.fine_tune == "heads"
         epochs = settings.epochs or (EPOCHS_OF_HEADS if heads_only else default_epochs(steps * settings.batch_size))
+        if updates:
+            epochs = max(1, round(updates / steps))
         if heads_only:
             model = heads_model(self.full)
-            features = encode(self.full, data, settings.image_size)
-            self.encoded = features[data.rows("validation"), 0]
+            self.encoded = encode(self.full, data, settings.image_size)
             batches = pipeline.feature_batches(
-                features[train], labels, factor, settings.batch_size, settings.seed, epochs
+                self.encoded[train], labels, factor, settings.batch_size, settings.seed, epochs
             )
         else:
             model = self.full
@@ -200,16 +312,17 @@ class _Trainer:
             )
         model.compile(
             optimizer=_optimizer(model, settings, steps * epochs),
-            # The mean over the labelled rows; the default reduction would divide by the others too.
-            loss={n: keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight") for n in labels},
+            loss={name: SmoothedCrossentropy(settings.label_smoothing) for name in labels},
             loss_weights=weights,
             jit_compile=False,
+            steps_per_execution=steps if heads_only else 1,  # a step of the heads takes less time than its call
         )
         callbacks = [
             _EachEpoch(self, steps, epochs),
             keras.callbacks.EarlyStopping("val_score", patience=settings.patience, mode="max"),
-            keras.callbacks.TensorBoard(self.folder / "logs", write_graph=False),
         ]
+        if self.keep_model:
+            callbacks.append(keras.callbacks.TensorBoard(self.folder / "logs", write_graph=False))
         try:
             model.fit(batches, epochs=epochs, steps_per_epoch=steps, callbacks=callbacks, shuffle=False, verbose=0)
             interrupted = False
@@ -218,11 +331,12 @@ class _Trainer:
             interrupted = True
         if self.history:
             self.network.set_weights(self.best_weights)
+        self.updates = steps * len(self.history)
         return interrupted
 
     def end_epoch(self, logs: dict[str, float]) -> None:
         """Measure on the validation paintings, keep the network if it is the best so far, write the history."""
-        probabilities = self.validation_probabilities()
+        probabilities = self.probabilities("validation")
         measured = metrics.all_metrics(self.data.labels, probabilities, self.data.rows("validation"))
         for name, values in measured.items():
             logs[f"val_{name}_accuracy"] = values["accuracy"]
@@ -231,19 +345,20 @@ class _Trainer:
         if not self.best_epoch or logs["val_score"] > self.best:
             self.best, self.best_epoch = logs["val_score"], len(self.history)
             self.best_weights = self.network.get_weights()
-            runs.save_model(self.network, self.folder)  # from now on the folder can predict, whatever happens
+            if self.keep_model and self.encoded is None:  # the heads alone take seconds
+                runs.save_model(self.network, self.folder)  # from now on the folder can predict, whatever happens
         with whole(self.folder / runs.HISTORY) as temporary:
             pd.DataFrame(self.history).to_csv(temporary, index=False)
         accuracies = ", ".join(f"{name} {100 * values['accuracy']:.1f} %" for name, values in measured.items())
         print(f"  loss {logs['loss']:.3f}; validation: {accuracies}; mean {100 * logs['val_score']:.1f} %", flush=True)
 
-    def validation_probabilities(self) -> dict[str, np.ndarray]:
-        """Of the network as it stands."""
+    def probabilities(self, part: str) -> dict[str, np.ndarray]:
+        """Of the network as it stands, for a part of the split."""
+        rows = self.data.rows(part)
         if self.encoded is not None:
-            found = heads_model(self.network)(self.encoded, training=False)
+            found = heads_model(self.network)(self.encoded[rows, 0], training=False)
             return {name: np.asarray(values) for name, values in found.items()}
-        rows = self.data.pixel_rows[self.data.rows("validation")]
-        return predict(self.forward, self.data.store.pixels, rows)
+        return predict(self.forward, self.data.store.pixels, self.data.pixel_rows[rows])
 
 
 class _EachEpoch(keras.callbacks.Callback):
@@ -268,6 +383,22 @@ class _EachEpoch(keras.callbacks.Callback):
         self.trainer.end_epoch(logs)
 
 
+class SmoothedCrossentropy(keras.losses.Loss):
+    """Categorical cross-entropy of int labels (n,), with label smoothing (Szegedy et al. 2016, arXiv 1512.00567).
+
+    The mean is over the labelled rows: the default reduction would divide by the others too.
+    """
+
+    def __init__(self, smoothing: float) -> None:
+        super().__init__(reduction="mean_with_sample_weight")
+        self.smoothing = smoothing
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        classes = y_pred.shape[-1]
+        labels = tf.one_hot(tf.cast(y_true, tf.int32), classes, on_value=1 - self.smoothing) + self.smoothing / classes
+        return keras.losses.categorical_crossentropy(labels, y_pred)
+
+
 class TwoSpeeds(keras.optimizers.AdamW):
     """AdamW (Loshchilov & Hutter 2019) that moves some variables at a part of the learning rate."""
 
@@ -283,8 +414,8 @@ class TwoSpeeds(keras.optimizers.AdamW):
 def _optimizer(model: keras.Model, settings: TrainSettings, steps: int) -> keras.optimizers.Optimizer:
     """The learning rate rises for 8 % of the steps and then falls by half a cosine to 0.
 
-    A pretrained backbone learns at a fifth of the heads' rate: at their rate, what ImageNet taught it is lost in the
-    first hundred steps. Weight decay, which would pull it to zero, is for the new layers only.
+    A pretrained backbone learns at half of the heads' rate: at their rate, what ImageNet taught it is lost in the
+    first hundred steps of a short training. Weight decay, which would pull it to zero, is for the new layers only.
     """
     warm = max(1, round(WARM_UP * steps))
     schedule = keras.optimizers.schedules.CosineDecay(

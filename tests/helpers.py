@@ -95,8 +95,8 @@ def arguments(settings: TrainSettings) -> list[str]:
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if value != getattr(default, field.name):
-            option = "--" + field.name.replace("_", "-")
-            values = value if isinstance(value, tuple) else () if value is True else (value,)
+            option = ("--no-" if value is False else "--") + field.name.replace("_", "-")
+            values = value if isinstance(value, tuple) else () if isinstance(value, bool) else (value,)
             words += [option, *map(str, values)]
     return words
 

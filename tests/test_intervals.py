@@ -192,3 +192,12 @@ def test_f1_by_class_is_that_of_scikit_learn() -> None:
     a = answers(3, 0.6)
     expected = np.mean([f1_score(TRUTH, p, average=None) for p in a.predicted], axis=0)
     assert f1_by_class(a) == pytest.approx(expected)
+
+
+def test_seeds_equally_right_on_different_paintings_are_not_certain() -> None:
+    """Two networks, each wrong on one painting of ten, but not on the same: the spread between them is 0 by chance."""
+    truth = np.zeros(10, int)
+    predicted = np.zeros((2, 10), int)
+    predicted[0, 0] = predicted[1, 1] = 1
+    found = interval(Answers(truth, predicted, np.arange(10), 2).accuracy(draw_paintings(10, 0)), 0)
+    assert found.low < 0.85 and found.mean == pytest.approx(0.9) and found.high == pytest.approx(1.0)

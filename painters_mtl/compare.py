@@ -1,0 +1,156 @@
+"""One network against three, with evidence: several seeds (and folds) of the shared network and of the baselines.
+
+    python -m painters_mtl.compare --data FOLDER --fine-tune heads      # minutes: the backbone's features are shared
+    python -m painters_mtl.compare --data FOLDER --seeds 5 --name study # hours: every network trains its backbone
+    python -m painters_mtl.compare --data FOLDER --folds 5 --seeds 1    # cross-validation, for small collections
+
+Writes models/NAME/comparison.json, comparison.csv and report.html. The same command goes on where it was ended.
+"""
+
+import shutil
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from painters_mtl import cli
+from painters_mtl.comparison import compare, study_table, text
+from painters_mtl.errors import UserError
+from painters_mtl.files import whole, write_json
+from painters_mtl.runs import COMPARISON, CONFIG, run_folder
+from painters_mtl.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from painters_mtl.dataset import Dataset
+    from painters_mtl.training import Outcome
+
+Side = list[list["Outcome"]]  # for each seed, the outcome of each fold
+
+
+@dataclass
+class CompareSettings(TrainSettings):
+    """What `python -m painters_mtl.compare` can be told: all that a training can, and how often to train."""
+
+    seeds: int = 5
+    """How many trainings of each network; they differ in everything that chance decides, but not in the split."""
+    folds: int = 0
+    """Cross-validate: every painting is in the test part of one of so many splits. 0: the one split of a training."""
+    strategies: tuple[Literal["joint"], ...] = ("joint",)
+    """The ways of training the tasks together that are compared with the baselines."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        super().__post_init__()
+        self.name = self.name or "comparison"
+        if self.seeds < 1:
+            raise UserError(f"--seeds {self.seeds} must be at least 1")
+        if self.folds == 1 or self.folds < 0:
+            raise UserError(f"--folds {self.folds} cannot be: 2 or more, or 0 for one split")
+        if self.folds and self.split is not None:
+            raise UserError("--folds makes splits of its own: leave --split out")
+        if not self.strategies:
+            raise UserError("--strategies is empty: name at least one, joint")
+
+
+def run(settings: CompareSettings) -> int:
+    """The verb: data, trainings, statistics, report. Returns 0, or 130 when Ctrl-C ended it early."""
+    folder = run_folder(settings)
+    from painters_mtl.dataset import prepare
+
+    data = prepare(settings)
+    names = data.compared_tasks()
+    if len(names) < 2:
+        raise UserError(f"only {', '.join(names) or 'no task'} has labels in train and test: there is nothing to share")
+    cli.import_tensorflow()
+    from painters_mtl.study_report import write_study_report
+    from painters_mtl.training import milliseconds
+
+    if settings.overwrite and folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings.save(folder / CONFIG)
+    sides = train_all(data, settings, folder / "runs", names)
+    complete = min(len(side) for side in sides.values())
+    if complete == 0:
+        print(f"interrupted before the first seed was done; the same command goes on in {folder}")
+        return 130
+    sides = {name: side[:complete] for name, side in sides.items()}
+    speed = milliseconds(data, settings, [data.tasks, *({name: data.tasks[name]} for name in names)])
+    alone = {name: sides[name] for name in names}
+    results: dict[str, Any] = {name: compare(data, sides[name], alone, speed) for name in settings.strategies}
+    study = {"seeds": complete, "folds": settings.folds, "budget": settings.budget, "demo": data.demo}
+    write_json(folder / COMPARISON, {**study, "strategies": results})
+    with whole(folder / "comparison.csv") as temporary:
+        study_table(results).to_csv(temporary, index=False)
+    write_study_report(folder, data, settings, sides, results)
+    for name, result in results.items():
+        print(f"\n{name}, {complete} seeds against {complete} of each baseline")
+        print(text(result))
+    print(f"wrote {folder}: open {folder / 'report.html'}")
+    if complete < settings.seeds:
+        print(f"interrupted after {complete} of {settings.seeds} seeds; the same command goes on")
+        return 130
+    return 0
+
+
+def train_all(data: "Dataset", settings: CompareSettings, folder: Path, names: list[str]) -> dict[str, Side]:
+    """All trainings of a study, seed by seed; Ctrl-C leaves out the seed at which it came.
+
+    Returns the outcomes of each strategy and of each task alone, {name: [seed][fold]}.
+    """
+    from painters_mtl.training import fit, fit_alone
+
+    parts = folds_of(data, settings)
+    kinds = [*settings.strategies, *names]
+    total, done, start = settings.seeds * len(parts) * len(kinds), 0, time.perf_counter()
+    sides: dict[str, Side] = {name: [] for name in kinds}
+    for seed in range(settings.seed, settings.seed + settings.seeds):
+        found: dict[str, list[Outcome]] = {name: [] for name in kinds}
+        for fold, part in enumerate(parts):
+            updates = 0
+            for kind in kinds:
+                where = f"seed{seed}" + (f"-fold{fold}" if settings.folds else "")
+                done += 1
+                left = (time.perf_counter() - start) / max(done - 1, 1) * (total - done + 1) if done > 1 else 0.0
+                about = f", about {left / 60:.0f} min left" if left > 60 else ""
+                title = kind if kind in settings.strategies else f"{kind} alone"
+                print(f"\ntraining {done} of {total}: {title}, {where}{about}", flush=True)
+                mine = training_settings(settings, seed)
+                if kind in settings.strategies:
+                    outcome = fit(part, mine, folder / where / kind, keep_model=False)
+                    updates = outcome.metrics["updates"]
+                else:
+                    outcome = fit_alone(part, mine, folder / where / kind, kind, updates, keep_model=False)
+                if outcome.interrupted:
+                    return sides
+                found[kind].append(outcome)
+        for kind, outcomes in found.items():
+            sides[kind].append(outcomes)
+    return sides
+
+
+def training_settings(settings: CompareSettings, seed: int) -> TrainSettings:
+    """Those of one training. What is trained already is never thrown away here: `run` has seen to --overwrite."""
+    fields = TrainSettings.__dataclass_fields__
+    values = {k: v for k, v in settings.to_dict().items() if k in fields}
+    return replace(TrainSettings.from_dict(values), seed=seed, overwrite=False)
+
+
+def folds_of(data: "Dataset", settings: CompareSettings) -> list["Dataset"]:
+    """The data with its one split, or with that of each fold."""
+    if not settings.folds:
+        return [data]
+    from painters_mtl.split import make_folds
+
+    splits = make_folds(data.labels, data.groups, settings.folds, settings.seed)
+    return [replace(data, split=split) for split in splits]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line."""
+    return cli.run(CompareSettings, run, argv, "painters-mtl compare", __doc__)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

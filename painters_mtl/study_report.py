@@ -1,0 +1,96 @@
+"""The report of a study: what one network for all tasks gains and saves, in one HTML file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from painters_mtl import metrics, runs
+from painters_mtl.comparison import COSTS, answers, verdicts
+from painters_mtl.dataset import Dataset
+from painters_mtl.files import write_text
+from painters_mtl.report import confusion_figure, forest, now, page, percent, save_figures
+
+if TYPE_CHECKING:
+    from painters_mtl.compare import CompareSettings, Side
+
+BUDGETS = {
+    "early-stop": "Every network trains by the same rules to its own end: the same schedule over the works that have "
+    "its labels, and the epoch that is best on the validation paintings is kept. The networks for one task therefore "
+    "take fewer updates where labels are scarce; the costs are below.",
+    "equal-updates": "Every network takes as many updates as the shared one, so a network for one task sees its "
+    "labelled works more often; the epoch that is best on the validation paintings is kept.",
+}
+BLUE, GREY = "#1f5fa8", "#9a9a9a"
+
+
+def write_study_report(
+    folder: Path,
+    data: Dataset,
+    settings: "CompareSettings",
+    sides: "Mapping[str, Side]",
+    results: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Write `figures/*.png` and `report.html` of a study; `results` has `comparison.compare` of each strategy."""
+    figures = {"differences": forest(results if len(results) > 1 else {"": next(iter(results.values()))})}
+    first = next(iter(results))
+    names = list(results[first]["tasks"])
+    for name in names:
+        figures[f"curves_{name}"] = curves(name, sides[first], sides[name])
+        figures[f"f1_{name}"] = f1_figure(results[first]["tasks"][name]["f1"], data.tasks[name].classes)
+        for label, kind in (("shared", first), ("alone", name)):
+            given = answers(data, name, sides[kind])
+            counts = sum(metrics.confusion(given.truth, p, given.classes) for p in given.predicted)
+            figures[f"confusion_{label}_{name}"] = confusion_figure(np.asarray(counts), data.tasks[name])
+    seeds = len(sides[first])
+    html = page("study.html.jinja").render(
+        name=folder.name,
+        demo=data.demo,
+        seeds=seeds,
+        folds=settings.folds,
+        budget=BUDGETS[settings.budget],
+        results=results,
+        verdicts={name: verdicts(result) for name, result in results.items()},
+        tasks=names,
+        first=first,
+        costs=COSTS,
+        figures=save_figures(folder, figures),
+        paintings=len(data.table),
+        notes=data.notes,
+        settings=(folder / runs.CONFIG).read_text(encoding="utf-8"),
+        date=now(),
+        pct=percent,
+    )
+    write_text(folder / runs.REPORT, html)
+
+
+def curves(name: str, shared: "Side", alone: "Side") -> Any:
+    """Validation accuracy of one task by epoch, a line for each training."""
+    figure, axis = plt.subplots(figsize=(6, 3.2))
+    for side, colour, label in ((alone, GREY, "alone"), (shared, BLUE, "shared")):
+        for i, outcome in enumerate(o for folds in side for o in folds):
+            values = 100 * outcome.history[f"val_{name}_accuracy"]
+            axis.plot(outcome.history["epoch"], values, color=colour, alpha=0.7, label=label if i == 0 else None)
+    axis.set(title=f"{name}: validation accuracy (%)", xlabel="epoch")
+    axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def f1_figure(f1: Mapping[str, list[float | None]], classes: tuple[str, ...]) -> Any:
+    """F1 of each class, alone and shared, joined by a line; the classes in the order of their gain."""
+    alone, shared = (np.array([np.nan if v is None else v for v in f1[side]]) for side in ("alone", "shared"))
+    order = np.argsort(np.nan_to_num(shared - alone))
+    figure, axis = plt.subplots(figsize=(6, 0.3 * len(classes) + 1.2))
+    for y, k in enumerate(order):
+        axis.plot([100 * alone[k], 100 * shared[k]], [y, y], color="#ccc", zorder=1)
+    axis.scatter(100 * alone[order], range(len(order)), color=GREY, label="alone", s=22)
+    axis.scatter(100 * shared[order], range(len(order)), color=BLUE, label="shared", s=22)
+    axis.set_yticks(range(len(order)), [classes[k] for k in order], fontsize=8)
+    axis.set_xlabel("F1 (%), mean over the seeds")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=8)
+    return figure

@@ -1,0 +1,207 @@
+"""The comparison: the baselines of a run, and the study of several seeds."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import arguments, make_data, python, read_rows, tiny_settings, trained
+from sklearn.metrics import accuracy_score
+
+from painters_mtl import compare, runs, train
+from painters_mtl.compare import CompareSettings, folds_of
+from painters_mtl.dataset import prepare
+from painters_mtl.settings import TrainSettings
+from painters_mtl.split import group_copies, make_folds
+from painters_mtl.tasks import TASK_NAMES
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The folder of a study of two seeds, made by the command line, and that command line."""
+    out = tmp_path_factory.mktemp("study")
+    settings = tiny_settings(make_data(out / "data", count=120), out, name="study", epochs=3)
+    command = [*arguments(settings), "--seeds", "2"]
+    assert compare.main(command) == 0
+    return settings.models / "study", command
+
+
+def test_a_run_has_its_baselines(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder, _ = trained(tmp_path_factory)
+    result = json.loads((folder / "comparison.json").read_text())
+    shared = json.loads((folder / "metrics.json").read_text())
+    for task in TASK_NAMES:
+        alone = runs.open_run(folder / "baselines" / task)
+        assert set(alone.tasks) == {task}
+        measured = json.loads((alone.folder / "metrics.json").read_text())
+        assert result["tasks"][task]["alone"]["accuracy"][0] == pytest.approx(measured["test"][task]["accuracy"])
+        assert result["tasks"][task]["shared"]["accuracy"][0] == pytest.approx(shared["test"][task]["accuracy"])
+        assert result["tasks"][task]["alone"]["macro_f1"][0] == pytest.approx(measured["test"][task]["macro_f1"])
+        assert TrainSettings.load(alone.folder / "config.json").other_painters == 0
+        assert (alone.folder / "split.csv").read_bytes() == (folder / "split.csv").read_bytes()
+    cost = result["cost"]
+    assert cost["shared"]["parameters"] == shared["parameters"]
+    assert cost["alone"]["training_seconds"] == pytest.approx(sum(cost[t]["training_seconds"] for t in TASK_NAMES))
+    # Three backbones against one: what is not the backbone is the heads, which both sides have.
+    heads = sum(65 * len(runs.open_run(folder).tasks[t].classes) for t in TASK_NAMES)
+    assert cost["alone"]["parameters"] - heads == 3 * (cost["shared"]["parameters"] - heads)
+    assert "One network against three" in (folder / "report.html").read_text()
+    assert (folder / "figures" / "differences.png").exists()
+
+
+def test_the_same_command_trains_nothing_again(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, settings = trained(tmp_path_factory)
+    copy = tmp_path / "models" / "run"
+    shutil.copytree(folder, copy)
+    shutil.rmtree(copy / "baselines" / "genre")
+    before = {f: f.stat().st_mtime_ns for f in copy.rglob("model.keras")}
+    command = [*arguments(settings), "--models", str(copy.parent)]
+    assert train.main(command) == 0
+    out = capsys.readouterr().out
+    assert out.count("is trained already: reusing it") == 3
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+    assert (copy / "baselines" / "genre" / "model.keras").exists()
+    one, other = (json.loads((f / "baselines/genre/metrics.json").read_text())["test"] for f in (copy, folder))
+    assert one == other
+
+
+def test_another_setting_is_refused_and_named(
+    tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, settings = trained(tmp_path_factory)
+    before = (folder / "metrics.json").read_bytes()
+    assert train.main([*arguments(settings), "--epochs", "2", "--dropout", "0.5"]) == 2
+    error = capsys.readouterr().err
+    assert "other settings (dropout, epochs)" in error and "--overwrite" in error
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_other_labels_are_not_taken_for_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=80), tmp_path, epochs=1)
+    command = [*arguments(settings), "--no-baselines"]
+    assert train.main(command) == 0
+    table = pd.read_csv(tmp_path / "data" / "labels.csv")
+    table.loc[table["style"].notna(), "style"] = table["style"].dropna().to_numpy()[::-1]
+    table.to_csv(tmp_path / "data" / "labels.csv", index=False)
+    capsys.readouterr()
+    assert train.main(command) == 2
+    assert "was trained with other paintings, labels or settings" in capsys.readouterr().err
+    assert train.main([*command, "--overwrite"]) == 0
+
+
+def test_equal_updates(tmp_path: Path) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=120, missing=0.5), tmp_path, epochs=4)
+    assert train.main([*arguments(settings), "--budget", "equal-updates"]) == 0
+    folder = settings.models / "run"
+    shared = json.loads((folder / "metrics.json").read_text())["updates"]
+    alone = [json.loads((folder / "baselines" / t / "metrics.json").read_text()) for t in TASK_NAMES]
+    for measured in alone:
+        assert abs(measured["updates"] - shared) <= measured["updates"] / measured["epochs"] / 2
+        assert measured["epochs"] > 4
+
+
+# ------------------------------------------------------------------------------------------------- the study
+
+
+def test_the_study_follows_from_its_predictions(study: tuple[Path, list[str]]) -> None:
+    folder, _ = study
+    found = json.loads((folder / "comparison.json").read_text())
+    assert (found["seeds"], found["folds"], found["budget"]) == (2, 0, "early-stop")
+    for task in TASK_NAMES:
+        means = {}
+        for side, kind in (("shared", "joint"), ("alone", task)):
+            accuracies = []
+            for seed in range(2):
+                rows = [
+                    r for r in read_rows(folder / f"runs/seed{seed}/{kind}/test_predictions.csv") if r[f"{task}_true"]
+                ]
+                accuracies.append(accuracy_score([r[f"{task}_true"] for r in rows], [r[task] for r in rows]))
+            means[side] = np.mean(accuracies)
+        values = found["strategies"]["joint"]["tasks"][task]
+        for side, mean in means.items():
+            estimate, low, high = values[side]["accuracy"]
+            assert estimate == pytest.approx(mean) and low <= estimate <= high
+        assert values["difference"]["accuracy"][0] == pytest.approx(means["shared"] - means["alone"])
+        assert sum(values["agreement"].values()) == pytest.approx(1)
+    table = pd.read_csv(folder / "comparison.csv")
+    assert len(table) == 2 * len(TASK_NAMES) + 2
+    row = table[(table["task"] == "style") & (table["statistic"] == "macro_f1")].iloc[0]
+    wanted = found["strategies"]["joint"]["tasks"]["style"]["difference"]["macro_f1"]
+    assert [row["difference"], row["difference_low"], row["difference_high"]] == pytest.approx(wanted)
+
+
+def test_seeds_differ_and_the_split_does_not(study: tuple[Path, list[str]]) -> None:
+    folder, _ = study
+    one, other = (folder / f"runs/seed{seed}/joint" for seed in (0, 1))
+    assert (one / "split.csv").read_bytes() == (other / "split.csv").read_bytes()
+    assert (one / "history.csv").read_bytes() != (other / "history.csv").read_bytes()
+    assert not list(folder.rglob("model.keras"))
+
+
+def test_the_study_goes_on_where_it_ended(study: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, command = study
+    before = (folder / "comparison.csv").read_bytes()
+    gone = folder / "runs" / "seed1" / "style"
+    history = (gone / "history.csv").read_bytes()
+    shutil.rmtree(gone)
+    assert compare.main(command) == 0
+    assert capsys.readouterr().out.count("is trained already: reusing it") == 7
+    assert (gone / "history.csv").read_bytes() == history
+    assert (folder / "comparison.csv").read_bytes() == before
+
+
+def test_the_report_of_a_study_is_one_file(study: tuple[Path, list[str]]) -> None:
+    folder, _ = study
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 1 + 4 * len(TASK_NAMES)
+    assert not re.search(r'(src|href)="(?!data:)', page) and "http" not in page
+    found = json.loads((folder / "comparison.json").read_text())["strategies"]["joint"]
+    for task in TASK_NAMES:
+        assert f"<li>{task}: " in page
+        assert f"{100 * found['tasks'][task]['shared']['accuracy'][0]:.1f} %" in page
+
+
+@pytest.mark.slow
+def test_a_study_with_folds_tests_every_painting(tmp_path: Path) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=120), tmp_path, name="folds", epochs=1)
+    assert compare.main([*arguments(settings), "--seeds", "1", "--folds", "3"]) == 0
+    folder = settings.models / "folds"
+    found = json.loads((folder / "comparison.json").read_text())["strategies"]["joint"]
+    tested = [r for f in sorted(folder.glob("runs/seed0-fold*/joint/test_predictions.csv")) for r in read_rows(f)]
+    for task in TASK_NAMES:
+        assert found["tasks"][task]["n"] == sum(bool(r[f"{task}_true"]) for r in tested)
+    assert len({r["id"] for r in tested}) == len(tested)
+
+
+def test_folds_part_no_copies_and_test_each_painting_once(tmp_path: Path) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=120), tmp_path)
+    data = prepare(settings)
+    splits = make_folds(data.labels, data.groups, 4, seed=1)
+    known = np.any([v >= 0 for v in data.labels.values()], axis=0)
+    assert (np.sum([s == "test" for s in splits], axis=0) == known).all()
+    for split in splits:
+        for group in np.unique(data.groups):
+            assert len(set(split[data.groups == group]) - {""}) <= 1
+        assert 0.1 < np.mean(split[known] == "validation") < 0.2
+    assert (data.groups == group_copies(data.table, data.store.hashes[data.store.rows >= 0])).all()
+    parts = folds_of(data, CompareSettings(data=settings.data, folds=4, seed=1))
+    assert all((p.split == s).all() for p, s in zip(parts, splits, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--seeds", "0"], "--seeds 0 must be at least 1"),
+        (["--folds", "1"], "--folds 1 cannot be"),
+        (["--folds", "2", "--split", "x.csv"], "leave --split out"),
+        (["--strategies", "jont"], "invalid choice"),
+    ],
+)
+def test_misuse_is_one_sentence(options: list[str], words: str, tmp_path: Path) -> None:
+    done = python("-m", "painters_mtl.compare", "--data", tmp_path, *options)
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
