@@ -89,8 +89,8 @@ def interval(values: np.ndarray, seed: int) -> Interval:
     Paintings and seeds are two crossed samples. Resampling both at once counts the chance of their interaction three
     times (Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1 (2)). So the two are added: what the
     seeds share comes from the bootstrap of the paintings; what they differ in, where it is more than the paintings
-    explain, from the spread of their estimates, as Student's t of seeds - 1 degrees of freedom. With one seed nothing is known of
-    the second part, and the interval is about this pair of networks only.
+    explain, from the spread of their estimates, as Student's t of seeds - 1 degrees of freedom. With one seed nothing
+    is known of the second part, and the interval is about this pair of networks only.
     """
     if not np.isfinite(values[0]).all():
         return Interval(float("nan"), float("nan"), float("nan"))

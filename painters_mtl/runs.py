@@ -112,7 +112,7 @@ def run_folder(settings: TrainSettings) -> Path:
     if not folder.is_dir():
         raise UserError(f"{folder} is a file: choose another --name")
     if any(folder.iterdir()):
-        if not (folder / CONFIG).exists():
+        if not any((folder / name).exists() for name in (CONFIG, LABELS)):
             raise UserError(f"{folder} is not the folder of a run and is not replaced: choose another --name")
         if not settings.overwrite and (changed := changes(settings, folder / CONFIG)):
             raise UserError(
@@ -127,7 +127,7 @@ def changes(settings: TrainSettings, file: Path) -> list[str]:
     try:
         before = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return [f"{file.name} is damaged"]
+        return [f"{file.name} is missing or damaged"]
     now = settings.to_dict()
     same = {"overwrite", "baselines", "cache", "memory_gb", "name", "models"}
     return sorted(k for k in {*before, *now} - same if before.get(k) != now.get(k))

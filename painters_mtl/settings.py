@@ -67,7 +67,7 @@ class TrainSettings:
 
     # Training
     epochs: int = 0
-    """Passes over the training paintings, at most. 0: from 5 for many to 10 for few; 40 where only the heads train."""
+    """Passes over the training paintings, at most. 0: from 5 for many to 20 for few; 40 where only the heads train."""
     batch_size: int = 64
     """Paintings a step."""
     learning_rate: float = 2e-3
