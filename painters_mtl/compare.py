@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from painters_mtl import cli
-from painters_mtl.comparison import compare, study_table, text
 from painters_mtl.errors import UserError
 from painters_mtl.files import whole, write_json
 from painters_mtl.runs import COMPARISON, CONFIG, run_folder
-from painters_mtl.settings import TrainSettings
+from painters_mtl.settings import STRATEGIES, Strategy, TrainSettings
 
 if TYPE_CHECKING:
     from painters_mtl.dataset import Dataset
@@ -36,8 +35,8 @@ class CompareSettings(TrainSettings):
     """How many trainings of each network; they differ in everything that chance decides, but not in the split."""
     folds: int = 0
     """Cross-validate: every painting is in the test part of one of so many splits. 0: the one split of a training."""
-    strategies: tuple[Literal["joint"], ...] = ("joint",)
-    """The ways of training the tasks together that are compared with the baselines."""
+    strategies: tuple[Literal["all"] | Strategy, ...] = ("joint",)
+    """The ways of training the tasks together that are compared with the baselines (see --strategy); all: every one."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -49,6 +48,8 @@ class CompareSettings(TrainSettings):
             raise UserError(f"--folds {self.folds} cannot be: 2 or more, or 0 for one split")
         if self.folds and self.split is not None:
             raise UserError("--folds makes splits of its own: leave --split out")
+        if "all" in self.strategies:
+            self.strategies = STRATEGIES
         if not self.strategies:
             raise UserError("--strategies is empty: name at least one, joint")
 
@@ -63,6 +64,7 @@ def run(settings: CompareSettings) -> int:
     if len(names) < 2:
         raise UserError(f"only {', '.join(names) or 'no task'} has labels in train and test: there is nothing to share")
     cli.import_tensorflow()
+    from painters_mtl.comparison import compare, study_table, text
     from painters_mtl.study_report import write_study_report
     from painters_mtl.training import milliseconds
 
@@ -118,6 +120,7 @@ def train_all(data: "Dataset", settings: CompareSettings, folder: Path, names: l
                 print(f"\ntraining {done} of {total}: {title}, {where}{about}", flush=True)
                 mine = training_settings(settings, seed)
                 if kind in settings.strategies:
+                    mine = replace(mine, strategy=kind)  # type: ignore[arg-type]
                     outcome = fit(part, mine, folder / where / kind, keep_model=False)
                     updates = outcome.metrics["updates"]
                 else:

@@ -80,6 +80,15 @@ def heads_model(model: keras.Model) -> keras.Model:
     return keras.Model(model.get_layer(FEATURES).output, model.output, name="heads")
 
 
+def shared_output(model: keras.Model) -> Any:
+    """The tensor at which the tasks part: behind the last shared hidden layer, else the features."""
+    names = [layer.name for layer in model.layers]
+    last = [name for name in names if name.startswith("shared_") and not name.endswith("_dropout")][-1:]
+    if last or FEATURES in names:
+        return model.get_layer(last[0] if last else FEATURES).output
+    return model.input  # a model of the heads alone starts there
+
+
 def with_heads(model: keras.Model, tasks: Mapping[str, Task]) -> keras.Model:
     """The same network with these heads only; what served training alone falls away."""
     return keras.Model(model.input, {name: model.output[name] for name in tasks}, name="painters_mtl")

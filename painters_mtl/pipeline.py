@@ -3,7 +3,8 @@
 All randomness comes from (seed, epoch, step): any batch can be made again without the ones before it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -78,40 +79,82 @@ def steps_in_epoch(factor: np.ndarray, batch_size: int) -> int:
     return max(1, int(factor.sum()) // batch_size)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The batches of an epoch: paintings, int64 (steps, batch size), and whose turn it is, int32 (steps,)."""
+
+    rows: np.ndarray
+    turns: np.ndarray
+
+
+def plan_epoch(factor: np.ndarray, batch_size: int, steps: int, seed: int, epoch: int) -> Plan:
+    """Batches in which every painting teaches all it has a label for; turns are 0 and mean nothing."""
+    rows = np.resize(epoch_order(factor, seed, epoch), steps * batch_size).reshape(steps, batch_size)
+    return Plan(rows, np.zeros(steps, np.int32))
+
+
+def plan_turns(
+    known: Mapping[str, np.ndarray], sampling: str | float, batch_size: int, steps: int, seed: int, epoch: int
+) -> Plan:
+    """Batches for one task each, from the paintings that have its label.
+
+    Args:
+        known: {task: bool (n,)}, which paintings have a label for it.
+        sampling: "uniform", "proportional" to the number of labels, or a number between: at 0 proportional, at 1
+            uniform, between them the number of labels to the power of 1 - sampling (Stickland & Murray 2019, arXiv
+            1902.02671, annealed sampling).
+    """
+    rng = np.random.default_rng([seed, epoch, 2])
+    power = {"uniform": 0.0, "proportional": 1.0}.get(sampling, 0.0) if isinstance(sampling, str) else 1.0 - sampling
+    counts = np.array([values.sum() for values in known.values()], float)
+    share = np.where(counts > 0, np.maximum(counts, 1) ** power, 0)
+    turns = rng.choice(len(known), size=steps, p=share / share.sum()).astype(np.int32)
+    rows = np.empty((steps, batch_size), np.int64)
+    for task, values in enumerate(known.values()):
+        mine = np.flatnonzero(turns == task)
+        pool, wanted = np.flatnonzero(values), len(mine) * batch_size
+        rounds = -(-wanted // max(len(pool), 1))
+        order = np.concatenate([rng.permutation(pool) for _ in range(rounds)] or [pool])[:wanted]
+        rows[mine] = order.reshape(len(mine), batch_size)
+    return Plan(rows, turns)
+
+
 def training_batches(
     pixels: np.ndarray,
     rows: np.ndarray,
     labels: Mapping[str, np.ndarray],
-    factor: np.ndarray,
-    batch_size: int,
+    plan: Callable[[int], Plan],
     image_size: int,
     seed: int,
     epochs: int,
 ) -> tf.data.Dataset:
-    """Augmented batches (image, {task: label}, {task: weight}) of all epochs, in one sequence.
+    """Augmented batches (image, {task: label}, {task: weight}, turn) of all epochs, in one sequence.
 
     Args:
         pixels: uint8 (copies, side, side, 3), in memory or mapped from disk.
         rows: int (n,): the copy of each training painting.
         labels: {task: int32 (n,)}, -1 for "no label".
-        factor: float (n,), from `repeats`.
+        plan: the batches of each epoch, counted from 0.
     """
-    steps = steps_in_epoch(factor, batch_size)
+    batch_size = plan(0).rows.shape[1]
 
     def batches() -> Iterator[tuple]:
         for epoch in range(epochs):
-            order = np.resize(epoch_order(factor, seed, epoch), steps * batch_size).reshape(steps, batch_size)
-            for step, chosen in enumerate(order):
+            planned = plan(epoch)
+            for step, (chosen, turn) in enumerate(zip(planned.rows, planned.turns, strict=True)):
                 boxes = crops(batch_size, np.random.default_rng([seed, epoch, step]))
-                yield (pixels[rows[chosen]], boxes), *masked(labels, chosen)
+                yield (pixels[rows[chosen]], boxes), *masked(labels, chosen), turn
 
     side = pixels.shape[1]
     per_task = {name: tf.TensorSpec((batch_size,), tf.int32) for name in labels}
     weights = {name: tf.TensorSpec((batch_size,), tf.float32) for name in labels}
     copies = tf.TensorSpec((batch_size, side, side, 3), tf.uint8), tf.TensorSpec((batch_size, 4), tf.float32)
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=(copies, per_task, weights))
+    signature = (copies, per_task, weights, tf.TensorSpec((), tf.int32))
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     return dataset.map(
-        lambda seen, y, w: (views(seen[0], seen[1], image_size), y, w), num_parallel_calls=2, deterministic=True
+        lambda seen, y, w, turn: (views(seen[0], seen[1], image_size), y, w, turn),
+        num_parallel_calls=2,
+        deterministic=True,
     ).prefetch(4)
 
 
@@ -135,27 +178,21 @@ def in_batches(n: int, batch_size: int = 64) -> Iterator[slice]:
 
 
 def feature_batches(
-    features: np.ndarray,
-    labels: Mapping[str, np.ndarray],
-    factor: np.ndarray,
-    batch_size: int,
-    seed: int,
-    epochs: int,
+    features: np.ndarray, labels: Mapping[str, np.ndarray], plans: Sequence[Plan], seed: int
 ) -> tf.data.Dataset:
     """The same for cached features, float32 (n, views, channels): each painting through one of its views at random."""
-    steps = steps_in_epoch(factor, batch_size)
-    orders = [np.resize(epoch_order(factor, seed, epoch), steps * batch_size) for epoch in range(epochs)]
-    chosen = np.concatenate(orders).reshape(-1, batch_size)
-    view = np.random.default_rng([seed, steps]).integers(features.shape[1], size=chosen.shape)
+    chosen, turns = np.concatenate([p.rows for p in plans]), np.concatenate([p.turns for p in plans])
+    view = np.random.default_rng([seed, len(plans[0].rows)]).integers(features.shape[1], size=chosen.shape)
     held = tf.constant(features, tf.float32)
     truth, weights = ({k: tf.constant(v) for k, v in part.items()} for part in masked(labels, np.arange(len(features))))
 
-    def batch(rows: tf.Tensor, views: tf.Tensor) -> tuple:
+    def batch(rows: tf.Tensor, views: tf.Tensor, turn: tf.Tensor) -> tuple:
         seen = tf.gather_nd(held, tf.stack([rows, views], axis=1))
         return (
             seen,
             {k: tf.gather(v, rows) for k, v in truth.items()},
             {k: tf.gather(v, rows) for k, v in weights.items()},
+            turn,
         )
 
-    return tf.data.Dataset.from_tensor_slices((chosen, view)).map(batch).prefetch(8)
+    return tf.data.Dataset.from_tensor_slices((chosen, view, turns)).map(batch).prefetch(8)

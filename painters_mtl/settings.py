@@ -6,10 +6,13 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from painters_mtl.errors import UserError
 from painters_mtl.files import write_json
+
+Strategy = Literal["joint", "alternate", "uncertainty", "dwa", "gradnorm", "famo", "pcgrad", "cagrad", "upgrad"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 @dataclass
@@ -66,6 +69,16 @@ class TrainSettings:
     """Dropout before each hidden layer and each head."""
 
     # Training
+    strategy: Literal["joint", "alternate", "uncertainty", "dwa", "gradnorm", "famo", "pcgrad", "cagrad", "upgrad"] = (
+        "joint"
+    )
+    """How the tasks train together: joint (the sum of the losses), alternate (a task a step), a weighting of the losses
+    (uncertainty, dwa, gradnorm, famo), or a gradient method (pcgrad, cagrad, upgrad: two to three times the time)."""
+    task_sampling: Literal["uniform", "proportional", "annealed"] = "annealed"
+    """With alternate, how often a task has its turn: all alike, in proportion to its labels, or first this, then
+    that."""
+    monitor_conflict: bool = False
+    """Write the cosines between the tasks' gradients on the shared weights to the history, and a figure."""
     epochs: int = 0
     """Passes over the training paintings, at most. 0: from 5 for many to 20 for few; 40 where only the heads train."""
     batch_size: int = 64

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from painters_mtl import cli
-from painters_mtl.comparison import compare, text
 from painters_mtl.files import write_json
 from painters_mtl.runs import BASELINES, COMPARISON, MODEL, run_folder
 from painters_mtl.settings import TrainSettings
@@ -47,6 +46,8 @@ def train(settings: TrainSettings) -> int:
         alone = fit_baselines(data, settings, folder / BASELINES, outcome.metrics["updates"])
         interrupted = any(o.interrupted for o in alone.values())
         if alone and not interrupted:
+            from painters_mtl.comparison import text
+
             result = one_against_three(data, settings, outcome, alone)
             write_json(folder / COMPARISON, result)
             write_report(folder, data, settings, outcome, result)
@@ -73,6 +74,7 @@ def one_against_three(
     data: "Dataset", settings: TrainSettings, outcome: "Outcome", alone: "dict[str, Outcome]"
 ) -> dict[str, Any]:
     """The comparison of one run, as `comparison.compare` gives it."""
+    from painters_mtl.comparison import compare
     from painters_mtl.training import milliseconds
 
     speed = milliseconds(data, settings, [data.tasks, *({name: data.tasks[name]} for name in alone)])

@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from painters_mtl.settings import TrainSettings
 from painters_mtl.split import save_split
 from painters_mtl.store import copy_side
 from painters_mtl.tasks import Task
+from painters_mtl.update import Update
 
-WARM_UP = 0.08  # share of the steps in which the learning rate rises
 VIEWS = 80_000  # of paintings in a training that is not told how long to be: six minutes at 96 pixels on two cores
 EPOCHS_OF_HEADS = 40  # when only the heads train, an epoch takes a second
 PROBABILITIES = "test_probabilities.npz"
@@ -134,7 +134,8 @@ def fit_alone(
     Args:
         updates: those of the shared network; they count where the settings ask for equal updates.
     """
-    settings = dataclasses.replace(settings, other_painters=0.0)  # the head over all painters is a second task
+    # The head over all painters is a second task; and what is trained together some way is alone the same way.
+    settings = dataclasses.replace(settings, other_painters=0.0, strategy="joint", monitor_conflict=False)
     steps = updates if settings.budget == "equal-updates" else 0
     return fit(data, settings, folder, {name: data.tasks[name]}, steps, keep_model)
 
@@ -259,7 +260,7 @@ def _size(network: keras.Model, full: keras.Model) -> str:
 
 
 class _Trainer:
-    """One call of Keras's `fit`, with validation by our own metrics and the best weights kept."""
+    """The loop over the batches, with validation after each epoch and the best weights kept."""
 
     def __init__(
         self,
@@ -273,7 +274,12 @@ class _Trainer:
     ) -> None:
         self.data, self.settings, self.folder, self.keep_model = data, settings, folder, keep_model
         self.full, self.network, self.labels = full, network, labels
+        # The head over all painters is a second head of the painter task: a strategy sees their losses as one.
+        self.groups = {name: [name] for name in network.output}
+        for name in labels.keys() - self.groups.keys():
+            self.groups["painter"].append(name)
         self.history: list[dict[str, float]] = []
+        self.gaps: dict[str, list[tuple[int, float]]] = {name: [] for name in self.groups}
         self.best, self.best_epoch, self.best_weights = -np.inf, 0, network.get_weights()
         self.forward = pipeline.inference(network, settings.image_size)
         self.encoded: np.ndarray | None = None  # features of all paintings, when only the heads train
@@ -292,39 +298,75 @@ class _Trainer:
         epochs = settings.epochs or (EPOCHS_OF_HEADS if heads_only else default_epochs(steps * settings.batch_size))
         if updates:
             epochs = max(1, round(updates / steps))
+        model = heads_model(self.full) if heads_only else self.full
         if heads_only:
-            model = heads_model(self.full)
             self.encoded = encode(self.full, data, settings.image_size)
-            batches = pipeline.feature_batches(
-                self.encoded[train], labels, factor, settings.batch_size, settings.seed, epochs
+        pretrained = settings.weights != "none" and settings.backbone != "small_convnet"
+        slow = self.full.get_layer(index=1).trainable_variables if pretrained and not heads_only else []
+        update = Update(model, self.groups, weights, slow, settings, steps * epochs)
+        if settings.strategy != "joint" and len(self.groups) > 1 and not update.parts.shared:
+            raise UserError(
+                f"--strategy {settings.strategy} has nothing to do where the tasks share no weights that train: "
+                "add --shared-layers 256, or --fine-tune top"
             )
-        else:
-            model = self.full
-            batches = pipeline.training_batches(
-                data.store.pixels,
-                data.pixel_rows[train],
-                labels,
-                factor,
-                settings.batch_size,
-                training_side(settings.image_size),
-                settings.seed,
-                epochs,
+
+        def plan(epoch: int, seed: int = settings.seed) -> pipeline.Plan:
+            if update.alternate:
+                known = {t: np.any([labels[h] >= 0 for h in heads], axis=0) for t, heads in self.groups.items()}
+                share = epoch / max(epochs - 1, 1) if settings.task_sampling == "annealed" else settings.task_sampling
+                return pipeline.plan_turns(known, share, settings.batch_size, steps, seed, epoch)
+            return pipeline.plan_epoch(factor, settings.batch_size, steps, seed, epoch)
+
+        def batches(plans: Callable[[int], pipeline.Plan], seed: int) -> tf.data.Dataset:
+            if self.encoded is not None:
+                return pipeline.feature_batches(self.encoded[train], labels, [plans(e) for e in range(epochs)], seed)
+            side = training_side(settings.image_size)
+            return pipeline.training_batches(
+                data.store.pixels, data.pixel_rows[train], labels, plans, side, seed, epochs
             )
-        model.compile(
-            optimizer=_optimizer(model, settings, steps * epochs),
-            loss={name: SmoothedCrossentropy(settings.label_smoothing) for name in labels},
-            loss_weights=weights,
-            jit_compile=False,
-            steps_per_execution=steps if heads_only else 1,  # a step of the heads takes less time than its call
+
+        @tf.function(reduce_retracing=True)
+        def advance(iterator: Any, count: tf.Tensor) -> tf.Tensor:
+            seen = tf.TensorArray(tf.float32, size=count)
+            for i in tf.range(count):
+                seen = seen.write(i, update.step(next(iterator)))
+            return seen.stack()
+
+        chunk = steps if heads_only else 1  # a step of the heads takes less time than its call
+        iterator = iter(batches(plan, settings.seed))
+        watch = (
+            iter(batches(lambda e: plan(e, settings.seed + 1), settings.seed + 1))
+            if settings.monitor_conflict
+            else None
         )
-        callbacks = [
-            _EachEpoch(self, steps, epochs),
-            keras.callbacks.EarlyStopping("val_score", patience=settings.patience, mode="max"),
-        ]
-        if self.keep_model:
-            callbacks.append(keras.callbacks.TensorBoard(self.folder / "logs", write_graph=False))
+        cosines = tf.function(update.cosines, reduce_retracing=True)
+        logs = tf.summary.create_file_writer(str(self.folder / "logs")) if self.keep_model else None
         try:
-            model.fit(batches, epochs=epochs, steps_per_epoch=steps, callbacks=callbacks, shuffle=False, verbose=0)
+            for epoch in range(epochs):
+                print(f"epoch {epoch + 1} of {epochs}", flush=True)
+                progress = keras.utils.Progbar(steps) if sys.stdout.isatty() else None
+                found: list[np.ndarray] = []
+                for start in range(0, steps, chunk):
+                    found.extend(advance(iterator, tf.constant(chunk)).numpy())
+                    if progress is not None:
+                        value = np.nansum(found[-1] * [weights[h] for h in update.heads])
+                        progress.update(start + chunk, [("loss", value)], finalize=start + chunk >= steps)
+                losses = _means(np.stack(found))
+                measured = dict(zip((f"{h}_loss" for h in update.heads), losses, strict=True))
+                measured["loss"] = float(np.nansum(losses * [weights[h] for h in update.heads]))
+                update.strategy.end_epoch(self._of_tasks(update.heads, losses, weights))
+                if update.alternate:
+                    self._turns(plan(epoch).turns, np.stack(found), update.heads)
+                if watch is not None:
+                    measured |= self._conflict([cosines(next(watch)).numpy() for _ in range(8)])
+                self.end_epoch(measured)
+                if logs is not None:
+                    with logs.as_default():
+                        for key, value in self.history[-1].items():
+                            tf.summary.scalar(key, value, step=epoch + 1)
+                    logs.flush()
+                if len(self.history) - self.best_epoch >= settings.patience:
+                    break
             interrupted = False
         except KeyboardInterrupt:
             print(f"\ninterrupted after {len(self.history)} epochs: keeping the best network so far", flush=True)
@@ -333,6 +375,27 @@ class _Trainer:
             self.network.set_weights(self.best_weights)
         self.updates = steps * len(self.history)
         return interrupted
+
+    def _of_tasks(self, heads: list[str], losses: np.ndarray, weights: dict[str, float]) -> np.ndarray:
+        """The loss of each task as its strategy saw it: the weighted sum of its heads'; NaN where none had a label."""
+        by_head = {h: loss * weights[h] for h, loss in zip(heads, losses, strict=True)}
+        found = [np.array([by_head[h] for h in mine]) for mine in self.groups.values()]
+        return np.array([np.nan if np.isnan(v).all() else np.nansum(v) for v in found])
+
+    def _turns(self, turns: np.ndarray, losses: np.ndarray, heads: list[str]) -> None:
+        """Note the loss at each turn of a task with the number of turns since its last one."""
+        last: dict[int, int] = {}
+        tasks = list(self.groups)
+        for step, turn in enumerate(turns):
+            if turn in last:
+                self.gaps[tasks[turn]].append((step - last[turn], float(losses[step, heads.index(tasks[turn])])))
+            last[turn] = step
+
+    def _conflict(self, found: list[np.ndarray]) -> dict[str, float]:
+        mean = _means(np.stack(found).reshape(len(found), -1)).reshape(found[0].shape)
+        tasks = list(self.groups)
+        pairs = [(i, j) for i in range(len(tasks)) for j in range(i)]
+        return {f"cosine_{tasks[j]}_{tasks[i]}": float(mean[i, j]) for i, j in pairs}
 
     def end_epoch(self, logs: dict[str, float]) -> None:
         """Measure on the validation paintings, keep the network if it is the best so far, write the history."""
@@ -361,73 +424,10 @@ class _Trainer:
         return predict(self.forward, self.data.store.pixels, self.data.pixel_rows[rows])
 
 
-class _EachEpoch(keras.callbacks.Callback):
-    """Keras's progress bar with the one loss that matters (it would list four), then the validation."""
-
-    def __init__(self, trainer: _Trainer, steps: int, epochs: int) -> None:
-        super().__init__()
-        self.trainer, self.steps, self.epochs = trainer, steps, epochs
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        print(f"epoch {epoch + 1} of {self.epochs}", flush=True)
-        self.bar = keras.utils.Progbar(self.steps) if sys.stdout.isatty() else None
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.bar is not None and batch + 1 < self.steps:
-            self.bar.update(batch + 1, [("loss", logs["loss"])], finalize=False)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        logs = {} if logs is None else logs
-        if self.bar is not None:
-            self.bar.update(self.steps, [("loss", logs["loss"])], finalize=True)
-        self.trainer.end_epoch(logs)
-
-
-class SmoothedCrossentropy(keras.losses.Loss):
-    """Categorical cross-entropy of int labels (n,), with label smoothing (Szegedy et al. 2016, arXiv 1512.00567).
-
-    The mean is over the labelled rows: the default reduction would divide by the others too.
-    """
-
-    def __init__(self, smoothing: float) -> None:
-        super().__init__(reduction="mean_with_sample_weight")
-        self.smoothing = smoothing
-
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        classes = y_pred.shape[-1]
-        labels = tf.one_hot(tf.cast(y_true, tf.int32), classes, on_value=1 - self.smoothing) + self.smoothing / classes
-        return keras.losses.categorical_crossentropy(labels, y_pred)
-
-
-class TwoSpeeds(keras.optimizers.AdamW):
-    """AdamW (Loshchilov & Hutter 2019) that moves some variables at a part of the learning rate."""
-
-    def __init__(self, slow: Collection[keras.Variable], part: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.slow, self.part = {v.value.ref() for v in slow}, part
-
-    def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
-        rate = learning_rate * self.part if variable.ref() in self.slow else learning_rate
-        super().update_step(gradient, variable, rate)
-
-
-def _optimizer(model: keras.Model, settings: TrainSettings, steps: int) -> keras.optimizers.Optimizer:
-    """The learning rate rises for 8 % of the steps and then falls by half a cosine to 0.
-
-    A pretrained backbone learns at half of the heads' rate: at their rate, what ImageNet taught it is lost in the
-    first hundred steps of a short training. Weight decay, which would pull it to zero, is for the new layers only.
-    """
-    warm = max(1, round(WARM_UP * steps))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warm), warmup_target=settings.learning_rate, warmup_steps=warm
-    )
-    pretrained = settings.weights != "none" and settings.backbone != "small_convnet"
-    slow = []
-    if pretrained and settings.fine_tune != "heads":
-        slow = model.get_layer(index=1).trainable_variables
-    optimizer = TwoSpeeds(slow, settings.backbone_rate, learning_rate=schedule, weight_decay=settings.weight_decay)
-    optimizer.exclude_from_weight_decay(var_list=slow, var_names=["bias", "gamma", "beta"])
-    return optimizer
+def _means(values: np.ndarray) -> np.ndarray:
+    """Of each column, over what is not NaN; NaN where all is."""
+    known = ~np.isnan(values)
+    return np.where(known, values, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
 
 
 def encode(full: keras.Model, data: Dataset, image_size: int) -> np.ndarray:

@@ -143,7 +143,10 @@ def numbered() -> np.ndarray:
 
 def batches(pixels: np.ndarray, seed: int = 0, epochs: int = 2) -> list[Any]:
     factor = pipeline.repeats(LABELS, 0.35)
-    found = pipeline.training_batches(pixels, ROWS, LABELS, factor, BATCH, 16, seed, epochs)
+    steps = pipeline.steps_in_epoch(factor, BATCH)
+    found = pipeline.training_batches(
+        pixels, ROWS, LABELS, lambda epoch: pipeline.plan_epoch(factor, BATCH, steps, seed, epoch), 16, seed, epochs
+    )
     return list(found.as_numpy_iterator())
 
 
@@ -155,7 +158,7 @@ def test_labels_and_weights_stay_with_their_paintings() -> None:
     found = batches(numbered())
     assert len(found) == 2 * steps
     drawn = []
-    for image, classes, weights in found:
+    for image, classes, weights, _ in found:
         assert image.shape == (BATCH, 16, 16, 3) and image.dtype == np.float32
         paintings = np.rint(image[:, 0, 0, 0] / 4).astype(int)
         np.testing.assert_allclose(image[..., 0], np.broadcast_to(4 * paintings[:, None, None], (BATCH, 16, 16)))
@@ -198,8 +201,9 @@ def test_the_seed_decides_every_pixel_and_the_epochs_differ(tmp_path: Path) -> N
 
 def test_fewer_paintings_than_a_batch_still_make_one() -> None:
     labels = {"style": np.array([0, 1, 2], np.int32)}
-    found = pipeline.training_batches(random_copies(3, 16), np.arange(3), labels, np.ones(3), 8, 16, 0, 1)
-    ((_, classes, _),) = found.as_numpy_iterator()
+    plan = pipeline.plan_epoch(np.ones(3), 8, pipeline.steps_in_epoch(np.ones(3), 8), 0, 0)
+    found = pipeline.training_batches(random_copies(3, 16), np.arange(3), labels, lambda _: plan, 16, 0, 1)
+    ((_, classes, _, _),) = found.as_numpy_iterator()
     assert set(classes["style"].tolist()) == {0, 1, 2} and len(classes["style"]) == 8
 
 
@@ -207,22 +211,39 @@ def test_features_stay_with_their_labels_and_come_through_every_view() -> None:
     features = np.stack([np.arange(N)[:, None].repeat(2, 1), np.tile([0, 1], (N, 1))], axis=2).astype(np.float32)
     factor = pipeline.repeats(LABELS, 0.35)
     drawn, seen = [], []
-    found = [
-        list(pipeline.feature_batches(features, LABELS, factor, BATCH, seed, 3).as_numpy_iterator())
-        for seed in (0, 0, 1)
-    ]
+    steps = pipeline.steps_in_epoch(factor, BATCH)
+    found = []
+    for seed in (0, 0, 1):
+        plans = [pipeline.plan_epoch(factor, BATCH, steps, seed, epoch) for epoch in range(3)]
+        found.append(list(pipeline.feature_batches(features, LABELS, plans, seed).as_numpy_iterator()))
     assert equal(found[0], found[1]) and not equal(found[0], found[2])
-    for values, classes, weights in found[0]:
+    for values, classes, weights, _ in found[0]:
         paintings, view = values[:, 0].astype(int), values[:, 1].astype(int)
         for name, labels in LABELS.items():
             np.testing.assert_array_equal(weights[name], labels[paintings] >= 0)
             np.testing.assert_array_equal(classes[name], np.maximum(labels[paintings], 0))
         drawn += paintings.tolist()
         seen += view.tolist()
-    steps = pipeline.steps_in_epoch(factor, BATCH)
     orders = [np.resize(pipeline.epoch_order(factor, 0, epoch), steps * BATCH) for epoch in range(3)]
     np.testing.assert_array_equal(drawn, np.concatenate(orders))
     assert abs(np.mean(seen) - 0.5) <= 5 * 0.5 / np.sqrt(len(seen))
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "proportional", 0.0, 0.5, 1.0])
+def test_turns_come_as_often_as_the_sampling_says_and_bring_labelled_paintings(sampling: str | float) -> None:
+    known = {"a": np.arange(100) < 64, "b": np.arange(100) >= 84, "c": np.zeros(100, bool)}
+    steps = 4000
+    plan = pipeline.plan_turns(known, sampling, 4, steps, 5, 2)
+    for task, values in enumerate(known.values()):
+        assert values[plan.rows[plan.turns == task]].all()
+    power = {"uniform": 0.0, "proportional": 1.0, 0.0: 1.0, 0.5: 0.5, 1.0: 0.0}[sampling]
+    share = 64**power / (64**power + 16**power)
+    found = np.bincount(plan.turns, minlength=3) / steps
+    assert abs(found[0] - share) <= 5 * np.sqrt(share * (1 - share) / steps) and found[2] == 0
+    drawn = np.bincount(plan.rows[plan.turns == 1].ravel(), minlength=100)[known["b"]]
+    assert drawn.max() - drawn.min() <= 1  # round after round, each of its paintings once
+    again = pipeline.plan_turns(known, sampling, 4, steps, 5, 2)
+    assert np.array_equal(again.rows, plan.rows) and np.array_equal(again.turns, plan.turns)
 
 
 # ------------------------------------------------------------------------------------------------- inference

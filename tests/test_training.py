@@ -15,10 +15,11 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from helpers import GENRES, PAINTERS, STYLES, arguments, fitted, make_data, read_rows, tiny_settings, trained
 from sklearn import metrics as sk
 
-from painters_mtl import pipeline, runs, train, training
+from painters_mtl import pipeline, runs, train, training, update
 from painters_mtl.dataset import Dataset, prepare
 from painters_mtl.errors import UserError
 from painters_mtl.model import build_model, features_model
@@ -73,10 +74,10 @@ def test_the_folder_is_complete(run: tuple[Path, TrainSettings]) -> None:
     assert sorted(labels["classes"]["style"]) == sorted(STYLES) and sorted(labels["classes"]["genre"]) == sorted(GENRES)
     assert (labels["image_size"], labels["copy_side"], labels["demo"]) == (32, copy_side(32), False)
     assert list((folder / "logs").rglob("events.out.tfevents.*"))
-    for name in ("paintings", "curves", *(f"confusion_{task}" for task in TASK_NAMES)):
+    for name in ("paintings", "curves", "differences", *(f"confusion_{task}" for task in TASK_NAMES)):
         assert (folder / "figures" / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 5 and "http://" not in page and "https://" not in page
+    assert page.count("data:image/png;base64,") == 6 and "http://" not in page and "https://" not in page
 
 
 def test_it_learns_and_says_so(run: tuple[Path, TrainSettings]) -> None:
@@ -121,7 +122,7 @@ def test_the_history_tells_each_epoch_and_the_best_is_kept(run: tuple[Path, Trai
     history = pd.read_csv(folder / "history.csv")
     measured = strict_json(folder / "metrics.json")
     assert history["epoch"].tolist() == list(range(1, settings.epochs + 1))
-    assert history["loss"].iloc[-1] < history["loss"].iloc[0] / 2
+    assert history["loss"].iloc[-1] < 0.6 * history["loss"].iloc[0]  # the smoothed labels leave a rest
     accuracies = [f"val_{task}_accuracy" for task in TASK_NAMES]
     np.testing.assert_allclose(history[accuracies].mean(axis=1), history["val_score"])
     best = measured["best_epoch"]
@@ -182,7 +183,7 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
     """With a learning rate that moves nothing, each batch's loss can be had by hand, and their mean is the epoch's."""
     settings = tiny_settings(
         small, tmp_path, epochs=1, learning_rate=1e-30, other_painters=other_painters, label_share=0.6,
-        task_weights={"style": 0.5, "genre": 2.0}, batch_size=4,
+        task_weights={"style": 0.5, "genre": 2.0}, batch_size=4, label_smoothing=0.0,
     )  # fmt: skip
     data, outcome, _ = fitted(settings)
     wanted_weights = {"painter": 1.0, "style": 0.5, "genre": 2.0}
@@ -200,13 +201,23 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
     factor = pipeline.repeats({name: of_rows[name] for name in data.tasks}, settings.label_share)
     assert factor.max() > 1
     found: dict[str, list[float]] = {name: [] for name in labels}
-    epoch = pipeline.training_batches(data.store.pixels, data.pixel_rows[rows], of_rows, factor, 4, 32, 0, 1)
-    for image, classes, present in epoch.as_numpy_iterator():
+    steps = pipeline.steps_in_epoch(factor, 4)
+    epoch = pipeline.training_batches(
+        data.store.pixels,
+        data.pixel_rows[rows],
+        of_rows,
+        lambda e: pipeline.plan_epoch(factor, 4, steps, 0, e),
+        32,
+        0,
+        1,
+    )
+    for image, classes, present, _ in epoch.as_numpy_iterator():
         probabilities = network(image, training=True)
         for name in labels:
             p = np.asarray(probabilities[name], np.float64)[np.arange(4), classes[name]]
             mask = present[name] > 0
-            found[name].append(float(-np.log(p[mask]).mean()) if mask.any() else 0.0)
+            if mask.any():
+                found[name].append(float(-np.log(p[mask]).mean()))
     history = outcome.history.iloc[0]
     for name in labels:
         assert history[f"{name}_loss"] == pytest.approx(np.mean(found[name]), rel=1e-5)
@@ -214,10 +225,9 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
     assert history["loss"] == pytest.approx(total, rel=1e-5)
 
 
-@pytest.mark.parametrize("weight_decay", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])
-def test_a_head_without_a_label_moves_by_weight_decay_alone(weight_decay: float, small: Path, tmp_path: Path) -> None:
-    """Its gradient is exactly 0: no decay, no change. AdamW's decay shrinks its kernel by 1 - rate x decay a step."""
-    settings = tiny_settings(small, tmp_path, epochs=1, weight_decay=weight_decay, other_painters=0.0)
+def test_a_head_without_a_label_stands_still(small: Path, tmp_path: Path) -> None:
+    """Not moved by its gradient of 0, nor by weight decay."""
+    settings = tiny_settings(small, tmp_path, epochs=1, weight_decay=0.5, other_painters=0.0)
     data = prepare(settings)
     genre = data.labels["genre"].copy()
     genre[data.rows("train")] = -1
@@ -225,21 +235,8 @@ def test_a_head_without_a_label_moves_by_weight_decay_alone(weight_decay: float,
     before = initial(data, settings)
     training.fit(data, settings, settings.models / "run")
     after = runs.open_run(settings.models / "run").model()
-    kernel, bias = after.get_layer("genre").get_weights()
-    first_kernel, first_bias = before.get_layer("genre").get_weights()
-    np.testing.assert_array_equal(bias, first_bias)
+    assert same_weights(after.get_layer("genre").get_weights(), before.get_layer("genre").get_weights())
     assert (after.get_layer("style").get_weights()[0] != before.get_layer("style").get_weights()[0]).any()
-    if not weight_decay:
-        np.testing.assert_array_equal(kernel, first_kernel)
-        return
-    rows = data.rows("train")
-    of_rows = {name: values[rows] for name, values in data.labels.items()}
-    kept = np.any([values >= 0 for values in of_rows.values()], axis=0)
-    factor = pipeline.repeats({name: values[kept] for name, values in of_rows.items()}, settings.label_share)
-    steps = pipeline.steps_in_epoch(factor, settings.batch_size)
-    shrunk = np.prod([1 - rate * weight_decay for rate in rates(settings.learning_rate, steps)])
-    assert shrunk < 0.995
-    np.testing.assert_allclose(kernel, first_kernel * shrunk, rtol=1e-5)
 
 
 def rates(peak: float, steps: int) -> list[float]:
@@ -265,8 +262,7 @@ def test_more_paintings_need_fewer_epochs(paintings: int, epochs: int) -> None:
 
 @pytest.mark.parametrize("steps", [2, 10, 150])
 def test_the_learning_rate_rises_and_falls(steps: int) -> None:
-    network = build_model({"style": TASK}, "small_convnet", 32, weights="none")
-    schedule = training._optimizer(network, TrainSettings(learning_rate=0.01), steps)._learning_rate
+    schedule = update.schedule(TrainSettings(learning_rate=0.01), steps)
     np.testing.assert_allclose([float(schedule(t)) for t in range(steps)], rates(0.01, steps), rtol=1e-4, atol=1e-8)
     assert float(schedule(steps)) == pytest.approx(0, abs=1e-9)
 
@@ -274,12 +270,12 @@ def test_the_learning_rate_rises_and_falls(steps: int) -> None:
 def test_label_smoothing_and_its_mean_over_the_labelled() -> None:
     """By hand: the smoothed label against the logarithms, over the two of three rows that have a weight."""
     p = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.3, 0.3, 0.4]], np.float32)
-    loss = training.SmoothedCrossentropy(0.3)(np.array([0, 2, 1]), p, sample_weight=np.array([1.0, 1.0, 0.0]))
+    loss = update.SmoothedCrossentropy(0.3)(np.array([0, 2, 1]), p, sample_weight=np.array([1.0, 1.0, 0.0]))
     rows = [0.8 * math.log(0.7) + 0.1 * math.log(0.2) + 0.1 * math.log(0.1)]
     rows += [0.8 * math.log(0.8) + 0.2 * math.log(0.1)]
     assert float(loss) == pytest.approx(-np.mean(rows), rel=1e-5)
     plain = keras.losses.SparseCategoricalCrossentropy()(np.array([0, 2, 1]), p)
-    assert float(training.SmoothedCrossentropy(0.0)(np.array([0, 2, 1]), p)) == pytest.approx(float(plain), rel=1e-6)
+    assert float(update.SmoothedCrossentropy(0.0)(np.array([0, 2, 1]), p)) == pytest.approx(float(plain), rel=1e-6)
 
 
 TASK = Task("style", ("a", "b"))
@@ -290,8 +286,9 @@ def test_a_pretrained_backbone_is_slower_and_only_new_kernels_decay(backbone: st
     """AdamW under a gradient that is always 1 moves a weight by the rate, whatever it is, and by the decay."""
     settings = TrainSettings(backbone=backbone, learning_rate=0.01, backbone_rate=0.25, weight_decay=0.5)
     network = build_model({"style": TASK}, backbone, 32, shared_layers=(4,), task_layers=(4,), fine_tune="top")
-    optimizer = training._optimizer(network, settings, 100)
     variables = network.trainable_variables
+    slow = {id(v) for v in network.get_layer(index=1).trainable_variables} if backbone != "small_convnet" else set()
+    optimizer = update.optimizer(variables, slow, settings)
     expected = [np.array(v, np.float64) for v in variables]
     pretrained = [False] * len(variables)
     if backbone == "efficientnet_lite0":
@@ -299,7 +296,7 @@ def test_a_pretrained_backbone_is_slower_and_only_new_kernels_decay(backbone: st
         assert 30 < sum(pretrained) < len(variables) == sum(pretrained) + 6
     steps = 5
     for rate in rates(0.01, 100)[:steps]:
-        optimizer.apply([keras.ops.ones_like(v) for v in variables], variables)
+        optimizer.apply([keras.ops.ones_like(v) for v in variables], tf.constant(rate, tf.float32), tf.constant(1.0))
         for i, (variable, slow) in enumerate(zip(variables, pretrained, strict=True)):
             decay = 0.5 if variable.path.endswith("kernel") and not slow else 0.0
             expected[i] = expected[i] * (1 - rate * decay) - rate * (0.25 if slow else 1.0)

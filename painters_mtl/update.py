@@ -1,0 +1,220 @@
+"""One step of training: a batch in, the weights moved as the strategy says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from painters_mtl.model import shared_output
+from painters_mtl.settings import TrainSettings
+from painters_mtl.strategies import STRATEGIES, AdamW, GradientMethod
+
+WARM_UP = 0.08  # share of the steps in which the learning rate rises
+Batch = tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The trainable weights of a network: those that more than one task uses, and those of each head's branch."""
+
+    shared: list[keras.Variable]
+    own: dict[str, list[keras.Variable]]
+
+
+def parts_of(network: keras.Model, groups: Mapping[str, Sequence[str]]) -> Parts:
+    """Sort the trainable weights of a network by who uses them.
+
+    Args:
+        groups: {task: names of its heads}. What the heads of one task share, and nobody else, is that task's.
+    """
+    users: dict[int, list[str]] = {}
+    for name in network.output:
+        branch = keras.Model(network.input, network.output[name])
+        for variable in branch.trainable_variables:
+            users.setdefault(id(variable), []).append(name)
+    task_of = {head: task for task, heads in groups.items() for head in heads}
+    parts = Parts([], {name: [] for name in network.output})
+    for variable in network.trainable_variables:
+        heads = users[id(variable)]
+        one_task = len({task_of[h] for h in heads}) == 1 and len(groups) > 1
+        (parts.own[heads[0]] if one_task else parts.shared).append(variable)
+    return parts
+
+
+class SmoothedCrossentropy(keras.losses.Loss):
+    """Categorical cross-entropy of int labels (n,), with label smoothing (Szegedy et al. 2016, arXiv 1512.00567).
+
+    The mean is over the labelled rows: the default reduction would divide by the others too.
+    """
+
+    def __init__(self, smoothing: float) -> None:
+        super().__init__(reduction="mean_with_sample_weight")
+        self.smoothing = smoothing
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        classes = y_pred.shape[-1]
+        labels = tf.one_hot(tf.cast(y_true, tf.int32), classes, on_value=1 - self.smoothing) + self.smoothing / classes
+        return keras.losses.categorical_crossentropy(labels, y_pred)
+
+
+def schedule(settings: TrainSettings, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate rises for 8 % of the steps and then falls by half a cosine to 0."""
+    warm = max(1, round(WARM_UP * steps))
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warm), warmup_target=settings.learning_rate, warmup_steps=warm
+    )
+
+
+def optimizer(variables: Sequence[keras.Variable], slow: set[int], settings: TrainSettings) -> AdamW:
+    """A pretrained backbone, whose variables have the ids `slow`, learns at a part of the heads' rate.
+
+    At their rate, what ImageNet taught it is lost in the first hundred steps of a short training. Weight decay, which
+    would pull it to zero, is for the kernels of the new layers only.
+    """
+    rates = [settings.backbone_rate if id(v) in slow else 1.0 for v in variables]
+    fixed = [id(v) in slow or v.name in ("bias", "gamma", "beta") for v in variables]
+    return AdamW(variables, rates, [0.0 if f else settings.weight_decay for f in fixed])
+
+
+class Update:
+    """Losses, gradients and optimizers of one training; `step` is for the graph.
+
+    With the strategy `alternate` each task has an optimizer of its own, over the shared weights and its branch; else
+    the shared weights have one, and each head's branch another: a branch without a label in the batch stands still.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        groups: Mapping[str, Sequence[str]],
+        loss_weights: Mapping[str, float],
+        slow: Sequence[keras.Variable],
+        settings: TrainSettings,
+        steps: int,
+    ) -> None:
+        """Args:
+        groups: {task: names of its heads}; the strategy sees the sum of a task's losses as one.
+        loss_weights: for each head.
+        slow: the weights of a pretrained backbone.
+        steps: of the whole training.
+        """
+        self.heads, self.groups, self.loss_weights = list(network.output), groups, loss_weights
+        self.parts = parts_of(network, groups)
+        # TensorFlow's own variables: of a Keras variable, the gradient that is not there fails instead of being 0.
+        self.shared = [v.value for v in self.parts.shared]
+        self.own = [v.value for name in self.heads for v in self.parts.own[name]]
+        self.strategy = STRATEGIES[settings.strategy](len(groups), settings.seed)
+        # One network gives the probabilities and, on the way, the features at which the branches part.
+        self.network = keras.Model(network.input, {"": shared_output(network), **network.output})
+        self.loss = SmoothedCrossentropy(settings.label_smoothing)
+        self.schedule = schedule(settings, steps)
+        self.done = tf.Variable(0, dtype=tf.int64, trainable=False)
+        ids = {id(v) for v in slow}
+        self.alternate = settings.strategy == "alternate" and len(groups) > 1
+        if self.alternate:
+            own = {task: [v for h in heads for v in self.parts.own[h]] for task, heads in groups.items()}
+            self.optimizers = {t: optimizer([*self.parts.shared, *own[t]], ids, settings) for t in groups}
+        else:
+            sides = {"": self.parts.shared, **self.parts.own}
+            self.optimizers = {name: optimizer(variables, ids, settings) for name, variables in sides.items()}
+
+    @property
+    def state(self) -> list[tf.Variable]:
+        """All that a training remembers beside the network's weights, in a fixed order."""
+        moments = [v for o in self.optimizers.values() for v in o.state]
+        return [self.done, *self.strategy.state.values(), *moments]
+
+    @tf.autograph.experimental.do_not_convert  # plain tensors: nothing to convert, and tracing is faster
+    def step(self, batch: Batch) -> tf.Tensor:
+        """Move the weights once. Returns the unweighted loss of each head, float32 (heads,), NaN without a label."""
+        seen, labels, weights, turn = batch
+        tasks = len(self.groups)
+        methods = isinstance(self.strategy, GradientMethod)
+        with tf.GradientTape(persistent=methods or self.strategy.needs_features) as tape:
+            tape.watch(seen)
+            outputs = self.network(seen, training=True)
+            each = {name: self.loss(labels[name], outputs[name], sample_weight=weights[name]) for name in self.heads}
+            losses = [tf.add_n([self.loss_weights[h] * each[h] for h in heads]) for heads in self.groups.values()]
+        labelled = {name: tf.reduce_max(weights[name]) for name in self.heads}
+        present = tf.stack([tf.reduce_max([labelled[h] for h in heads]) for heads in self.groups.values()])
+        if self.alternate:
+            present *= tf.one_hot(turn, tasks)
+        rate = self.schedule(self.done)
+        if methods:
+            shared, branches = self._each_task(tape, losses, present)
+        else:
+            norms = self._norms(tape, losses, outputs[""]) if self.strategy.needs_features else None
+            factors = self.strategy.weights(tf.stack(losses), present, norms) * present
+            found = tape.gradient(
+                losses, [*self.shared, *self.own], tf.unstack(factors, num=tasks), tf.UnconnectedGradients.ZERO
+            )
+            shared, branches = found[: len(self.shared)], found[len(self.shared) :]
+        parts = {"": shared}
+        for name in self.heads:
+            parts[name], branches = branches[: len(self.parts.own[name])], branches[len(self.parts.own[name]) :]
+        if self.alternate:
+            self._one_task(parts, turn, present, rate)
+        else:
+            moves = {"": tf.reduce_max(present), **labelled}
+            for name, optimizer in self.optimizers.items():
+                optimizer.apply(parts[name], rate, moves[name])
+        self.done.assign_add(1)
+        mine = [t for head in self.heads for t, heads in enumerate(self.groups.values()) if head in heads]
+        shown = [
+            labelled[h] * (tf.cast(turn == t, tf.float32) if self.alternate else 1.0)
+            for h, t in zip(self.heads, mine, strict=True)
+        ]
+        return tf.stack([tf.where(s > 0, each[h], np.nan) for h, s in zip(self.heads, shown, strict=True)])
+
+    def _norms(self, tape: tf.GradientTape, losses: list[tf.Tensor], features: tf.Tensor) -> tf.Tensor:
+        found = [tape.gradient(loss, features, unconnected_gradients=tf.UnconnectedGradients.ZERO) for loss in losses]
+        return tf.stack([tf.norm(tf.nest.flatten(g)[0]) for g in found])
+
+    def _each_task(
+        self, tape: tf.GradientTape, losses: list[tf.Tensor], present: tf.Tensor
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """The combined gradient on the shared weights, and the plain ones on the branches."""
+        count = len(self.shared)
+        shared, branches = [], [tf.zeros(v.shape) for v in self.own]
+        for loss in losses:
+            found = tape.gradient(loss, [*self.shared, *self.own], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            shared.append(found[:count])
+            branches = [a + b for a, b in zip(branches, found[count:], strict=True)]
+        if not count:
+            return [], branches
+        factors = self.strategy.combine(gram(shared), present, self.done) * present  # type: ignore[attr-defined]
+        return [tf.add_n([factors[t] * g[k] for t, g in enumerate(shared)]) for k in range(count)], branches
+
+    def _one_task(
+        self, parts: Mapping[str, list[tf.Tensor]], turn: tf.Tensor, present: tf.Tensor, rate: tf.Tensor
+    ) -> None:
+        def turn_of(task: str, heads: Sequence[str]) -> tf.Tensor:
+            gradients = [*parts[""], *(g for h in heads for g in parts[h])]
+            self.optimizers[task].apply(gradients, rate, tf.reduce_max(present))
+            return tf.constant(0)
+
+        tf.switch_case(turn, [lambda t=t, h=h: turn_of(t, h) for t, h in self.groups.items()])
+
+    @tf.autograph.experimental.do_not_convert
+    def cosines(self, batch: Batch) -> tf.Tensor:
+        """Cosines between the tasks' gradients on the shared weights, float32 (tasks, tasks); moves nothing.
+
+        NaN where a task has no label in the batch.
+        """
+        seen, labels, weights, _ = batch
+        with tf.GradientTape(persistent=True) as tape:
+            outputs = self.network(seen, training=False)
+            each = {name: self.loss(labels[name], outputs[name], sample_weight=weights[name]) for name in self.heads}
+            losses = [tf.add_n([self.loss_weights[h] * each[h] for h in heads]) for heads in self.groups.values()]
+        rows = [tape.gradient(loss, self.shared, unconnected_gradients=tf.UnconnectedGradients.ZERO) for loss in losses]
+        products = gram(rows)
+        norms = tf.sqrt(tf.linalg.diag_part(products))
+        return products / (norms[:, None] * norms[None, :])
+
+
+def gram(rows: Sequence[Sequence[tf.Tensor]]) -> tf.Tensor:
+    """Inner products of gradients, each given as a list of tensors: float32 (rows, rows)."""
+    flat = tf.stack([tf.concat([tf.reshape(g, [-1]) for g in row], 0) for row in rows])
+    return tf.matmul(flat, flat, transpose_b=True)
