@@ -2,6 +2,7 @@
 
     python -m painters_mtl.compare --data FOLDER --fine-tune heads      # minutes: the backbone's features are shared
     python -m painters_mtl.compare --data FOLDER --seeds 5 --name study # hours: every network trains its backbone
+    python -m painters_mtl.compare --data FOLDER --fine-tune heads --shared-layers 256 --strategies all
     python -m painters_mtl.compare --data FOLDER --folds 5 --seeds 1    # cross-validation, for small collections
 
 Writes models/NAME/comparison.json, comparison.csv and report.html. The same command goes on where it was ended.
@@ -64,7 +65,7 @@ def run(settings: CompareSettings) -> int:
     if len(names) < 2:
         raise UserError(f"only {', '.join(names) or 'no task'} has labels in train and test: there is nothing to share")
     cli.import_tensorflow()
-    from painters_mtl.comparison import compare, study_table, text
+    from painters_mtl.comparison import against, compare, study_table, text, ways_text
     from painters_mtl.study_report import write_study_report
     from painters_mtl.training import milliseconds
 
@@ -81,6 +82,9 @@ def run(settings: CompareSettings) -> int:
     speed = milliseconds(data, settings, [data.tasks, *({name: data.tasks[name]} for name in names)])
     alone = {name: sides[name] for name in names}
     results: dict[str, Any] = {name: compare(data, sides[name], alone, speed) for name in settings.strategies}
+    first = settings.strategies[0]
+    for way in settings.strategies[1:]:
+        results[way]["against"] = against(data, sides[way], sides[first], names)
     study = {"seeds": complete, "folds": settings.folds, "budget": settings.budget, "demo": data.demo}
     write_json(folder / COMPARISON, {**study, "strategies": results})
     with whole(folder / "comparison.csv") as temporary:
@@ -89,6 +93,8 @@ def run(settings: CompareSettings) -> int:
     for name, result in results.items():
         print(f"\n{name}, {complete} seeds against {complete} of each baseline")
         print(text(result))
+    if len(results) > 1:
+        print(f"\n{ways_text(results, first)}")
     print(f"wrote {folder}: open {folder / 'report.html'}")
     if complete < settings.seeds:
         print(f"interrupted after {complete} of {settings.seeds} seeds; the same command goes on")

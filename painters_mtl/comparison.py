@@ -59,6 +59,19 @@ def compare(data: Dataset, shared: Seeds, alone: Mapping[str, Seeds], millisecon
     return {"tasks": tasks, "gain": {k: _triple(v) for k, v in found[""].items()}, "cost": cost}
 
 
+def against(data: Dataset, one: Seeds, other: Seeds, names: Sequence[str]) -> dict[str, Any]:
+    """One way of training the tasks together against another, on the same seeds and folds.
+
+    Returns {"tasks": {task: {statistic: [mean, low, high]}}, "gain": {statistic: [mean, low, high]}, "seconds": the
+    share of the other's training time}; shares are from 0 to 1, the gain is in percent.
+    """
+    found = compare_answers({n: answers(data, n, one) for n in names}, {n: answers(data, n, other) for n in names})
+    tasks = {name: {k: _triple(found[name][k]) for k in found[""]} for name in names}
+    seconds = [sum(o.metrics["training_seconds"] for folds in side for o in folds) for side in (one, other)]
+    gain = {k: _triple(v) for k, v in found[""].items()}
+    return {"tasks": tasks, "gain": gain, "seconds": seconds[0] / max(seconds[1], 1e-9)}
+
+
 def _triple(found: Interval) -> list[float]:
     return [found.mean, found.low, found.high]
 
@@ -126,6 +139,23 @@ COSTS = (
 )
 
 
+def ways_text(results: Mapping[str, Mapping[str, Any]], baseline: str) -> str:
+    """A line for each way of training together: accuracies, gain over the networks for one task and over `baseline`."""
+    names = list(results[baseline]["tasks"])
+    lines = [f"{'accuracy on test':<16}" + "".join(f"{n:>10}" for n in names) + f"{'gain over alone':>26}"]
+    lines[0] += f"{f'gain over {baseline}':>26}{'time':>7}"
+    for way, result in results.items():
+        accuracies = "".join(f"{100 * result['tasks'][n]['shared']['accuracy'][0]:>8.1f} %" for n in names)
+        gains = [result["gain"]["accuracy"]]
+        if "against" in result:
+            gains.append(result["against"]["gain"]["accuracy"])
+        texts = "".join(f"{f'{m:+.1f} % ({a:+.1f} to {b:+.1f})':>26}" for m, a, b in gains)
+        share = f"{'':>26}{1:>7.2f}" if way == baseline else f"{result['against']['seconds']:>7.2f}"
+        lines.append(f"{way:<16}{accuracies}{texts}{share}")
+    alone = "".join(f"{100 * results[baseline]['tasks'][n]['alone']['accuracy'][0]:>8.1f} %" for n in names)
+    return "\n".join([*lines, f"{'each alone':<16}{alone}"])
+
+
 def study_table(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """All intervals of a study, a row for each strategy, task and statistic; shares from 0 to 1, gains in percent."""
     rows = []
@@ -133,12 +163,18 @@ def study_table(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         for task, found in result["tasks"].items():
             for statistic in ("accuracy", "macro_f1"):
                 row = {"strategy": strategy, "task": task, "statistic": statistic}
-                for side in ("alone", "shared", "difference"):
-                    for key, value in zip(("", "_low", "_high"), found[side][statistic], strict=True):
-                        row[f"{side}{key}"] = value
+                triples = {side: found[side][statistic] for side in ("alone", "shared", "difference")}
+                if "against" in result:
+                    triples["against_first"] = result["against"]["tasks"][task][statistic]
+                for side, triple in triples.items():
+                    row |= {f"{side}{key}": value for key, value in zip(("", "_low", "_high"), triple, strict=True)}
                 row |= {"mcnemar_p": found["mcnemar_p"], "verdict": found["verdict"], "paintings": found["n"]}
                 rows.append(row)
         for statistic, (mean, low, high) in result["gain"].items():
             row = {"strategy": strategy, "task": "mean relative gain (%)", "statistic": statistic}
-            rows.append(row | {"difference": mean, "difference_low": low, "difference_high": high})
+            row |= {"difference": mean, "difference_low": low, "difference_high": high}
+            if "against" in result:
+                mean, low, high = result["against"]["gain"][statistic]
+                row |= {"against_first": mean, "against_first_low": low, "against_first_high": high}
+            rows.append(row)
     return pd.DataFrame(rows)

@@ -44,6 +44,8 @@ def write_report(
         predicted = outcome.test_probabilities[name].argmax(axis=1)
         counts = metrics.confusion(data.labels[name][outcome.test_rows], predicted, len(task.classes))
         figures[f"confusion_{name}"] = confusion_figure(counts, task)
+    if any(str(c).startswith("cosine_") for c in outcome.history):
+        figures["conflict"] = conflict(outcome.history)
     if result is not None:
         figures["differences"] = forest({"": result})
     html = page("report.html.jinja").render(
@@ -55,6 +57,7 @@ def write_report(
         demo=data.demo,
         interrupted=outcome.interrupted,
         summary=_summary(settings, outcome),
+        turns=outcome.metrics.get("turns", {}),
         test=outcome.metrics["test"],
         test_count=len(outcome.test_rows),
         shown=min(SHOWN, len(outcome.test_rows)),
@@ -127,8 +130,9 @@ def _summary(settings: TrainSettings, outcome: "Outcome") -> str:
     m = outcome.metrics
     start = "ImageNet weights" if settings.weights == "imagenet" else f"weights: {settings.weights}"
     return (
-        f"Backbone {settings.backbone} ({start}), trains: {settings.fine_tune}, images of {settings.image_size} x "
-        f"{settings.image_size} pixels, {m['parameters']:,} parameters. {m['epochs']} epochs in "
+        f"Backbone {settings.backbone} ({start}), trains: {settings.fine_tune}, strategy {settings.strategy}, "
+        f"images of {settings.image_size} x {settings.image_size} pixels, {m['parameters']:,} parameters. "
+        f"{m['epochs']} epochs in "
         f"{m['training_seconds']:.0f} seconds; the network of epoch {m['best_epoch']} is kept, the best by mean "
         "validation accuracy."
     )
@@ -164,6 +168,19 @@ def curves(history: pd.DataFrame) -> Any:
         axis.spines[["top", "right"]].set_visible(False)
         if axis.lines:
             axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def conflict(history: pd.DataFrame) -> Any:
+    """Cosines between the tasks' gradients on the shared weights, by epoch; below 0 the tasks pull apart."""
+    figure, axis = plt.subplots(figsize=(6, 3.2))
+    for name in [str(c) for c in history if str(c).startswith("cosine_")]:
+        axis.plot(history["epoch"], history[name], marker="o", markersize=3, label=" and ".join(name.split("_")[1:]))
+    axis.axhline(0, color="#222", linewidth=0.8)
+    axis.set(title="Cosine of the tasks' gradients", xlabel="epoch")
+    axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=8)
     return figure
 
 

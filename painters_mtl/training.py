@@ -116,6 +116,8 @@ def fit(
         "demo": data.demo,
         "fingerprint": key,
     }
+    if trainer.gaps:
+        measured["turns"] = turn_summary(trainer.gaps)
     if keep_model:
         runs.save_model(network, folder)
     _save_predictions(folder / "test_predictions.csv", data, tasks, rows, probabilities)
@@ -279,7 +281,7 @@ class _Trainer:
         for name in labels.keys() - self.groups.keys():
             self.groups["painter"].append(name)
         self.history: list[dict[str, float]] = []
-        self.gaps: dict[str, list[tuple[int, float]]] = {name: [] for name in self.groups}
+        self.gaps: dict[str, list[tuple[int, float]]] = {}  # with alternate: turns since the task's last, loss
         self.best, self.best_epoch, self.best_weights = -np.inf, 0, network.get_weights()
         self.forward = pipeline.inference(network, settings.image_size)
         self.encoded: np.ndarray | None = None  # features of all paintings, when only the heads train
@@ -388,7 +390,9 @@ class _Trainer:
         tasks = list(self.groups)
         for step, turn in enumerate(turns):
             if turn in last:
-                self.gaps[tasks[turn]].append((step - last[turn], float(losses[step, heads.index(tasks[turn])])))
+                self.gaps.setdefault(tasks[turn], []).append(
+                    (step - last[turn], float(losses[step, heads.index(tasks[turn])]))
+                )
             last[turn] = step
 
     def _conflict(self, found: list[np.ndarray]) -> dict[str, float]:
@@ -422,6 +426,22 @@ class _Trainer:
             found = heads_model(self.network)(self.encoded[rows, 0], training=False)
             return {name: np.asarray(values) for name, values in found.items()}
         return predict(self.forward, self.data.store.pixels, self.data.pixel_rows[rows])
+
+
+def turn_summary(gaps: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, dict[str, Any]]:
+    """How a task fares that waits for its turn: {task: {"share": of the turns, "loss_after": {turns: mean loss}}}.
+
+    `gaps` has for each turn the number of turns since the task's last one, and the loss that it then had. Where the
+    last task has overwritten what the others need, the loss grows with the wait: alternating training's known weakness.
+    """
+    total = sum(len(found) for found in gaps.values())
+    summary = {}
+    for name, found in gaps.items():
+        waits, losses = np.array([g for g, _ in found]), np.array([v for _, v in found])
+        groups = {"1": waits == 1, "2": waits == 2, "3": waits == 3, "4 or more": waits >= 4}
+        after = {k: round(float(np.nanmean(losses[chosen])), 4) for k, chosen in groups.items() if chosen.any()}
+        summary[name] = {"share": round(len(found) / total, 4), "loss_after": after}
+    return summary
 
 
 def _means(values: np.ndarray) -> np.ndarray:

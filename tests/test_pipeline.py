@@ -175,7 +175,7 @@ def test_labels_and_weights_stay_with_their_paintings() -> None:
 
 def test_a_batch_is_never_upside_down_and_some_are_mirrored() -> None:
     rising = []
-    for image, _, _ in batches(numbered()):
+    for image, _, _, _ in batches(numbered()):
         assert (np.diff(image[..., 1], axis=1) > 0).all()  # green grows from top to bottom, always
         across = np.diff(image[..., 2], axis=2)
         assert ((across > 0).all(axis=(1, 2)) | (across < 0).all(axis=(1, 2))).all()
