@@ -54,11 +54,12 @@ def crops(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.stack([top, start, top + height, end], axis=1).astype(np.float32)
 
 
-def views(copies: tf.Tensor, boxes: tf.Tensor, image_size: int) -> tf.Tensor:
+def views(copies: tf.Tensor, boxes: tf.Tensor, image_size: int | tf.Tensor) -> tf.Tensor:
     """What the network sees: uint8 (n, side, side, 3) and boxes (n, 4) to float32 (n, image_size, image_size, 3)."""
     n = tf.shape(copies)[0]
-    seen = tf.image.crop_and_resize(copies, boxes, tf.range(n), (image_size, image_size))
-    return tf.ensure_shape(seen, (None, image_size, image_size, 3))
+    side = image_size if isinstance(image_size, int) else None
+    seen = tf.image.crop_and_resize(copies, boxes, tf.range(n), tf.stack([image_size, image_size]))
+    return tf.ensure_shape(seen, (None, side, side, 3))
 
 
 def whole_views(copies: tf.Tensor, image_size: int) -> tf.Tensor:
@@ -124,9 +125,8 @@ def training_batches(
     rows: np.ndarray,
     labels: Mapping[str, np.ndarray],
     plan: Callable[[int], Plan],
-    image_size: int,
+    sides: Sequence[int],
     seed: int,
-    epochs: int,
 ) -> tf.data.Dataset:
     """Augmented batches (image, {task: label}, {task: weight}, turn) of all epochs, in one sequence.
 
@@ -135,24 +135,25 @@ def training_batches(
         rows: int (n,): the copy of each training painting.
         labels: {task: int32 (n,)}, -1 for "no label".
         plan: the batches of each epoch, counted from 0.
+        sides: of the images in pixels, for each epoch.
     """
     batch_size = plan(0).rows.shape[1]
 
     def batches() -> Iterator[tuple]:
-        for epoch in range(epochs):
+        for epoch, image_size in enumerate(sides):
             planned = plan(epoch)
             for step, (chosen, turn) in enumerate(zip(planned.rows, planned.turns, strict=True)):
                 boxes = crops(batch_size, np.random.default_rng([seed, epoch, step]))
-                yield (pixels[rows[chosen]], boxes), *masked(labels, chosen), turn
+                yield (pixels[rows[chosen]], boxes, image_size), *masked(labels, chosen), turn
 
     side = pixels.shape[1]
     per_task = {name: tf.TensorSpec((batch_size,), tf.int32) for name in labels}
     weights = {name: tf.TensorSpec((batch_size,), tf.float32) for name in labels}
     copies = tf.TensorSpec((batch_size, side, side, 3), tf.uint8), tf.TensorSpec((batch_size, 4), tf.float32)
-    signature = (copies, per_task, weights, tf.TensorSpec((), tf.int32))
+    signature = ((*copies, tf.TensorSpec((), tf.int32)), per_task, weights, tf.TensorSpec((), tf.int32))
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     return dataset.map(
-        lambda seen, y, w, turn: (views(seen[0], seen[1], image_size), y, w, turn),
+        lambda seen, y, w, turn: (views(*seen), y, w, turn),
         num_parallel_calls=2,
         deterministic=True,
     ).prefetch(4)
