@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import dataclasses
 import importlib
 import os
 import sys
@@ -28,7 +29,8 @@ def run(
     import tyro
 
     try:
-        return command(tyro.cli(settings_class, args=argv, prog=prog, description=description))
+        words = split_lists(settings_class, sys.argv[1:] if argv is None else argv)
+        return command(tyro.cli(settings_class, args=words, prog=prog, description=description))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -41,6 +43,27 @@ def run(
     except OSError as error:  # a full disk, no permission: Python's own sentence names the file
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def split_lists(settings_class: type, argv: Sequence[str]) -> list[str]:
+    """Let lists be written with commas and dicts with "=": --shared-layers 512,256 and --task-weights painter=2.
+
+    Names of classes are left alone: a painter's may hold a comma.
+    """
+    marks = {
+        f"--{field.name.replace('_', '-')}": "," if str(field.type).startswith("tuple") else "="
+        for field in dataclasses.fields(settings_class)
+        if str(field.type).startswith(("tuple", "dict")) and "tuple[str" not in str(field.type)
+    }
+    words, mark = [], ""
+    for word in argv:
+        option, equals, value = word.partition("=")
+        if word.startswith("--"):
+            mark = marks.get(option.replace("_", "-"), "")
+            words += [option, *value.split(",")] if equals and mark == "," else [word]
+        else:
+            words += [part for part in word.split(mark, 1 if mark == "=" else -1) if part] if mark else [word]
+    return words
 
 
 def import_tensorflow() -> None:

@@ -10,6 +10,7 @@ from painters_mtl.backbones import build_backbone, set_trainable
 from painters_mtl.errors import UserError
 from painters_mtl.tasks import Task
 
+PROJECTION = "projection"  # the layer that every branch goes through behind the split
 FEATURES = "features"  # the layer whose output the heads share: (n, channels)
 
 
@@ -22,6 +23,7 @@ def build_model(
     weights: str | Path | None = "imagenet",
     fine_tune: str = "top",
     dropout: float = 0.2,
+    shared_projection: int = 0,
 ) -> keras.Model:
     """A Functional-API model from images to a dict of class probabilities, keyed by task.
 
@@ -38,6 +40,8 @@ def build_model(
         weights: "imagenet", "none", or a file; see `build_backbone`.
         fine_tune: "heads", "top" or "all"; see `set_trainable`.
         dropout: rate, before each hidden layer and each head.
+        shared_projection: width of a hidden layer behind the split: the same layer, with the same weights, in every
+            branch; 0: none.
 
     >>> model = build_model({"style": Task("style", ("Cubism", "Fauvism"))}, "small_convnet", image_size=32)
     >>> model.output["style"].shape
@@ -54,11 +58,16 @@ def build_model(
     x = keras.layers.GlobalAveragePooling2D(name=FEATURES)(shared(image))
     for i, width in enumerate(shared_layers):
         x = _hidden(x, width, dropout, f"shared_{i}")
+    # One layer object, called once for each branch: its weights get the gradients of all tasks.
+    projection = (
+        keras.layers.Dense(shared_projection, activation="relu", name=PROJECTION) if shared_projection else None
+    )
     outputs = {}
     for name, task in tasks.items():
         y = x
         for i, width in enumerate(task_layers):
             y = _hidden(y, width, dropout, f"{name}_{i}")
+        y = y if projection is None else projection(y)
         y = keras.layers.Dropout(dropout, name=f"{name}_dropout")(y)
         # float32 whatever the precision policy: a softmax over 16 bits loses the small probabilities.
         outputs[name] = keras.layers.Dense(len(task.classes), activation="softmax", dtype="float32", name=name)(y)

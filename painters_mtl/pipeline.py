@@ -128,7 +128,7 @@ def training_batches(
     sides: Sequence[int],
     seed: int,
 ) -> tf.data.Dataset:
-    """Augmented batches (image, {task: label}, {task: weight}, turn) of all epochs, in one sequence.
+    """Augmented batches (image, {task: label}, {task: weight}, turn, rows) of all epochs, in one sequence.
 
     Args:
         pixels: uint8 (copies, side, side, 3), in memory or mapped from disk.
@@ -144,16 +144,22 @@ def training_batches(
             planned = plan(epoch)
             for step, (chosen, turn) in enumerate(zip(planned.rows, planned.turns, strict=True)):
                 boxes = crops(batch_size, np.random.default_rng([seed, epoch, step]))
-                yield (pixels[rows[chosen]], boxes, image_size), *masked(labels, chosen), turn
+                yield (pixels[rows[chosen]], boxes, image_size), *masked(labels, chosen), turn, chosen.astype(np.int32)
 
     side = pixels.shape[1]
     per_task = {name: tf.TensorSpec((batch_size,), tf.int32) for name in labels}
     weights = {name: tf.TensorSpec((batch_size,), tf.float32) for name in labels}
     copies = tf.TensorSpec((batch_size, side, side, 3), tf.uint8), tf.TensorSpec((batch_size, 4), tf.float32)
-    signature = ((*copies, tf.TensorSpec((), tf.int32)), per_task, weights, tf.TensorSpec((), tf.int32))
+    signature = (
+        (*copies, tf.TensorSpec((), tf.int32)),
+        per_task,
+        weights,
+        tf.TensorSpec((), tf.int32),
+        tf.TensorSpec((batch_size,), tf.int32),
+    )
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     return dataset.map(
-        lambda seen, y, w, turn: (views(*seen), y, w, turn),
+        lambda seen, *rest: (views(*seen), *rest),
         num_parallel_calls=2,
         deterministic=True,
     ).prefetch(4)
@@ -194,6 +200,7 @@ def feature_batches(
             {k: tf.gather(v, rows) for k, v in truth.items()},
             {k: tf.gather(v, rows) for k, v in weights.items()},
             turn,
+            tf.cast(rows, tf.int32),
         )
 
     return tf.data.Dataset.from_tensor_slices((chosen, view, turns)).map(batch).prefetch(8)

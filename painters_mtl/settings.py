@@ -65,6 +65,9 @@ class TrainSettings:
     """Widths of hidden layers behind the backbone that all tasks share."""
     task_layers: tuple[int, ...] = ()
     """Widths of hidden layers that each task has for itself."""
+    shared_projection: int = 0
+    """Width of one hidden layer that every task's branch goes through, with the same weights, before its head; 0:
+    none."""
     dropout: float = 0.2
     """Dropout before each hidden layer and each head."""
 
@@ -97,12 +100,34 @@ class TrainSettings:
     """Works with a scarce label are drawn up to 3 times an epoch, until this share of it has the label; 0: never."""
     other_painters: float = 1.0
     """Weight of a head over all painters of 10 works or more that helps the training and is then taken off; 0: none."""
+    start_from: tuple[Path, ...] = ()
+    """Runs of the tasks alone, such as models/NAME/baselines/painter: their heads are taken over, by layer name."""
+    start_shared: str = "mean"
+    """With --start-from, what the shared part starts as: the mean of theirs, that of one task, or imagenet."""
+    freeze: Literal["none", "backbone", "heads"] = "none"
+    """What stands still at first: all that the tasks share, or what each has for itself."""
+    freeze_epochs: int = 0
+    """For how many epochs; 0: to the end."""
+    teachers: tuple[Path, ...] = ()
+    """Runs whose answers are learned too, also for paintings without a label; one may teach several tasks."""
+    teacher_weight: float = 0.5
+    """The teachers' share of the loss."""
+    temperature: float = 2.0
+    """Softens the teachers' answers; 1 takes them as they are."""
     patience: int = 4
     """End when the mean validation accuracy has not risen for so many epochs."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, before anything is read."""
-        positive = ("image_size", "batch_size", "learning_rate", "backbone_rate", "patience", "memory_gb")
+        positive = (
+            "image_size",
+            "batch_size",
+            "learning_rate",
+            "backbone_rate",
+            "patience",
+            "memory_gb",
+            "temperature",
+        )
         for name in positive:
             if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must be above 0")
@@ -111,8 +136,11 @@ class TrainSettings:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
         if self.image_size < 32:
             raise UserError(f"--image-size {self.image_size} is too small: a backbone needs at least 32 pixels")
-        if self.epochs < 0:
-            raise UserError(f"--epochs {self.epochs} must not be negative")
+        for name in ("epochs", "freeze_epochs", "shared_projection"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
+        if not 0 <= self.teacher_weight <= 1:
+            raise UserError(f"--teacher-weight {self.teacher_weight} must be from 0 to 1")
         if not 0 <= self.dropout < 1:
             raise UserError(f"--dropout {self.dropout} must be at least 0 and below 1")
         for name in ("label_share", "label_smoothing"):
@@ -145,7 +173,9 @@ class TrainSettings:
         """As plain JSON values."""
 
         def plain(value: Any) -> Any:
-            return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+            if isinstance(value, tuple):
+                return [plain(v) for v in value]
+            return str(value) if isinstance(value, Path) else value
 
         return {k: plain(v) for k, v in dataclasses.asdict(self).items()}
 
@@ -163,7 +193,7 @@ class TrainSettings:
 
         def convert(kind: Any, value: Any) -> Any:
             if isinstance(value, list):
-                return tuple(value)
+                return tuple(Path(v) for v in value) if "Path" in str(kind) else tuple(value)
             if kind is Path or (isinstance(kind, types.UnionType) and Path in kind.__args__):
                 return None if value is None else Path(value)
             return value

@@ -1,6 +1,5 @@
 """Fit one network and fill its run folder."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -16,17 +15,18 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from tqdm import tqdm
 
 from painters_mtl import __version__, metrics, pipeline, runs
 from painters_mtl.dataset import Dataset
 from painters_mtl.errors import UserError
+from painters_mtl.features import encode
 from painters_mtl.files import whole, write_json
-from painters_mtl.model import build_model, features_model, heads_model, with_heads
+from painters_mtl.model import build_model, heads_model, with_heads
 from painters_mtl.settings import TrainSettings
 from painters_mtl.split import save_split
 from painters_mtl.store import copy_side
 from painters_mtl.tasks import Task
+from painters_mtl.transplant import soft_answers, soften, start_from
 from painters_mtl.update import Update
 
 VIEWS = 100_000  # of paintings in a training that is not told how long to be: six minutes at 96 pixels on two cores
@@ -87,7 +87,10 @@ def fit(
         settings.weights,
         settings.fine_tune,
         settings.dropout,
+        settings.shared_projection,
     )
+    if settings.start_from:
+        start_from(full, settings.start_from, tasks, settings.start_shared)
     network = with_heads(full, tasks)
     if folder.exists():  # only now, when nothing can be wrong any more with what was asked for
         shutil.rmtree(folder)
@@ -136,8 +139,15 @@ def fit_alone(
     Args:
         updates: those of the shared network; they count where the settings ask for equal updates.
     """
-    # The head over all painters is a second task; and what is trained together some way is alone the same way.
-    settings = dataclasses.replace(settings, other_painters=0.0, strategy="joint", monitor_conflict=False)
+    settings = dataclasses.replace(
+        settings,
+        other_painters=0.0,  # the head over all painters is a second task
+        strategy="joint",
+        monitor_conflict=False,
+        start_from=(),
+        teachers=(),
+        freeze="none",
+    )
     steps = updates if settings.budget == "equal-updates" else 0
     return fit(data, settings, folder, {name: data.tasks[name]}, steps, keep_model)
 
@@ -146,6 +156,8 @@ def fingerprint(data: Dataset, settings: TrainSettings, tasks: Mapping[str, Task
     """What the trained network depends on, as 16 hexadecimal digits: settings, pictures, labels, split, version."""
     values = {k: v for k, v in dataclasses.asdict(settings).items() if k not in WITHOUT_EFFECT}
     digest = hashlib.blake2b(digest_size=8)
+    for folder in (*settings.start_from, *settings.teachers):
+        digest.update(hashlib.blake2b((folder / runs.MODEL).read_bytes()).digest())
     digest.update(json.dumps([__version__, values, updates], sort_keys=True, default=str).encode())
     for name in (*tasks, "all_painters"):
         task, labels = data.other_painters() if name == "all_painters" else (tasks[name], data.labels[name])
@@ -201,6 +213,7 @@ def milliseconds(
             settings.task_layers,
             "none",
             settings.fine_tune,
+            shared_projection=settings.shared_projection,
         )
         forwards.append(pipeline.inference(network, settings.image_size))
     found = []
@@ -307,7 +320,11 @@ class _Trainer:
             self.encoded = encode(self.full, data, settings.image_size)
         pretrained = settings.weights != "none" and settings.backbone != "small_convnet"
         slow = self.full.get_layer(index=1).trainable_variables if pretrained and not heads_only else []
-        update = Update(model, self.groups, weights, slow, settings, steps * epochs)
+        soft = {}
+        if settings.teachers:
+            answers = soft_answers(data, settings.teachers, {name: data.tasks[name] for name in self.groups})
+            soft = {name: soften(values[train], settings.temperature) for name, values in answers.items()}
+        update = Update(model, self.groups, weights, slow, settings, steps * epochs, soft)
         if settings.strategy != "joint" and len(self.groups) > 1 and not update.parts.shared:
             raise UserError(
                 f"--strategy {settings.strategy} has nothing to do where the tasks share no weights that train: "
@@ -346,6 +363,7 @@ class _Trainer:
         try:
             for epoch in range(epochs):
                 print(f"epoch {epoch + 1} of {epochs}", flush=True)
+                update.freeze(settings.freeze if epoch < (settings.freeze_epochs or epochs) else "none")
                 progress = keras.utils.Progbar(steps) if sys.stdout.isatty() else None
                 found: list[np.ndarray] = []
                 for start in range(0, steps, chunk):
@@ -448,35 +466,6 @@ def _means(values: np.ndarray) -> np.ndarray:
     """Of each column, over what is not NaN; NaN where all is."""
     known = ~np.isnan(values)
     return np.where(known, values, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
-
-
-def encode(full: keras.Model, data: Dataset, image_size: int) -> np.ndarray:
-    """Features of all paintings under the backbone as it stands: float32 (n, 2, channels); the second view is mirrored.
-
-    They are kept beside the store, under a name made from the weights and the pictures, and read back from there.
-    """
-    encoder = features_model(full)
-    key = hashlib.blake2b(f"{image_size}|{data.store.hashes.tobytes().hex()}".encode(), digest_size=8)
-    key.update(data.pixel_rows.tobytes())
-    for weights in encoder.get_weights():
-        key.update(weights.tobytes())
-    file = data.store.folder / f"features-{key.hexdigest()}.npy"
-    if file.is_file():
-        with contextlib.suppress(ValueError, EOFError):  # a damaged file is made again
-            features = np.load(file, allow_pickle=False)
-            print(f"read the features of {len(features):,} paintings from {file}", flush=True)
-            return features
-    forward = pipeline.inference(encoder, image_size)
-    found = []
-    with tqdm(total=len(data.table), desc="computing features", unit=" paintings", mininterval=0.5) as progress:
-        for part in pipeline.in_batches(len(data.table)):
-            copies = data.store.pixels[data.pixel_rows[part]]
-            found.append(np.stack([np.asarray(forward(view)) for view in (copies, copies[:, :, ::-1])], axis=1))
-            progress.update(len(copies))
-    features = np.concatenate(found)
-    with whole(file) as temporary:
-        np.save(temporary, features)
-    return features
 
 
 def _save_predictions(

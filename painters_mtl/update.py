@@ -12,7 +12,7 @@ from painters_mtl.settings import TrainSettings
 from painters_mtl.strategies import STRATEGIES, AdamW, GradientMethod
 
 WARM_UP = 0.08  # share of the steps in which the learning rate rises
-Batch = tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor]
+Batch = tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor, tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,14 @@ class Update:
         slow: Sequence[keras.Variable],
         settings: TrainSettings,
         steps: int,
+        soft: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Args:
         groups: {task: names of its heads}; the strategy sees the sum of a task's losses as one.
         loss_weights: for each head.
         slow: the weights of a pretrained backbone.
         steps: of the whole training.
+        soft: the teachers' answers, softened, {head: float32 (training paintings, classes)}.
         """
         self.heads, self.groups, self.loss_weights = list(network.output), groups, loss_weights
         self.parts = parts_of(network, groups)
@@ -109,16 +111,25 @@ class Update:
         # One network gives the probabilities and, on the way, the features at which the branches part.
         self.network = keras.Model(network.input, {"": shared_output(network), **network.output})
         self.loss = SmoothedCrossentropy(settings.label_smoothing)
+        self.soft = {name: tf.constant(values) for name, values in (soft or {}).items()}
+        self.teacher_weight, self.temperature = settings.teacher_weight, settings.temperature
+        self.open = {part: tf.Variable(1.0, trainable=False) for part in ("shared", "heads")}
         self.schedule = schedule(settings, steps)
         self.done = tf.Variable(0, dtype=tf.int64, trainable=False)
         ids = {id(v) for v in slow}
         self.alternate = settings.strategy == "alternate" and len(groups) > 1
-        if self.alternate:
-            own = {task: [v for h in heads for v in self.parts.own[h]] for task, heads in groups.items()}
-            self.optimizers = {t: optimizer([*self.parts.shared, *own[t]], ids, settings) for t in groups}
-        else:
-            sides = {"": self.parts.shared, **self.parts.own}
-            self.optimizers = {name: optimizer(variables, ids, settings) for name, variables in sides.items()}
+        sides = {"": self.parts.shared, **self.parts.own}
+        # By task and head; "" for all tasks, and for the shared part.
+        self.optimizers: dict[tuple[str, str], AdamW] = {}
+        for task in groups if self.alternate else [""]:
+            for head, variables in sides.items():
+                if not head or not task or head in groups[task]:
+                    self.optimizers[task, head] = optimizer(variables, ids, settings)
+
+    def freeze(self, part: str) -> None:
+        """Let the "backbone" (all that is shared) or the "heads" (all that is not) stand still, or "none" of them."""
+        self.open["shared"].assign(float(part != "backbone"))
+        self.open["heads"].assign(float(part != "heads"))
 
     @property
     def state(self) -> list[tf.Variable]:
@@ -129,15 +140,14 @@ class Update:
     @tf.autograph.experimental.do_not_convert  # plain tensors: nothing to convert, and tracing is faster
     def step(self, batch: Batch) -> tf.Tensor:
         """Move the weights once. Returns the unweighted loss of each head, float32 (heads,), NaN without a label."""
-        seen, labels, weights, turn = batch
+        turn = batch[3]
         tasks = len(self.groups)
         methods = isinstance(self.strategy, GradientMethod)
         with tf.GradientTape(persistent=methods or self.strategy.needs_features) as tape:
-            tape.watch(seen)
-            outputs = self.network(seen, training=True)
-            each = {name: self.loss(labels[name], outputs[name], sample_weight=weights[name]) for name in self.heads}
+            tape.watch(batch[0])
+            outputs = self.network(batch[0], training=True)
+            each, labelled = self._losses(outputs, batch)
             losses = [tf.add_n([self.loss_weights[h] * each[h] for h in heads]) for heads in self.groups.values()]
-        labelled = {name: tf.reduce_max(weights[name]) for name in self.heads}
         present = tf.stack([tf.reduce_max([labelled[h] for h in heads]) for heads in self.groups.values()])
         if self.alternate:
             present *= tf.one_hot(turn, tasks)
@@ -157,9 +167,7 @@ class Update:
         if self.alternate:
             self._one_task(parts, turn, present, rate)
         else:
-            moves = {"": tf.reduce_max(present), **labelled}
-            for name, optimizer in self.optimizers.items():
-                optimizer.apply(parts[name], rate, moves[name])
+            self._apply("", parts, rate, {"": tf.reduce_max(present), **labelled})
         self.done.assign_add(1)
         mine = [t for head in self.heads for t, heads in enumerate(self.groups.values()) if head in heads]
         shown = [
@@ -190,12 +198,38 @@ class Update:
     def _one_task(
         self, parts: Mapping[str, list[tf.Tensor]], turn: tf.Tensor, present: tf.Tensor, rate: tf.Tensor
     ) -> None:
-        def turn_of(task: str, heads: Sequence[str]) -> tf.Tensor:
-            gradients = [*parts[""], *(g for h in heads for g in parts[h])]
-            self.optimizers[task].apply(gradients, rate, tf.reduce_max(present))
+        def turn_of(task: str) -> tf.Tensor:
+            self._apply(task, parts, rate, dict.fromkeys(parts, tf.reduce_max(present)))
             return tf.constant(0)
 
-        tf.switch_case(turn, [lambda t=t, h=h: turn_of(t, h) for t, h in self.groups.items()])
+        tf.switch_case(turn, [lambda task=task: turn_of(task) for task in self.groups])
+
+    def _apply(
+        self, task: str, gradients: Mapping[str, list[tf.Tensor]], rate: tf.Tensor, moves: Mapping[str, tf.Tensor]
+    ) -> None:
+        for (owner, head), optimizer in self.optimizers.items():
+            if owner == task:
+                optimizer.apply(gradients[head], rate, moves[head] * self.open["heads" if head else "shared"])
+
+    def _losses(
+        self, outputs: Mapping[str, tf.Tensor], batch: Batch
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """The loss of each head, and whether anything in the batch teaches it: 1.0 or 0.0.
+
+        A teacher's part of a loss is T^2 times the Kullback-Leibler divergence of the softened answers (Hinton,
+        Vinyals & Dean 2015, Distilling the knowledge in a neural network, arXiv 1503.02531).
+        """
+        _, labels, weights, _, rows = batch
+        each = {name: self.loss(labels[name], outputs[name], sample_weight=weights[name]) for name in self.heads}
+        taught = {name: tf.reduce_max(weights[name]) for name in self.heads}
+        for name, answers in self.soft.items():
+            wanted = tf.gather(answers, rows)
+            mine = tf.nn.log_softmax(tf.math.log(outputs[name] + 1e-12) / self.temperature)
+            divergence = tf.reduce_sum(wanted * (tf.math.log(wanted + 1e-12) - mine), axis=1)
+            distilled = self.temperature**2 * tf.reduce_mean(divergence)
+            each[name] = (1 - self.teacher_weight) * each[name] + self.teacher_weight * distilled
+            taught[name] = tf.ones(())
+        return each, taught
 
     @tf.autograph.experimental.do_not_convert
     def cosines(self, batch: Batch) -> tf.Tensor:
@@ -203,10 +237,8 @@ class Update:
 
         NaN where a task has no label in the batch.
         """
-        seen, labels, weights, _ = batch
         with tf.GradientTape(persistent=True) as tape:
-            outputs = self.network(seen, training=False)
-            each = {name: self.loss(labels[name], outputs[name], sample_weight=weights[name]) for name in self.heads}
+            each, _ = self._losses(self.network(batch[0], training=False), batch)
             losses = [tf.add_n([self.loss_weights[h] * each[h] for h in heads]) for heads in self.groups.values()]
         rows = [tape.gradient(loss, self.shared, unconnected_gradients=tf.UnconnectedGradients.ZERO) for loss in losses]
         products = gram(rows)

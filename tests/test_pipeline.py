@@ -145,7 +145,7 @@ def batches(pixels: np.ndarray, seed: int = 0, epochs: int = 2) -> list[Any]:
     factor = pipeline.repeats(LABELS, 0.35)
     steps = pipeline.steps_in_epoch(factor, BATCH)
     found = pipeline.training_batches(
-        pixels, ROWS, LABELS, lambda epoch: pipeline.plan_epoch(factor, BATCH, steps, seed, epoch), 16, seed, epochs
+        pixels, ROWS, LABELS, lambda epoch: pipeline.plan_epoch(factor, BATCH, steps, seed, epoch), [16] * epochs, seed
     )
     return list(found.as_numpy_iterator())
 
@@ -158,7 +158,7 @@ def test_labels_and_weights_stay_with_their_paintings() -> None:
     found = batches(numbered())
     assert len(found) == 2 * steps
     drawn = []
-    for image, classes, weights, _ in found:
+    for image, classes, weights, _, _ in found:
         assert image.shape == (BATCH, 16, 16, 3) and image.dtype == np.float32
         paintings = np.rint(image[:, 0, 0, 0] / 4).astype(int)
         np.testing.assert_allclose(image[..., 0], np.broadcast_to(4 * paintings[:, None, None], (BATCH, 16, 16)))
@@ -175,7 +175,7 @@ def test_labels_and_weights_stay_with_their_paintings() -> None:
 
 def test_a_batch_is_never_upside_down_and_some_are_mirrored() -> None:
     rising = []
-    for image, _, _, _ in batches(numbered()):
+    for image, *_ in batches(numbered()):
         assert (np.diff(image[..., 1], axis=1) > 0).all()  # green grows from top to bottom, always
         across = np.diff(image[..., 2], axis=2)
         assert ((across > 0).all(axis=(1, 2)) | (across < 0).all(axis=(1, 2))).all()
@@ -202,8 +202,8 @@ def test_the_seed_decides_every_pixel_and_the_epochs_differ(tmp_path: Path) -> N
 def test_fewer_paintings_than_a_batch_still_make_one() -> None:
     labels = {"style": np.array([0, 1, 2], np.int32)}
     plan = pipeline.plan_epoch(np.ones(3), 8, pipeline.steps_in_epoch(np.ones(3), 8), 0, 0)
-    found = pipeline.training_batches(random_copies(3, 16), np.arange(3), labels, lambda _: plan, 16, 0, 1)
-    ((_, classes, _, _),) = found.as_numpy_iterator()
+    found = pipeline.training_batches(random_copies(3, 16), np.arange(3), labels, lambda _: plan, [16], 0)
+    ((_, classes, _, _, _),) = found.as_numpy_iterator()
     assert set(classes["style"].tolist()) == {0, 1, 2} and len(classes["style"]) == 8
 
 
@@ -217,11 +217,12 @@ def test_features_stay_with_their_labels_and_come_through_every_view() -> None:
         plans = [pipeline.plan_epoch(factor, BATCH, steps, seed, epoch) for epoch in range(3)]
         found.append(list(pipeline.feature_batches(features, LABELS, plans, seed).as_numpy_iterator()))
     assert equal(found[0], found[1]) and not equal(found[0], found[2])
-    for values, classes, weights, _ in found[0]:
+    for values, classes, weights, _, rows in found[0]:
         paintings, view = values[:, 0].astype(int), values[:, 1].astype(int)
         for name, labels in LABELS.items():
             np.testing.assert_array_equal(weights[name], labels[paintings] >= 0)
             np.testing.assert_array_equal(classes[name], np.maximum(labels[paintings], 0))
+        np.testing.assert_array_equal(rows, paintings)
         drawn += paintings.tolist()
         seen += view.tolist()
     orders = [np.resize(pipeline.epoch_order(factor, 0, epoch), steps * BATCH) for epoch in range(3)]

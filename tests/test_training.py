@@ -211,7 +211,7 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
         0,
         1,
     )
-    for image, classes, present, _ in epoch.as_numpy_iterator():
+    for image, classes, present, _, _ in epoch.as_numpy_iterator():
         probabilities = network(image, training=True)
         for name in labels:
             p = np.asarray(probabilities[name], np.float64)[np.arange(4), classes[name]]

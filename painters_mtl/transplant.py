@@ -1,0 +1,110 @@
+"""From models that are already trained: their weights into a network of several heads, their answers as lessons."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from painters_mtl import pipeline
+from painters_mtl.dataset import Dataset
+from painters_mtl.errors import UserError
+from painters_mtl.runs import Run, open_run
+from painters_mtl.tasks import Task
+
+
+def runs_by_task(folders: Sequence[Path], tasks: Mapping[str, Task], option: str) -> dict[str, Run]:
+    """Which of the runs knows which task. Raises `UserError` where classes differ, or two runs know the same task."""
+    found: dict[str, Run] = {}
+    for folder in folders:
+        run = open_run(folder)
+        for name, task in run.tasks.items():
+            if name not in tasks:
+                continue
+            if name in found:
+                raise UserError(f"--{option}: {found[name].folder} and {folder} both know the {name}: leave one out")
+            if task.classes != tasks[name].classes:
+                other = sorted({*task.classes} ^ {*tasks[name].classes})
+                what = f"such as {other[0]!r}" if other else "in another order"
+                raise UserError(f"--{option} {folder}: its {name} classes are not those of this data ({what})")
+            found[name] = run
+    return found
+
+
+def start_from(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, Task], shared: str) -> None:
+    """Give a network the weights of networks trained on one task each, layer by layer.
+
+    Layers of a task's own (its name, or its name and a number) come from that task's network. All other layers are
+    shared: `shared` says whether they get the mean of all the networks' weights ("mean"), those of one task's network
+    (its name), or stay as they are ("imagenet").
+
+    Raises `UserError` that names every layer that does not fit, before anything is changed.
+    """
+    sources = {name: run.model() for name, run in runs_by_task(folders, tasks, "start-from").items()}
+    if missing := [name for name in tasks if name not in sources]:
+        raise UserError(f"--start-from has no network for the {', '.join(missing)}: name one for each task")
+    if shared not in ("mean", "imagenet", *sources):
+        raise UserError(f"--start-shared {shared} is unknown: mean, imagenet, {', '.join(sources)}")
+    givers = {"mean": list(sources), "imagenet": []}.get(shared, [shared])
+    new: list[tuple[keras.layers.Layer, list[np.ndarray]]] = []
+    wrong = []
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        owner = [name for name in tasks if layer.name == name or layer.name.startswith(f"{name}_")]
+        if layer.name.startswith("all_painters"):
+            continue  # it only helps the training; nobody has it
+        found = []
+        for name in owner or givers:
+            if problem := _misfit(layer, sources[name]):
+                wrong.append(f"{name}: {problem}")
+            else:
+                found.append(sources[name].get_layer(layer.name).get_weights())
+        if found:
+            new.append((layer, [np.mean(parts, axis=0) for parts in zip(*found, strict=True)]))
+    if wrong:
+        raise UserError("--start-from: these layers do not fit: " + "; ".join(wrong))
+    for layer, weights in new:
+        layer.set_weights(weights)
+
+
+def _misfit(layer: keras.layers.Layer, source: keras.Model) -> str:
+    """What keeps a layer of `source` from giving its weights to the layer of the same name; empty when nothing does."""
+    try:
+        other = source.get_layer(layer.name)
+    except ValueError:
+        return f"there is no layer {layer.name}"
+    mine, its = ({w.path.split("/", 1)[-1]: tuple(w.shape) for w in part.weights} for part in (layer, other))
+    for path in [*mine, *its]:
+        if mine.get(path) != its.get(path):
+            return f"{layer.name}/{path} is {its.get(path, 'missing')}, wanted {mine.get(path, 'none')}"
+    return ""
+
+
+def soft_answers(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
+    """What the teachers say of every painting: {task: float32 (n, classes)}, in the order of the data's table.
+
+    A teacher sees the whole painting and its mirror image; the mean of both answers counts.
+    """
+    runs = runs_by_task(folders, tasks, "teachers")
+    found: dict[str, np.ndarray] = {}
+    for folder in {run.folder for run in runs.values()}:
+        run = open_run(folder)
+        if run.copy_side != data.store.pixels.shape[1]:
+            raise UserError(f"--teachers {folder} was trained at --image-size {run.image_size}: use the same size here")
+        forward = pipeline.inference(run.model(), run.image_size)
+        parts: dict[str, list[np.ndarray]] = {}
+        for part in pipeline.in_batches(len(data.table)):
+            copies = data.store.pixels[data.pixel_rows[part]]
+            views = [forward(view) for view in (copies, copies[:, :, ::-1])]
+            for name in views[0]:
+                parts.setdefault(name, []).append(np.mean([np.asarray(view[name]) for view in views], axis=0))
+        found |= {name: np.concatenate(parts[name]) for name, its in runs.items() if its.folder == folder}
+    return found
+
+
+def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities at a temperature: the softmax of the logits divided by it (Hinton 2015, arXiv 1503.02531)."""
+    logits = np.log(np.maximum(probabilities, 1e-12)) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)

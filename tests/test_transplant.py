@@ -1,0 +1,184 @@
+"""From trained models: their weights arrive layer by layer, their answers are learned, and mismatches are named."""
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import fitted, make_data, tiny_settings, trained
+
+from painters_mtl import runs, training
+from painters_mtl.dataset import prepare
+from painters_mtl.errors import UserError
+from painters_mtl.model import build_model
+from painters_mtl.settings import TrainSettings
+from painters_mtl.tasks import TASK_NAMES, Task
+from painters_mtl.transplant import runs_by_task, soften, start_from
+from painters_mtl.update import Update
+
+TASKS = {name: Task(name, tuple("abc")) for name in TASK_NAMES}
+
+
+def network(tasks: dict[str, Task], seed: int, width: int = 4) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    return build_model(tasks, "small_convnet", 32, (6,), (width,), weights="none", fine_tune="all")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The folders of three networks, each with one head; their weights are random."""
+    folders = []
+    for seed, (name, task) in enumerate(TASKS.items()):
+        folder = tmp_path_factory.mktemp("alone") / name
+        folder.mkdir()
+        runs.save_model(network({name: task}, seed), folder)
+        runs.save_labels(folder, {name: task}, 32, 40, False)
+        folders.append(folder)
+    return folders
+
+
+@pytest.mark.parametrize("shared", ["mean", "style", "imagenet"])
+def test_heads_and_shared_part_are_taken_over_by_name(alone: list[Path], shared: str) -> None:
+    model = network({**TASKS, "all_painters": Task("all_painters", tuple("abcdef"))}, 9)
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    start_from(model, alone, TASKS, shared)
+    sources = {folder.name: runs.open_run(folder).model() for folder in alone}
+    for layer in (layer for layer in model.layers if layer.weights):
+        if layer.name.startswith("all_painters"):
+            wanted = before[layer.name]
+        elif (owner := layer.name.split("_")[0]) in TASKS:
+            wanted = sources[owner].get_layer(layer.name).get_weights()
+        elif shared == "imagenet":
+            wanted = before[layer.name]
+        else:
+            its = [sources[t].get_layer(layer.name).get_weights() for t in (TASKS if shared == "mean" else [shared])]
+            wanted = [sum(parts) / len(parts) for parts in zip(*its, strict=True)]
+        for mine, its_weights in zip(layer.get_weights(), wanted, strict=True):
+            np.testing.assert_allclose(mine, its_weights, rtol=1e-6, atol=1e-7, err_msg=layer.name)
+
+
+def test_from_one_network_it_says_what_that_network_says(alone: list[Path]) -> None:
+    model = network(TASKS, 9)
+    start_from(model, alone, TASKS, "style")
+    pictures = np.random.default_rng(0).uniform(0, 255, (5, 32, 32, 3)).astype(np.float32)
+    source = runs.open_run(alone[1]).model()
+    np.testing.assert_allclose(model(pictures)["style"], source(pictures)["style"], atol=1e-6)
+
+
+def test_every_layer_that_does_not_fit_is_named_and_nothing_is_changed(alone: list[Path]) -> None:
+    model = network(TASKS, 9, width=5)
+    before = model.get_weights()
+    with pytest.raises(UserError) as error:
+        start_from(model, alone, TASKS, "mean")
+    for name in TASKS:
+        assert f"{name}: {name}_0/kernel is (6, 4), wanted (6, 5)" in str(error.value)
+        assert f"{name}: {name}/kernel is (4, 3), wanted (5, 3)" in str(error.value)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    keras.utils.set_random_seed(0)
+    deeper = build_model(TASKS, "small_convnet", 32, (6, 6), (4,), weights="none", fine_tune="all")
+    with pytest.raises(UserError, match="there is no layer shared_1"):
+        start_from(deeper, alone, TASKS, "mean")
+
+
+def test_what_cannot_be_started_from_is_said(alone: list[Path]) -> None:
+    with pytest.raises(UserError, match="no network for the genre"):
+        start_from(network(TASKS, 9), alone[:2], TASKS, "mean")
+    with pytest.raises(UserError, match="--start-shared painters is unknown: mean, imagenet, painter, style, genre"):
+        start_from(network(TASKS, 9), alone, TASKS, "painters")
+    with pytest.raises(UserError, match="both know the style"):
+        runs_by_task([alone[1], alone[1]], TASKS, "teachers")
+    with pytest.raises(UserError, match="style classes are not those of this data \\(such as 'c'\\)"):
+        runs_by_task([alone[1]], {"style": Task("style", ("a", "b"))}, "teachers")
+    with pytest.raises(UserError, match="in another order"):
+        runs_by_task([alone[1]], {"style": Task("style", tuple("acb"))}, "teachers")
+
+
+# ------------------------------------------------------------------------------------------------- teachers
+
+
+def test_soft_answers_are_the_softmax_of_the_divided_logits() -> None:
+    logits = np.random.default_rng(0).normal(size=(6, 4)) * 3
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for temperature in (1.0, 2.0, 5.0):
+        e = np.exp(logits / temperature)
+        np.testing.assert_allclose(soften(p, temperature), e / e.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+def test_the_loss_with_a_teacher_by_hand() -> None:
+    """Of paintings with and without a label: (1 - w) cross-entropy + w T^2 KL(teacher || student)."""
+    rng = np.random.default_rng(0)
+    teacher = rng.dirichlet(np.ones(3), 10).astype(np.float32)
+    model = network({"style": TASKS["style"]}, 0)
+    settings = TrainSettings(label_smoothing=0.0, teacher_weight=0.3, temperature=2.0)
+    soft = {"style": soften(teacher, 2.0)}
+    update = Update(model, {"style": ["style"]}, {"style": 1.0}, [], settings, 10, soft)
+    p = rng.dirichlet(np.ones(3), 4).astype(np.float32)
+    rows = np.array([7, 0, 3, 7])
+    labels, known = np.array([1, 0, 2, 0]), np.array([1.0, 0.0, 1.0, 1.0], np.float32)
+    batch = (None, {"style": labels}, {"style": tf.constant(known)}, None, tf.constant(rows))
+    losses, taught = update._losses({"style": tf.constant(p)}, batch)
+    hard = -np.log(p[[0, 2, 3], labels[[0, 2, 3]]]).mean()
+    q, s = soften(teacher, 2.0)[rows], soften(p, 2.0)
+    divergence = 4 * (q * np.log(q / s)).sum(axis=1).mean()
+    assert float(losses["style"]) == pytest.approx(0.7 * hard + 0.3 * divergence, rel=1e-4)
+    batch[2]["style"] = tf.zeros(4)
+    losses, taught = update._losses({"style": tf.constant(p)}, batch)
+    assert float(losses["style"]) == pytest.approx(0.3 * divergence, rel=1e-4) and float(taught["style"]) == 1
+
+
+# ------------------------------------------------------------------------------------------------- whole trainings
+
+
+@pytest.mark.slow
+def test_started_from_its_own_baselines_it_knows_at_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Heads of three networks on the backbone of one: after a step of no size, that task is as good as alone."""
+    folder, settings = trained(tmp_path_factory)
+    sources = tuple(folder / "baselines" / name for name in TASK_NAMES)
+    again = dataclasses.replace(
+        settings, name="started", start_from=sources, start_shared="genre", epochs=1, learning_rate=1e-30
+    )
+    _, outcome, _ = fitted(again)
+    alone = runs.open_run(sources[2]).model().get_layer("genre").get_weights()
+    mine = runs.open_run(settings.models / "started").model().get_layer("genre").get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(alone, mine, strict=True))
+    assert outcome.metrics["test"]["genre"]["accuracy"] > 0.9
+
+
+@pytest.mark.slow
+def test_what_is_frozen_stands_still_for_so_many_epochs(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", count=80)
+    for part, moves in (("backbone", "style"), ("heads", "small_convnet")):
+        settings = tiny_settings(data, tmp_path, name=part, freeze=part, epochs=1, other_painters=0.0)
+        keras.utils.set_random_seed(settings.seed)
+        prepared, _, folder = fitted(settings)
+        keras.utils.set_random_seed(settings.seed)
+        before = build_model(prepared.tasks, "small_convnet", 32, weights="none", fine_tune="all", dropout=0)
+        after = runs.open_run(folder).model()
+        for layer in ("style", "small_convnet"):
+            pairs = zip(
+                before.get_layer(layer).trainable_weights, after.get_layer(layer).trainable_weights, strict=True
+            )
+            assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in pairs) == (layer != moves), (part, layer)
+    again = dataclasses.replace(settings, name="later", freeze_epochs=1, epochs=2)
+    _, _, later = fitted(again)
+    assert not np.array_equal(
+        runs.open_run(later).model().get_layer("style").get_weights()[0], before.get_layer("style").get_weights()[0]
+    )
+
+
+@pytest.mark.slow
+def test_a_teacher_fills_in_what_has_no_label(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    """No training painting has a genre; with a teacher of the genre the network learns it all the same."""
+    folder, settings = trained(tmp_path_factory)
+    data = prepare(settings)
+    genre = data.labels["genre"].copy()
+    genre[data.rows("train")] = -1
+    training_data = dataclasses.replace(data, labels=data.labels | {"genre": genre})
+    accuracies = []
+    for teachers in ((), (folder / "baselines" / "genre",)):
+        changed = dataclasses.replace(settings, models=tmp_path, name=f"taught{len(teachers)}", teachers=teachers)
+        outcome = training.fit(training_data, changed, tmp_path / changed.name)
+        accuracies.append(outcome.metrics["test"]["genre"]["accuracy"])
+    assert accuracies[1] > 0.9 > accuracies[0] + 0.1
