@@ -6,6 +6,7 @@ import sys
 VERBS = {
     "train": "train one network with three heads, and one for each task alone, and write the report",
     "compare": "one network against three over several seeds, with confidence intervals",
+    "describe": "draw a network, and count what the tasks share",
     "predict": "label a folder of paintings",
     "check": "say which pictures of a folder can be read, and why others cannot",
 }
