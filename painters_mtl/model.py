@@ -94,7 +94,10 @@ def shared_output(model: keras.Model) -> Any:
     names = [layer.name for layer in model.layers]
     last = [name for name in names if name.startswith("shared_") and not name.endswith("_dropout")][-1:]
     if last or FEATURES in names:
-        return model.get_layer(last[0] if last else FEATURES).output
+        # Not layer.output: a layer that is part of two models has one output in each.
+        nodes = (n for level in model._nodes_by_depth.values() for n in level)
+        node = next(n for n in nodes if n.operation.name == (last[0] if last else FEATURES))
+        return node.output_tensors[0]
     return model.input  # a model of the heads alone starts there
 
 

@@ -83,7 +83,7 @@ class TrainSettings:
     monitor_conflict: bool = False
     """Write the cosines between the tasks' gradients on the shared weights to the history, and a figure."""
     epochs: int = 0
-    """Passes over the training paintings, at most. 0: from 5 for many to 20 for few; 40 where only the heads train."""
+    """Passes over the training paintings, at most. 0: from 5 for many to 20 for few; 15 where only the heads train."""
     batch_size: int = 64
     """Paintings a step."""
     learning_rate: float = 2e-3
@@ -114,7 +114,7 @@ class TrainSettings:
     """The teachers' share of the loss."""
     temperature: float = 2.0
     """Softens the teachers' answers; 1 takes them as they are."""
-    patience: int = 4
+    patience: int = 6
     """End when the mean validation accuracy has not risen for so many epochs."""
 
     def __post_init__(self) -> None:

@@ -288,16 +288,22 @@ class AdamW:
         return [self.steps, *self.m, *self.v]
 
     def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, moves: tf.Tensor) -> None:
-        """One step, in place. `moves` is float32 () 1 or 0: 0 changes nothing at all."""
+        """One step, in place. `moves` is float32 () 1 or 0: 0 changes nothing at all.
+
+        TensorFlow's fused kernel reads and writes each weight once; op by op, as Keras's optimizers work, the step of
+        this size of network takes a fifth of the training time. With both betas 1 and the rate 0, it changes nothing.
+        """
         self.steps.assign_add(moves)
         count = tf.maximum(self.steps, 1.0)
-        bias_1, bias_2 = 1 - self.BETA_1**count, 1 - self.BETA_2**count
+        beta_1, beta_2 = 1 - moves * (1 - self.BETA_1), 1 - moves * (1 - self.BETA_2)
         for variable, gradient, m, v, rate, decay in zip(
             self.variables, gradients, self.m, self.v, self.rates, self.decays, strict=True
         ):
-            m.assign_add(moves * (1 - self.BETA_1) * (gradient - m))
-            v.assign_add(moves * (1 - self.BETA_2) * (tf.square(gradient) - v))
-            step = (m / bias_1) / (tf.sqrt(v / bias_2) + self.EPSILON)
+            moved = moves * learning_rate * rate
             if decay:
-                step += decay * variable.value
-            variable.value.assign_sub(moves * learning_rate * rate * step)
+                variable.value.assign_sub(moved * decay * variable.value)
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.value.handle, m=m.handle, v=v.handle, beta1_power=self.BETA_1**count,
+                beta2_power=self.BETA_2**count, lr=moved, beta1=beta_1, beta2=beta_2, epsilon=self.EPSILON,
+                grad=gradient,
+            )  # fmt: skip

@@ -30,7 +30,7 @@ from painters_mtl.transplant import soft_answers, soften, start_from
 from painters_mtl.update import Update
 
 VIEWS = 100_000  # of paintings in a training that is not told how long to be: six minutes at 96 pixels on two cores
-EPOCHS_OF_HEADS = 40  # when only the heads train, an epoch takes a second
+EPOCHS_OF_HEADS = 15  # when only the heads train, an epoch takes a second
 PROBABILITIES = "test_probabilities.npz"
 WITHOUT_EFFECT = {  # settings that do not change what is trained: labels and split are looked at themselves
     "data", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models", "overwrite", "baselines",
@@ -242,11 +242,13 @@ def _with_help(
     """Tasks, labels and loss weights of the training: the tasks, and the head over all painters that helps them.
 
     The eight-class head learns from a fraction of the paintings; a head over all painters lets every painting teach
-    the features to tell painters apart. It is no part of the finished network.
+    the features to tell painters apart. It is no part of the finished network. Where no weights are shared that train,
+    it could teach nobody.
     """
     labels = {name: data.labels[name] for name in tasks}
     weights = {name: settings.task_weights.get(name, 1.0) for name in tasks}
-    if settings.other_painters > 0 and "painter" in tasks:
+    shared = settings.fine_tune != "heads" or settings.shared_layers or settings.shared_projection
+    if settings.other_painters > 0 and "painter" in tasks and shared:
         task, numbers = data.other_painters()
         if len(task.classes) > len(tasks["painter"].classes):
             tasks = {**tasks, task.name: task}
