@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from painters_mtl.folding import fold
+
 MAX_REPEAT = 3  # a work with a scarce label is drawn at most so often in an epoch
 MIN_AREA = 0.3  # of a painting, in a training crop
 ASPECT = 0.1  # log of how much a crop's sides may differ from the painting's
@@ -171,6 +173,7 @@ def inference(network: keras.Model, image_size: int) -> Callable[[np.ndarray], A
     Compiled once; validation, test and prediction go through it, so that they see the same pixels.
     """
     spec = tf.TensorSpec((None, None, None, 3), tf.uint8)
+    network = fold(network, inference=True)
 
     def forward(copies: tf.Tensor) -> Any:
         return network(whole_views(copies, image_size), training=False)

@@ -20,6 +20,7 @@ from painters_mtl import __version__, metrics, pipeline, runs
 from painters_mtl.dataset import Dataset
 from painters_mtl.errors import UserError
 from painters_mtl.features import encode
+from painters_mtl.folding import fold
 from painters_mtl.files import whole, write_json
 from painters_mtl.model import build_model, heads_model, with_heads
 from painters_mtl.settings import TrainSettings
@@ -317,7 +318,7 @@ class _Trainer:
         epochs = settings.epochs or (EPOCHS_OF_HEADS if heads_only else default_epochs(steps * settings.batch_size))
         if updates:
             epochs = max(1, round(updates / steps))
-        model = heads_model(self.full) if heads_only else self.full
+        model = heads_model(self.full) if heads_only else fold(self.full)
         if heads_only:
             self.encoded = encode(self.full, data, settings.image_size)
         pretrained = settings.weights != "none" and settings.backbone != "small_convnet"
