@@ -7,10 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 
-from painters_mtl import cli
-
-cli.import_tensorflow()
-
 import keras
 import tensorflow as tf
 

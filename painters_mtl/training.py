@@ -20,8 +20,8 @@ from painters_mtl import __version__, metrics, pipeline, runs
 from painters_mtl.dataset import Dataset
 from painters_mtl.errors import UserError
 from painters_mtl.features import encode
-from painters_mtl.folding import fold
 from painters_mtl.files import whole, write_json
+from painters_mtl.folding import fold
 from painters_mtl.model import build_model, heads_model, with_heads
 from painters_mtl.settings import TrainSettings
 from painters_mtl.split import save_split
