@@ -59,18 +59,13 @@ def prepare(settings: TrainSettings) -> Dataset:
 
     Prints what it finds. Raises `UserError` for whatever the user can put right.
     """
-    folder = find_data(settings.data)
-    if folder is None:
-        print("no --data and no competition data: using the demo, paintings drawn by code", flush=True)
-        folder = make_demo(DEMO_FOLDER)
+    folder, table, notes = _paintings(settings)
     demo = is_demo(folder)
-    catalog = read_catalog(folder)
-    table, notes = catalog.table, list(catalog.notes)
     named = (table[list(TASK_NAMES)] != "").any(axis=1)
     if not named.all():
         notes.append(f"{(~named).sum():,} pictures have neither painter nor style nor genre and are not used.")
         table = table[named].reset_index(drop=True)
-    store = build_store(table, copy_side(settings.image_size), settings.cache, settings.memory_gb)
+    store = build_store(table, copy_side(settings.image_size), settings.cache, settings.memory_gb, views=settings.views)
     if len(store.refused):
         reasons = ", ".join(f"{n} {reason}" for reason, n in store.refused["reason"].value_counts().items())
         notes.append(f"{len(store.refused):,} pictures cannot be read and are left out ({reasons}).")
@@ -94,6 +89,33 @@ def prepare(settings: TrainSettings) -> Dataset:
     sizes = ", ".join(f"{len(data.rows(part)):,} {part}" for part in PARTS)
     print(f"{len(table):,} paintings from {folder} ({sizes}); {_describe(tasks)}", flush=True)
     return data
+
+
+def _paintings(settings: TrainSettings) -> tuple[Path, pd.DataFrame, list[str]]:
+    """The catalogue, as in `Catalog`, and where it is from; with `task_data`, several put together.
+
+    A painting of a task's own folder keeps that task's label only, and the others lose theirs: whatever the strategy,
+    a task then learns from its own folder.
+    """
+    own = {name: (folder, read_catalog(find_data(folder) or folder)) for name, folder in settings.task_data.items()}
+    tables, notes, folder = [], [], None
+    if set(own) != set(TASK_NAMES):
+        folder = find_data(settings.data)
+        if folder is None:
+            print("no --data and no competition data: using the demo, paintings drawn by code", flush=True)
+            folder = make_demo(DEMO_FOLDER)
+        catalog = read_catalog(folder)
+        tables.append(catalog.table.assign(**dict.fromkeys(own, "")))
+        notes += catalog.notes
+    for name, (place, catalog) in own.items():
+        others = dict.fromkeys((n for n in TASK_NAMES if n != name), "")
+        tables.append(catalog.table.assign(id=f"{name}:" + catalog.table["id"], **others))
+        notes += [f"{place}: {note}" for note in catalog.notes]
+        folder = folder or place
+        if not (catalog.table[name] != "").any():
+            raise UserError(f"--task-data {name}={place}: no painting there has a {name}")
+    assert folder is not None
+    return folder, pd.concat(tables, ignore_index=True), notes
 
 
 def is_demo(folder: Path) -> bool:

@@ -49,7 +49,7 @@ def describe(settings: DescribeSettings) -> int:
 
 
 def _network(settings: DescribeSettings) -> "keras.Model":
-    from painters_mtl.model import build_model
+    from painters_mtl.model import network_of
     from painters_mtl.runs import open_run
     from painters_mtl.tasks import Task
 
@@ -60,17 +60,7 @@ def _network(settings: DescribeSettings) -> "keras.Model":
         classes = tuple(map(str, range(wanted))) if isinstance(wanted, int) else wanted
         tasks[name] = Task(name, classes)
     weights = "none" if settings.weights == "imagenet" else settings.weights  # what it starts as is not drawn
-    return build_model(
-        tasks,
-        settings.backbone,
-        settings.image_size,
-        settings.shared_layers,
-        settings.task_layers,
-        weights,
-        settings.fine_tune,
-        settings.dropout,
-        settings.shared_projection,
-    )
+    return network_of(tasks, settings, weights)
 
 
 def owners(network: "keras.Model") -> dict[str, tuple[str, ...]]:

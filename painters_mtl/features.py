@@ -34,7 +34,7 @@ def encode(full: keras.Model, data: Dataset, image_size: int) -> np.ndarray:
     with tqdm(total=len(data.table), desc="computing features", unit=" paintings", mininterval=0.5) as progress:
         for part in pipeline.in_batches(len(data.table)):
             copies = data.store.pixels[data.pixel_rows[part]]
-            found.append(np.stack([np.asarray(forward(view)) for view in (copies, copies[:, :, ::-1])], axis=1))
+            found.append(np.stack([np.asarray(forward(view)) for view in (copies, copies[..., ::-1, :])], axis=1))
             progress.update(len(copies))
     features = np.concatenate(found)
     with whole(file) as temporary:

@@ -243,6 +243,21 @@ def decode(
         raise Unreadable(_fault(data, error), _short(error), path) from error
 
 
+def middle(pixels: np.ndarray, side: int) -> np.ndarray:
+    """The middle of a picture at its own resolution: uint8 (h, w, 3) to (side, side, 3), where brushwork can be seen.
+
+    A picture that is smaller than that is enlarged until its shorter side fits.
+    """
+    height, width = pixels.shape[:2]
+    if min(height, width) < side:
+        factor = side / min(height, width)
+        size = max(side, round(width * factor)), max(side, round(height * factor))
+        pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+        height, width = pixels.shape[:2]
+    top, left = (height - side) // 2, (width - side) // 2
+    return pixels[top : top + side, left : left + side]
+
+
 def phash(pixels: np.ndarray) -> int:
     """64-bit perceptual hash of an RGB array (uint8, (h, w, 3)): near-identical pictures differ in few bits."""
     import imagehash

@@ -8,6 +8,7 @@ import keras
 
 from painters_mtl.backbones import build_backbone, set_trainable
 from painters_mtl.errors import UserError
+from painters_mtl.settings import TrainSettings
 from painters_mtl.tasks import Task
 
 PROJECTION = "projection"  # the layer that every branch goes through behind the split
@@ -24,6 +25,9 @@ def build_model(
     fine_tune: str = "top",
     dropout: float = 0.2,
     shared_projection: int = 0,
+    views: Sequence[str] = ("whole",),
+    merge: str = "concatenate",
+    view_of: Mapping[str, str] | None = None,
 ) -> keras.Model:
     """A Functional-API model from images to a dict of class probabilities, keyed by task.
 
@@ -42,6 +46,10 @@ def build_model(
         dropout: rate, before each hidden layer and each head.
         shared_projection: width of a hidden layer behind the split: the same layer, with the same weights, in every
             branch; 0: none.
+        views: ("whole",), or ("whole", "detail") for a network with a second input "detail", of the same shape, that
+            goes through the same backbone; its inputs are then a dict {"image", "detail"}.
+        merge: with two views, "concatenate": every head sees the features of both; "none": each sees those of one.
+        view_of: with merge "none", {task: view}; a task that is not named sees the whole.
 
     >>> model = build_model({"style": Task("style", ("Cubism", "Fauvism"))}, "small_convnet", image_size=32)
     >>> model.output["style"].shape
@@ -54,24 +62,69 @@ def build_model(
     shared = build_backbone(backbone, image_size, weights)
     pretrained = backbone != "small_convnet" and weights not in (None, "none", "None", "")
     set_trainable(shared, fine_tune, pretrained)
-    image = keras.Input((None, None, 3), name="image")
-    x = keras.layers.GlobalAveragePooling2D(name=FEATURES)(shared(image))
-    for i, width in enumerate(shared_layers):
-        x = _hidden(x, width, dropout, f"shared_{i}")
+    if len(views) == 1:
+        inputs: Any = keras.Input((None, None, 3), name="image")
+        features = keras.layers.GlobalAveragePooling2D(name=FEATURES)(shared(inputs))
+    else:  # one backbone, called twice: its weights get the gradients of both views
+        inputs = {name: keras.Input((None, None, 3), name=name) for name in ("image", "detail")}
+        pool = keras.layers.GlobalAveragePooling2D(name="pool")
+        pooled = [pool(shared(image)) for image in inputs.values()]
+        features = keras.layers.Concatenate(name=FEATURES)(pooled)
+    hidden = [
+        (
+            keras.layers.Dropout(dropout, name=f"shared_{i}_dropout"),
+            keras.layers.Dense(width, "relu", name=f"shared_{i}"),
+        )
+        for i, width in enumerate(shared_layers)
+    ]
+
+    def behind(x: Any) -> Any:
+        for drop, dense in hidden:
+            x = dense(drop(x))
+        return x
+
+    if len(views) > 1 and merge == "none":
+        channels = features.shape[-1] // len(views)
+        seen = {view: behind(features[:, k * channels : (k + 1) * channels]) for k, view in enumerate(views)}
+    else:
+        seen = dict.fromkeys(views, behind(features))
     # One layer object, called once for each branch: its weights get the gradients of all tasks.
     projection = (
         keras.layers.Dense(shared_projection, activation="relu", name=PROJECTION) if shared_projection else None
     )
     outputs = {}
     for name, task in tasks.items():
-        y = x
+        y = seen[(view_of or {}).get(name, views[0])]
         for i, width in enumerate(task_layers):
             y = _hidden(y, width, dropout, f"{name}_{i}")
         y = y if projection is None else projection(y)
         y = keras.layers.Dropout(dropout, name=f"{name}_dropout")(y)
         # float32 whatever the precision policy: a softmax over 16 bits loses the small probabilities.
         outputs[name] = keras.layers.Dense(len(task.classes), activation="softmax", dtype="float32", name=name)(y)
-    return keras.Model(image, outputs, name="painters_mtl")
+    return keras.Model(inputs, outputs, name="painters_mtl")
+
+
+def network_of(tasks: Mapping[str, Task], settings: TrainSettings, weights: str | None = None) -> keras.Model:
+    """`build_model` with the settings of a run; `weights` instead of theirs, where given."""
+    return build_model(
+        tasks,
+        settings.backbone,
+        settings.image_size,
+        settings.shared_layers,
+        settings.task_layers,
+        weights or settings.weights,
+        settings.fine_tune,
+        settings.dropout,
+        settings.shared_projection,
+        settings.views,
+        settings.merge,
+        settings.view_of,
+    )
+
+
+def backbone_of(model: keras.Model) -> keras.Model:
+    """The backbone in a network of `build_model`."""
+    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
 
 
 def _hidden(x: Any, width: int, dropout: float, name: str) -> Any:
@@ -91,13 +144,17 @@ def heads_model(model: keras.Model) -> keras.Model:
 
 def shared_output(model: keras.Model) -> Any:
     """The tensor at which the tasks part: behind the last shared hidden layer, else the features."""
-    names = [layer.name for layer in model.layers]
-    last = [name for name in names if name.startswith("shared_") and not name.endswith("_dropout")][-1:]
-    if last or FEATURES in names:
-        # Not layer.output: a layer that is part of two models has one output in each.
-        nodes = (n for level in model._nodes_by_depth.values() for n in level)
-        node = next(n for n in nodes if n.operation.name == (last[0] if last else FEATURES))
-        return node.output_tensors[0]
+    # Not layer.output: a layer that is part of several models has an output in each.
+    nodes = [node for level in model._nodes_by_depth.values() for node in level]
+    names = [n.operation.name for n in nodes]
+    last = max(
+        (n for n in names if n.startswith("shared_") and not n.endswith("_dropout")),
+        default="",
+        key=lambda n: (len(n), n),
+    )
+    for name in (last, FEATURES):
+        if names.count(name) == 1:  # a shared layer behind each of two views has two
+            return nodes[names.index(name)].output_tensors[0]
     return model.input  # a model of the heads alone starts there
 
 

@@ -56,6 +56,14 @@ def crops(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.stack([top, start, top + height, end], axis=1).astype(np.float32)
 
 
+def details(n: int, part: float, rng: np.random.Generator) -> np.ndarray:
+    """Random squares of n details, each `part` of the side, mirrored half of the time; as `crops`."""
+    top, left = rng.uniform(0, 1 - part, (2, n))
+    mirrored = rng.random(n) < 0.5
+    start, end = np.where(mirrored, left + part, left), np.where(mirrored, left, left + part)
+    return np.stack([top, start, top + part, end], axis=1).astype(np.float32)
+
+
 def views(copies: tf.Tensor, boxes: tf.Tensor, image_size: int | tf.Tensor) -> tf.Tensor:
     """What the network sees: uint8 (n, side, side, 3) and boxes (n, 4) to float32 (n, image_size, image_size, 3)."""
     n = tf.shape(copies)[0]
@@ -68,6 +76,14 @@ def whole_views(copies: tf.Tensor, image_size: int) -> tf.Tensor:
     """The whole painting, as in validation, test and prediction; shapes as in `views`."""
     boxes = tf.tile([[0.0, 0.0, 1.0, 1.0]], (tf.shape(copies)[0], 1))
     return views(copies, boxes, image_size)
+
+
+def middle_views(copies: tf.Tensor, image_size: int) -> tf.Tensor:
+    """The middle of the details, pixel for pixel; shapes as in `views`."""
+    side = copies.shape[-2] or tf.shape(copies)[-2]
+    part = tf.minimum(1.0, tf.cast(image_size, tf.float32) / tf.cast(side, tf.float32)) / 2
+    box = tf.stack([0.5 - part, 0.5 - part, 0.5 + part, 0.5 + part])
+    return views(copies, tf.tile(box[None], (tf.shape(copies)[0], 1)), image_size)
 
 
 def masked(labels: Mapping[str, np.ndarray], rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -133,7 +149,8 @@ def training_batches(
     """Augmented batches (image, {task: label}, {task: weight}, turn, rows) of all epochs, in one sequence.
 
     Args:
-        pixels: uint8 (copies, side, side, 3), in memory or mapped from disk.
+        pixels: uint8 (copies, side, side, 3), in memory or mapped from disk; of two views (copies, 2, side, side, 3),
+            and then image is {"image": the whole, "detail": ...}.
         rows: int (n,): the copy of each training painting.
         labels: {task: int32 (n,)}, -1 for "no label".
         plan: the batches of each epoch, counted from 0.
@@ -145,13 +162,19 @@ def training_batches(
         for epoch, image_size in enumerate(sides):
             planned = plan(epoch)
             for step, (chosen, turn) in enumerate(zip(planned.rows, planned.turns, strict=True)):
-                boxes = crops(batch_size, np.random.default_rng([seed, epoch, step]))
+                rng = np.random.default_rng([seed, epoch, step])
+                boxes = crops(batch_size, rng)
+                if detailed:
+                    boxes = np.concatenate([boxes, details(batch_size, min(1.0, image_size / side), rng)], axis=1)
                 yield (pixels[rows[chosen]], boxes, image_size), *masked(labels, chosen), turn, chosen.astype(np.int32)
 
-    side = pixels.shape[1]
+    side, detailed = pixels.shape[2], pixels.ndim == 5
     per_task = {name: tf.TensorSpec((batch_size,), tf.int32) for name in labels}
     weights = {name: tf.TensorSpec((batch_size,), tf.float32) for name in labels}
-    copies = tf.TensorSpec((batch_size, side, side, 3), tf.uint8), tf.TensorSpec((batch_size, 4), tf.float32)
+    copies = (
+        tf.TensorSpec((batch_size, *pixels.shape[1:]), tf.uint8),
+        tf.TensorSpec((batch_size, 8 if detailed else 4), tf.float32),
+    )
     signature = (
         (*copies, tf.TensorSpec((), tf.int32)),
         per_task,
@@ -160,8 +183,17 @@ def training_batches(
         tf.TensorSpec((batch_size,), tf.int32),
     )
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+
+    def seen_views(copies: tf.Tensor, boxes: tf.Tensor, size: tf.Tensor) -> Any:
+        if not detailed:
+            return views(copies, boxes, size)
+        return {
+            "image": views(copies[:, 0], boxes[:, :4], size),
+            "detail": views(copies[:, 1], boxes[:, 4:], size),
+        }
+
     return dataset.map(
-        lambda seen, *rest: (views(*seen), *rest),
+        lambda seen, *rest: (seen_views(*seen), *rest),
         num_parallel_calls=2,
         deterministic=True,
     ).prefetch(4)
@@ -170,13 +202,18 @@ def training_batches(
 def inference(network: keras.Model, image_size: int) -> Callable[[np.ndarray], Any]:
     """The network on whole paintings: a function from copies, uint8 (n, side, side, 3), to its outputs for any n.
 
+    A network with two views takes copies of shape (n, 2, side, side, 3).
     Compiled once; validation, test and prediction go through it, so that they see the same pixels.
     """
-    spec = tf.TensorSpec((None, None, None, 3), tf.uint8)
+    detailed = len(network.inputs) > 1
+    spec = tf.TensorSpec((None, 2, None, None, 3) if detailed else (None, None, None, 3), tf.uint8)
     network = fold(network, inference=True)
 
     def forward(copies: tf.Tensor) -> Any:
-        return network(whole_views(copies, image_size), training=False)
+        if not detailed:
+            return network(whole_views(copies, image_size), training=False)
+        both = {"image": whole_views(copies[:, 0], image_size), "detail": middle_views(copies[:, 1], image_size)}
+        return network(both, training=False)
 
     return tf.function(forward, input_signature=[spec], autograph=False)
 

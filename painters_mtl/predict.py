@@ -65,12 +65,13 @@ def label(run: "Run", files: "Iterable[ImageFile]", batch_size: int = 32, thread
     cli.import_tensorflow()
     from painters_mtl import images
     from painters_mtl.pipeline import inference
+    from painters_mtl.store import copy_of
 
     forward = inference(run.model(), run.image_size)
 
     def decode(file: "ImageFile") -> "np.ndarray | images.Unreadable":
         try:
-            return images.load(file, square=run.copy_side).pixels
+            return copy_of(file.read(), run.copy_side, run.views, str(file))[1]
         except images.Unreadable as refusal:
             return refusal
 

@@ -230,4 +230,5 @@ def _thumbnail(data: Dataset, row: int) -> np.ndarray:
     try:
         return images.load(file, longest=220).pixels
     except images.Unreadable:  # it could be read when the copies were made
-        return data.store.pixels[data.pixel_rows[row]]
+        copy = data.store.pixels[data.pixel_rows[row]]
+        return copy if copy.ndim == 3 else copy[0]

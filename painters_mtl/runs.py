@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ class Run:
     image_size: int  # side of the square that the network sees
     copy_side: int  # a picture is first squashed to this side, as in training, then resized to `image_size`
     demo: bool  # trained on paintings drawn by code
+    views: tuple[str, ...] = ("whole",)  # or ("whole", "detail"), for a network with two inputs
 
     def model(self) -> "keras.Model":
         """Load the network, without its optimiser. No code in the file is run."""
@@ -46,7 +48,9 @@ class Run:
         return model
 
 
-def save_labels(folder: Path, tasks: dict[str, Task], image_size: int, copy_side: int, demo: bool) -> None:
+def save_labels(
+    folder: Path, tasks: dict[str, Task], image_size: int, copy_side: int, demo: bool, views: Sequence[str] = ("whole",)
+) -> None:
     """Write `labels.json`: what a model's inputs and outputs mean."""
     content = {
         "classes": tasks_to_dict(tasks),
@@ -54,6 +58,7 @@ def save_labels(folder: Path, tasks: dict[str, Task], image_size: int, copy_side
         "copy_side": copy_side,
         "preprocessing": "RGB 0-255, whole picture squashed to copy_side (bicubic), then to image_size (bilinear)",
         "demo": demo,
+        "views": list(views),
     }
     write_json(folder / LABELS, content)
 
@@ -77,7 +82,9 @@ def open_run(folder: Path | None, models: Path = Path("models")) -> Run:
     try:
         content: dict[str, Any] = json.loads((folder / LABELS).read_text(encoding="utf-8"))
         tasks = tasks_from_dict(content["classes"])
-        return Run(folder, tasks, int(content["image_size"]), int(content["copy_side"]), bool(content.get("demo")))
+        views = tuple(content.get("views", ("whole",)))
+        size, side = int(content["image_size"]), int(content["copy_side"])
+        return Run(folder, tasks, size, side, bool(content.get("demo")), views)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / LABELS} is damaged ({type(error).__name__}: {error}): get a sound copy") from error
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from painters_mtl.errors import UserError
 from painters_mtl.files import write_json
 
+TASKS = ("painter", "style", "genre")
 Strategy = Literal["joint", "alternate", "uncertainty", "dwa", "gradnorm", "famo", "pcgrad", "cagrad", "upgrad"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
@@ -23,6 +24,8 @@ class TrainSettings:
     data: Path | None = None
     """Folder of paintings: the competition's layout, one with labels.csv, or one sub-folder a painter. Without it:
     Kaggle's mount, else data/painter-by-numbers, else the demo, which is drawn into data/demo."""
+    task_data: dict[str, Path] = field(default_factory=dict)
+    """A folder of its own for a task, painter=DIR: its labels come from there, those of the other tasks from --data."""
     split: Path | None = None
     """A split.csv of an earlier run to use again; without it a new split is made from the seed."""
     painters: tuple[str, ...] = ("8",)
@@ -68,6 +71,13 @@ class TrainSettings:
     shared_projection: int = 0
     """Width of one hidden layer that every task's branch goes through, with the same weights, before its head; 0:
     none."""
+    views: tuple[Literal["whole", "detail"], ...] = ("whole",)
+    """What the network looks at: whole, or whole,detail: also the middle of the painting at its own resolution. Both go
+    through the same backbone."""
+    merge: Literal["concatenate", "none"] = "concatenate"
+    """With two views: every head sees both, or each sees one (--view-of) and only the weights are shared."""
+    view_of: dict[str, str] = field(default_factory=dict)
+    """With --merge none, the view of a task: painter detail; a task that is not named sees the whole."""
     dropout: float = 0.2
     """Dropout before each hidden layer and each head."""
 
@@ -146,11 +156,21 @@ class TrainSettings:
         for name in ("label_share", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must be at least 0 and below 1")
+        if self.views not in (("whole",), ("whole", "detail")):
+            raise UserError(f"--views {','.join(self.views)} cannot be: whole, or whole,detail")
+        for task, view in self.view_of.items():
+            if task not in TASKS or view not in self.views:
+                raise UserError(f"--view-of {task} {view}: a task (painter, style, genre) and one of the --views")
+        if self.view_of and self.merge != "none":
+            raise UserError("--view-of needs --merge none: with concatenate every head sees both views")
+        for task in self.task_data:
+            if task not in TASKS:
+                raise UserError(f"--task-data {task} is unknown: painter, style, genre")
         for width in (*self.shared_layers, *self.task_layers):
             if width < 1:
                 raise UserError(f"a hidden layer of width {width} cannot be built: widths start at 1")
         for task, weight in self.task_weights.items():
-            if task not in ("painter", "style", "genre"):
+            if task not in TASKS:
                 raise UserError(f"--task-weights {task} is unknown: painter, style, genre")
             if weight < 0:
                 raise UserError(f"--task-weights {task} {weight} must not be negative")
@@ -173,6 +193,8 @@ class TrainSettings:
         """As plain JSON values."""
 
         def plain(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {k: plain(v) for k, v in value.items()}
             if isinstance(value, tuple):
                 return [plain(v) for v in value]
             return str(value) if isinstance(value, Path) else value
@@ -194,6 +216,8 @@ class TrainSettings:
         def convert(kind: Any, value: Any) -> Any:
             if isinstance(value, list):
                 return tuple(Path(v) for v in value) if "Path" in str(kind) else tuple(value)
+            if isinstance(value, dict):
+                return {k: Path(v) for k, v in value.items()} if "Path" in str(kind) else dict(value)
             if kind is Path or (isinstance(kind, types.UnionType) and Path in kind.__args__):
                 return None if value is None else Path(value)
             return value

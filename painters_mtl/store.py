@@ -34,7 +34,7 @@ CHUNK = 512  # pictures between two writes
 class Store:
     """Copies of the pictures of a catalogue, in its order."""
 
-    pixels: np.ndarray  # uint8, (copies, side, side, 3); in memory, or mapped from disk
+    pixels: np.ndarray  # uint8, (copies, side, side, 3), of two views (copies, 2, side, side, 3); in memory, or mapped
     rows: np.ndarray  # int64, (paintings,): which copy is which painting's; -1: refused
     hashes: np.ndarray  # uint64, (paintings,): perceptual hashes; 0 where refused
     refused: pd.DataFrame  # columns id, reason, detail
@@ -48,7 +48,12 @@ def copy_side(image_size: int) -> int:
 
 
 def build_store(
-    table: pd.DataFrame, side: int, folder: Path, memory_gb: float = 4.0, workers: int | None = None
+    table: pd.DataFrame,
+    side: int,
+    folder: Path,
+    memory_gb: float = 4.0,
+    workers: int | None = None,
+    views: Sequence[str] = ("whole",),
 ) -> Store:
     """Copies of all pictures of `table` (columns id, file, member), made now where they are not there yet.
 
@@ -57,15 +62,18 @@ def build_store(
         folder: the cache; the store becomes a sub-folder, named after the data's place and `side`.
         memory_gb: larger stores are mapped from disk instead of read into memory.
         workers: threads; by default as many as there are cores.
+        views: ("whole",), or ("whole", "detail"); see `copy_of`.
 
     A picture is made again when its size and time (in a zip: its size and checksum) have changed and its content too.
     Raises `UserError` when the disk is too small or no picture can be read.
     """
     roots = os.path.commonpath([str(Path(f).resolve().parent) for f in table["file"]])
-    key = hashlib.blake2b(f"{roots}|{side}|{VERSION}".encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
+    content = f"{roots}|{side}|{VERSION}" + ("|detail" if len(views) > 1 else "")
+    key = hashlib.blake2b(content.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
     folder = Path(folder) / f"store-{side}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
-    manifest, size = folder / "manifest.jsonl", side * side * 3
+    shape = (side, side, 3) if len(views) == 1 else (len(views), side, side, 3)
+    manifest, size = folder / "manifest.jsonl", int(np.prod(shape))
     known, good_bytes = _read_manifest(manifest)
     kept = {name: line for name, line in known.items() if (line["row"] + 1) * size <= _length(folder / "pixels.u8")}
     if len(kept) < len(known):  # their pixels are lost: forget the lines, since other pictures will take the places
@@ -85,7 +93,7 @@ def build_store(
         with (folder / "pixels.u8").open("ab") as pixels, manifest.open("ab") as lines:
             pixels.truncate(count * size)
             lines.truncate(good_bytes)
-            for made in _decode_all(todo, side, workers):
+            for made in _decode_all(todo, side, workers, views):
                 written = []
                 for line, copy in made:
                     if copy is not None:
@@ -96,7 +104,21 @@ def build_store(
                 pixels.flush()
                 lines.write(b"".join(written))
                 lines.flush()
-    return _open(folder, side, table, known, count, memory_gb)
+    return _open(folder, shape, table, known, count, memory_gb)
+
+
+def copy_of(
+    data: bytes, side: int, views: Sequence[str] = ("whole",), path: str = ""
+) -> tuple[images.Picture, np.ndarray]:
+    """A picture and its small copy: uint8 (side, side, 3), the whole squashed to a square.
+
+    With two views (2, side, side, 3): the second is the middle of the picture at its own resolution. Raises
+    `Unreadable`.
+    """
+    picture = images.decode(data, square=side, path=path)
+    if len(views) == 1:
+        return picture, picture.pixels
+    return picture, np.stack([picture.pixels, images.middle(images.decode(data, path=path).pixels, side)])
 
 
 def _length(file: Path) -> int:
@@ -156,7 +178,7 @@ Job = tuple[str, images.ImageFile, str, dict[str, Any] | None]
 
 
 def _decode_all(
-    jobs: Sequence[Job], side: int, workers: int | None
+    jobs: Sequence[Job], side: int, workers: int | None, views: Sequence[str]
 ) -> Iterator[list[tuple[dict[str, Any], np.ndarray | None]]]:
     """The lines and copies of all jobs, in chunks and in order."""
     with (
@@ -164,12 +186,12 @@ def _decode_all(
         tqdm(total=len(jobs), desc="making small copies", unit=" pictures", mininterval=0.5) as progress,
     ):
         for start in range(0, len(jobs), CHUNK):
-            made = list(pool.map(lambda job: _decode(job, side), jobs[start : start + CHUNK]))
+            made = list(pool.map(lambda job: _decode(job, side, views), jobs[start : start + CHUNK]))
             yield made
             progress.update(len(made))
 
 
-def _decode(job: Job, side: int) -> tuple[dict[str, Any], np.ndarray | None]:
+def _decode(job: Job, side: int, views: Sequence[str]) -> tuple[dict[str, Any], np.ndarray | None]:
     name, file, stamp, before = job
     line: dict[str, Any] = {"id": name, "stamp": stamp, "row": -1}
     try:
@@ -177,17 +199,22 @@ def _decode(job: Job, side: int) -> tuple[dict[str, Any], np.ndarray | None]:
         line["content"] = hashlib.blake2b(data, digest_size=16).hexdigest()
         if before is not None and before["row"] >= 0 and before.get("content") == line["content"]:
             return {**before, "stamp": stamp}, None
-        picture = images.decode(data, square=side, path=str(file))
+        picture, copy = copy_of(data, side, views, str(file))
     except images.Unreadable as refusal:
         return {**line, "reason": refusal.reason, "detail": refusal.detail}, None
     line |= {"width": picture.width, "height": picture.height, "hash": f"{images.phash(picture.pixels):016x}"}
     if picture.repaired:
         line["repaired"] = picture.repaired
-    return line, picture.pixels
+    return line, copy
 
 
 def _open(
-    folder: Path, side: int, table: pd.DataFrame, known: dict[str, dict[str, Any]], count: int, memory_gb: float
+    folder: Path,
+    shape: tuple[int, ...],
+    table: pd.DataFrame,
+    known: dict[str, dict[str, Any]],
+    count: int,
+    memory_gb: float,
 ) -> Store:
     lines = [known[name] for name in table["id"]]
     refused = pd.DataFrame(
@@ -196,9 +223,9 @@ def _open(
     if len(refused) == len(lines):
         reasons = ", ".join(f"{n} {reason}" for reason, n in refused["reason"].value_counts().items())
         raise UserError(f"none of the {len(lines)} pictures can be read: {reasons}; see python -m painters_mtl.check")
-    pixels: np.ndarray = np.memmap(folder / "pixels.u8", np.uint8, "r", shape=(count, side, side, 3))
+    pixels: np.ndarray = np.memmap(folder / "pixels.u8", np.uint8, "r", shape=(count, *shape))
     if pixels.nbytes <= memory_gb * 1e9:
-        pixels = np.fromfile(folder / "pixels.u8", np.uint8, count * side * side * 3).reshape(pixels.shape)
+        pixels = np.fromfile(folder / "pixels.u8", np.uint8, pixels.size).reshape(pixels.shape)
     return Store(
         pixels=pixels,
         rows=np.array([line["row"] for line in lines], np.int64),

@@ -22,7 +22,7 @@ from painters_mtl.errors import UserError
 from painters_mtl.features import encode
 from painters_mtl.files import whole, write_json
 from painters_mtl.folding import fold
-from painters_mtl.model import build_model, heads_model, with_heads
+from painters_mtl.model import backbone_of, heads_model, network_of, with_heads
 from painters_mtl.settings import TrainSettings
 from painters_mtl.split import save_split
 from painters_mtl.store import copy_side
@@ -34,7 +34,7 @@ VIEWS = 100_000  # of paintings in a training that is not told how long to be: s
 EPOCHS_OF_HEADS = 15  # when only the heads train, an epoch takes a second
 PROBABILITIES = "test_probabilities.npz"
 WITHOUT_EFFECT = {  # settings that do not change what is trained: labels and split are looked at themselves
-    "data", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models", "overwrite", "baselines",
+    "data", "task_data", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models", "overwrite", "baselines",
     "budget",
 }  # fmt: skip
 
@@ -79,17 +79,7 @@ def fit(
     keras.utils.set_random_seed(settings.seed)
     start = time.perf_counter()
     trained_tasks, labels, weights = _with_help(data, tasks, settings)
-    full = build_model(
-        trained_tasks,
-        settings.backbone,
-        settings.image_size,
-        settings.shared_layers,
-        settings.task_layers,
-        settings.weights,
-        settings.fine_tune,
-        settings.dropout,
-        settings.shared_projection,
-    )
+    full = network_of(trained_tasks, settings)
     if settings.start_from:
         start_from(full, settings.start_from, tasks, settings.start_shared)
     network = with_heads(full, tasks)
@@ -97,7 +87,7 @@ def fit(
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     settings.save(folder / runs.CONFIG)
-    runs.save_labels(folder, tasks, settings.image_size, copy_side(settings.image_size), data.demo)
+    runs.save_labels(folder, tasks, settings.image_size, copy_side(settings.image_size), data.demo, settings.views)
     save_split(folder / runs.SPLIT, data.table, data.split)
     data.store.refused.to_csv(folder / "refused.csv", index=False)
     print(_size(network, full), flush=True)
@@ -206,17 +196,7 @@ def milliseconds(
     copies = data.store.pixels[data.pixel_rows[np.resize(np.arange(len(data.table)), count)]]
     forwards = []
     for tasks in networks:
-        network = build_model(
-            tasks,
-            settings.backbone,
-            settings.image_size,
-            settings.shared_layers,
-            settings.task_layers,
-            "none",
-            settings.fine_tune,
-            shared_projection=settings.shared_projection,
-        )
-        forwards.append(pipeline.inference(network, settings.image_size))
+        forwards.append(pipeline.inference(network_of(tasks, settings, "none"), settings.image_size))
     found = []
     for _ in range(rounds + 1):
         line = []
@@ -322,7 +302,7 @@ class _Trainer:
         if heads_only:
             self.encoded = encode(self.full, data, settings.image_size)
         pretrained = settings.weights != "none" and settings.backbone != "small_convnet"
-        slow = self.full.get_layer(index=1).trainable_variables if pretrained and not heads_only else []
+        slow = backbone_of(self.full).trainable_variables if pretrained and not heads_only else []
         soft = {}
         if settings.teachers:
             answers = soft_answers(data, settings.teachers, {name: data.tasks[name] for name in self.groups})

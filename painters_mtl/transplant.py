@@ -96,7 +96,7 @@ def soft_answers(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Tas
         parts: dict[str, list[np.ndarray]] = {}
         for part in pipeline.in_batches(len(data.table)):
             copies = data.store.pixels[data.pixel_rows[part]]
-            views = [forward(view) for view in (copies, copies[:, :, ::-1])]
+            views = [forward(view) for view in (copies, copies[..., ::-1, :])]
             for name in views[0]:
                 parts.setdefault(name, []).append(np.mean([np.asarray(view[name]) for view in views], axis=0))
         found |= {name: np.concatenate(parts[name]) for name, its in runs.items() if its.folder == folder}
