@@ -34,8 +34,8 @@ VIEWS = 100_000  # of paintings in a training that is not told how long to be: s
 EPOCHS_OF_HEADS = 15  # when only the heads train, an epoch takes a second
 PROBABILITIES = "test_probabilities.npz"
 WITHOUT_EFFECT = {  # settings that do not change what is trained: labels and split are looked at themselves
-    "data", "task_data", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models", "overwrite", "baselines",
-    "budget",
+    "data", "task_data", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models", "overwrite",
+    "baselines", "budget",
 }  # fmt: skip
 
 
