@@ -11,7 +11,6 @@ diagram is Keras's `plot_model` where graphviz and pydot are installed, else a d
 import importlib.util
 import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,9 +68,10 @@ def owners(network: "keras.Model") -> dict[str, tuple[str, ...]]:
 
     found: dict[str, tuple[str, ...]] = {}
     for task, output in network.output.items():
-        for layer in keras.Model(network.input, output).layers:
+        for layer in keras.Model(network.input, output).operations:
             found[layer.name] = (*found.get(layer.name, ()), task)
-    return {layer.name: found[layer.name] for layer in network.layers}
+    # An input that a slice of the features cuts off serves nobody.
+    return {layer.name: found.get(layer.name, tuple(network.output)) for layer in network.operations}
 
 
 def parameter_table(network: "keras.Model") -> str:
@@ -79,7 +79,7 @@ def parameter_table(network: "keras.Model") -> str:
     lines = [f"{'layer':<24}{'serves':<26}{'parameters':>12}"]
     sums: dict[str, int] = {}
     for name, tasks in owners(network).items():
-        if count := network.get_layer(name).count_params():
+        if count := _weights(network, name)[0]:
             whose = "all" if len(tasks) == len(network.output) else ", ".join(tasks)
             side = "shared" if len(tasks) > 1 else f"{tasks[0]} only"
             sums[side] = sums.get(side, 0) + count
@@ -117,9 +117,21 @@ def diagram(network: "keras.Model") -> Any:
     tasks, serves = list(network.output), owners(network)
     parents = _parents(network)
     level: dict[str, int] = {}
-    for name in parents:  # Keras lists a layer after those that feed it
-        level[name] = max((level[p] + 1 for p in parents[name]), default=0)
-    spread = {name: float(sum(tasks.index(t) for t in whose)) / len(whose) for name, whose in serves.items()}
+
+    def depth(name: str) -> int:
+        if name not in level:
+            level[name] = max((depth(p) + 1 for p in parents[name]), default=0)
+        return level[name]
+
+    rows: dict[tuple[int, float], list[str]] = {}
+    for name in parents:
+        middle = sum(tasks.index(t) for t in serves[name]) / len(serves[name])
+        rows.setdefault((depth(name), middle), []).append(name)
+    spread = {  # boxes at the same place stand side by side
+        name: middle + 0.9 * (k - (len(names) - 1) / 2)
+        for (_, middle), names in rows.items()
+        for k, name in enumerate(names)
+    }
     figure, axis = plt.subplots(figsize=(2.9 * max(len(tasks), 1) + 0.6, 1.0 * (max(level.values()) + 1)))
     for name in parents:
         for parent in parents[name]:
@@ -130,11 +142,10 @@ def diagram(network: "keras.Model") -> Any:
                 arrowprops={"arrowstyle": "->", "color": "#888", "shrinkA": 0, "shrinkB": 0},
             )
     for name in parents:
-        layer, whose = network.get_layer(name), serves[name]
+        whose = serves[name]
         colour = SHARED if len(whose) > 1 or len(tasks) == 1 else COLOURS[tasks.index(whose[0]) % len(COLOURS)]
-        trained = sum(int(v.value.shape.num_elements()) for v in layer.trainable_weights)
-        count = layer.count_params()
-        text = f"{name}\n{_shape(layer)}"
+        text = f"{name}\n{_shape(network, name)}"
+        count, trained = _weights(network, name)
         if count:
             text += f"\n{count:,} weights" + ("" if trained else ", frozen")
         axis.text(
@@ -148,16 +159,28 @@ def diagram(network: "keras.Model") -> Any:
     return figure
 
 
-def _shape(layer: Any) -> str:
-    shape = layer.output.shape if not isinstance(layer.output, list | Mapping) else ""
+def _operation(network: "keras.Model", name: str) -> Any:
+    return next(o for o in network.operations if o.name == name)
+
+
+def _weights(network: "keras.Model", name: str) -> tuple[int, int]:
+    """How many weights a layer has, and how many of them train; 0 for an operation that is no layer."""
+    layer = _operation(network, name)
+    if not hasattr(layer, "count_params"):
+        return 0, 0
+    return layer.count_params(), sum(int(v.value.shape.num_elements()) for v in layer.trainable_weights)
+
+
+def _shape(network: "keras.Model", name: str) -> str:
+    shape = _operation(network, name)._inbound_nodes[0].output_tensors[0].shape
     return " x ".join("any" if side is None else str(side) for side in shape[1:])
 
 
 def _parents(network: "keras.Model") -> dict[str, list[str]]:
     """For each layer but dropout, the layers that feed it, dropout skipped: {name: names}."""
     fed: dict[str, list[str]] = {}
-    inside = {layer.name for layer in network.layers}
-    for layer in network.layers:
+    inside = {layer.name for layer in network.operations}
+    for layer in network.operations:
         fed[layer.name] = []
         for node in layer._inbound_nodes:  # one for each call of the layer
             for tensor in node.input_tensors:

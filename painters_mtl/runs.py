@@ -136,5 +136,5 @@ def changes(settings: TrainSettings, file: Path) -> list[str]:
     except (OSError, ValueError):
         return [f"{file.name} is missing or damaged"]
     now = settings.to_dict()
-    same = {"overwrite", "baselines", "cache", "memory_gb", "name", "models"}
+    same = {"overwrite", "baselines", "cache", "memory_gb", "name", "models", "seeds", "strategies"}
     return sorted(k for k in {*before, *now} - same if before.get(k) != now.get(k))

@@ -249,9 +249,12 @@ def training_sides(image_size: int, epochs: int) -> list[int]:
     return [max(32, round(image_size * part / 8) * 8) for part in parts]
 
 
-def default_epochs(paintings: int) -> int:
-    """Passes over `paintings` an epoch that make some 100,000 views, but at least 5 and at most 20."""
-    return int(np.clip(round(VIEWS / paintings), 5, 20))
+def default_epochs(paintings: int, demo: bool = False) -> int:
+    """Passes over `paintings` an epoch that make some 100,000 views, but at least 5 and at most 20.
+
+    The demo is there to be tried, with all its networks, in five minutes: 8.
+    """
+    return 8 if demo else int(np.clip(round(VIEWS / paintings), 5, 20))
 
 
 def _size(network: keras.Model, full: keras.Model) -> str:
@@ -295,7 +298,9 @@ class _Trainer:
         factor = pipeline.repeats({name: labels[name] for name in self.network.output}, settings.label_share)
         steps = pipeline.steps_in_epoch(factor, settings.batch_size)
         heads_only = settings.fine_tune == "heads"
-        epochs = settings.epochs or (EPOCHS_OF_HEADS if heads_only else default_epochs(steps * settings.batch_size))
+        epochs = settings.epochs or (
+            EPOCHS_OF_HEADS if heads_only else default_epochs(steps * settings.batch_size, data.demo)
+        )
         if updates:
             epochs = max(1, round(updates / steps))
         model = heads_model(self.full) if heads_only else fold(self.full)

@@ -248,14 +248,17 @@ def rates(peak: float, steps: int) -> list[float]:
     ]
 
 
-def test_crops_are_three_quarters_of_what_is_predicted_in_steps_of_eight() -> None:
-    sides = {size: training.training_side(size) for size in range(32, 513)}
-    assert [sides[size] for size in (32, 96, 128, 192, 224, 384)] == [32, 72, 96, 144, 168, 288]
-    for size, side in sides.items():
-        assert side % 8 == 0 and side >= 32 and (side == 32 or abs(side - size * 3 / 4) <= 4)
+def test_crops_grow_from_half_to_five_sixths_of_what_is_predicted_in_steps_of_eight() -> None:
+    assert training.training_sides(96, 8) == [48, 56, 56, 64, 64, 72, 72, 80]
+    assert training.training_sides(192, 3) == [96, 128, 160] and training.training_sides(96, 1) == [72]
+    for size in range(32, 513, 7):
+        sides = training.training_sides(size, 5)
+        assert sides == sorted(sides) and all(side % 8 == 0 and side >= 32 for side in sides)
+        assert abs(sides[0] - size / 2) <= 4 or sides[0] == 32
+        assert abs(sides[-1] - size * 5 / 6) <= 4 or sides[-1] == 32
 
 
-@pytest.mark.parametrize(("paintings", "epochs"), [(100, 20), (4000, 20), (10_000, 8), (13_400, 6), (10**6, 5)])
+@pytest.mark.parametrize(("paintings", "epochs"), [(100, 20), (4000, 20), (10_000, 10), (13_400, 7), (10**6, 5)])
 def test_more_paintings_need_fewer_epochs(paintings: int, epochs: int) -> None:
     assert training.default_epochs(paintings) == epochs
 
