@@ -22,7 +22,7 @@ def ours(data: Path, image_size: int, seed: int, more: list[str]) -> dict:
     """`metrics.json` of one run."""
     with tempfile.TemporaryDirectory() as models:
         command = [sys.executable, "-m", "painters_mtl.train", "--data", str(data), "--image-size", str(image_size)]
-        command += ["--seed", str(seed), "--name", "run", "--models", models, *more]
+        command += ["--seed", str(seed), "--name", "run", "--models", models, "--no-baselines", *more]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             sys.exit(done.stdout)

@@ -155,6 +155,31 @@ def test_the_study_goes_on_where_it_ended(study: tuple[Path, list[str]], capsys:
     assert (folder / "comparison.csv").read_bytes() == before
 
 
+@pytest.mark.slow
+def test_a_strategy_is_added_and_set_against_the_first(
+    study: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, command = study
+    shutil.copytree(folder, tmp_path / "study")
+    assert compare.main([*command, "--models", str(tmp_path), "--strategies", "joint,alternate"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("is trained already: reusing it") == 8 and "gain over joint" in out
+    found = json.loads((tmp_path / "study" / "comparison.json").read_text())["strategies"]
+    before = json.loads((folder / "comparison.json").read_text())["strategies"]["joint"]
+    assert found["joint"]["tasks"] == before["tasks"]
+    for task in TASK_NAMES:
+        mine, joint = (found[way]["tasks"][task]["shared"]["accuracy"][0] for way in ("alternate", "joint"))
+        estimate, low, high = found["alternate"]["against"]["tasks"][task]["accuracy"]
+        assert estimate == pytest.approx(mine - joint) and low <= estimate <= high
+    measured = json.loads((tmp_path / "study/runs/seed0/alternate/metrics.json").read_text())
+    assert sum(turns["share"] for turns in measured["turns"].values()) == pytest.approx(1, abs=1e-3)
+    page = (tmp_path / "study" / "report.html").read_text(encoding="utf-8")
+    assert "Ways of training together" in page and "<td>alternate</td>" in page
+    table = pd.read_csv(tmp_path / "study" / "comparison.csv")
+    assert set(table["strategy"]) == {"joint", "alternate"}
+    assert table[table["strategy"] == "alternate"]["against_first"].notna().all()
+
+
 def test_the_report_of_a_study_is_one_file(study: tuple[Path, list[str]]) -> None:
     folder, _ = study
     page = (folder / "report.html").read_text(encoding="utf-8")

@@ -1,0 +1,52 @@
+"""What each way of training together costs: the time of a step, as a multiple of the joint step's.
+
+    .venv/bin/python benchmarks/strategies.py            # EfficientNet-Lite0, upper half, batches of 64 at 72 pixels
+
+All take turns, so that other work on the machine slows all alike; the fastest of the rounds counts. The aim: at most
+1.05 for a loss weighting, 2.2 for a gradient method (it needs three backward passes).
+"""
+
+import sys
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from painters_mtl.folding import fold
+from painters_mtl.model import backbone_of, build_model
+from painters_mtl.settings import STRATEGIES, TrainSettings
+from painters_mtl.tasks import Task
+from painters_mtl.update import Update
+
+CLASSES = {"painter": 8, "style": 10, "genre": 23, "all_painters": 199}
+GROUPS = {"painter": ["painter", "all_painters"], "style": ["style"], "genre": ["genre"]}
+SIDE, BATCH = 72, 64
+
+
+def main(rounds: int) -> None:
+    """Print a line for each strategy."""
+    tasks = {name: Task(name, tuple(map(str, range(n)))) for name, n in CLASSES.items()}
+    rng = np.random.default_rng(0)
+    labels = {name: tf.constant(rng.integers(n, size=BATCH), tf.int32) for name, n in CLASSES.items()}
+    pictures = tf.constant(rng.uniform(0, 255, (BATCH, SIDE, SIDE, 3)), tf.float32)
+    batch = (pictures, labels, dict.fromkeys(CLASSES, tf.ones(BATCH)), tf.constant(0), tf.range(BATCH))
+    steps = {}
+    for strategy in STRATEGIES:
+        model = build_model(tasks, image_size=96)
+        slow = backbone_of(model).trainable_variables
+        weights = dict.fromkeys(CLASSES, 1.0)
+        update = Update(fold(model), GROUPS, weights, slow, TrainSettings(strategy=strategy), 1000)
+        steps[strategy] = tf.function(update.step)
+        steps[strategy](batch)
+    best = dict.fromkeys(STRATEGIES, float("inf"))
+    for _ in range(rounds):
+        for strategy, step in steps.items():
+            start = time.perf_counter()
+            step(batch)
+            best[strategy] = min(best[strategy], time.perf_counter() - start)
+    for strategy, seconds in best.items():
+        print(f"{strategy:<12}{1000 * seconds:>8.0f} ms{seconds / best['joint']:>8.2f} of joint", flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)
