@@ -145,6 +145,7 @@ def training_batches(
     plan: Callable[[int], Plan],
     sides: Sequence[int],
     seed: int,
+    first: int = 0,
 ) -> tf.data.Dataset:
     """Augmented batches (image, {task: label}, {task: weight}, turn, rows) of all epochs, in one sequence.
 
@@ -155,11 +156,12 @@ def training_batches(
         labels: {task: int32 (n,)}, -1 for "no label".
         plan: the batches of each epoch, counted from 0.
         sides: of the images in pixels, for each epoch.
+        first: the epoch to begin with.
     """
     batch_size = plan(0).rows.shape[1]
 
     def batches() -> Iterator[tuple]:
-        for epoch, image_size in enumerate(sides):
+        for epoch, image_size in list(enumerate(sides))[first:]:
             planned = plan(epoch)
             for step, (chosen, turn) in enumerate(zip(planned.rows, planned.turns, strict=True)):
                 rng = np.random.default_rng([seed, epoch, step])
@@ -225,7 +227,7 @@ def in_batches(n: int, batch_size: int = 64) -> Iterator[slice]:
 
 
 def feature_batches(
-    features: np.ndarray, labels: Mapping[str, np.ndarray], plans: Sequence[Plan], seed: int
+    features: np.ndarray, labels: Mapping[str, np.ndarray], plans: Sequence[Plan], seed: int, first: int = 0
 ) -> tf.data.Dataset:
     """The same for cached features, float32 (n, views, channels): each painting through one of its views at random."""
     chosen, turns = np.concatenate([p.rows for p in plans]), np.concatenate([p.turns for p in plans])
@@ -243,4 +245,5 @@ def feature_batches(
             tf.cast(rows, tf.int32),
         )
 
-    return tf.data.Dataset.from_tensor_slices((chosen, view, turns)).map(batch).prefetch(8)
+    done = sum(len(p.rows) for p in plans[:first])
+    return tf.data.Dataset.from_tensor_slices((chosen[done:], view[done:], turns[done:])).map(batch).prefetch(8)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from painters_mtl import __version__, metrics, pipeline, runs
+from painters_mtl import __version__, checkpoint, metrics, pipeline, runs
 from painters_mtl.dataset import Dataset
 from painters_mtl.errors import UserError
 from painters_mtl.features import encode
@@ -32,6 +32,7 @@ from painters_mtl.update import Update
 
 VIEWS = 100_000  # of paintings in a training that is not told how long to be: six minutes at 96 pixels on two cores
 EPOCHS_OF_HEADS = 15  # when only the heads train, an epoch takes a second
+WATCHED = 8  # batches an epoch in which --monitor-conflict looks at the gradients
 PROBABILITIES = "test_probabilities.npz"
 WITHOUT_EFFECT = {  # settings that do not change what is trained: labels and split are looked at themselves
     "data", "task_data", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models", "overwrite",
@@ -61,8 +62,8 @@ def fit(
     """Train a network on `tasks` (default: all of the data's) and write all of its run folder but figures and report.
 
     What was trained to its end in `folder`, with the same settings on the same data, is read back instead; a run that
-    was interrupted is replaced, once the network is built. Raises `UserError` where a finished run of other data would
-    be lost, unless the settings say `overwrite`.
+    was interrupted or killed goes on after its last whole epoch, to the same end. Raises `UserError` where a finished
+    run of other data would be lost, unless the settings say `overwrite`.
     Ctrl-C ends the training early: the best network so far is kept and measured, and the folder is usable.
 
     Args:
@@ -76,6 +77,7 @@ def fit(
             print(f"{folder} is trained already: reusing it", flush=True)
             return found
         _check_data(folder, key)
+    saved = None if settings.overwrite else checkpoint.load(folder, key)
     keras.utils.set_random_seed(settings.seed)
     start = time.perf_counter()
     trained_tasks, labels, weights = _with_help(data, tasks, settings)
@@ -83,7 +85,7 @@ def fit(
     if settings.start_from:
         start_from(full, settings.start_from, tasks, settings.start_shared)
     network = with_heads(full, tasks)
-    if folder.exists():  # only now, when nothing can be wrong any more with what was asked for
+    if folder.exists() and saved is None:  # only now, when nothing can be wrong any more with what was asked for
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     settings.save(folder / runs.CONFIG)
@@ -91,9 +93,9 @@ def fit(
     save_split(folder / runs.SPLIT, data.table, data.split)
     data.store.refused.to_csv(folder / "refused.csv", index=False)
     print(_size(network, full), flush=True)
-    trainer = _Trainer(data, settings, folder, full, network, labels, keep_model)
-    interrupted = trainer.run(weights, updates)
-    seconds = time.perf_counter() - start
+    trainer = _Trainer(data, settings, folder, full, network, labels, keep_model, key)
+    interrupted = trainer.run(weights, updates, saved)
+    seconds = time.perf_counter() - start + trainer.seconds_before
 
     rows = data.rows("test")
     probabilities = trainer.probabilities("test")
@@ -119,6 +121,8 @@ def fit(
         np.savez(stream, **probabilities)  # type: ignore[arg-type]
     # Last, for it says that the run is finished.
     write_json(folder / runs.METRICS, measured)
+    if not interrupted:
+        checkpoint.remove(folder)
     return Outcome(pd.DataFrame(trainer.history), measured, rows, probabilities, interrupted)
 
 
@@ -274,8 +278,10 @@ class _Trainer:
         network: keras.Model,
         labels: dict[str, np.ndarray],
         keep_model: bool,
+        key: str,
     ) -> None:
-        self.data, self.settings, self.folder, self.keep_model = data, settings, folder, keep_model
+        self.data, self.settings, self.folder, self.keep_model, self.key = data, settings, folder, keep_model, key
+        self.started, self.seconds_before = time.perf_counter(), 0.0
         self.full, self.network, self.labels = full, network, labels
         # The head over all painters is a second head of the painter task: a strategy sees their losses as one.
         self.groups = {name: [name] for name in network.output}
@@ -288,8 +294,8 @@ class _Trainer:
         self.encoded: np.ndarray | None = None  # features of all paintings, when only the heads train
         self.updates = 0
 
-    def run(self, weights: dict[str, float], updates: int) -> bool:
-        """Train; True when Ctrl-C ended it."""
+    def run(self, weights: dict[str, float], updates: int, saved: checkpoint.Checkpoint | None) -> bool:
+        """Train, from where `saved` was; True when Ctrl-C ended it."""
         settings, data = self.settings, self.data
         train = data.rows("train")
         train = train[np.any([values[train] >= 0 for values in self.labels.values()], axis=0)]
@@ -319,6 +325,11 @@ class _Trainer:
                 "add --shared-layers 256, or --fine-tune top"
             )
 
+        first = 0
+        if saved is not None:
+            first = self._restore(saved, model, update)
+            print(f"going on after epoch {first} of {epochs}", flush=True)
+
         def plan(epoch: int, seed: int = settings.seed) -> pipeline.Plan:
             if update.alternate:
                 known = {t: np.any([labels[h] >= 0 for h in heads], axis=0) for t, heads in self.groups.items()}
@@ -326,11 +337,18 @@ class _Trainer:
                 return pipeline.plan_turns(known, share, settings.batch_size, steps, seed, epoch)
             return pipeline.plan_epoch(factor, settings.batch_size, steps, seed, epoch)
 
+        def few(epoch: int) -> pipeline.Plan:
+            """Some other batches of the epoch, to look at the gradients."""
+            other = plan(epoch, settings.seed + 1)
+            return pipeline.Plan(other.rows[:WATCHED], other.turns[:WATCHED])
+
         def batches(plans: Callable[[int], pipeline.Plan], seed: int) -> tf.data.Dataset:
             if self.encoded is not None:
-                return pipeline.feature_batches(self.encoded[train], labels, [plans(e) for e in range(epochs)], seed)
+                every = [plans(e) for e in range(epochs)]
+                return pipeline.feature_batches(self.encoded[train], labels, every, seed, first)
             sides = training_sides(settings.image_size, epochs)
-            return pipeline.training_batches(data.store.pixels, data.pixel_rows[train], labels, plans, sides, seed)
+            rows = data.pixel_rows[train]
+            return pipeline.training_batches(data.store.pixels, rows, labels, plans, sides, seed, first)
 
         @tf.function(reduce_retracing=True)
         def advance(iterator: Any, count: tf.Tensor) -> tf.Tensor:
@@ -341,15 +359,13 @@ class _Trainer:
 
         chunk = steps if heads_only else 1  # a step of the heads takes less time than its call
         iterator = iter(batches(plan, settings.seed))
-        watch = (
-            iter(batches(lambda e: plan(e, settings.seed + 1), settings.seed + 1))
-            if settings.monitor_conflict
-            else None
-        )
+        watch = iter(batches(few, settings.seed + 1)) if settings.monitor_conflict else None
         cosines = tf.function(update.cosines, reduce_retracing=True)
         logs = tf.summary.create_file_writer(str(self.folder / "logs")) if self.keep_model else None
         try:
-            for epoch in range(epochs):
+            for epoch in range(first, epochs):
+                if len(self.history) - self.best_epoch >= settings.patience:
+                    break
                 print(f"epoch {epoch + 1} of {epochs}", flush=True)
                 update.freeze(settings.freeze if epoch < (settings.freeze_epochs or epochs) else "none")
                 progress = keras.utils.Progbar(steps) if sys.stdout.isatty() else None
@@ -366,15 +382,15 @@ class _Trainer:
                 if update.alternate:
                     self._turns(plan(epoch).turns, np.stack(found), update.heads)
                 if watch is not None:
-                    measured |= self._conflict([cosines(next(watch)).numpy() for _ in range(8)])
+                    measured |= self._conflict([cosines(next(watch)).numpy() for _ in range(min(WATCHED, steps))])
                 self.end_epoch(measured)
                 if logs is not None:
                     with logs.as_default():
                         for key, value in self.history[-1].items():
                             tf.summary.scalar(key, value, step=epoch + 1)
                     logs.flush()
-                if len(self.history) - self.best_epoch >= settings.patience:
-                    break
+                if self.encoded is None:  # the heads alone take seconds
+                    self._save(model, update)
             interrupted = False
         except KeyboardInterrupt:
             print(f"\ninterrupted after {len(self.history)} epochs: keeping the best network so far", flush=True)
@@ -383,6 +399,33 @@ class _Trainer:
             self.network.set_weights(self.best_weights)
         self.updates = steps * len(self.history)
         return interrupted
+
+    def _save(self, model: keras.Model, update: Update) -> None:
+        record = {
+            "history": self.history,
+            "gaps": self.gaps,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "seconds": self.seconds_before + time.perf_counter() - self.started,
+        }
+        arrays = {
+            "network": [v.numpy() for v in model.variables],
+            "update": [v.numpy() for v in update.state],
+            "best": self.best_weights,
+        }
+        checkpoint.save(self.folder, self.key, record, arrays)
+
+    def _restore(self, saved: checkpoint.Checkpoint, model: keras.Model, update: Update) -> int:
+        """Put everything back; returns how many epochs are done."""
+        for name, variables in (("network", model.variables), ("update", update.state)):
+            for variable, value in zip(variables, saved.arrays[name], strict=True):
+                variable.assign(value)
+        self.best_weights = saved.arrays["best"]
+        self.history, self.best, self.best_epoch, self.seconds_before = (
+            saved.record[key] for key in ("history", "best", "best_epoch", "seconds")
+        )
+        self.gaps = {name: [(wait, loss) for wait, loss in found] for name, found in saved.record["gaps"].items()}
+        return len(self.history)
 
     def _of_tasks(self, heads: list[str], losses: np.ndarray, weights: dict[str, float]) -> np.ndarray:
         """The loss of each task as its strategy saw it: the weighted sum of its heads'; NaN where none had a label."""

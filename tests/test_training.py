@@ -471,3 +471,35 @@ def test_ctrl_c_leaves_a_usable_run(small: Path, tmp_path: Path) -> None:
     found = training.predict(forward, data.store.pixels, data.pixel_rows[data.rows("test")])
     for task in TASK_NAMES:
         assert run.tasks[task].decode(found[task].argmax(axis=1)) == [r[task] for r in rows]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["joint", "alternate", "dwa", "pcgrad"])
+def test_a_run_that_was_killed_goes_on_to_the_same_end(strategy: str, small: Path, tmp_path: Path) -> None:
+    """With dropout, momentum and the strategy's own state: weights, history and metrics are bitwise the same."""
+    changes = {"strategy": strategy, "epochs": 5, "dropout": 0.3, "monitor_conflict": strategy == "joint"}
+    settings = tiny_settings(small, tmp_path, **changes)
+    whole = dataclasses.replace(settings, name="whole")
+    fitted(whole)
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "painters_mtl.train", *arguments(settings), "--no-baselines"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 4 "):
+            process.kill()
+            break
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    one, other = settings.models / "run", settings.models / "whole"
+    assert not (one / "metrics.json").exists() and (one / "checkpoint.npz").exists()
+    fitted(settings)
+    assert (one / "history.csv").read_bytes() == (other / "history.csv").read_bytes()
+    assert same_weights(weights_of(one), weights_of(other))
+    assert (one / "test_predictions.csv").read_bytes() == (other / "test_predictions.csv").read_bytes()
+    timeless = [{**strict_json(f / "metrics.json"), "training_seconds": 0, "fingerprint": ""} for f in (one, other)]
+    assert timeless[0] == timeless[1]
+    assert not (one / "checkpoint.npz").exists()
