@@ -64,6 +64,7 @@ def label(run: "Run", files: "Iterable[ImageFile]", batch_size: int = 32, thread
 
     cli.import_tensorflow()
     from painters_mtl import images
+    from painters_mtl.calibration import soften
     from painters_mtl.pipeline import inference
     from painters_mtl.store import copy_of
 
@@ -77,7 +78,8 @@ def label(run: "Run", files: "Iterable[ImageFile]", batch_size: int = 32, thread
 
     def finish(batch: "list[tuple[ImageFile, np.ndarray | images.Unreadable]]") -> Iterator[Labelled]:
         good = [pixels for _, pixels in batch if isinstance(pixels, np.ndarray)]
-        found = {name: iter(values.numpy()) for name, values in forward(np.stack(good)).items()} if good else {}
+        found = forward(np.stack(good)) if good else {}
+        found = {name: iter(soften(p.numpy(), run.temperatures[name])) for name, p in found.items()}
         for file, pixels in batch:
             if isinstance(pixels, images.Unreadable):
                 detail = f" ({pixels.detail})" if pixels.detail else ""

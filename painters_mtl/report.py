@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl import images, metrics, runs
+from painters_mtl.calibration import reliability, soften
 from painters_mtl.comparison import COSTS, verdicts
 from painters_mtl.dataset import Dataset
 from painters_mtl.files import whole, write_text
@@ -44,6 +45,7 @@ def write_report(
         predicted = outcome.test_probabilities[name].argmax(axis=1)
         counts = metrics.confusion(data.labels[name][outcome.test_rows], predicted, len(task.classes))
         figures[f"confusion_{name}"] = confusion_figure(counts, task)
+    figures["reliability"] = reliability_figure(data, outcome)
     if any(str(c).startswith("cosine_") for c in outcome.history):
         figures["conflict"] = conflict(outcome.history)
     if result is not None:
@@ -57,6 +59,7 @@ def write_report(
         demo=data.demo,
         interrupted=outcome.interrupted,
         summary=_summary(settings, outcome),
+        calibration=outcome.metrics["calibration"],
         turns=outcome.metrics.get("turns", {}),
         test=outcome.metrics["test"],
         test_count=len(outcome.test_rows),
@@ -168,6 +171,25 @@ def curves(history: pd.DataFrame) -> Any:
         axis.spines[["top", "right"]].set_visible(False)
         if axis.lines:
             axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def reliability_figure(data: Dataset, outcome: "Outcome") -> Any:
+    """Accuracy by confidence on the test paintings, before and after temperature scaling, a panel for each task."""
+    names = list(outcome.test_probabilities)
+    figure, axes = plt.subplots(1, len(names), figsize=(3.4 * len(names), 3.3), squeeze=False, sharey=True)
+    for axis, name in zip(axes[0], names, strict=True):
+        after, labels = outcome.test_probabilities[name], data.labels[name][outcome.test_rows]
+        before = soften(after, 1 / outcome.metrics["calibration"][name]["temperature"])
+        axis.plot([0, 100], [0, 100], color="#bbb", linewidth=0.8)
+        for p, label, colour in ((before, "before", "#9a9a9a"), (after, "after", "#1f5fa8")):
+            confidence, accuracy, counts = reliability(labels, p)
+            axis.plot(100 * confidence, 100 * accuracy, color=colour, linewidth=1)
+            axis.scatter(100 * confidence, 100 * accuracy, np.sqrt(counts) * 4, color=colour, label=label)
+        axis.set(title=name, xlabel="confidence (%)", xlim=(0, 100), ylim=(0, 100))
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_ylabel("right answers (%)")
+    axes[0][0].legend(frameon=False, fontsize=8)
     return figure
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ class Run:
     image_size: int  # side of the square that the network sees
     copy_side: int  # a picture is first squashed to this side, as in training, then resized to `image_size`
     demo: bool  # trained on paintings drawn by code
+    temperatures: Mapping[str, float]  # what divides the logits so that confidences mean what they say; 1 by default
     views: tuple[str, ...] = ("whole",)  # or ("whole", "detail"), for a network with two inputs
 
     def model(self) -> "keras.Model":
@@ -49,9 +50,18 @@ class Run:
 
 
 def save_labels(
-    folder: Path, tasks: dict[str, Task], image_size: int, copy_side: int, demo: bool, views: Sequence[str] = ("whole",)
+    folder: Path,
+    tasks: dict[str, Task],
+    image_size: int,
+    copy_side: int,
+    demo: bool,
+    views: Sequence[str] = ("whole",),
+    temperatures: Mapping[str, float] | None = None,
 ) -> None:
-    """Write `labels.json`: what a model's inputs and outputs mean."""
+    """Write `labels.json`: what a model's inputs and outputs mean.
+
+    A probability of the network, p, stands for the softmax of log(p) / temperature.
+    """
     content = {
         "classes": tasks_to_dict(tasks),
         "image_size": image_size,
@@ -59,6 +69,7 @@ def save_labels(
         "preprocessing": "RGB 0-255, whole picture squashed to copy_side (bicubic), then to image_size (bilinear)",
         "demo": demo,
         "views": list(views),
+        "temperatures": {name: round((temperatures or {}).get(name, 1.0), 4) for name in tasks},
     }
     write_json(folder / LABELS, content)
 
@@ -84,7 +95,8 @@ def open_run(folder: Path | None, models: Path = Path("models")) -> Run:
         tasks = tasks_from_dict(content["classes"])
         views = tuple(content.get("views", ("whole",)))
         size, side = int(content["image_size"]), int(content["copy_side"])
-        return Run(folder, tasks, size, side, bool(content.get("demo")), views)
+        temperatures = {name: float(content.get("temperatures", {}).get(name, 1.0)) for name in tasks}
+        return Run(folder, tasks, size, side, bool(content.get("demo")), temperatures, views)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / LABELS} is damaged ({type(error).__name__}: {error}): get a sound copy") from error
 

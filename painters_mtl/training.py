@@ -17,6 +17,7 @@ import pandas as pd
 import tensorflow as tf
 
 from painters_mtl import __version__, checkpoint, metrics, pipeline, runs
+from painters_mtl.calibration import calibration_error, fit_temperature, soften
 from painters_mtl.dataset import Dataset
 from painters_mtl.errors import UserError
 from painters_mtl.features import encode
@@ -27,7 +28,7 @@ from painters_mtl.settings import TrainSettings
 from painters_mtl.split import save_split
 from painters_mtl.store import copy_side
 from painters_mtl.tasks import Task
-from painters_mtl.transplant import soft_answers, soften, start_from
+from painters_mtl.transplant import soft_answers, start_from
 from painters_mtl.update import Update
 
 VIEWS = 100_000  # of paintings in a training that is not told how long to be: six minutes at 96 pixels on two cores
@@ -42,7 +43,7 @@ WITHOUT_EFFECT = {  # settings that do not change what is trained: labels and sp
 
 @dataclass
 class Outcome:
-    """What a run came to. Probabilities are {task: float32 (n, classes)} for the rows of the part, in order."""
+    """What a run came to. Probabilities, calibrated, are {task: float32 (n, classes)} for the test rows, in order."""
 
     history: pd.DataFrame
     metrics: dict[str, Any]
@@ -89,7 +90,8 @@ def fit(
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     settings.save(folder / runs.CONFIG)
-    runs.save_labels(folder, tasks, settings.image_size, copy_side(settings.image_size), data.demo, settings.views)
+    meaning = (settings.image_size, copy_side(settings.image_size), data.demo, settings.views)
+    runs.save_labels(folder, tasks, *meaning)
     save_split(folder / runs.SPLIT, data.table, data.split)
     data.store.refused.to_csv(folder / "refused.csv", index=False)
     print(_size(network, full), flush=True)
@@ -98,11 +100,23 @@ def fit(
     seconds = time.perf_counter() - start + trainer.seconds_before
 
     rows = data.rows("test")
-    probabilities = trainer.probabilities("test")
+    raw, held_out = trainer.probabilities("test"), trainer.probabilities("validation")
     validation = data.rows("validation")
+    fitted = {name: fit_temperature(data.labels[name][validation], p) for name, p in held_out.items()}
+    temperatures = {name: round(t, 4) for name, t in fitted.items()}
+    probabilities = {name: soften(p, temperatures[name]) for name, p in raw.items()}
+    runs.save_labels(folder, tasks, *meaning, temperatures)
     measured = {
         "test": metrics.all_metrics(data.labels, probabilities, rows),
-        "validation": metrics.all_metrics(data.labels, trainer.probabilities("validation"), validation),
+        "validation": metrics.all_metrics(data.labels, held_out, validation),
+        "calibration": {
+            name: {
+                "temperature": temperatures[name],
+                "error_before": calibration_error(data.labels[name][rows], raw[name]),
+                "error": calibration_error(data.labels[name][rows], p),
+            }
+            for name, p in probabilities.items()
+        },
         "epochs": len(trainer.history),
         "best_epoch": trainer.best_epoch,
         "updates": trainer.updates,

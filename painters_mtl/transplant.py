@@ -101,10 +101,3 @@ def soft_answers(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Tas
                 parts.setdefault(name, []).append(np.mean([np.asarray(view[name]) for view in views], axis=0))
         found |= {name: np.concatenate(parts[name]) for name, its in runs.items() if its.folder == folder}
     return found
-
-
-def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities at a temperature: the softmax of the logits divided by it (Hinton 2015, arXiv 1503.02531)."""
-    logits = np.log(np.maximum(probabilities, 1e-12)) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)

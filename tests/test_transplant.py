@@ -10,12 +10,13 @@ import tensorflow as tf
 from helpers import fitted, make_data, tiny_settings, trained
 
 from painters_mtl import runs, training
+from painters_mtl.calibration import soften
 from painters_mtl.dataset import prepare
 from painters_mtl.errors import UserError
 from painters_mtl.model import build_model
 from painters_mtl.settings import TrainSettings
 from painters_mtl.tasks import TASK_NAMES, Task
-from painters_mtl.transplant import runs_by_task, soften, start_from
+from painters_mtl.transplant import runs_by_task, start_from
 from painters_mtl.update import Update
 
 TASKS = {name: Task(name, tuple("abc")) for name in TASK_NAMES}
