@@ -55,14 +55,23 @@ def split_lists(settings_class: type, argv: Sequence[str]) -> list[str]:
         for field in dataclasses.fields(settings_class)
         if str(field.type).startswith(("tuple", "dict")) and "tuple[str" not in str(field.type)
     }
-    words, mark = [], ""
+    words: list[str] = []
+    mark, value_next = "", False
     for word in argv:
-        option, equals, value = word.partition("=")
         if word.startswith("--"):
-            mark = marks.get(option.replace("_", "-"), "")
-            words += [option, *value.split(",")] if equals and mark == "," else [word]
+            option, equals, word = word.partition("=")
+            mark, value_next = marks.get(option.replace("_", "-"), ""), False
+            if not equals or not mark:
+                words.append(option + equals + word)
+                continue
+            words.append(option)
+        if mark == ",":
+            words += [part for part in word.split(",") if part]
+        elif mark == "=" and not value_next and "=" in word:
+            words += word.split("=", 1)
         else:
-            words += [part for part in word.split(mark, 1 if mark == "=" else -1) if part] if mark else [word]
+            words.append(word)
+            value_next = mark == "=" and not value_next
     return words
 
 

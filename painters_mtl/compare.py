@@ -51,6 +51,14 @@ class CompareSettings(TrainSettings):
             raise UserError("--folds makes splits of its own: leave --split out")
         if "all" in self.strategies:
             self.strategies = STRATEGIES
+        self.strategies = tuple(dict.fromkeys(self.strategies))
+        self.check_sharing(self.strategies)
+        if self.strategy != "joint":
+            raise UserError(f"--strategy {self.strategy} is for one training; a study has --strategies")
+        if self.folds and (self.start_from or self.teachers):
+            raise UserError(
+                "--folds tests every painting, and --start-from and --teachers have seen some: leave them out"
+            )
         if not self.strategies:
             raise UserError("--strategies is empty: name at least one, joint")
 
@@ -128,7 +136,8 @@ def train_all(data: "Dataset", settings: CompareSettings, folder: Path, names: l
                 if kind in settings.strategies:
                     mine = replace(mine, strategy=kind)  # type: ignore[arg-type]
                     outcome = fit(part, mine, folder / where / kind, keep_model=False)
-                    updates = outcome.metrics["updates"]
+                    if kind == settings.strategies[0]:
+                        updates = outcome.metrics["updates"]
                 else:
                     outcome = fit_alone(part, mine, folder / where / kind, kind, updates, keep_model=False)
                 if outcome.interrupted:

@@ -106,6 +106,9 @@ def build_model(
 
 def network_of(tasks: Mapping[str, Task], settings: TrainSettings, weights: str | None = None) -> keras.Model:
     """`build_model` with the settings of a run; `weights` instead of theirs, where given."""
+    view_of = dict(settings.view_of)
+    if "painter" in view_of:  # the head that helps the painters looks where they look
+        view_of["all_painters"] = view_of["painter"]
     return build_model(
         tasks,
         settings.backbone,
@@ -118,7 +121,7 @@ def network_of(tasks: Mapping[str, Task], settings: TrainSettings, weights: str 
         settings.shared_projection,
         settings.views,
         settings.merge,
-        settings.view_of,
+        view_of,
     )
 
 

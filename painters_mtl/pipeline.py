@@ -113,28 +113,38 @@ def plan_epoch(factor: np.ndarray, batch_size: int, steps: int, seed: int, epoch
 
 
 def plan_turns(
-    known: Mapping[str, np.ndarray], sampling: str | float, batch_size: int, steps: int, seed: int, epoch: int
+    pools: Mapping[str, np.ndarray],
+    counts: Sequence[int],
+    factor: np.ndarray,
+    sampling: str | float,
+    batch_size: int,
+    steps: int,
+    seed: int,
+    epoch: int,
 ) -> Plan:
-    """Batches for one task each, from the paintings that have its label.
+    """Batches for one task each, from the paintings that can teach it.
 
     Args:
-        known: {task: bool (n,)}, which paintings have a label for it.
-        sampling: "uniform", "proportional" to the number of labels, or a number between: at 0 proportional, at 1
-            uniform, between them the number of labels to the power of 1 - sampling (Stickland & Murray 2019, arXiv
-            1902.02671, annealed sampling).
+        pools: {task: bool (n,)}, which paintings can; one that none can teach has no turn.
+        counts: labels of each task.
+        factor: float (n,), from `repeats`: how often each painting is drawn in a round through its pool.
+        sampling: "uniform", "proportional" to the counts, or a number between: at 0 proportional, at 1 uniform,
+            between them the counts to the power of 1 - sampling (Stickland & Murray 2019, arXiv 1902.02671, annealed
+            sampling).
     """
     rng = np.random.default_rng([seed, epoch, 2])
-    power = {"uniform": 0.0, "proportional": 1.0}.get(sampling, 0.0) if isinstance(sampling, str) else 1.0 - sampling
-    counts = np.array([values.sum() for values in known.values()], float)
-    share = np.where(counts > 0, np.maximum(counts, 1) ** power, 0)
-    turns = rng.choice(len(known), size=steps, p=share / share.sum()).astype(np.int32)
+    power = {"uniform": 0.0, "proportional": 1.0}[sampling] if isinstance(sampling, str) else 1.0 - sampling
+    can = np.array([values.any() for values in pools.values()])
+    share = np.where(can, np.maximum(np.asarray(counts, float), 1) ** power, 0)
+    turns = rng.choice(len(pools), size=steps, p=share / share.sum()).astype(np.int32)
     rows = np.empty((steps, batch_size), np.int64)
-    for task, values in enumerate(known.values()):
-        mine = np.flatnonzero(turns == task)
-        pool, wanted = np.flatnonzero(values), len(mine) * batch_size
-        rounds = -(-wanted // max(len(pool), 1))
-        order = np.concatenate([rng.permutation(pool) for _ in range(rounds)] or [pool])[:wanted]
-        rows[mine] = order.reshape(len(mine), batch_size)
+    for task, values in enumerate(pools.values()):
+        mine, pool = np.flatnonzero(turns == task), np.flatnonzero(values)
+        order = np.empty(0, np.int64)
+        while len(order) < len(mine) * batch_size:
+            times = np.floor(factor[pool] + rng.random(len(pool))).astype(np.int64)
+            order = np.concatenate([order, rng.permutation(np.repeat(pool, times))])
+        rows[mine] = order[: len(mine) * batch_size].reshape(len(mine), batch_size)
     return Plan(rows, turns)
 
 

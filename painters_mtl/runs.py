@@ -11,7 +11,7 @@ from painters_mtl import cli
 from painters_mtl.errors import UserError
 from painters_mtl.files import whole, write_json
 from painters_mtl.settings import TrainSettings
-from painters_mtl.tasks import Task, tasks_from_dict, tasks_to_dict
+from painters_mtl.tasks import TASK_NAMES, Task, tasks_from_dict, tasks_to_dict
 
 if TYPE_CHECKING:
     import keras
@@ -80,16 +80,16 @@ def save_model(model: "keras.Model", folder: Path) -> None:
         model.save(temporary)
 
 
-def open_run(folder: Path | None, models: Path = Path("models")) -> Run:
+def open_run(folder: Path | None, models: Path = Path("models"), option: str = "--model") -> Run:
     """The run in `folder`; without one, the newest in `models`. Raises `UserError` that names what is missing."""
     folder = newest(models) if folder is None else Path(folder)
     if not folder.is_dir():
         near = sorted(p.parent.name for p in folder.parent.glob(f"*/{MODEL}")) if folder.parent.is_dir() else []
         has = f"there are {', '.join(near[:5])}" if near else "train one with python -m painters_mtl.train"
-        raise UserError(f"--model {folder} is not a folder; {has}")
+        raise UserError(f"{option} {folder} is not a folder; {has}")
     for name in (MODEL, LABELS):
         if not (folder / name).is_file():
-            raise UserError(f"--model {folder} lacks {name}: it is not the folder of a finished run")
+            raise UserError(f"{option} {folder} lacks {name}: it is not the folder of a finished run")
     try:
         content: dict[str, Any] = json.loads((folder / LABELS).read_text(encoding="utf-8"))
         tasks = tasks_from_dict(content["classes"])
@@ -119,6 +119,17 @@ def _check_network(settings: TrainSettings) -> None:
         find_application(settings.backbone)
 
 
+def _check_sources(settings: TrainSettings, folder: Path) -> None:
+    """That the networks to start from or to learn from are there, and not in the folder that may be replaced."""
+    for option, sources in (("--start-from", settings.start_from), ("--teachers", settings.teachers)):
+        for source in sources:
+            open_run(source, option=option)
+            if folder.resolve() in (source.resolve(), *source.resolve().parents):
+                raise UserError(f"{option} {source} is part of the run {folder} itself: choose another --name")
+    if settings.start_shared not in ("mean", "imagenet", *TASK_NAMES):
+        raise UserError(f"--start-shared {settings.start_shared} is unknown: mean, imagenet, {', '.join(TASK_NAMES)}")
+
+
 def run_folder(settings: TrainSettings) -> Path:
     """Where the run goes. One that is there already is continued if its settings are the same, else refused.
 
@@ -126,6 +137,7 @@ def run_folder(settings: TrainSettings) -> Path:
     """
     _check_network(settings)
     folder = settings.models / (settings.name or time.strftime("%Y%m%d-%H%M%S"))
+    _check_sources(settings, folder)
     if not folder.exists():
         return folder
     if not folder.is_dir():

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -174,8 +174,21 @@ class TrainSettings:
                 raise UserError(f"--task-weights {task} is unknown: painter, style, genre")
             if weight < 0:
                 raise UserError(f"--task-weights {task} {weight} must not be negative")
+        self.check_sharing([self.strategy])
         if self.name in (".", "..") or set("/\\\0") & set(self.name) or self.name.startswith("."):
             raise UserError(f"--name {self.name!r} cannot be the name of a folder: use letters, digits, - and _")
+
+    def check_sharing(self, strategies: Sequence[str]) -> None:
+        """Refuse what looks at shared weights where none train: cached features and heads have none."""
+        if self.fine_tune != "heads" or self.shared_layers or self.shared_projection:
+            return
+        asked = [f"--strategy {name}" for name in strategies if name != "joint"]
+        asked += ["--monitor-conflict"] * self.monitor_conflict
+        if asked:
+            raise UserError(
+                f"{asked[0]} has nothing to do where the tasks share no weights that train: add --shared-layers 256, "
+                "or --fine-tune top"
+            )
 
     def classes_wanted(self) -> dict[str, int | tuple[str, ...]]:
         """For each task, a number of classes or their names."""

@@ -104,16 +104,23 @@ def make_split(
     from_test = (table["competition"] == "test").to_numpy()
     mixed = np.isin(groups, groups[~from_test])  # the group has a row that may be trained on
     split = np.where(from_test & known & ~mixed, "test", "").astype(object)
-    shares = np.array(fractions, float)
-    if (split == "test").any():
-        shares = np.array([1 - COMPETITION_VALIDATION, COMPETITION_VALIDATION])
+    three, two = np.array(fractions, float), np.array([1 - COMPETITION_VALIDATION, COMPETITION_VALIDATION])
+    # Beside the competition's paintings, those of another folder (--task-data) need a test part of their own.
+    elsewhere = (table["competition"] == "").to_numpy() if (split == "test").any() else np.ones(len(table), bool)
 
     free = np.flatnonzero(~from_test & known)
     members, number = np.unique(groups[free], return_inverse=True)
-    if len(members) < len(shares):
-        raise UserError(f"{len(members)} paintings with a label cannot be split into {len(shares)} parts; add some")
     matrix = _classes_of_groups(labels, free, number, len(members))
-    part = _stratify(matrix, shares / shares.sum(), seed)
+    own = np.ones(len(members), bool)  # groups with nothing of the competition's
+    np.logical_and.at(own, number, elsewhere[free])
+    part = np.zeros(len(members), int)
+    for chosen, shares in ((own, three), (~own, two)):
+        if 0 < chosen.sum() < len(shares):
+            raise UserError(f"{chosen.sum()} paintings with a label cannot be split into {len(shares)} parts; add some")
+        if chosen.any():
+            part[chosen] = _stratify(matrix[chosen], shares / shares.sum(), seed)
+    if not len(members):
+        raise UserError("no painting that may be trained on has a label; add some")
     of_group = np.zeros(len(groups), int)  # groups without a label are in train
     of_group[members] = part
     rows = ~from_test & (known | (of_group[groups] == 0))

@@ -36,6 +36,7 @@ class Store:
 
     pixels: np.ndarray  # uint8, (copies, side, side, 3), of two views (copies, 2, side, side, 3); in memory, or mapped
     rows: np.ndarray  # int64, (paintings,): which copy is which painting's; -1: refused
+    contents: np.ndarray  # str, (paintings,): checksums of the files; "" where refused
     hashes: np.ndarray  # uint64, (paintings,): perceptual hashes; 0 where refused
     refused: pd.DataFrame  # columns id, reason, detail
     repaired: pd.DataFrame  # columns id, repaired
@@ -229,6 +230,7 @@ def _open(
     return Store(
         pixels=pixels,
         rows=np.array([line["row"] for line in lines], np.int64),
+        contents=np.array([line.get("content", "") if line["row"] >= 0 else "" for line in lines], str),
         hashes=np.array([int(line.get("hash", "0"), 16) for line in lines], np.uint64),
         refused=refused,
         repaired=pd.DataFrame([(n["id"], n["repaired"]) for n in lines if "repaired" in n], columns=["id", "repaired"]),

@@ -134,7 +134,7 @@ class Famo(Strategy):
         self.before = self.remember("log_losses", np.full(tasks, np.nan))
 
     def weights(self, losses: tf.Tensor, present: tf.Tensor, norms: tf.Tensor | None) -> tf.Tensor:
-        """c z / L with z = softmax(logits) and c = 1 / sum(z / L), over the tasks that are present."""
+        """c z / L with z = softmax(logits), over the tasks that are present; c makes their mean 1."""
         logs = tf.math.log(losses + 1e-8)
         fell = tf.where((present > 0) & ~tf.math.is_nan(self.before), self.before - logs, 0.0)
         z = self._shares(present)

@@ -28,7 +28,7 @@ from painters_mtl.settings import TrainSettings
 from painters_mtl.split import save_split
 from painters_mtl.store import copy_side
 from painters_mtl.tasks import Task
-from painters_mtl.transplant import soft_answers, start_from
+from painters_mtl.transplant import check_unseen, soft_answers, start_from
 from painters_mtl.update import Update
 
 VIEWS = 100_000  # of paintings in a training that is not told how long to be: six minutes at 96 pixels on two cores
@@ -78,6 +78,8 @@ def fit(
             print(f"{folder} is trained already: reusing it", flush=True)
             return found
         _check_data(folder, key)
+    check_unseen(data, settings.start_from, "start-from")
+    check_unseen(data, settings.teachers, "teachers")
     saved = None if settings.overwrite else checkpoint.load(folder, key)
     keras.utils.set_random_seed(settings.seed)
     start = time.perf_counter()
@@ -86,6 +88,7 @@ def fit(
     if settings.start_from:
         start_from(full, settings.start_from, tasks, settings.start_shared)
     network = with_heads(full, tasks)
+    soft = soft_answers(data, settings.teachers, tasks) if settings.teachers else {}
     if folder.exists() and saved is None:  # only now, when nothing can be wrong any more with what was asked for
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +98,7 @@ def fit(
     save_split(folder / runs.SPLIT, data.table, data.split)
     data.store.refused.to_csv(folder / "refused.csv", index=False)
     print(_size(network, full), flush=True)
-    trainer = _Trainer(data, settings, folder, full, network, labels, keep_model, key)
+    trainer = _Trainer(data, settings, folder, full, network, labels, soft, keep_model, key)
     interrupted = trainer.run(weights, updates, saved)
     seconds = time.perf_counter() - start + trainer.seconds_before
 
@@ -153,6 +156,7 @@ def fit_alone(
         other_painters=0.0,  # the head over all painters is a second task
         strategy="joint",
         monitor_conflict=False,
+        task_weights={},
         start_from=(),
         teachers=(),
         freeze="none",
@@ -167,11 +171,13 @@ def fingerprint(data: Dataset, settings: TrainSettings, tasks: Mapping[str, Task
     digest = hashlib.blake2b(digest_size=8)
     for folder in (*settings.start_from, *settings.teachers):
         digest.update(hashlib.blake2b((folder / runs.MODEL).read_bytes()).digest())
+    if Path(settings.weights).is_file():
+        digest.update(hashlib.blake2b(Path(settings.weights).read_bytes()).digest())
     digest.update(json.dumps([__version__, values, updates], sort_keys=True, default=str).encode())
     for name in (*tasks, "all_painters"):
         task, labels = data.other_painters() if name == "all_painters" else (tasks[name], data.labels[name])
         digest.update(json.dumps([name, task.classes]).encode() + labels.tobytes())
-    digest.update("\n".join([*data.table["id"], *data.split]).encode() + data.store.hashes.tobytes())
+    digest.update("\n".join([*data.table["id"], *data.split, *data.store.contents]).encode())
     return digest.hexdigest()
 
 
@@ -291,12 +297,13 @@ class _Trainer:
         full: keras.Model,
         network: keras.Model,
         labels: dict[str, np.ndarray],
+        soft: dict[str, np.ndarray],
         keep_model: bool,
         key: str,
     ) -> None:
         self.data, self.settings, self.folder, self.keep_model, self.key = data, settings, folder, keep_model, key
         self.started, self.seconds_before = time.perf_counter(), 0.0
-        self.full, self.network, self.labels = full, network, labels
+        self.full, self.network, self.labels, self.soft = full, network, labels, soft
         # The head over all painters is a second head of the painter task: a strategy sees their losses as one.
         self.groups = {name: [name] for name in network.output}
         for name in labels.keys() - self.groups.keys():
@@ -312,7 +319,8 @@ class _Trainer:
         """Train, from where `saved` was; True when Ctrl-C ended it."""
         settings, data = self.settings, self.data
         train = data.rows("train")
-        train = train[np.any([values[train] >= 0 for values in self.labels.values()], axis=0)]
+        if not self.soft:  # a teacher has an answer for every painting
+            train = train[np.any([values[train] >= 0 for values in self.labels.values()], axis=0)]
         labels = {name: values[train] for name, values in self.labels.items()}
         # The head over all painters does not ask for a share of its own: it is there for the others.
         factor = pipeline.repeats({name: labels[name] for name in self.network.output}, settings.label_share)
@@ -325,19 +333,13 @@ class _Trainer:
             epochs = max(1, round(updates / steps))
         model = heads_model(self.full) if heads_only else fold(self.full)
         if heads_only:
+            started = time.perf_counter()
             self.encoded = encode(self.full, data, settings.image_size)
+            self.seconds_before -= time.perf_counter() - started  # every run uses them; whoever is first computes them
         pretrained = settings.weights != "none" and settings.backbone != "small_convnet"
         slow = backbone_of(self.full).trainable_variables if pretrained and not heads_only else []
-        soft = {}
-        if settings.teachers:
-            answers = soft_answers(data, settings.teachers, {name: data.tasks[name] for name in self.groups})
-            soft = {name: soften(values[train], settings.temperature) for name, values in answers.items()}
+        soft = {name: soften(values[train], settings.temperature) for name, values in self.soft.items()}
         update = Update(model, self.groups, weights, slow, settings, steps * epochs, soft)
-        if settings.strategy != "joint" and len(self.groups) > 1 and not update.parts.shared:
-            raise UserError(
-                f"--strategy {settings.strategy} has nothing to do where the tasks share no weights that train: "
-                "add --shared-layers 256, or --fine-tune top"
-            )
 
         first = 0
         if saved is not None:
@@ -346,9 +348,11 @@ class _Trainer:
 
         def plan(epoch: int, seed: int = settings.seed) -> pipeline.Plan:
             if update.alternate:
-                known = {t: np.any([labels[h] >= 0 for h in heads], axis=0) for t, heads in self.groups.items()}
+                pools = {t: np.any([labels[h] >= 0 for h in heads], axis=0) for t, heads in self.groups.items()}
+                pools |= {t: np.ones(len(train), bool) for t in self.soft}
+                counts = [int((labels[t] >= 0).sum()) for t in self.groups]
                 share = epoch / max(epochs - 1, 1) if settings.task_sampling == "annealed" else settings.task_sampling
-                return pipeline.plan_turns(known, share, settings.batch_size, steps, seed, epoch)
+                return pipeline.plan_turns(pools, counts, factor, share, settings.batch_size, steps, seed, epoch)
             return pipeline.plan_epoch(factor, settings.batch_size, steps, seed, epoch)
 
         def few(epoch: int) -> pipeline.Plan:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 
 from painters_mtl import pipeline
 from painters_mtl.dataset import Dataset
 from painters_mtl.errors import UserError
-from painters_mtl.runs import Run, open_run
+from painters_mtl.runs import SPLIT, Run, open_run
 from painters_mtl.tasks import Task
 
 
@@ -17,7 +18,7 @@ def runs_by_task(folders: Sequence[Path], tasks: Mapping[str, Task], option: str
     """Which of the runs knows which task. Raises `UserError` where classes differ, or two runs know the same task."""
     found: dict[str, Run] = {}
     for folder in folders:
-        run = open_run(folder)
+        run = open_run(folder, option=f"--{option}")
         for name, task in run.tasks.items():
             if name not in tasks:
                 continue
@@ -29,6 +30,20 @@ def runs_by_task(folders: Sequence[Path], tasks: Mapping[str, Task], option: str
                 raise UserError(f"--{option} {folder}: its {name} classes are not those of this data ({what})")
             found[name] = run
     return found
+
+
+def check_unseen(data: Dataset, folders: Sequence[Path], option: str) -> None:
+    """Refuse networks that were trained on paintings which are validation or test here: they know the answers."""
+    held_out = set(data.table["id"][np.isin(data.split, ["validation", "test"])])
+    for folder in folders:
+        if (folder / SPLIT).is_file():
+            table = pd.read_csv(folder / SPLIT, dtype=str, keep_default_na=False)
+            seen = len(held_out & set(table["id"][table["split"] == "train"]))
+            if seen:
+                raise UserError(
+                    f"--{option} {folder} was trained on {seen:,} paintings that are for validation or test here: "
+                    f"use its split, --split {folder / SPLIT}"
+                )
 
 
 def start_from(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, Task], shared: str) -> None:
@@ -74,10 +89,10 @@ def _misfit(layer: keras.layers.Layer, source: keras.Model) -> str:
         other = source.get_layer(layer.name)
     except ValueError:
         return f"there is no layer {layer.name}"
-    mine, its = ({w.path.split("/", 1)[-1]: tuple(w.shape) for w in part.weights} for part in (layer, other))
+    mine, its = ({w.path: tuple(w.shape) for w in part.weights} for part in (layer, other))
     for path in [*mine, *its]:
         if mine.get(path) != its.get(path):
-            return f"{layer.name}/{path} is {its.get(path, 'missing')}, wanted {mine.get(path, 'none')}"
+            return f"{path} is {its.get(path, 'missing')}, wanted {mine.get(path, 'none')}"
     return ""
 
 
@@ -90,12 +105,16 @@ def soft_answers(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Tas
     found: dict[str, np.ndarray] = {}
     for folder in {run.folder for run in runs.values()}:
         run = open_run(folder)
-        if run.copy_side != data.store.pixels.shape[1]:
+        if run.copy_side != data.store.pixels.shape[-2]:
             raise UserError(f"--teachers {folder} was trained at --image-size {run.image_size}: use the same size here")
+        if len(run.views) > 1 and data.store.pixels.ndim == 4:
+            raise UserError(f"--teachers {folder} looks at --views {','.join(run.views)}: use the same here")
         forward = pipeline.inference(run.model(), run.image_size)
         parts: dict[str, list[np.ndarray]] = {}
         for part in pipeline.in_batches(len(data.table)):
             copies = data.store.pixels[data.pixel_rows[part]]
+            if copies.ndim == 5 and len(run.views) == 1:
+                copies = copies[:, 0]
             views = [forward(view) for view in (copies, copies[..., ::-1, :])]
             for name in views[0]:
                 parts.setdefault(name, []).append(np.mean([np.asarray(view[name]) for view in views], axis=0))

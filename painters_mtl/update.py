@@ -38,8 +38,11 @@ def parts_of(network: keras.Model, groups: Mapping[str, Sequence[str]]) -> Parts
     parts = Parts([], {name: [] for name in network.output})
     for variable in network.trainable_variables:
         heads = users[id(variable)]
-        one_task = len({task_of[h] for h in heads}) == 1 and len(groups) > 1
-        (parts.own[heads[0]] if one_task else parts.shared).append(variable)
+        one_task = len({task_of[h] for h in heads}) == 1
+        if one_task and len(groups) == 1:  # of a network for one task, the branch is what is named after its head
+            layer = variable.path.split("/")[0]
+            heads = [h for h in heads if layer == h or layer.startswith(f"{h}_")]
+        (parts.own[heads[0]] if one_task and heads else parts.shared).append(variable)
     return parts
 
 
@@ -116,6 +119,8 @@ class Update:
         self.open = {part: tf.Variable(1.0, trainable=False) for part in ("shared", "heads")}
         self.schedule = schedule(settings, steps)
         self.done = tf.Variable(0, dtype=tf.int64, trainable=False)
+        # A head with weight 0 teaches nothing and stands still; a task of such heads does not count at all.
+        self.counts = {name: float(loss_weights[name] > 0) for name in self.heads}
         ids = {id(v) for v in slow}
         self.alternate = settings.strategy == "alternate" and len(groups) > 1
         sides = {"": self.parts.shared, **self.parts.own}
@@ -164,10 +169,11 @@ class Update:
         parts = {"": shared}
         for name in self.heads:
             parts[name], branches = branches[: len(self.parts.own[name])], branches[len(self.parts.own[name]) :]
+        moves = {"": tf.reduce_max(present), **labelled}
         if self.alternate:
-            self._one_task(parts, turn, present, rate)
+            self._one_task(parts, turn, moves, rate)
         else:
-            self._apply("", parts, rate, {"": tf.reduce_max(present), **labelled})
+            self._apply("", parts, rate, moves)
         self.done.assign_add(1)
         mine = [t for head in self.heads for t, heads in enumerate(self.groups.values()) if head in heads]
         shown = [
@@ -178,7 +184,7 @@ class Update:
 
     def _norms(self, tape: tf.GradientTape, losses: list[tf.Tensor], features: tf.Tensor) -> tf.Tensor:
         found = [tape.gradient(loss, features, unconnected_gradients=tf.UnconnectedGradients.ZERO) for loss in losses]
-        return tf.stack([tf.norm(tf.nest.flatten(g)[0]) for g in found])
+        return tf.stack([tf.norm(tf.cast(tf.nest.flatten(g)[0], tf.float32)) for g in found])
 
     def _each_task(
         self, tape: tf.GradientTape, losses: list[tf.Tensor], present: tf.Tensor
@@ -196,10 +202,10 @@ class Update:
         return [tf.add_n([factors[t] * g[k] for t, g in enumerate(shared)]) for k in range(count)], branches
 
     def _one_task(
-        self, parts: Mapping[str, list[tf.Tensor]], turn: tf.Tensor, present: tf.Tensor, rate: tf.Tensor
+        self, parts: Mapping[str, list[tf.Tensor]], turn: tf.Tensor, moves: Mapping[str, tf.Tensor], rate: tf.Tensor
     ) -> None:
         def turn_of(task: str) -> tf.Tensor:
-            self._apply(task, parts, rate, dict.fromkeys(parts, tf.reduce_max(present)))
+            self._apply(task, parts, rate, moves)
             return tf.constant(0)
 
         tf.switch_case(turn, [lambda task=task: turn_of(task) for task in self.groups])
@@ -229,7 +235,7 @@ class Update:
             distilled = self.temperature**2 * tf.reduce_mean(divergence)
             each[name] = (1 - self.teacher_weight) * each[name] + self.teacher_weight * distilled
             taught[name] = tf.ones(())
-        return each, taught
+        return each, {name: self.counts[name] * value for name, value in taught.items()}
 
     @tf.autograph.experimental.do_not_convert
     def cosines(self, batch: Batch) -> tf.Tensor:

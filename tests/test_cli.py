@@ -11,6 +11,7 @@ from helpers import python
 
 from painters_mtl import __main__, cli, train
 from painters_mtl.errors import UserError
+from painters_mtl.settings import TrainSettings
 
 HEAVY = ("tensorflow", "keras", "pandas", "sklearn", "scipy", "matplotlib", "PIL")
 SCRIPT = Path(sys.executable).with_name("painters-mtl")  # what pip installs
@@ -174,3 +175,30 @@ def test_settings_that_cannot_work_are_one_line_and_touch_nothing(
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("error: ") and part in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lists_may_have_commas_and_dicts_equals_signs() -> None:
+    words = (
+        "--shared-layers 512,256 --painters Bruegel, the Elder --task-weights painter=2 style 3 --views=whole,detail"
+    )
+    assert cli.split_lists(TrainSettings, words.split()) == [
+        "--shared-layers",
+        "512",
+        "256",
+        "--painters",
+        "Bruegel,",
+        "the",
+        "Elder",
+        "--task-weights",
+        "painter",
+        "2",
+        "style",
+        "3",
+        "--views",
+        "whole",
+        "detail",
+    ]
+    paths = ["--task-data", "painter", "/d/x=1/p", "style=/d/y=2", "--task-weights=genre=1", "--name=a=b"]
+    assert cli.split_lists(TrainSettings, paths) == (
+        ["--task-data", "painter", "/d/x=1/p", "style", "/d/y=2", "--task-weights", "genre", "1", "--name=a=b"]
+    )

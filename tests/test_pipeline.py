@@ -234,7 +234,12 @@ def test_features_stay_with_their_labels_and_come_through_every_view() -> None:
 def test_turns_come_as_often_as_the_sampling_says_and_bring_labelled_paintings(sampling: str | float) -> None:
     known = {"a": np.arange(100) < 64, "b": np.arange(100) >= 84, "c": np.zeros(100, bool)}
     steps = 4000
-    plan = pipeline.plan_turns(known, sampling, 4, steps, 5, 2)
+    counts = [64, 16, 0]
+
+    def planned(factor: np.ndarray) -> pipeline.Plan:
+        return pipeline.plan_turns(known, counts, factor, sampling, 4, steps, 5, 2)
+
+    plan = planned(np.ones(100))
     for task, values in enumerate(known.values()):
         assert values[plan.rows[plan.turns == task]].all()
     power = {"uniform": 0.0, "proportional": 1.0, 0.0: 1.0, 0.5: 0.5, 1.0: 0.0}[sampling]
@@ -243,7 +248,10 @@ def test_turns_come_as_often_as_the_sampling_says_and_bring_labelled_paintings(s
     assert abs(found[0] - share) <= 5 * np.sqrt(share * (1 - share) / steps) and found[2] == 0
     drawn = np.bincount(plan.rows[plan.turns == 1].ravel(), minlength=100)[known["b"]]
     assert drawn.max() - drawn.min() <= 1  # round after round, each of its paintings once
-    again = pipeline.plan_turns(known, sampling, 4, steps, 5, 2)
+    twice = planned(np.where(np.arange(100) < 32, 2.0, 1.0))
+    drawn = np.bincount(twice.rows[twice.turns == 0].ravel(), minlength=100)[:64]
+    assert drawn[:32].sum() / drawn.sum() == pytest.approx(2 / 3, abs=0.01)
+    again = planned(np.ones(100))
     assert np.array_equal(again.rows, plan.rows) and np.array_equal(again.turns, plan.turns)
 
 

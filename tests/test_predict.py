@@ -310,7 +310,9 @@ def test_a_process_of_its_own_needs_the_run_folder_only(folder: Path, few: Path,
 def test_row_and_columns_agree_by_hand() -> None:
     from painters_mtl.tasks import Task
 
-    run = Run(Path(), {"style": Task("style", ("a", "b, c", "d")), "genre": Task("genre", ("x", "y"))}, 32, 40, False)
+    run = Run(
+        Path(), {"style": Task("style", ("a", "b, c", "d")), "genre": Task("genre", ("x", "y"))}, 32, 40, False, {}
+    )
     one = predict.Labelled(
         images.ImageFile("p.jpg"), {"style": np.array([0.2, 0.7, 0.1]), "genre": np.array([0.5, 0.5])}
     )

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from scipy.optimize import minimize
 
+from painters_mtl.errors import UserError
 from painters_mtl.model import build_model
 from painters_mtl.settings import STRATEGIES, TrainSettings
 from painters_mtl.strategies import STRATEGIES as CLASSES
@@ -389,3 +390,76 @@ def test_every_strategy_solves_a_small_problem_with_a_known_answer(name: str) ->
             update.strategy.end_epoch(np.nanmean(found[-30:], axis=0))
     for name, values in truth.items():
         assert (np.array(model(x)[name]).argmax(axis=1) == values).mean() > 0.97, name
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_steps_in_sixteen_bits(name: str) -> None:
+    """The forward and backward pass in bfloat16: losses near those of float32, weights that stay float32 and move."""
+    losses = []
+    for policy in ("float32", "mixed_bfloat16"):
+        keras.config.set_dtype_policy(policy)
+        try:
+            model = network()
+            update = update_of(model, name)
+            step = stepped(update)
+            before = values_of(update.parts.shared)
+            found = [step(batch_of(turn=turn)) for turn in (0, 1, 2)]
+        finally:
+            keras.config.set_dtype_policy("float32")
+        losses.append(np.nanmax(found, axis=0))
+        assert all(v.dtype == "float32" for v in model.trainable_variables)
+        assert any((a != b).any() for a, b in zip(before, values_of(update.parts.shared), strict=True))
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.1)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_task_of_weight_nothing_changes_nothing(name: str) -> None:
+    """As if none of its labels were there: FAMO and uncertainty weighting would else give all to a loss of 0."""
+    found = []
+    for weight, missing in ((0.0, ()), (1.0, ("genre",))):
+        model = network()
+        settings = TrainSettings(strategy=name, learning_rate=0.01)  # type: ignore[arg-type]
+        update = Update(model, GROUPS, {**dict.fromkeys(TASKS, 1.0), "genre": weight}, [], settings, 10)
+        step = stepped(update)
+        for turn in (0, 1, 0, 1):
+            step(batch_of(missing, turn=turn, seed=turn))
+        found.append(values_of(model.trainable_variables))
+    for mine, its in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-4, atol=1e-5)
+
+
+def test_an_alternating_painter_s_head_stands_still_without_its_label() -> None:
+    """The head over all painters shares the painter's turns, not its labels."""
+    tasks = {**TASKS, "all_painters": Task("all_painters", tuple("abcd"))}
+    keras.utils.set_random_seed(0)
+    model = build_model(tasks, "small_convnet", 32, weights="none", fine_tune="all", dropout=0.0)
+    groups = {"painter": ["painter", "all_painters"], "style": ["style"], "genre": ["genre"]}
+    settings = TrainSettings(strategy="alternate", learning_rate=0.01, weight_decay=0.1)
+    update = Update(model, groups, dict.fromkeys(tasks, 1.0), [], settings, 10)
+    step = stepped(update)
+
+    def batch(painter: float) -> tuple:
+        seen, labels, weights, turn, rows = batch_of()
+        labels["all_painters"], weights["all_painters"] = labels["painter"], tf.ones(8)
+        return seen, labels, {**weights, "painter": tf.fill([8], painter)}, turn, rows
+
+    step(batch(1.0))
+    step(batch(1.0))
+    before = {name: values_of(update.parts.own[name]) for name in groups["painter"]}
+    step(batch(0.0))
+    after = {name: values_of(update.parts.own[name]) for name in groups["painter"]}
+    for name, same in (("painter", True), ("all_painters", False)):
+        assert all(np.array_equal(a, b) for a, b in zip(before[name], after[name], strict=True)) == same, name
+
+
+def test_a_network_for_one_task_has_a_branch_of_its_own() -> None:
+    model = build_model({"style": TASKS["style"]}, "small_convnet", 32, (6,), (5,), weights="none", fine_tune="all")
+    parts = parts_of(model, {"style": ["style"]})
+    assert {v.path.split("/")[0] for v in parts.own["style"]} == {"style", "style_0"} and len(parts.shared) > 4
+
+
+def test_strategies_without_anything_shared_are_refused() -> None:
+    for changes in ({"strategy": "pcgrad"}, {"strategy": "alternate"}, {"monitor_conflict": True}):
+        with pytest.raises(UserError, match="has nothing to do where the tasks share no weights"):
+            TrainSettings(fine_tune="heads", **changes)  # type: ignore[arg-type]
+    TrainSettings(fine_tune="heads", strategy="pcgrad", shared_layers=(8,))

@@ -183,3 +183,28 @@ def test_a_teacher_fills_in_what_has_no_label(tmp_path_factory: pytest.TempPathF
         outcome = training.fit(training_data, changed, tmp_path / changed.name)
         accuracies.append(outcome.metrics["test"]["genre"]["accuracy"])
     assert accuracies[1] > 0.9 > accuracies[0] + 0.1
+
+
+# ------------------------------------------------------------------------------------------------- before it begins
+
+
+def test_sources_that_are_not_there_or_would_be_replaced(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder, settings = trained(tmp_path_factory)
+    for changes, words in (
+        ({"start_from": (Path("no/where"),)}, "--start-from no/where is not a folder"),
+        ({"teachers": (folder / "figures",)}, "lacks model.keras"),
+        ({"teachers": (folder / "baselines" / "style",), "name": settings.name}, "is part of the run"),
+        ({"start_shared": "impressionism"}, "--start-shared impressionism is unknown"),
+    ):
+        with pytest.raises(UserError, match=words):
+            runs.run_folder(dataclasses.replace(settings, **{"name": "other", **changes}))
+
+
+@pytest.mark.slow
+def test_a_teacher_that_has_seen_the_test_paintings_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder, settings = trained(tmp_path_factory)
+    for option in ("teachers", "start_from"):
+        changed = dataclasses.replace(settings, name="other", seed=1, **{option: (folder / "baselines" / "style",)})
+        with pytest.raises(UserError, match=r"was trained on \d+ paintings that are for validation or test here"):
+            fitted(changed)
+    assert not (settings.models / "other").exists()
