@@ -63,6 +63,7 @@ def tiny_settings(data: Path, out: Path, **changes: object) -> TrainSettings:
         "dropout": 0.0,
         "painters": ("2",),
         "other_painters": 0.3,
+        "task_weights": {"style": 1.0},
         "patience": 8,
     }
     return TrainSettings(**(values | changes))  # type: ignore[arg-type]
@@ -97,6 +98,8 @@ def arguments(settings: TrainSettings) -> list[str]:
         if value != getattr(default, field.name):
             option = ("--no-" if value is False else "--") + field.name.replace("_", "-")
             values = value if isinstance(value, tuple) else () if isinstance(value, bool) else (value,)
+            if isinstance(value, dict):
+                values = tuple(f"{k}={v}" for k, v in value.items())
             words += [option, *map(str, values)]
     return words
 
