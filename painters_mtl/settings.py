@@ -94,8 +94,8 @@ class TrainSettings:
     """Write the cosines between the tasks' gradients on the shared weights to the history, and a figure."""
     epochs: int = 0
     """Passes over the training paintings, at most. 0: from 5 for many to 20 for few; 15 where only the heads train."""
-    batch_size: int = 64
-    """Paintings a step."""
+    batch_size: int = 0
+    """Paintings a step. 0: 64, or 32 or 16 where an epoch would else have fewer than 50 steps."""
     learning_rate: float = 2e-3
     """Peak of the learning rate: a warm-up leads to it, half a cosine down to zero."""
     backbone_rate: float = 0.5
@@ -132,7 +132,6 @@ class TrainSettings:
         """Refuse what cannot work, before anything is read."""
         positive = (
             "image_size",
-            "batch_size",
             "learning_rate",
             "backbone_rate",
             "patience",
@@ -147,7 +146,7 @@ class TrainSettings:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
         if self.image_size < 32:
             raise UserError(f"--image-size {self.image_size} is too small: a backbone needs at least 32 pixels")
-        for name in ("epochs", "freeze_epochs", "shared_projection"):
+        for name in ("epochs", "batch_size", "freeze_epochs", "shared_projection"):
             if getattr(self, name) < 0:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
         if not 0 <= self.teacher_weight <= 1:

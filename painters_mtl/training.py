@@ -273,12 +273,17 @@ def training_sides(image_size: int, epochs: int) -> list[int]:
     return [max(32, round(image_size * part / 8) * 8) for part in parts]
 
 
+def default_batch(paintings: int) -> int:
+    """Paintings a step where an epoch has so many: 64, or fewer where 50 steps would not come together."""
+    return next((size for size in (64, 32) if paintings >= 50 * size), 16)
+
+
 def default_epochs(paintings: int, demo: bool = False) -> int:
     """Passes over `paintings` an epoch that make some 100,000 views, but at least 5 and at most 20.
 
-    The demo is there to be tried, with all its networks, in five minutes: 8.
+    The demo is there to be tried, with all its networks, in five minutes: 7.
     """
-    return 8 if demo else int(np.clip(round(VIEWS / paintings), 5, 20))
+    return 7 if demo else int(np.clip(round(VIEWS / paintings), 5, 20))
 
 
 def _size(network: keras.Model, full: keras.Model) -> str:
@@ -324,11 +329,10 @@ class _Trainer:
         labels = {name: values[train] for name, values in self.labels.items()}
         # The head over all painters does not ask for a share of its own: it is there for the others.
         factor = pipeline.repeats({name: labels[name] for name in self.network.output}, settings.label_share)
-        steps = pipeline.steps_in_epoch(factor, settings.batch_size)
+        batch_size = settings.batch_size or default_batch(int(factor.sum()))
+        steps = pipeline.steps_in_epoch(factor, batch_size)
         heads_only = settings.fine_tune == "heads"
-        epochs = settings.epochs or (
-            EPOCHS_OF_HEADS if heads_only else default_epochs(steps * settings.batch_size, data.demo)
-        )
+        epochs = settings.epochs or (EPOCHS_OF_HEADS if heads_only else default_epochs(steps * batch_size, data.demo))
         if updates:
             epochs = max(1, round(updates / steps))
         model = heads_model(self.full) if heads_only else fold(self.full)
@@ -352,8 +356,8 @@ class _Trainer:
                 pools |= {t: np.ones(len(train), bool) for t in self.soft}
                 counts = [int((labels[t] >= 0).sum()) for t in self.groups]
                 share = epoch / max(epochs - 1, 1) if settings.task_sampling == "annealed" else settings.task_sampling
-                return pipeline.plan_turns(pools, counts, factor, share, settings.batch_size, steps, seed, epoch)
-            return pipeline.plan_epoch(factor, settings.batch_size, steps, seed, epoch)
+                return pipeline.plan_turns(pools, counts, factor, share, batch_size, steps, seed, epoch)
+            return pipeline.plan_epoch(factor, batch_size, steps, seed, epoch)
 
         def few(epoch: int) -> pipeline.Plan:
             """Some other batches of the epoch, to look at the gradients."""

@@ -110,7 +110,7 @@ def test_a_partial_file_leaves_the_rest_at_its_default() -> None:
     [
         ("image_size", 31, "--image-size 31"),
         ("image_size", -5, "--image-size -5"),
-        ("batch_size", 0, "--batch-size 0"),
+        ("batch_size", -1, "--batch-size -1"),
         ("learning_rate", 0.0, "--learning-rate 0.0"),
         ("learning_rate", float("nan"), "--learning-rate nan"),
         ("backbone_rate", 0.0, "--backbone-rate 0.0"),

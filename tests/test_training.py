@@ -263,6 +263,11 @@ def test_more_paintings_need_fewer_epochs(paintings: int, epochs: int) -> None:
     assert training.default_epochs(paintings) == epochs
 
 
+@pytest.mark.parametrize(("paintings", "size"), [(100, 16), (1599, 16), (1600, 32), (3200, 64), (10**6, 64)])
+def test_small_collections_get_small_batches(paintings: int, size: int) -> None:
+    assert training.default_batch(paintings) == size
+
+
 @pytest.mark.parametrize("steps", [2, 10, 150])
 def test_the_learning_rate_rises_and_falls(steps: int) -> None:
     schedule = update.schedule(TrainSettings(learning_rate=0.01), steps)
