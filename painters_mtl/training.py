@@ -281,9 +281,9 @@ def default_batch(paintings: int) -> int:
 def default_epochs(paintings: int, demo: bool = False) -> int:
     """Passes over `paintings` an epoch that make some 100,000 views, but at least 5 and at most 20.
 
-    The demo is there to be tried, with all its networks, in five minutes: 7.
+    The demo is there to be tried, with all its networks, in five minutes: 6.
     """
-    return 7 if demo else int(np.clip(round(VIEWS / paintings), 5, 20))
+    return 6 if demo else int(np.clip(round(VIEWS / paintings), 5, 20))
 
 
 def _size(network: keras.Model, full: keras.Model) -> str:
