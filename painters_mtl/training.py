@@ -156,7 +156,7 @@ def fit_alone(
         other_painters=0.0,  # the head over all painters is a second task
         strategy="joint",
         monitor_conflict=False,
-        task_weights={},
+        task_weights={name: 1.0},
         start_from=(),
         teachers=(),
         freeze="none",
@@ -251,7 +251,7 @@ def _with_help(
     it could teach nobody.
     """
     labels = {name: data.labels[name] for name in tasks}
-    weights = {name: settings.task_weights.get(name, 1.0) for name in tasks}
+    weights = {name: settings.loss_weights().get(name, 1.0) for name in tasks}
     shared = settings.fine_tune != "heads" or settings.shared_layers or settings.shared_projection
     if settings.other_painters > 0 and "painter" in tasks and shared:
         task, numbers = data.other_painters()
