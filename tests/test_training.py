@@ -74,10 +74,10 @@ def test_the_folder_is_complete(run: tuple[Path, TrainSettings]) -> None:
     assert sorted(labels["classes"]["style"]) == sorted(STYLES) and sorted(labels["classes"]["genre"]) == sorted(GENRES)
     assert (labels["image_size"], labels["copy_side"], labels["demo"]) == (32, copy_side(32), False)
     assert list((folder / "logs").rglob("events.out.tfevents.*"))
-    for name in ("paintings", "curves", "differences", *(f"confusion_{task}" for task in TASK_NAMES)):
+    for name in ("paintings", "curves", "differences", "reliability", *(f"confusion_{task}" for task in TASK_NAMES)):
         assert (folder / "figures" / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 6 and "http://" not in page and "https://" not in page
+    assert page.count("data:image/png;base64,") == 7 and "http://" not in page and "https://" not in page
 
 
 def test_it_learns_and_says_so(run: tuple[Path, TrainSettings]) -> None:
@@ -207,9 +207,8 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
         data.pixel_rows[rows],
         of_rows,
         lambda e: pipeline.plan_epoch(factor, 4, steps, 0, e),
-        32,
+        [32],
         0,
-        1,
     )
     for image, classes, present, _, _ in epoch.as_numpy_iterator():
         probabilities = network(image, training=True)
