@@ -11,7 +11,7 @@ Writes models/NAME/comparison.json, comparison.csv and report.html. The same com
 import shutil
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -87,7 +87,7 @@ def run(settings: CompareSettings) -> int:
         print(f"interrupted before the first seed was done; the same command goes on in {folder}")
         return 130
     sides = {name: side[:complete] for name, side in sides.items()}
-    speed = milliseconds(data, settings, [data.tasks, *({name: data.tasks[name]} for name in names)])
+    speed = milliseconds(data, settings, names)
     alone = {name: sides[name] for name in names}
     results: dict[str, Any] = {name: compare(data, sides[name], alone, speed) for name in settings.strategies}
     first = settings.strategies[0]
@@ -150,9 +150,8 @@ def train_all(data: "Dataset", settings: CompareSettings, folder: Path, names: l
 
 def training_settings(settings: CompareSettings, seed: int) -> TrainSettings:
     """Those of one training. What is trained already is never thrown away here: `run` has seen to --overwrite."""
-    fields = TrainSettings.__dataclass_fields__
-    values = {k: v for k, v in settings.to_dict().items() if k in fields}
-    return replace(TrainSettings.from_dict(values), seed=seed, overwrite=False)
+    values = {field.name: getattr(settings, field.name) for field in fields(TrainSettings)}
+    return TrainSettings(**{**values, "seed": seed, "overwrite": False})
 
 
 def folds_of(data: "Dataset", settings: CompareSettings) -> list["Dataset"]:

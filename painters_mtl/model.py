@@ -70,33 +70,20 @@ def build_model(
         pool = keras.layers.GlobalAveragePooling2D(name="pool")
         pooled = [pool(shared(image)) for image in inputs.values()]
         features = keras.layers.Concatenate(name=FEATURES)(pooled)
-    hidden = [
-        (
-            keras.layers.Dropout(dropout, name=f"shared_{i}_dropout"),
-            keras.layers.Dense(width, "relu", name=f"shared_{i}"),
-        )
-        for i, width in enumerate(shared_layers)
-    ]
-
-    def behind(x: Any) -> Any:
-        for drop, dense in hidden:
-            x = dense(drop(x))
-        return x
-
+    shared_hidden = _hidden(shared_layers, dropout, "shared")
     if len(views) > 1 and merge == "none":
         channels = features.shape[-1] // len(views)
-        seen = {view: behind(features[:, k * channels : (k + 1) * channels]) for k, view in enumerate(views)}
+        parts = [features[:, k * channels : (k + 1) * channels] for k in range(len(views))]
+        seen = {view: _through(shared_hidden, part) for view, part in zip(views, parts, strict=True)}
     else:
-        seen = dict.fromkeys(views, behind(features))
+        seen = dict.fromkeys(views, _through(shared_hidden, features))
     # One layer object, called once for each branch: its weights get the gradients of all tasks.
     projection = (
         keras.layers.Dense(shared_projection, activation="relu", name=PROJECTION) if shared_projection else None
     )
     outputs = {}
     for name, task in tasks.items():
-        y = seen[(view_of or {}).get(name, views[0])]
-        for i, width in enumerate(task_layers):
-            y = _hidden(y, width, dropout, f"{name}_{i}")
+        y = _through(_hidden(task_layers, dropout, name), seen[(view_of or {}).get(name, views[0])])
         y = y if projection is None else projection(y)
         y = keras.layers.Dropout(dropout, name=f"{name}_dropout")(y)
         # float32 whatever the precision policy: a softmax over 16 bits loses the small probabilities.
@@ -130,9 +117,19 @@ def backbone_of(model: keras.Model) -> keras.Model:
     return next(layer for layer in model.layers if isinstance(layer, keras.Model))
 
 
-def _hidden(x: Any, width: int, dropout: float, name: str) -> Any:
-    x = keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
-    return keras.layers.Dense(width, activation="relu", name=name)(x)
+def _hidden(widths: Sequence[int], dropout: float, name: str) -> list[keras.layers.Layer]:
+    """Hidden layers, each with the dropout before it."""
+    layers: list[keras.layers.Layer] = []
+    for i, width in enumerate(widths):
+        layers.append(keras.layers.Dropout(dropout, name=f"{name}_{i}_dropout"))
+        layers.append(keras.layers.Dense(width, activation="relu", name=f"{name}_{i}"))
+    return layers
+
+
+def _through(layers: Sequence[keras.layers.Layer], x: Any) -> Any:
+    for layer in layers:
+        x = layer(x)
+    return x
 
 
 def features_model(model: keras.Model) -> keras.Model:

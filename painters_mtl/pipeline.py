@@ -51,17 +51,22 @@ def crops(n: int, rng: np.random.Generator) -> np.ndarray:
     scale, aspect = np.sqrt(rng.uniform(MIN_AREA, 1, n)), np.exp(rng.uniform(-ASPECT, ASPECT, n))
     height, width = np.minimum(1, scale * aspect), np.minimum(1, scale / aspect)
     top, left = rng.uniform(0, 1 - height), rng.uniform(0, 1 - width)
-    mirrored = rng.random(n) < 0.5
-    start, end = np.where(mirrored, left + width, left), np.where(mirrored, left, left + width)
-    return np.stack([top, start, top + height, end], axis=1).astype(np.float32)
+    return _mirrored(top, left, height, width, rng)
 
 
 def details(n: int, part: float, rng: np.random.Generator) -> np.ndarray:
     """Random squares of n details, each `part` of the side, mirrored half of the time; as `crops`."""
     top, left = rng.uniform(0, 1 - part, (2, n))
-    mirrored = rng.random(n) < 0.5
-    start, end = np.where(mirrored, left + part, left), np.where(mirrored, left, left + part)
-    return np.stack([top, start, top + part, end], axis=1).astype(np.float32)
+    return _mirrored(top, left, part, part, rng)
+
+
+def _mirrored(
+    top: np.ndarray, left: np.ndarray, height: np.ndarray | float, width: np.ndarray | float, rng: np.random.Generator
+) -> np.ndarray:
+    """Boxes of these corners and sizes as float32 (n, 4), left and right exchanged half of the time."""
+    mirrored = rng.random(len(top)) < 0.5
+    start, end = np.where(mirrored, left + width, left), np.where(mirrored, left, left + width)
+    return np.stack([top, start, top + height, end], axis=1).astype(np.float32)
 
 
 def views(copies: tf.Tensor, boxes: tf.Tensor, image_size: int | tf.Tensor) -> tf.Tensor:

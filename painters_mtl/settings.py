@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 
 from painters_mtl.errors import UserError
 from painters_mtl.files import write_json
+from painters_mtl.tasks import TASK_NAMES
 
-TASKS = ("painter", "style", "genre")
 Strategy = Literal["joint", "alternate", "uncertainty", "dwa", "gradnorm", "famo", "pcgrad", "cagrad", "upgrad"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
@@ -159,18 +159,18 @@ class TrainSettings:
         if self.views not in (("whole",), ("whole", "detail")):
             raise UserError(f"--views {','.join(self.views)} cannot be: whole, or whole,detail")
         for task, view in self.view_of.items():
-            if task not in TASKS or view not in self.views:
+            if task not in TASK_NAMES or view not in self.views:
                 raise UserError(f"--view-of {task} {view}: a task (painter, style, genre) and one of the --views")
         if self.view_of and self.merge != "none":
             raise UserError("--view-of needs --merge none: with concatenate every head sees both views")
         for task in self.task_data:
-            if task not in TASKS:
+            if task not in TASK_NAMES:
                 raise UserError(f"--task-data {task} is unknown: painter, style, genre")
         for width in (*self.shared_layers, *self.task_layers):
             if width < 1:
                 raise UserError(f"a hidden layer of width {width} cannot be built: widths start at 1")
         for task, weight in self.task_weights.items():
-            if task not in TASKS:
+            if task not in TASK_NAMES:
                 raise UserError(f"--task-weights {task} is unknown: painter, style, genre")
             if weight < 0:
                 raise UserError(f"--task-weights {task} {weight} must not be negative")
@@ -182,9 +182,13 @@ class TrainSettings:
         """The weights that were asked for, or those that docs/experiments.md found for real paintings."""
         return self.task_weights or {"painter": 0.5, "genre": 2.0}
 
+    def trains_shared_weights(self) -> bool:
+        """Whether weights that several tasks share train: with a frozen backbone and heads alone, none do."""
+        return self.fine_tune != "heads" or bool(self.shared_layers) or self.shared_projection > 0
+
     def check_sharing(self, strategies: Sequence[str]) -> None:
-        """Refuse what looks at shared weights where none train: cached features and heads have none."""
-        if self.fine_tune != "heads" or self.shared_layers or self.shared_projection:
+        """Refuse what looks at shared weights where none train."""
+        if self.trains_shared_weights():
             return
         asked = [f"--strategy {name}" for name in strategies if name != "joint"]
         asked += ["--monitor-conflict"] * self.monitor_conflict

@@ -1,9 +1,11 @@
 """Train one network with three heads (painter, style, genre), one for each task alone, and write folder and report.
 
-python -m painters_mtl.train                                        # on the demo, or on Kaggle's data where it is
-python -m painters_mtl.train --data data/painter-by-numbers --image-size 224 --name full
-python -m painters_mtl.train --data FOLDER --fine-tune heads    # quick: the backbone is frozen
-python -m painters_mtl.train --data FOLDER --split models/full/split.csv --seed 1
+    python -m painters_mtl.train                                        # on the demo, or on Kaggle's data where it is
+    python -m painters_mtl.train --data data/painter-by-numbers --image-size 224 --name full
+    python -m painters_mtl.train --data FOLDER --fine-tune heads    # quick: the backbone is frozen
+    python -m painters_mtl.train --data FOLDER --split models/full/split.csv --seed 1
+
+The same command with the same --name goes on where it was ended.
 """
 
 import shutil
@@ -77,7 +79,7 @@ def one_against_three(
     from painters_mtl.comparison import compare
     from painters_mtl.training import milliseconds
 
-    speed = milliseconds(data, settings, [data.tasks, *({name: data.tasks[name]} for name in alone)])
+    speed = milliseconds(data, settings, list(alone))
     return compare(data, [[outcome]], {name: [[o]] for name, o in alone.items()}, speed)
 
 

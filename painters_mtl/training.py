@@ -210,17 +210,17 @@ def _check_data(folder: Path, key: str) -> None:
 
 
 def milliseconds(
-    data: Dataset, settings: TrainSettings, networks: Sequence[Mapping[str, Task]], count: int = 128, rounds: int = 5
+    data: Dataset, settings: TrainSettings, names: Sequence[str], count: int = 128, rounds: int = 5
 ) -> list[float]:
-    """Time of a network with these heads for one painting, in milliseconds, from a copy in memory to probabilities.
+    """Time for one painting, in milliseconds, from a copy in memory to probabilities.
 
+    Of the network with all heads, then of those with the head of one of the tasks `names` alone.
     Weights do not change it, so the networks are built anew. They take turns, so that other work on the machine slows
     all of them alike; the fastest round counts.
     """
     copies = data.store.pixels[data.pixel_rows[np.resize(np.arange(len(data.table)), count)]]
-    forwards = []
-    for tasks in networks:
-        forwards.append(pipeline.inference(network_of(tasks, settings, "none"), settings.image_size))
+    networks = [data.tasks, *({name: data.tasks[name]} for name in names)]
+    forwards = [pipeline.inference(network_of(n, settings, "none"), settings.image_size) for n in networks]
     found = []
     for _ in range(rounds + 1):
         line = []
@@ -252,8 +252,7 @@ def _with_help(
     """
     labels = {name: data.labels[name] for name in tasks}
     weights = {name: settings.loss_weights().get(name, 1.0) for name in tasks}
-    shared = settings.fine_tune != "heads" or settings.shared_layers or settings.shared_projection
-    if settings.other_painters > 0 and "painter" in tasks and shared:
+    if settings.other_painters > 0 and "painter" in tasks and settings.trains_shared_weights():
         task, numbers = data.other_painters()
         if len(task.classes) > len(tasks["painter"].classes):
             tasks = {**tasks, task.name: task}
@@ -342,7 +341,7 @@ class _Trainer:
             self.seconds_before -= time.perf_counter() - started  # every run uses them; whoever is first computes them
         pretrained = settings.weights != "none" and settings.backbone != "small_convnet"
         slow = backbone_of(self.full).trainable_variables if pretrained and not heads_only else []
-        soft = {name: soften(values[train], settings.temperature) for name, values in self.soft.items()}
+        soft = {name: soften(values, settings.temperature) for name, values in self.soft.items()}
         update = Update(model, self.groups, weights, slow, settings, steps * epochs, soft)
 
         first = 0

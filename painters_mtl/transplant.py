@@ -97,22 +97,22 @@ def _misfit(layer: keras.layers.Layer, source: keras.Model) -> str:
 
 
 def soft_answers(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
-    """What the teachers say of every painting: {task: float32 (n, classes)}, in the order of the data's table.
+    """What the teachers say of the training paintings: {task: float32 (n, classes)}, in the order of `rows("train")`.
 
     A teacher sees the whole painting and its mirror image; the mean of both answers counts.
     """
     runs = runs_by_task(folders, tasks, "teachers")
+    copies_of = data.pixel_rows[data.rows("train")]
     found: dict[str, np.ndarray] = {}
-    for folder in {run.folder for run in runs.values()}:
-        run = open_run(folder)
+    for folder, run in {run.folder: run for run in runs.values()}.items():
         if run.copy_side != data.store.pixels.shape[-2]:
             raise UserError(f"--teachers {folder} was trained at --image-size {run.image_size}: use the same size here")
         if len(run.views) > 1 and data.store.pixels.ndim == 4:
             raise UserError(f"--teachers {folder} looks at --views {','.join(run.views)}: use the same here")
         forward = pipeline.inference(run.model(), run.image_size)
         parts: dict[str, list[np.ndarray]] = {}
-        for part in pipeline.in_batches(len(data.table)):
-            copies = data.store.pixels[data.pixel_rows[part]]
+        for part in pipeline.in_batches(len(copies_of)):
+            copies = data.store.pixels[copies_of[part]]
             if copies.ndim == 5 and len(run.views) == 1:
                 copies = copies[:, 0]
             views = [forward(view) for view in (copies, copies[..., ::-1, :])]

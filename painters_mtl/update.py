@@ -147,18 +147,22 @@ class Update:
         """Move the weights once. Returns the unweighted loss of each head, float32 (heads,), NaN without a label."""
         turn = batch[3]
         tasks = len(self.groups)
-        methods = isinstance(self.strategy, GradientMethod)
+        methods = isinstance(self.strategy, GradientMethod) and bool(self.shared)
         with tf.GradientTape(persistent=methods or self.strategy.needs_features) as tape:
             tape.watch(batch[0])
             outputs = self.network(batch[0], training=True)
             each, labelled = self._losses(outputs, batch)
-            losses = [tf.add_n([self.loss_weights[h] * each[h] for h in heads]) for heads in self.groups.values()]
+            losses = self._of_tasks(each)
+        if self.alternate:  # as if only the labels of the task whose turn it is were there
+            turns = {h: tf.cast(turn == t, tf.float32) for t, heads in enumerate(self.groups.values()) for h in heads}
+            labelled = {head: value * turns[head] for head, value in labelled.items()}
         present = tf.stack([tf.reduce_max([labelled[h] for h in heads]) for heads in self.groups.values()])
-        if self.alternate:
-            present *= tf.one_hot(turn, tasks)
         rate = self.schedule(self.done)
         if methods:
-            shared, branches = self._each_task(tape, losses, present)
+            rows = self._rows(tape, losses)
+            factors = self.strategy.combine(gram(rows), present, self.done) * present  # type: ignore[attr-defined]
+            shared = [tf.add_n([factors[t] * g for t, g in enumerate(mine)]) for mine in zip(*rows, strict=True)]
+            branches = tape.gradient(losses, self.own, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         else:
             norms = self._norms(tape, losses, outputs[""]) if self.strategy.needs_features else None
             factors = self.strategy.weights(tf.stack(losses), present, norms) * present
@@ -175,31 +179,19 @@ class Update:
         else:
             self._apply("", parts, rate, moves)
         self.done.assign_add(1)
-        mine = [t for head in self.heads for t, heads in enumerate(self.groups.values()) if head in heads]
-        shown = [
-            labelled[h] * (tf.cast(turn == t, tf.float32) if self.alternate else 1.0)
-            for h, t in zip(self.heads, mine, strict=True)
-        ]
-        return tf.stack([tf.where(s > 0, each[h], np.nan) for h, s in zip(self.heads, shown, strict=True)])
+        return tf.stack([tf.where(labelled[h] > 0, each[h], np.nan) for h in self.heads])
+
+    def _of_tasks(self, each: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        """The loss of each task: the weighted sum of those of its heads."""
+        return [tf.add_n([self.loss_weights[h] * each[h] for h in heads]) for heads in self.groups.values()]
+
+    def _rows(self, tape: tf.GradientTape, losses: list[tf.Tensor]) -> list[list[tf.Tensor]]:
+        """Each task's gradient on the shared weights: a backward pass a task."""
+        return [tape.gradient(loss, self.shared, unconnected_gradients=tf.UnconnectedGradients.ZERO) for loss in losses]
 
     def _norms(self, tape: tf.GradientTape, losses: list[tf.Tensor], features: tf.Tensor) -> tf.Tensor:
         found = [tape.gradient(loss, features, unconnected_gradients=tf.UnconnectedGradients.ZERO) for loss in losses]
         return tf.stack([tf.norm(tf.cast(tf.nest.flatten(g)[0], tf.float32)) for g in found])
-
-    def _each_task(
-        self, tape: tf.GradientTape, losses: list[tf.Tensor], present: tf.Tensor
-    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """The combined gradient on the shared weights, and the plain ones on the branches."""
-        count = len(self.shared)
-        shared, branches = [], [tf.zeros(v.shape) for v in self.own]
-        for loss in losses:
-            found = tape.gradient(loss, [*self.shared, *self.own], unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            shared.append(found[:count])
-            branches = [a + b for a, b in zip(branches, found[count:], strict=True)]
-        if not count:
-            return [], branches
-        factors = self.strategy.combine(gram(shared), present, self.done) * present  # type: ignore[attr-defined]
-        return [tf.add_n([factors[t] * g[k] for t, g in enumerate(shared)]) for k in range(count)], branches
 
     def _one_task(
         self, parts: Mapping[str, list[tf.Tensor]], turn: tf.Tensor, moves: Mapping[str, tf.Tensor], rate: tf.Tensor
@@ -245,9 +237,8 @@ class Update:
         """
         with tf.GradientTape(persistent=True) as tape:
             each, _ = self._losses(self.network(batch[0], training=False), batch)
-            losses = [tf.add_n([self.loss_weights[h] * each[h] for h in heads]) for heads in self.groups.values()]
-        rows = [tape.gradient(loss, self.shared, unconnected_gradients=tf.UnconnectedGradients.ZERO) for loss in losses]
-        products = gram(rows)
+            losses = self._of_tasks(each)
+        products = gram(self._rows(tape, losses))
         norms = tf.sqrt(tf.linalg.diag_part(products))
         return products / (norms[:, None] * norms[None, :])
 
