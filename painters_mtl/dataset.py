@@ -46,6 +46,11 @@ class Dataset:
             if all((values[self.rows(part)] >= 0).any() for part in ("train", "test"))
         ]
 
+    def painter_known(self) -> np.ndarray:
+        """Whether a work is by one of the painter classes: int32 (n,), 1 yes, 0 another painter, -1 not said."""
+        named = (self.table["painter"] != "").to_numpy()
+        return np.where(self.labels["painter"] >= 0, 1, np.where(named, 0, -1)).astype(np.int32)
+
     def other_painters(self) -> tuple[Task, np.ndarray]:
         """A task over every painter with at least 10 training works, and its labels: int32 (n,)."""
         counts = self.table["painter"][self.split == "train"].value_counts()

@@ -1,6 +1,6 @@
 """The network: one shared backbone, optional shared layers, then a branch and a softmax head for each task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import keras
 from painters_mtl.backbones import build_backbone, set_trainable
 from painters_mtl.errors import UserError
 from painters_mtl.settings import TrainSettings
-from painters_mtl.tasks import Task
+from painters_mtl.tasks import TASK_NAMES, Task
 
 PROJECTION = "projection"  # the layer that every branch goes through behind the split
 FEATURES = "features"  # the layer whose output the heads share: (n, channels)
@@ -94,8 +94,8 @@ def build_model(
 def network_of(tasks: Mapping[str, Task], settings: TrainSettings, weights: str | None = None) -> keras.Model:
     """`build_model` with the settings of a run; `weights` instead of theirs, where given."""
     view_of = dict(settings.view_of)
-    if "painter" in view_of:  # the head that helps the painters looks where they look
-        view_of["all_painters"] = view_of["painter"]
+    if "painter" in view_of:  # the heads beside the painters' look where they look
+        view_of |= dict.fromkeys(tasks.keys() - set(TASK_NAMES), view_of["painter"])
     return build_model(
         tasks,
         settings.backbone,
@@ -158,6 +158,6 @@ def shared_output(model: keras.Model) -> Any:
     return model.input  # a model of the heads alone starts there
 
 
-def with_heads(model: keras.Model, tasks: Mapping[str, Task]) -> keras.Model:
+def with_heads(model: keras.Model, tasks: Iterable[str]) -> keras.Model:
     """The same network with these heads only; what served training alone falls away."""
     return keras.Model(model.input, {name: model.output[name] for name in tasks}, name="painters_mtl")

@@ -1,23 +1,25 @@
 """Label paintings: painter, style and genre of each, with a confidence.
 
     python -m painters_mtl.predict FOLDER --model models/full --output predictions.csv
-    python -m painters_mtl.predict a.jpg b.png paintings.zip --top-k 3
+    python -m painters_mtl.predict a.jpg b.png paintings.zip --top-k 3 --output gallery.html
+    find . -name "*.jpg" | python -m painters_mtl.predict - --runtime auto --resume
 
-Folders are searched to the bottom, zips read in place. The CSV has a row for each picture, also for one that cannot be
-read: `path, painter, painter_confidence, style, style_confidence, genre, genre_confidence`, then `painter_2,
-painter_2_confidence` ... for --top-k, and `error` (empty, or why it could not be read). Exit status: 0 all read, 1 some
-were not, 2 misuse.
+Folders are searched to the bottom, zips read in place; "*.jpg" in quotes is a pattern, and - stands for a list of
+paths on standard input, one a line. There is a row for each picture, also for one that cannot be read: path, painter,
+painter_confidence, painter_known, style, style_confidence, genre, genre_confidence, then painter_2,
+painter_2_confidence ... for --top-k, and error (empty, or why it could not be read). A painter is "unknown" where
+painter_known, a score from 0 to 1, is below the threshold that 95 % of the known painters' works reach; the confidence
+stays that of the likeliest of them. The ending of --output decides: .csv, .jsonl, .parquet, or .html, a gallery.
+
+Exit status: 0 all read, 1 some were not, 2 misuse, 130 interrupted (--resume goes on).
 """
 
-import csv
-import os
 import sys
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -27,22 +29,36 @@ from painters_mtl.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-    from painters_mtl.images import ImageFile
+    from painters_mtl.images import ImageFile, Picture
     from painters_mtl.runs import Run
+    from painters_mtl.stream import Forward
+
+CROP = 7 / 8  # side of the crops of --tta crops
+IN_GALLERY = 3  # likeliest classes shown of each task
 
 
 @dataclass
 class Settings:
     """What to label, and with which model."""
 
-    paths: tyro.conf.Positional[tuple[Path, ...]]
-    """folders (with all below them), zips (read in place) or single files"""
+    paths: tyro.conf.Positional[tuple[str, ...]]
+    """folders (with all below them), zips (read in place), single files, patterns such as "*.jpg", or - for a list"""
     model: Path | None = None
     """run folder of the model, such as models/full; without it the newest one in models"""
     output: Path = Path("predictions.csv")
-    """the CSV to write"""
+    """the file to write: .csv, .jsonl, .parquet or .html (a gallery, in parts of 500 pictures)"""
+    resume: bool = False
+    """go on with an --output that was cut off"""
     top_k: int = 1
     """how many classes to give for each task, the likeliest first"""
+    unknown: bool = True
+    """call a painter "unknown" whose work looks like that of none of the known ones; --no-unknown: name one always"""
+    unknown_tasks: tuple[Literal["painter", "style", "genre"], ...] = ("painter",)
+    """the tasks that may be answered "unknown": painter,style,genre"""
+    tta: Literal["none", "flip", "crops"] = "none"
+    """the mean over several looks at each painting: flip: mirrored too (2 looks); crops: five crops too (12)"""
+    runtime: Literal["keras", "openvino", "litert", "auto"] = "keras"
+    """what runs the network; auto: the fastest that is installed and gives the same answers"""
     batch_size: int = 32
     """pictures that go through the network at once"""
     threads: int = 0
@@ -51,131 +67,196 @@ class Settings:
 
 @dataclass(frozen=True)
 class Labelled:
-    """One picture's outcome: its probabilities {task: float32 (classes,)}, or why it could not be read."""
+    """One picture's outcome: what the network says of it, or why it could not be read."""
 
     file: "ImageFile"
-    probabilities: "dict[str, np.ndarray] | None"
+    probabilities: "dict[str, np.ndarray] | None"  # {task: float32 (classes,)}, calibrated
     error: str = ""
+    known: dict[str, float] = field(default_factory=dict)  # {task: score, 0 to 1, that it is any of the classes}
+    picture: "Picture | None" = None  # the small copy that the network saw
+
+    def unknown(self, run: "Run", task: str) -> bool:
+        """Whether its score for a task is below the run's threshold."""
+        return self.known[task] < run.thresholds.get(task, 0.0)
 
 
-def label(run: "Run", files: "Iterable[ImageFile]", batch_size: int = 32, threads: int = 0) -> Iterator[Labelled]:
+def label(
+    run: "Run",
+    files: "Iterable[ImageFile]",
+    batch_size: int = 32,
+    threads: int = 0,
+    tta: str = "none",
+    runtime: str = "keras",
+) -> Iterator[Labelled]:
     """Label pictures one after the other, in order, in constant memory: decoding overlaps with the network."""
     import numpy as np
 
-    cli.import_tensorflow()
-    from painters_mtl import images
     from painters_mtl.calibration import soften
-    from painters_mtl.pipeline import inference
-    from painters_mtl.store import copy_of
+    from painters_mtl.novelty import scores
+    from painters_mtl.runtimes import load
+    from painters_mtl.stream import through
 
-    forward = inference(run.model(), run.image_size)
+    forward = looks(load(run, runtime), tta)
+    for seen in through(files, run, forward, batch_size, threads):
+        if seen.outputs is None:
+            yield Labelled(seen.file, None, seen.error)
+            continue
+        found = {name: soften(seen.outputs[name][None], run.temperatures[name])[0] for name in run.tasks}
+        known = {name: float(np.asarray(scores(found, seen.outputs, name))) for name in run.tasks}
+        yield Labelled(seen.file, found, "", known, seen.picture)
 
-    def decode(file: "ImageFile") -> "np.ndarray | images.Unreadable":
-        try:
-            return copy_of(file.read(), run.copy_side, run.views, str(file))[1]
-        except images.Unreadable as refusal:
-            return refusal
 
-    def finish(batch: "list[tuple[ImageFile, np.ndarray | images.Unreadable]]") -> Iterator[Labelled]:
-        good = [pixels for _, pixels in batch if isinstance(pixels, np.ndarray)]
-        found = forward(np.stack(good)) if good else {}
-        found = {name: iter(soften(p.numpy(), run.temperatures[name])) for name, p in found.items()}
-        for file, pixels in batch:
-            if isinstance(pixels, images.Unreadable):
-                detail = f" ({pixels.detail})" if pixels.detail else ""
-                yield Labelled(file, None, pixels.reason + detail)
-            else:
-                yield Labelled(file, {name: next(values) for name, values in found.items()})
+def looks(forward: "Forward", tta: str) -> "Forward":
+    """The mean of a network's outputs over several looks at each copy; of whole paintings one is as good as none.
 
-    workers = threads or os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[tuple[ImageFile, Future]] = deque()
-        batch: list[tuple[ImageFile, np.ndarray | images.Unreadable]] = []
-        for file in files:
-            waiting.append((file, pool.submit(decode, file)))
-            if len(waiting) >= batch_size + 2 * workers:
-                first, future = waiting.popleft()
-                batch.append((first, future.result()))
-            if len(batch) == batch_size:
-                yield from finish(batch)
-                batch = []
-        while waiting:
-            first, future = waiting.popleft()
-            batch.append((first, future.result()))
-            if len(batch) == batch_size or not waiting:
-                yield from finish(batch)
-                batch = []
+    Args:
+        tta: "none"; "flip": as it is and mirrored; "crops": also four corners and the middle, each mirrored too.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if tta == "none":
+        return forward
+    corners = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5)] if tta == "crops" else []
+
+    def crop(copy: np.ndarray, at: tuple[float, float]) -> np.ndarray:
+        height, width = copy.shape[:2]
+        top, left = at[0] * (1 - CROP) * height, at[1] * (1 - CROP) * width
+        box = (left, top, left + CROP * width, top + CROP * height)
+        return np.asarray(Image.fromarray(copy).resize((width, height), Image.Resampling.BILINEAR, box))
+
+    def crops(copies: np.ndarray, at: tuple[float, float]) -> np.ndarray:
+        flat = copies.reshape(-1, *copies.shape[-3:])
+        return np.stack([crop(copy, at) for copy in flat]).reshape(copies.shape)
+
+    def mean(copies: np.ndarray) -> dict[str, np.ndarray]:
+        views = [copies, *(crops(copies, at) for at in corners)]
+        found = [forward(np.ascontiguousarray(v)) for view in views for v in (view, view[..., ::-1, :])]
+        return {name: np.mean([np.asarray(one[name]) for one in found], axis=0) for name in found[0]}
+
+    return mean
 
 
 def predict(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
-    from painters_mtl import images
-    from painters_mtl.files import whole
+    from tqdm import tqdm
+
+    from painters_mtl.gallery import thumbnail, write_gallery
+    from painters_mtl.results import Journal, check_output, finish
     from painters_mtl.runs import open_run
 
+    _check(settings)
+    check_output(settings.output)
+    run = open_run(settings.model)
+    run.check()
+    gallery = settings.output.suffix.lower() == ".html"
+    top_k = max(settings.top_k, IN_GALLERY) if gallery else settings.top_k
+    unknown = tuple(name for name in settings.unknown_tasks if settings.unknown)
+    files = _files(settings.paths)
+    if not files:
+        raise UserError(f"there is no picture in {', '.join(settings.paths)}")
+    made_with = {"model": run.digest or str(run.folder), "--top-k": top_k, "--unknown": unknown, "--tta": settings.tta}
+    made_with |= {"--runtime": settings.runtime, "--output": settings.output.suffix.lower()}
+    with Journal(settings.output, made_with, settings.resume) as journal:
+        todo = [file for file in files if str(file) not in journal.done]
+        if journal.done:
+            print(f"going on behind {len(journal.done):,} pictures that are done")
+        print(f"labelling {len(todo):,} pictures with {run.folder}", flush=True)
+        labelled = label(run, todo, settings.batch_size, settings.threads, settings.tta, settings.runtime)
+        try:
+            for one in tqdm(labelled, total=len(todo), unit=" pictures", mininterval=0.5):
+                extra = {"thumbnail": thumbnail(one.picture)} if gallery and one.picture else {}
+                journal.write(row(run, one, top_k, unknown) | extra)
+        except (KeyboardInterrupt, OSError):
+            print(f"\n{journal.file} holds what is done: the same command with --resume goes on", file=sys.stderr)
+            raise
+    if gallery:
+        written = write_gallery(settings.output, run)
+        print(f"wrote {len(files):,} pictures to {', '.join(map(str, written[:3]))}{' ...' * (len(written) > 3)}")
+    else:
+        finish(settings.output, columns(run, top_k))
+        print(f"wrote {len(files):,} rows to {settings.output}")
+    if journal.errors:
+        counts = Counter(error.split(" (")[0] for error in journal.errors)
+        reasons = ", ".join(f"{n} {reason}" for reason, n in counts.most_common())
+        print(f"{len(journal.errors):,} pictures could not be read ({reasons}): see the column error", file=sys.stderr)
+    return 1 if journal.errors else 0
+
+
+def _check(settings: Settings) -> None:
     for name in ("top_k", "batch_size"):
         if getattr(settings, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(settings, name)} must be at least 1")
+    if settings.threads < 0:
+        raise UserError(f"--threads {settings.threads} must not be negative")
     if not settings.paths:
-        raise UserError("nothing to label: name folders, zips or files")
-    parent = settings.output.resolve().parent
-    if not parent.is_dir() or settings.output.is_dir():
-        raise UserError(f"--output {settings.output} cannot be written: name a file in a folder that is there")
-    if settings.output.suffix.lower() != ".csv":
-        raise UserError(f"--output {settings.output} must end in .csv")
-    run = open_run(settings.model)
-    files = images.find(*settings.paths)
-    if not files:
-        raise UserError(f"there is no picture in {', '.join(map(str, settings.paths))}")
-    print(f"labelling {len(files):,} pictures with {run.folder}", flush=True)
-    from tqdm import tqdm
+        raise UserError("nothing to label: name folders, zips or files, or - for a list on standard input")
 
-    errors = Counter[str]()
-    with (
-        whole(settings.output) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as out,
-    ):
-        table = csv.writer(out)
-        table.writerow(columns(run, settings.top_k))
-        labelled = label(run, files, settings.batch_size, settings.threads)
-        for one in tqdm(labelled, total=len(files), unit=" pictures", mininterval=0.5):
-            table.writerow(row(run, one, settings.top_k))
-            if one.error:
-                errors[one.error.split(" (")[0]] += 1
-    refused = sum(errors.values())
-    print(f"wrote {len(files):,} rows to {settings.output}")
-    if refused:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in errors.most_common())
-        print(f"{refused:,} pictures could not be read ({reasons}): see the column error", file=sys.stderr)
-    return 1 if refused else 0
+
+def _files(paths: Iterable[str]) -> "list[ImageFile]":
+    """The pictures that were meant: - is a list on standard input; a pattern that is no file is what fits it.
+
+    What a list names and is not there becomes a row that says so; what the command line names must be there.
+    """
+    import glob
+    import os
+
+    from painters_mtl import images
+
+    found: dict[ImageFile, None] = {}
+    for path in paths:
+        if path == "-":
+            lines = sys.stdin.buffer.read().split(b"\n")
+            listed = [images.ImageFile.of(os.fsdecode(line.removesuffix(b"\r"))) for line in lines if line.strip()]
+            for file in listed:
+                there = not file.member and os.path.lexists(file.path)
+                found.update(dict.fromkeys(images.find(file.path) if there else [file]))
+        elif not os.path.lexists(path) and glob.has_magic(path):
+            fitting = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - pathlib's wants a relative pattern
+            if not fitting:
+                raise UserError(f"no file fits the pattern {path}")
+            found.update(dict.fromkeys(images.find(*fitting)))
+        else:
+            found.update(dict.fromkeys(images.find(path)))
+    return list(found)
 
 
 def columns(run: "Run", top_k: int) -> list[str]:
-    """Header of the CSV."""
+    """Header of the table."""
     names = ["path"]
     for k in range(1, top_k + 1):
         for task in run.tasks.values():
             if k <= len(task.classes):
                 name = task.name if k == 1 else f"{task.name}_{k}"
                 names += [name, f"{name}_confidence"]
+                names += ["painter_known"] if name == "painter" else []
     return [*names, "error"]
 
 
-def row(run: "Run", one: Labelled, top_k: int) -> list[str]:
-    """A line of the CSV, in the order of `columns`; empty cells for a picture that could not be read."""
+def row(run: "Run", one: Labelled, top_k: int, unknown: Iterable[str] = ("painter",)) -> dict[str, Any]:
+    """A line of the table; a picture that could not be read has only path and error.
+
+    Args:
+        unknown: tasks whose answer is "unknown" below the run's threshold.
+    """
     import numpy as np
 
-    cells = [str(one.file)]
-    best = {} if one.probabilities is None else {k: np.argsort(-p, kind="stable") for k, p in one.probabilities.items()}
-    for k in range(top_k):
-        for task in run.tasks.values():
-            if k < len(task.classes):
-                if one.probabilities is None:
-                    cells += ["", ""]
-                else:
-                    chosen = int(best[task.name][k])
-                    cells += [task.classes[chosen], f"{one.probabilities[task.name][chosen]:.4f}"]
-    return [*cells, one.error]
+    from painters_mtl.novelty import UNKNOWN
+
+    cells: dict[str, Any] = {"path": str(one.file), "error": one.error}
+    if one.probabilities is None:
+        return cells
+    for task in run.tasks.values():
+        p = one.probabilities[task.name]
+        for k, chosen in enumerate(np.argsort(-p, kind="stable")[:top_k], start=1):
+            name = task.name if k == 1 else f"{task.name}_{k}"
+            cells[name], cells[f"{name}_confidence"] = task.classes[chosen], round(float(p[chosen]), 4)
+        if task.name == "painter":
+            cells["painter_known"] = round(one.known["painter"], 4)
+        if task.name in unknown and one.unknown(run, task.name):
+            cells[task.name] = UNKNOWN
+    cells["doubtful"] = [name for name in run.tasks if one.unknown(run, name)]
+    return cells
 
 
 def main(argv: list[str] | None = None) -> int:

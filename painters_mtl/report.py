@@ -60,6 +60,7 @@ def write_report(
         interrupted=outcome.interrupted,
         summary=_summary(settings, outcome),
         calibration=outcome.metrics["calibration"],
+        unknown=outcome.metrics.get("unknown"),
         turns=outcome.metrics.get("turns", {}),
         test=outcome.metrics["test"],
         test_count=len(outcome.test_rows),

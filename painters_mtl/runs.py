@@ -1,9 +1,12 @@
 """Run folders: `models/NAME` holds all that is needed to predict, explain, export or go on training."""
 
+import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,21 +35,70 @@ class Run:
     demo: bool  # trained on paintings drawn by code
     temperatures: Mapping[str, float]  # what divides the logits so that confidences mean what they say; 1 by default
     views: tuple[str, ...] = ("whole",)  # or ("whole", "detail"), for a network with two inputs
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # for each task: a lower score is "none of these"
+    digest: str = ""  # of model.keras, as the training left it; "" while it is being trained
 
     def model(self) -> "keras.Model":
-        """Load the network, without its optimiser. No code in the file is run."""
+        """Load the network, without its optimiser. No code in the file is run.
+
+        Its outputs are {task: probabilities}, and for some tasks `{task}_known`: see `novelty`.
+        """
         import keras
 
         file = self.folder / MODEL
+        self.check()
         try:
             model = keras.saving.load_model(file, compile=False, safe_mode=True)
         except Exception as error:  # keras raises whatever its parts raise
             reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
             raise UserError(f"{file} cannot be loaded ({reason}): train it again or get a sound copy") from error
-        found = {name: output.shape[-1] for name, output in model.output.items()}
+        known = {f"{name}_known" for name in self.tasks}
+        found = {name: output.shape[-1] for name, output in model.output.items() if name not in known}
         if found != (wanted := {name: len(task.classes) for name, task in self.tasks.items()}):
             raise UserError(f"{self.folder / LABELS} does not belong to {MODEL}: it has {wanted} classes, that {found}")
         return model
+
+    def check(self) -> None:
+        """Refuse a model file that is not the one the training wrote, or that holds more than layers of Keras.
+
+        Raises `UserError`. A checksum finds damage and mistakes; it is no signature: who can write to the folder can
+        write both.
+        """
+        file = self.folder / MODEL
+        try:
+            with zipfile.ZipFile(file) as archive:
+                content = json.loads(archive.read("config.json"))
+            changed = self.digest and self.digest != digest_of(file)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(f"{file} cannot be loaded ({error}): train it again or get a sound copy") from error
+        if changed:
+            raise UserError(
+                f"{file} is not the one that the training wrote (its checksum is not that in {LABELS}): get a sound "
+                "copy of the folder, or train it again"
+            )
+        for module, name in _classes(content):
+            if name == "Lambda" or module.split(".")[0] != "keras":
+                raise UserError(f"{file} is refused: it holds {module}.{name}; only Keras's own layers are loaded")
+
+
+def _classes(config: Any) -> Iterator[tuple[str, str]]:
+    """Every (module, class) that a configuration of Keras asks for."""
+    if isinstance(config, dict):
+        if "class_name" in config and config["class_name"] != "__keras_tensor__":
+            yield str(config.get("module") or "keras"), str(config["class_name"])
+        config = list(config.values())
+    if isinstance(config, list):
+        for value in config:
+            yield from _classes(value)
+
+
+def digest_of(file: Path) -> str:
+    """Checksum of a saved model, its layers and weights but not when it was saved; 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    with zipfile.ZipFile(file) as archive:
+        for name in ("config.json", "model.weights.h5"):
+            digest.update(archive.read(name))
+    return digest.hexdigest()
 
 
 def save_labels(
@@ -57,10 +109,12 @@ def save_labels(
     demo: bool,
     views: Sequence[str] = ("whole",),
     temperatures: Mapping[str, float] | None = None,
+    thresholds: Mapping[str, float] | None = None,
 ) -> None:
     """Write `labels.json`: what a model's inputs and outputs mean.
 
-    A probability of the network, p, stands for the softmax of log(p) / temperature.
+    A probability of the network, p, stands for the softmax of log(p) / temperature. With `thresholds` (see `novelty`)
+    the model is finished, and its checksum is written too.
     """
     content = {
         "classes": tasks_to_dict(tasks),
@@ -71,6 +125,8 @@ def save_labels(
         "views": list(views),
         "temperatures": {name: round((temperatures or {}).get(name, 1.0), 4) for name in tasks},
     }
+    if thresholds is not None:
+        content |= {"thresholds": dict(thresholds), "model_checksum": digest_of(folder / MODEL)}
     write_json(folder / LABELS, content)
 
 
@@ -96,7 +152,9 @@ def open_run(folder: Path | None, models: Path = Path("models"), option: str = "
         views = tuple(content.get("views", ("whole",)))
         size, side = int(content["image_size"]), int(content["copy_side"])
         temperatures = {name: float(content.get("temperatures", {}).get(name, 1.0)) for name in tasks}
-        return Run(folder, tasks, size, side, bool(content.get("demo")), temperatures, views)
+        thresholds = {name: float(value) for name, value in content.get("thresholds", {}).items()}
+        checksum = str(content.get("model_checksum", ""))
+        return Run(folder, tasks, size, side, bool(content.get("demo")), temperatures, views, thresholds, checksum)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / LABELS} is damaged ({type(error).__name__}: {error}): get a sound copy") from error
 

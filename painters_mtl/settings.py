@@ -111,6 +111,8 @@ class TrainSettings:
     """Works with a scarce label are drawn up to 3 times an epoch, until this share of it has the label; 0: never."""
     other_painters: float = 0.5
     """Weight of a head over all painters of 10 works or more that helps the training and is then taken off; 0: none."""
+    painter_known: float = 0.3
+    """Weight of a head that learns whether a work is by any of the painters, for predict's "unknown"; 0: none."""
     start_from: tuple[Path, ...] = ()
     """Runs of the tasks alone, such as models/NAME/baselines/painter: their heads are taken over, by layer name."""
     start_shared: str = "mean"
@@ -141,7 +143,7 @@ class TrainSettings:
         for name in positive:
             if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must be above 0")
-        for name in ("weight_decay", "other_painters"):
+        for name in ("weight_decay", "other_painters", "painter_known"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
         if self.image_size < 32:

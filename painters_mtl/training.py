@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from painters_mtl import __version__, checkpoint, metrics, pipeline, runs
+from painters_mtl import __version__, checkpoint, metrics, novelty, pipeline, runs
 from painters_mtl.calibration import calibration_error, fit_temperature, soften
 from painters_mtl.dataset import Dataset
 from painters_mtl.errors import UserError
@@ -33,8 +33,10 @@ from painters_mtl.update import Update
 
 VIEWS = 100_000  # of paintings in a training that is not told how long to be: six minutes at 96 pixels on two cores
 EPOCHS_OF_HEADS = 15  # when only the heads train, an epoch takes a second
+FEWEST_OTHERS = 20  # works of other painters; from fewer nobody learns what another painter is
 WATCHED = 8  # batches an epoch in which --monitor-conflict looks at the gradients
 PROBABILITIES = "test_probabilities.npz"
+KNOWN = Task("painter_known", ("another", "known"))  # the head that tells whether a work is by any of the painters
 WITHOUT_EFFECT = {  # settings that do not change what is trained: labels and split are looked at themselves
     "data", "task_data", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models", "overwrite",
     "baselines", "budget",
@@ -87,7 +89,7 @@ def fit(
     full = network_of(trained_tasks, settings)
     if settings.start_from:
         start_from(full, settings.start_from, tasks, settings.start_shared)
-    network = with_heads(full, tasks)
+    network = with_heads(full, [*tasks, *({KNOWN.name} & trained_tasks.keys())])
     soft = soft_answers(data, settings.teachers, tasks) if settings.teachers else {}
     if folder.exists() and saved is None:  # only now, when nothing can be wrong any more with what was asked for
         shutil.rmtree(folder)
@@ -102,13 +104,17 @@ def fit(
     interrupted = trainer.run(weights, updates, saved)
     seconds = time.perf_counter() - start + trainer.seconds_before
 
-    rows = data.rows("test")
-    raw, held_out = trainer.probabilities("test"), trainer.probabilities("validation")
-    validation = data.rows("validation")
+    rows, validation = data.rows("test"), data.rows("validation")
+    outputs, held_outputs = trainer.outputs("test"), trainer.outputs("validation")
+    raw, held_out = ({name: found[name] for name in tasks} for found in (outputs, held_outputs))
     fitted = {name: fit_temperature(data.labels[name][validation], p) for name, p in held_out.items()}
     temperatures = {name: round(t, 4) for name, t in fitted.items()}
     probabilities = {name: soften(p, temperatures[name]) for name, p in raw.items()}
-    runs.save_labels(folder, tasks, *meaning, temperatures)
+    softened = {name: soften(p, temperatures[name]) for name, p in held_out.items()}
+    thresholds = {
+        name: novelty.threshold(data.labels[name][validation], novelty.scores(softened, held_outputs, name))
+        for name in tasks
+    }
     measured = {
         "test": metrics.all_metrics(data.labels, probabilities, rows),
         "validation": metrics.all_metrics(data.labels, held_out, validation),
@@ -129,10 +135,14 @@ def fit(
         "demo": data.demo,
         "fingerprint": key,
     }
+    if "painter" in tasks:
+        known = novelty.scores(probabilities, outputs, "painter")
+        measured["unknown"] = novelty.measure(data, known, thresholds["painter"])
     if trainer.gaps:
         measured["turns"] = turn_summary(trainer.gaps)
     if keep_model:
         runs.save_model(network, folder)
+        runs.save_labels(folder, tasks, *meaning, temperatures, thresholds)
     _save_predictions(folder / "test_predictions.csv", data, tasks, rows, probabilities)
     with whole(folder / PROBABILITIES) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **probabilities)  # type: ignore[arg-type]
@@ -154,6 +164,7 @@ def fit_alone(
     settings = dataclasses.replace(
         settings,
         other_painters=0.0,  # the head over all painters is a second task
+        painter_known=0.0,
         strategy="joint",
         monitor_conflict=False,
         task_weights={name: 1.0},
@@ -236,7 +247,7 @@ Forward = Callable[[np.ndarray], dict[str, tf.Tensor]]
 
 
 def predict(forward: Forward, pixels: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Probabilities {task: float32 (n, classes)} of copies from the store; `forward` is from `pipeline.inference`."""
+    """Probabilities {head: float32 (n, classes)} of copies from the store; `forward` is from `pipeline.inference`."""
     found = [forward(pixels[rows[part]]) for part in pipeline.in_batches(len(rows))]
     return {name: np.concatenate([np.asarray(part[name]) for part in found]) for name in found[0]}
 
@@ -244,11 +255,12 @@ def predict(forward: Forward, pixels: np.ndarray, rows: np.ndarray) -> dict[str,
 def _with_help(
     data: Dataset, tasks: dict[str, Task], settings: TrainSettings
 ) -> tuple[dict[str, Task], dict[str, np.ndarray], dict[str, float]]:
-    """Tasks, labels and loss weights of the training: the tasks, and the head over all painters that helps them.
+    """Tasks, labels and loss weights of the training: the tasks, and what is beside them a matter of painters.
 
     The eight-class head learns from a fraction of the paintings; a head over all painters lets every painting teach
     the features to tell painters apart. It is no part of the finished network. Where no weights are shared that train,
-    it could teach nobody.
+    it could teach nobody. The head `painter_known`, which learns whether a work is by any of the eight, stays: it is
+    how a prediction can say that it is not.
     """
     labels = {name: data.labels[name] for name in tasks}
     weights = {name: settings.loss_weights().get(name, 1.0) for name in tasks}
@@ -257,6 +269,11 @@ def _with_help(
         if len(task.classes) > len(tasks["painter"].classes):
             tasks = {**tasks, task.name: task}
             labels[task.name], weights[task.name] = numbers, settings.other_painters
+    if settings.painter_known > 0 and "painter" in tasks:
+        known = data.painter_known()
+        if (known[data.rows("train")] == 0).sum() >= FEWEST_OTHERS:
+            tasks = {**tasks, KNOWN.name: KNOWN}
+            labels[KNOWN.name], weights[KNOWN.name] = known, settings.painter_known
     return tasks, labels, weights
 
 
@@ -308,10 +325,10 @@ class _Trainer:
         self.data, self.settings, self.folder, self.keep_model, self.key = data, settings, folder, keep_model, key
         self.started, self.seconds_before = time.perf_counter(), 0.0
         self.full, self.network, self.labels, self.soft = full, network, labels, soft
-        # The head over all painters is a second head of the painter task: a strategy sees their losses as one.
-        self.groups = {name: [name] for name in network.output}
-        for name in labels.keys() - self.groups.keys():
-            self.groups["painter"].append(name)
+        # What helps the painter task is a second and a third head of it: a strategy sees their losses as one.
+        self.groups = {name: [name] for name in labels if name in data.tasks}
+        if "painter" in self.groups:
+            self.groups["painter"] += [name for name in labels if name not in data.tasks]
         self.history: list[dict[str, float]] = []
         self.gaps: dict[str, list[tuple[int, float]]] = {}  # with alternate: turns since the task's last, loss
         self.best, self.best_epoch, self.best_weights = -np.inf, 0, network.get_weights()
@@ -327,7 +344,7 @@ class _Trainer:
             train = train[np.any([values[train] >= 0 for values in self.labels.values()], axis=0)]
         labels = {name: values[train] for name, values in self.labels.items()}
         # The head over all painters does not ask for a share of its own: it is there for the others.
-        factor = pipeline.repeats({name: labels[name] for name in self.network.output}, settings.label_share)
+        factor = pipeline.repeats({name: labels[name] for name in self.groups}, settings.label_share)
         batch_size = settings.batch_size or default_batch(int(factor.sum()))
         steps = pipeline.steps_in_epoch(factor, batch_size)
         heads_only = settings.fine_tune == "heads"
@@ -473,7 +490,8 @@ class _Trainer:
 
     def end_epoch(self, logs: dict[str, float]) -> None:
         """Measure on the validation paintings, keep the network if it is the best so far, write the history."""
-        probabilities = self.probabilities("validation")
+        found = self.outputs("validation")
+        probabilities = {name: found[name] for name in self.groups}
         measured = metrics.all_metrics(self.data.labels, probabilities, self.data.rows("validation"))
         for name, values in measured.items():
             logs[f"val_{name}_accuracy"] = values["accuracy"]
@@ -489,8 +507,8 @@ class _Trainer:
         accuracies = ", ".join(f"{name} {100 * values['accuracy']:.1f} %" for name, values in measured.items())
         print(f"  loss {logs['loss']:.3f}; validation: {accuracies}; mean {100 * logs['val_score']:.1f} %", flush=True)
 
-    def probabilities(self, part: str) -> dict[str, np.ndarray]:
-        """Of the network as it stands, for a part of the split."""
+    def outputs(self, part: str) -> dict[str, np.ndarray]:
+        """Of the network as it stands, for a part of the split: probabilities of each head, float32 (n, classes)."""
         rows = self.data.rows(part)
         if self.encoded is not None:
             found = heads_model(self.network)(self.encoded[rows, 0], training=False)

@@ -48,8 +48,11 @@ def few(originals: Path, tmp_path: Path) -> Path:
     return tmp_path / "few"
 
 
-def labelled(folder: Path, output: Path, *paths: Path, status: int = 0, **options: int) -> list[dict[str, str]]:
+def labelled(
+    folder: Path, output: Path, *paths: Path, status: int = 0, unknown: bool = False, **options: int
+) -> list[dict[str, str]]:
     words = [w for k, v in options.items() for w in (f"--{k.replace('_', '-')}", str(v))]
+    words += [] if unknown else ["--no-unknown"]
     found = predict.main([*map(str, paths), "--model", str(folder), "--output", str(output), *words])
     assert found == status
     return read_rows(output)
@@ -61,7 +64,7 @@ def labelled(folder: Path, output: Path, *paths: Path, status: int = 0, **option
 def test_the_columns_are_those_promised(folder: Path, few: Path, tmp_path: Path) -> None:
     rows = labelled(folder, tmp_path / "out.csv", few)
     header = (tmp_path / "out.csv").read_text().splitlines()[0]
-    assert header == "path,painter,painter_confidence,style,style_confidence,genre,genre_confidence,error"
+    assert header == "path,painter,painter_confidence,painter_known,style,style_confidence,genre,genre_confidence,error"
     assert [r["path"] for r in rows] == [str(f) for f in sorted(few.iterdir())]
     assert all(r["error"] == "" and r[task] for r in rows for task in TASK_NAMES)
 
@@ -70,7 +73,8 @@ def test_more_classes_come_in_order_and_add_up(folder: Path, few: Path, tmp_path
     one, three = (labelled(folder, tmp_path / f"{k}.csv", few, top_k=k) for k in (1, 3))
     run = open_run(folder)
     assert list(three[0]) == [
-        "path", "painter", "painter_confidence", "style", "style_confidence", "genre", "genre_confidence",
+        "path", "painter", "painter_confidence", "painter_known", "style", "style_confidence",
+        "genre", "genre_confidence",
         "painter_2", "painter_2_confidence", "style_2", "style_2_confidence", "genre_2", "genre_2_confidence",
         "style_3", "style_3_confidence", "error",
     ]  # fmt: skip  # of two painters and two genres there is no third
@@ -123,7 +127,7 @@ def test_order_and_labels_do_not_depend_on_batches_and_threads(folder: Path, ori
     for table in tables[1:]:
         for row, other in zip(table, tables[0], strict=True):
             for name, value in row.items():
-                if name.endswith("_confidence"):
+                if name.endswith(("_confidence", "_known")):
                     assert abs(float(value) - float(other[name])) <= ROUNDING
                 else:
                     assert value == other[name]
@@ -210,7 +214,7 @@ def test_memory_is_constant(folder: Path, few: Path) -> None:
 
     labels = predict.label(open_run(folder), endless(), batch_size=4, threads=2)
     for n, one in enumerate(itertools.islice(labels, 50), 1):
-        assert one.probabilities is not None and taken <= n + 2 * 4 + 2 * 2
+        assert one.probabilities is not None and taken <= n + 4 * 4
     labels.close()  # type: ignore[attr-defined]
 
 
@@ -314,16 +318,19 @@ def test_row_and_columns_agree_by_hand() -> None:
         Path(), {"style": Task("style", ("a", "b, c", "d")), "genre": Task("genre", ("x", "y"))}, 32, 40, False, {}
     )
     one = predict.Labelled(
-        images.ImageFile("p.jpg"), {"style": np.array([0.2, 0.7, 0.1]), "genre": np.array([0.5, 0.5])}
+        images.ImageFile("p.jpg"),
+        {"style": np.array([0.2, 0.7, 0.1]), "genre": np.array([0.5, 0.5])},
+        "",
+        {"style": 0.7, "genre": 0.5},
     )
-    cells = dict(zip(predict.columns(run, 3), predict.row(run, one, 3), strict=True))
-    assert cells == {
-        "path": "p.jpg", "style": "b, c", "style_confidence": "0.7000", "genre": "x", "genre_confidence": "0.5000",
-        "style_2": "a", "style_2_confidence": "0.2000", "genre_2": "y", "genre_2_confidence": "0.5000",
-        "style_3": "d", "style_3_confidence": "0.1000", "error": "",
+    cells = predict.row(run, one, 3)
+    assert {name: cells[name] for name in predict.columns(run, 3)} == {
+        "path": "p.jpg", "style": "b, c", "style_confidence": 0.7, "genre": "x", "genre_confidence": 0.5,
+        "style_2": "a", "style_2_confidence": 0.2, "genre_2": "y", "genre_2_confidence": 0.5,
+        "style_3": "d", "style_3_confidence": 0.1, "error": "",
     }  # fmt: skip
     bad = predict.row(run, predict.Labelled(images.ImageFile("z.zip", "q.jpg"), None, "empty"), 3)
-    assert bad == ["z.zip/q.jpg", *[""] * 10, "empty"]
+    assert bad == {"path": "z.zip/q.jpg", "error": "empty"}
 
 
 @pytest.mark.real
@@ -334,7 +341,7 @@ def test_real_paintings_of_every_kind(paintings: Path, folder: Path, tmp_path: P
     bad = [Path(r["path"]).name for r in rows if r["error"]]
     assert bad == [Path(f.path).name for f in files if Path(f.path).name.startswith("lfspointer")]
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as lines:
-        assert {len(row) for row in csv.reader(lines)} == {8}
+        assert {len(row) for row in csv.reader(lines)} == {9}
 
 
 def test_the_command_line_of_the_helpers_is_the_settings(trained_run: tuple[Path, TrainSettings]) -> None:

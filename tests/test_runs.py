@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import shutil
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,7 @@ OTHER: dict[str, Any] = {
     "task_weights": {"style": 0.5, "painter": 2.0},
     "label_share": 0.0,
     "other_painters": 0.0,
+    "painter_known": 0.7,
     "patience": 9,
 }
 
@@ -266,5 +269,44 @@ def test_a_model_that_would_run_code_is_refused(tmp_path: Path) -> None:
     image = keras.Input((32, 32, 3))
     trap = keras.Model(image, {"painter": keras.layers.Lambda(lambda x: x)(image)})
     trap.save(tmp_path / "a" / "model.keras")
-    with pytest.raises(UserError, match=r"model\.keras cannot be loaded"):
+    with pytest.raises(UserError, match=r"model\.keras is refused: it holds keras\.layers\.Lambda"):
+        runs.open_run(tmp_path / "a").model()
+
+
+def edited(file: Path, change: Callable[[dict], None]) -> None:
+    """Change the configuration in a .keras file."""
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    change(config)
+    parts["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize("module", ["os", "painters_mtl.folding", "builtins", "kerasx.layers"])
+def test_a_model_with_anything_but_layers_of_keras_is_refused(module: str, tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+
+    def change(config: dict) -> None:
+        config["config"]["layers"][1] |= {"module": module, "class_name": "system"}
+
+    edited(tmp_path / "a" / "model.keras", change)
+    with pytest.raises(UserError, match=rf"is refused: it holds {module}\.system"):
+        runs.open_run(tmp_path / "a").model()
+
+
+def test_a_finished_model_that_was_changed_is_refused(tmp_path: Path) -> None:
+    """The last bit of one weight: nothing but the checksum could tell."""
+    make_run(tmp_path / "a")
+    runs.save_labels(tmp_path / "a", TASKS, 32, 40, demo=True, thresholds={"painter": 0.25})
+    run = runs.open_run(tmp_path / "a")
+    assert run.thresholds == {"painter": 0.25} and run.model().count_params() > 0
+    other = runs.open_run(tmp_path / "a").model()
+    kernel = other.get_layer("genre").get_weights()
+    kernel[0].flat[0] = np.nextafter(kernel[0].flat[0], 1)
+    other.get_layer("genre").set_weights(kernel)
+    runs.save_model(other, tmp_path / "a")
+    with pytest.raises(UserError, match=r"model\.keras is not the one that the training wrote"):
         runs.open_run(tmp_path / "a").model()

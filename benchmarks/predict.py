@@ -1,0 +1,138 @@
+"""Pictures a second from files to labels: `predict` against the loop most people write, side by side in one run.
+
+    python benchmarks/predict.py ../shared/paintings/originals ../shared/paintings/gallery --rounds 3
+
+The loop: Pillow decodes the whole picture, resizes it, and `model.predict` takes batches of 32. The bound: what two
+busy cores could do at best, 1 / (decoding alone + network alone), both measured here, each on all cores.
+EfficientNet-Lite0 at 224 pixels with three heads; weights do not change the time, so it is not trained.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from painters_mtl import cli, images, predict, runs
+from painters_mtl.errors import UserError
+from painters_mtl.store import copy_of, copy_side
+from painters_mtl.tasks import Task
+
+SIDE, BATCH = 224, 32
+
+
+def run_folder(folder: Path) -> runs.Run:
+    """A run with untrained weights."""
+    from painters_mtl.model import build_model
+
+    sizes = {"painter": 8, "style": 10, "genre": 23}
+    tasks = {name: Task(name, tuple(f"{name} {k}" for k in range(n))) for name, n in sizes.items()}
+    runs.save_model(build_model(tasks, image_size=SIDE), folder)
+    runs.save_labels(folder, tasks, SIDE, copy_side(SIDE), False, thresholds={})
+    return runs.open_run(folder)
+
+
+def usual_loop(run: runs.Run) -> Callable[[list[images.ImageFile]], int]:
+    """What most people write."""
+    from PIL import Image
+
+    model = run.model()
+
+    def label(files: list[images.ImageFile]) -> int:
+        done, batch = 0, []
+        for k, file in enumerate(files, start=1):
+            try:
+                with Image.open(file.path) as picture:
+                    batch.append(np.asarray(picture.convert("RGB").resize((SIDE, SIDE))))
+            except OSError:
+                continue
+            finally:
+                if batch and (len(batch) == BATCH or k == len(files)):
+                    done += len(model.predict(np.stack(batch), verbose=0)["painter"])
+                    batch = []
+        return done
+
+    return label
+
+
+def ours(run: runs.Run, runtime: str) -> Callable[[list[images.ImageFile]], int]:
+    """`predict.label`, without the writing of the table."""
+
+    def label(files: list[images.ImageFile]) -> int:
+        return sum(one.probabilities is not None for one in predict.label(run, files, BATCH, runtime=runtime))
+
+    return label
+
+
+def bound(run: runs.Run, runtime: str, files: list[images.ImageFile], cores: int) -> float:
+    """Seconds for decoding alone and the network alone, added."""
+    from painters_mtl.runtimes import load
+
+    def decode(file: images.ImageFile) -> np.ndarray | None:
+        try:
+            return copy_of(file.read(), run.copy_side, run.views)[1]
+        except images.Unreadable:
+            return None
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(cores) as pool:
+        copies = [copy for copy in pool.map(decode, files) if copy is not None]
+    decoding = time.perf_counter() - start
+    batches = [np.stack(copies[k : k + BATCH]) for k in range(0, len(copies), BATCH)]
+    forward = load(run, runtime)
+    for batch in (batches[0], batches[-1]):
+        forward(batch)
+    start = time.perf_counter()
+    for batch in batches:
+        {name: np.asarray(values) for name, values in forward(batch).items()}
+    return decoding + time.perf_counter() - start
+
+
+def main() -> None:
+    """Print a table for each folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--runtimes", nargs="+", default=["keras", "openvino", "litert"])
+    parser.add_argument("--repeat", type=int, default=4, help="how often each picture is read, so that a round lasts")
+    options = parser.parse_args()
+    import os
+
+    cli.import_tensorflow()
+    cores = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as folder:
+        run = run_folder(Path(folder))
+        arms = {"usual loop": usual_loop(run)}
+        for runtime in options.runtimes:
+            arm = ours(run, runtime)
+            try:
+                arm(images.find(*options.folders)[:BATCH])
+                arms[runtime] = arm
+            except UserError as error:
+                print(f"{runtime} is left out: {error}")
+        for place in options.folders:
+            found = images.find(place)
+            files = found * options.repeat
+            seconds: dict[str, list[float]] = {name: [] for name in arms}
+            bounds: dict[str, list[float]] = {name: [] for name in arms if name != "usual loop"}
+            for _ in range(options.rounds + 1):  # the arms take turns, so that other work slows all alike
+                for name, arm in arms.items():
+                    start = time.perf_counter()
+                    count = arm(files)
+                    seconds[name].append(time.perf_counter() - start)
+                for name, values in bounds.items():
+                    values.append(bound(run, name, files, cores))
+            print(f"\n{place}: {len(found)} files, {count // options.repeat} read; round 0 warms up and is not counted")
+            print(f"{'':<12}{'pictures/s':>12}{'times the loop':>16}{'of the bound':>14}")
+            usual = np.median(seconds["usual loop"][1:])
+            for name, values in seconds.items():
+                mine = np.median(values[1:])
+                share = f"{np.median(bounds[name][1:]) / mine:>14.2f}" if name in bounds else ""
+                print(f"{name:<12}{len(files) / mine:>12.1f}{usual / mine:>16.2f}{share}")
+
+
+if __name__ == "__main__":
+    main()

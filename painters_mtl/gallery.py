@@ -1,0 +1,76 @@
+"""Predictions as pages to look at: a thumbnail of each painting, its labels with bars, filters; self-contained."""
+
+import base64
+import io
+from itertools import islice
+from pathlib import Path
+
+import jinja2
+from PIL import Image
+
+from painters_mtl.files import write_text
+from painters_mtl.images import Picture, shown
+from painters_mtl.results import Row, rows_of
+from painters_mtl.runs import Run
+
+PER_PAGE = 500
+LONGEST = 160  # side of a thumbnail, in pixels
+
+
+def thumbnail(picture: Picture) -> str:
+    """The small copy, a squashed square, in the original's shape again: a JPEG in base64."""
+    scale = LONGEST / max(picture.width, picture.height)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    stream = io.BytesIO()
+    Image.fromarray(picture.pixels).resize(size, Image.Resampling.BICUBIC).save(stream, "JPEG", quality=80)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def write_gallery(output: Path, run: Run) -> list[Path]:
+    """Pages of at most 500 pictures from the journal of `output`, which then goes; returns their files.
+
+    The first page is `output`, the next are `NAME-2.html` ...; later pages of an earlier, longer gallery go.
+    """
+    journal = output.with_name(output.name + ".part")
+    with journal.open("rb") as lines:
+        count = sum(1 for _ in lines) - 1
+    pages = max(1, -(-count // PER_PAGE))
+    files = [output if k == 1 else output.with_stem(f"{output.stem}-{k}") for k in range(1, pages + 1)]
+    loader = jinja2.PackageLoader("painters_mtl", "")
+    template = jinja2.Environment(loader=loader, autoescape=True).get_template("gallery.html.jinja")
+    rows = rows_of(journal)
+    for number, file in enumerate(files, start=1):
+        cards = [_card(row, run) for row in islice(rows, PER_PAGE)]
+        links = [(k, other.name) for k, other in enumerate(files, start=1)] if pages > 1 else []
+        page = template.render(
+            name=shown(output.name), title="labels", cards=cards, tasks=list(run.tasks), links=links, number=number,
+            count=count, model=run.folder.name, demo=run.demo,
+        )  # fmt: skip
+        write_text(file, page)
+    k = pages + 1
+    while (old := output.with_stem(f"{output.stem}-{k}")).is_file():
+        old.unlink()
+        k += 1
+    journal.unlink()
+    return files
+
+
+def _card(row: Row, run: Run) -> Row:
+    """What the page shows of a picture."""
+    path = shown(row["path"])
+    card: Row = {"path": path, "name": path.rsplit("/", 1)[-1], "error": row["error"]}
+    card["thumbnail"] = row.get("thumbnail")
+    if row["error"]:
+        return card
+    answers = []
+    for task in run.tasks:
+        keys = [task, *(f"{task}_{k}" for k in range(2, 10))]
+        found = [(row[key], row[f"{key}_confidence"]) for key in keys if key in row]
+        answers.append((task, task in row["doubtful"], found))
+    card |= {
+        "answers": answers,
+        "labels": {task: row[task] for task in run.tasks},
+        "doubtful": bool(row["doubtful"]),
+        "sure": min(row[f"{task}_confidence"] for task in run.tasks),
+    }
+    return card
