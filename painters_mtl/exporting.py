@@ -4,13 +4,9 @@ The picture's way to the network's size is part of the graph and takes the very 
 takes. Weights are constants in it. Every format is made from the same graph: TensorFlow's SavedModel.
 """
 
-import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +14,7 @@ import tensorflow as tf
 
 from painters_mtl.folding import fold
 from painters_mtl.runs import Run
-from painters_mtl.runtimes import FILES, imported, inputs_of
+from painters_mtl.runtimes import FILES, imported, inputs_of, quiet
 
 SIGNATURE = "serving_default"
 
@@ -32,9 +28,10 @@ def whole_view(image: tf.Tensor, image_size: int) -> tf.Tensor:
 def middle_view(image: tf.Tensor, image_size: int) -> tf.Tensor:
     """As `pipeline.middle_views`; the places that are sampled are constants here, for the side is known."""
     side = image.shape[1]
-    part = np.float32(min(1.0, image_size / side) / 2)
-    step = 2 * part * np.float32(side - 1) / np.float32(max(image_size - 1, 1))
-    at = (np.float32(0.5) - part) * np.float32(side - 1) + np.arange(image_size, dtype=np.float32) * step
+    part = np.float32(image_size / side) / 2 if image_size < side else np.float32(0.5)
+    start, end = np.float32(0.5) - part, np.float32(0.5) + part
+    step = (end - start) * np.float32(side - 1) / np.float32(max(image_size - 1, 1))
+    at = start * np.float32(side - 1) + np.arange(image_size, dtype=np.float32) * step
     at = np.clip(at, 0, side - 1).astype(np.float32)
     low, high = np.floor(at).astype(np.int32), np.ceil(at).astype(np.int32)
     weight = (at - low)[:, None]
@@ -81,7 +78,7 @@ def save_graph(run: Run, network: keras.Model, folder: Path, calibrated: bool) -
 
     shape = (None, run.copy_side, run.copy_side, 3)
     signature = [tf.TensorSpec(shape, tf.uint8, name=name) for name in wanted]
-    with _quiet():
+    with quiet():
         traced = tf.function(serve, input_signature=signature, autograph=False).get_concrete_function()
         frozen = convert_variables_to_constants_v2(traced)
         named = tf.function(
@@ -139,7 +136,7 @@ def _litert(graph: Path, training: np.ndarray | None) -> bytes:
                 yield inputs_of(copy[None])
 
         converter.representative_dataset = examples
-    with _quiet():
+    with quiet():
         return converter.convert()
 
 
@@ -153,7 +150,7 @@ def _onnx(graph: Path) -> bytes:
     frozen = convert_variables_to_constants_v2(served)
     ins = {tensor.name: tensor.name.split(":")[0] for tensor in frozen.inputs}
     outs = dict(zip((tensor.name for tensor in frozen.outputs), sorted(served.structured_outputs), strict=True))
-    with _quiet():
+    with quiet():
         model, _ = convert.from_graph_def(
             frozen.graph.as_graph_def(),
             input_names=list(ins),
@@ -162,21 +159,3 @@ def _onnx(graph: Path) -> bytes:
             opset=17,
         )
     return model.SerializeToString()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the lines off standard error with which the converters tell of their inner life; errors are exceptions."""
-    logger: Any = tf.get_logger()
-    level = logger.level
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        logger.setLevel("ERROR")
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        logger.setLevel(level)
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

