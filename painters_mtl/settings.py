@@ -14,6 +14,7 @@ from painters_mtl.tasks import TASK_NAMES
 
 Strategy = Literal["joint", "alternate", "uncertainty", "dwa", "gradnorm", "famo", "pcgrad", "cagrad", "upgrad"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+OF_THE_COMMAND = ("resume", "checkpoint_minutes")  # say how a command runs, not what it makes: no config.json has them
 
 
 @dataclass
@@ -48,6 +49,12 @@ class TrainSettings:
     """The folder that holds the runs."""
     overwrite: bool = False
     """Replace the run of that name if there is one."""
+    resume: bool = False
+    """Go on with the run of that name; an error where there is none. What the command line leaves out is as it was in
+    that run. The same command as before goes on without --resume too, but starts anew where there is nothing to go on
+    with."""
+    checkpoint_minutes: float = 5.0
+    """Save the state of the training each so many minutes, in the middle of an epoch too; 0: after epochs only."""
     seed: int = 0
     """Fixes the split, the start of the weights, the order of the paintings and their augmentation."""
 
@@ -141,7 +148,7 @@ class TrainSettings:
         for name in positive:
             if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must be above 0")
-        for name in ("weight_decay", "other_painters"):
+        for name in ("weight_decay", "other_painters", "checkpoint_minutes"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
         if self.image_size < 32:
@@ -175,6 +182,8 @@ class TrainSettings:
             if weight < 0:
                 raise UserError(f"--task-weights {task} {weight} must not be negative")
         self.check_sharing([self.strategy])
+        if self.resume and self.overwrite:
+            raise UserError("--resume goes on with a run and --overwrite replaces it: leave one of them out")
         if self.name in (".", "..") or set("/\\\0") & set(self.name) or self.name.startswith("."):
             raise UserError(f"--name {self.name!r} cannot be the name of a folder: use letters, digits, - and _")
 
@@ -220,7 +229,7 @@ class TrainSettings:
                 return [plain(v) for v in value]
             return str(value) if isinstance(value, Path) else value
 
-        return {k: plain(v) for k, v in dataclasses.asdict(self).items()}
+        return {k: plain(v) for k, v in dataclasses.asdict(self).items() if k not in OF_THE_COMMAND}
 
     @classmethod
     def load(cls, file: Path) -> "TrainSettings":
