@@ -103,6 +103,12 @@ class TrainSettings:
     """Passes over the training paintings, at most. 0: from 5 for many to 20 for few; 15 where only the heads train."""
     batch_size: int = 0
     """Paintings a step. 0: 64, or 32 or 16 where an epoch would else have fewer than 50 steps."""
+    accumulate: int = 1
+    """Batches a step: their gradients are added up, as if they were one batch that needs no more memory than one of
+    them. A task is weighted by its labels in all of them."""
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16", "auto"] = "float32"
+    """What the training computes in; the weights, and all that is measured and saved, are float32. auto: the fastest
+    that the GPU was made for, and float32 on a CPU."""
     learning_rate: float = 2e-3
     """Peak of the learning rate: a warm-up leads to it, half a cosine down to zero."""
     backbone_rate: float = 0.5
@@ -156,6 +162,8 @@ class TrainSettings:
         for name in ("epochs", "batch_size", "freeze_epochs", "shared_projection"):
             if getattr(self, name) < 0:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
+        if self.accumulate < 1:
+            raise UserError(f"--accumulate {self.accumulate} must be at least 1")
         if not 0 <= self.teacher_weight <= 1:
             raise UserError(f"--teacher-weight {self.teacher_weight} must be from 0 to 1")
         if not 0 <= self.dropout < 1:

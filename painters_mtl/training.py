@@ -24,6 +24,7 @@ from painters_mtl.features import encode
 from painters_mtl.files import alone, sweep, whole, write_json
 from painters_mtl.folding import fold
 from painters_mtl.model import backbone_of, heads_model, network_of, with_heads
+from painters_mtl.precision import in_precision, policy
 from painters_mtl.settings import OF_THE_COMMAND, TrainSettings
 from painters_mtl.split import save_split
 from painters_mtl.store import copy_side
@@ -341,21 +342,25 @@ class _Trainer:
         labels = {name: values[train] for name, values in self.labels.items()}
         # The head over all painters does not ask for a share of its own: it is there for the others.
         factor = pipeline.repeats({name: labels[name] for name in self.network.output}, settings.label_share)
-        batch_size = settings.batch_size or default_batch(int(factor.sum()))
+        batch_size = (settings.batch_size or default_batch(int(factor.sum()))) * settings.accumulate
         steps = pipeline.steps_in_epoch(factor, batch_size)
         heads_only = settings.fine_tune == "heads"
         epochs = settings.epochs or (EPOCHS_OF_HEADS if heads_only else default_epochs(steps * batch_size, data.demo))
         if updates:
             epochs = max(1, round(updates / steps))
-        model = heads_model(self.full) if heads_only else fold(self.full)
+        precision = policy(settings.precision)
+        mixed = precision != "float32"
+        # The copy trains; what is measured and saved is the float32 network, which gets its weights.
+        trained = in_precision(self.full, precision) if mixed else self.full
+        model = heads_model(trained) if heads_only else trained if mixed else fold(trained)
         if heads_only:
             started = time.perf_counter()
             self.encoded = encode(self.full, data, settings.image_size)
             self.seconds_before -= time.perf_counter() - started  # every run uses them; whoever is first computes them
         pretrained = settings.weights != "none" and settings.backbone != "small_convnet"
-        slow = backbone_of(self.full).trainable_variables if pretrained and not heads_only else []
+        slow = backbone_of(trained).trainable_variables if pretrained and not heads_only else []
         soft = {name: soften(values, settings.temperature) for name, values in self.soft.items()}
-        update = Update(model, self.groups, weights, slow, settings, steps * epochs, soft)
+        update = Update(model, self.groups, weights, slow, settings, steps * epochs, soft, precision == "mixed_float16")
 
         found: list[np.ndarray] = []  # losses of the steps of this epoch
         if saved is not None:
@@ -424,6 +429,8 @@ class _Trainer:
                     self._turns(plan(epoch).turns, np.stack(found), update.heads)
                 if watch is not None:
                     measured |= self._conflict([cosines(next(watch)).numpy() for _ in range(min(WATCHED, steps))])
+                if mixed:
+                    self.full.set_weights(trained.get_weights())
                 self.end_epoch(measured)
                 found = []
                 if logs is not None:
@@ -442,6 +449,8 @@ class _Trainer:
                 print(f"\ninterrupted after {done}: saved, and keeping the best network so far", flush=True)
         if self.history:
             self.network.set_weights(self.best_weights)
+        elif mixed:
+            self.full.set_weights(trained.get_weights())
         self.updates = steps * len(self.history)
         return interrupted
 
