@@ -11,7 +11,6 @@ import tensorflow as tf
 from helpers import fitted, make_data, tiny_settings
 
 from painters_mtl import runs
-from painters_mtl.errors import UserError
 from painters_mtl.model import build_model
 from painters_mtl.precision import in_precision, policy
 from painters_mtl.settings import STRATEGIES, TrainSettings
@@ -93,11 +92,6 @@ def test_two_batches_of_four_train_as_one_of_eight(tmp_path: Path) -> None:
     np.testing.assert_allclose(histories[1]["loss"], histories[0]["loss"], atol=1e-5)
     for a, b in zip(*(runs.open_run(f).model().get_weights() for f in folders), strict=True):
         np.testing.assert_allclose(b, a, atol=1e-5)
-
-
-def test_no_batches_are_no_step() -> None:
-    with pytest.raises(UserError, match="--accumulate 0 must be at least 1"):
-        TrainSettings(accumulate=0)
 
 
 # ------------------------------------------------------------------------------------------------- 16 bits

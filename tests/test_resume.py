@@ -105,7 +105,7 @@ def test_killed_in_the_middle_of_epochs(strategy: str, small: Path, tmp_path: Pa
 def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_resume_goes_on(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """--resume with the name alone: all else is as it was. One epoch of 3,000 steps: it cannot be done before."""
+    """--resume with the name alone: all else is as it was. The signal comes while the first step is compiled."""
     changes = {"epochs": 2, "batch_size": 1, "dropout": 0.3, "label_share": 0.0, "baselines": False}
     settings = tiny_settings(small, tmp_path, **changes)
     process = start("-m", "painters_mtl.train", *arguments(settings))
