@@ -5,7 +5,9 @@
     python -m painters_mtl.compare --data FOLDER --fine-tune heads --shared-layers 256 --strategies all
     python -m painters_mtl.compare --data FOLDER --folds 5 --seeds 1    # cross-validation, for small collections
 
-Writes models/NAME/comparison.json, comparison.csv and report.html. The same command goes on where it was ended.
+    python -m painters_mtl.compare --resume --name study                # goes on where it was ended
+
+Writes models/NAME/comparison.json, comparison.csv and report.html. The same command goes on where it was ended, too.
 """
 
 import shutil
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from painters_mtl import cli
 from painters_mtl.errors import UserError
 from painters_mtl.files import whole, write_json
+from painters_mtl.resuming import how, resumed
 from painters_mtl.runs import COMPARISON, CONFIG, run_folder
 from painters_mtl.settings import STRATEGIES, Strategy, TrainSettings
 
@@ -65,6 +68,7 @@ class CompareSettings(TrainSettings):
 
 def run(settings: CompareSettings) -> int:
     """The verb: data, trainings, statistics, report. Returns 0, or 130 when Ctrl-C ended it early."""
+    settings = resumed(settings)
     folder = run_folder(settings)
     from painters_mtl.dataset import prepare
 
@@ -84,7 +88,7 @@ def run(settings: CompareSettings) -> int:
     sides = train_all(data, settings, folder / "runs", names)
     complete = min(len(side) for side in sides.values())
     if complete == 0:
-        print(f"interrupted before the first seed was done; the same command goes on in {folder}")
+        print(f"interrupted before the first seed was done; {how('compare', settings, folder)}")
         return 130
     sides = {name: side[:complete] for name, side in sides.items()}
     speed = milliseconds(data, settings, names)
@@ -105,7 +109,7 @@ def run(settings: CompareSettings) -> int:
         print(f"\n{ways_text(results, first)}")
     print(f"wrote {folder}: open {folder / 'report.html'}")
     if complete < settings.seeds:
-        print(f"interrupted after {complete} of {settings.seeds} seeds; the same command goes on")
+        print(f"interrupted after {complete} of {settings.seeds} seeds; {how('compare', settings, folder)}")
         return 130
     return 0
 

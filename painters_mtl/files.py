@@ -1,4 +1,4 @@
-"""Files are written whole: to a temporary name beside them, then renamed."""
+"""Files are written whole: to a temporary name beside them, then renamed; and by one process at a time."""
 
 import json
 import math
@@ -7,6 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from painters_mtl.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: there nobody is kept waiting
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -19,6 +26,55 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove what `whole` was writing to `name` when it was killed; only for the one process that may write there."""
+    for file in folder.glob(f".[0-9]*-{name}"):
+        file.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(file: Path, purpose: str, wait: bool) -> Iterator[None]:
+    """Hold the lock `file`, which at most one process does at a time; the system frees it when the process dies.
+
+    Args:
+        file: made for the time of the block, with the number of the process in it.
+        purpose: what the other process may be doing, for the sentence that names it: "making small copies in DIR".
+        wait: until the other is done, and say so; else raise `UserError`.
+    """
+    if fcntl is None:
+        yield
+        return
+    waited = False
+    while True:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if waited else fcntl.LOCK_NB))
+        except BlockingIOError:
+            other = os.read(handle, 20).decode() or "unknown"
+            os.close(handle)
+            if not wait:
+                raise UserError(f"another process ({other}) is {purpose}: wait for its end, or end it") from None
+            print(f"another process ({other}) is {purpose}: waiting for it", flush=True)
+            waited = True
+            continue
+        except OSError:  # a file system without locks
+            pass
+        try:
+            current = os.path.samestat(os.fstat(handle), file.stat())
+        except FileNotFoundError:
+            current = False
+        if current:
+            break
+        os.close(handle)  # the one before has just taken its file away: make another
+    try:
+        os.truncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -161,6 +161,7 @@ def training_batches(
     sides: Sequence[int],
     seed: int,
     first: int = 0,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Augmented batches (image, {task: label}, {task: weight}, turn, rows) of all epochs, in one sequence.
 
@@ -172,13 +173,15 @@ def training_batches(
         plan: the batches of each epoch, counted from 0.
         sides: of the images in pixels, for each epoch.
         first: the epoch to begin with.
+        first_step: the step of that epoch to begin with.
     """
     batch_size = plan(0).rows.shape[1]
 
     def batches() -> Iterator[tuple]:
         for epoch, image_size in list(enumerate(sides))[first:]:
             planned = plan(epoch)
-            for step, (chosen, turn) in enumerate(zip(planned.rows, planned.turns, strict=True)):
+            for step in range(first_step if epoch == first else 0, len(planned.rows)):
+                chosen, turn = planned.rows[step], planned.turns[step]
                 rng = np.random.default_rng([seed, epoch, step])
                 boxes = crops(batch_size, rng)
                 if detailed:
@@ -242,7 +245,12 @@ def in_batches(n: int, batch_size: int = 64) -> Iterator[slice]:
 
 
 def feature_batches(
-    features: np.ndarray, labels: Mapping[str, np.ndarray], plans: Sequence[Plan], seed: int, first: int = 0
+    features: np.ndarray,
+    labels: Mapping[str, np.ndarray],
+    plans: Sequence[Plan],
+    seed: int,
+    first: int = 0,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """The same for cached features, float32 (n, views, channels): each painting through one of its views at random."""
     chosen, turns = np.concatenate([p.rows for p in plans]), np.concatenate([p.turns for p in plans])
@@ -260,5 +268,5 @@ def feature_batches(
             tf.cast(rows, tf.int32),
         )
 
-    done = sum(len(p.rows) for p in plans[:first])
+    done = sum(len(p.rows) for p in plans[:first]) + first_step
     return tf.data.Dataset.from_tensor_slices((chosen[done:], view[done:], turns[done:])).map(batch).prefetch(8)

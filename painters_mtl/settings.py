@@ -14,6 +14,7 @@ from painters_mtl.tasks import TASK_NAMES
 
 Strategy = Literal["joint", "alternate", "uncertainty", "dwa", "gradnorm", "famo", "pcgrad", "cagrad", "upgrad"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+OF_THE_COMMAND = ("resume", "checkpoint_minutes")  # say how a command runs, not what it makes: no config.json has them
 
 
 @dataclass
@@ -48,6 +49,12 @@ class TrainSettings:
     """The folder that holds the runs."""
     overwrite: bool = False
     """Replace the run of that name if there is one."""
+    resume: bool = False
+    """Go on with the run of that name; an error where there is none. What the command line leaves out is as it was in
+    that run. The same command as before goes on without --resume too, but starts anew where there is nothing to go on
+    with."""
+    checkpoint_minutes: float = 5.0
+    """Save the state of the training each so many minutes, in the middle of an epoch too; 0: after epochs only."""
     seed: int = 0
     """Fixes the split, the start of the weights, the order of the paintings and their augmentation."""
 
@@ -96,6 +103,12 @@ class TrainSettings:
     """Passes over the training paintings, at most. 0: from 5 for many to 20 for few; 15 where only the heads train."""
     batch_size: int = 0
     """Paintings a step. 0: 64, or 32 or 16 where an epoch would else have fewer than 50 steps."""
+    accumulate: int = 1
+    """Batches a step: their gradients are added up, as if they were one batch that needs no more memory than one of
+    them. A task is weighted by its labels in all of them."""
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16", "auto"] = "float32"
+    """What the training computes in; the weights, and all that is measured and saved, are float32. auto: the fastest
+    that the GPU was made for, and float32 on a CPU."""
     learning_rate: float = 2e-3
     """Peak of the learning rate: a warm-up leads to it, half a cosine down to zero."""
     backbone_rate: float = 0.5
@@ -143,7 +156,7 @@ class TrainSettings:
         for name in positive:
             if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must be above 0")
-        for name in ("weight_decay", "other_painters", "painter_known"):
+        for name in ("weight_decay", "other_painters", "painter_known", "checkpoint_minutes"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
         if self.image_size < 32:
@@ -151,6 +164,8 @@ class TrainSettings:
         for name in ("epochs", "batch_size", "freeze_epochs", "shared_projection"):
             if getattr(self, name) < 0:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
+        if self.accumulate < 1:
+            raise UserError(f"--accumulate {self.accumulate} must be at least 1")
         if not 0 <= self.teacher_weight <= 1:
             raise UserError(f"--teacher-weight {self.teacher_weight} must be from 0 to 1")
         if not 0 <= self.dropout < 1:
@@ -177,6 +192,8 @@ class TrainSettings:
             if weight < 0:
                 raise UserError(f"--task-weights {task} {weight} must not be negative")
         self.check_sharing([self.strategy])
+        if self.resume and self.overwrite:
+            raise UserError("--resume goes on with a run and --overwrite replaces it: leave one of them out")
         if self.name in (".", "..") or set("/\\\0") & set(self.name) or self.name.startswith("."):
             raise UserError(f"--name {self.name!r} cannot be the name of a folder: use letters, digits, - and _")
 
@@ -222,7 +239,7 @@ class TrainSettings:
                 return [plain(v) for v in value]
             return str(value) if isinstance(value, Path) else value
 
-        return {k: plain(v) for k, v in dataclasses.asdict(self).items()}
+        return {k: plain(v) for k, v in dataclasses.asdict(self).items() if k not in OF_THE_COMMAND}
 
     @classmethod
     def load(cls, file: Path) -> "TrainSettings":

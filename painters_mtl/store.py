@@ -3,7 +3,7 @@
 A store is a folder with two files. `pixels.u8` holds the copies, one after the other, each side x side x 3 bytes: the
 whole picture squashed to a square, so that all have one shape and any of them is found by its number. `manifest.jsonl`
 holds a line for each picture: what it was made from, its perceptual hash, or why it was refused. Both only grow; the
-line is written after the pixels, so that a run that was killed goes on where it stood.
+line is written after the pixels, so that a run that was killed goes on where it stood. One process at a time writes.
 """
 
 import hashlib
@@ -23,11 +23,14 @@ from tqdm import tqdm
 
 from painters_mtl import images
 from painters_mtl.errors import UserError
-from painters_mtl.files import write_text
+from painters_mtl.files import alone, sweep, write_text
 
 VERSION = 1  # of the layout; another one is another folder
 MARGIN = 1.25  # the copies are larger than what the network sees by this, so that crops keep their detail
 CHUNK = 512  # pictures between two writes
+
+Lines = dict[str, dict[str, Any]]  # of the manifest, by the picture's id
+Job = tuple[str, images.ImageFile, str, dict[str, Any] | None]  # id, file, stamp, the line that was
 
 
 @dataclass(frozen=True)
@@ -74,38 +77,63 @@ def build_store(
     folder = Path(folder) / f"store-{side}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     shape = (side, side, 3) if len(views) == 1 else (len(views), side, side, 3)
-    manifest, size = folder / "manifest.jsonl", int(np.prod(shape))
-    known, good_bytes = _read_manifest(manifest)
-    kept = {name: line for name, line in known.items() if (line["row"] + 1) * size <= _length(folder / "pixels.u8")}
-    if len(kept) < len(known):  # their pixels are lost: forget the lines, since other pictures will take the places
-        write_text(manifest, "".join(json.dumps(line) + "\n" for line in kept.values()))
-        good_bytes = _length(manifest)
-    known = kept
-    count = max((line["row"] + 1 for line in known.values()), default=0)
     files = [images.ImageFile(f, m) for f, m in zip(table["file"], table["member"], strict=True)]
-    stamps = _stamps(files)
+    jobs = list(zip(table["id"], files, _stamps(files), strict=True))
+    known, todo = _look(folder, jobs, int(np.prod(shape)))
+    if todo:  # a store that has all of it may be read-only
+        with alone(folder / "lock", f"making small copies in {folder}", wait=True):
+            sweep(folder, "manifest.jsonl")
+            known = _make(folder, jobs, shape, workers, views)
+    return _open(folder, shape, table, known, memory_gb)
+
+
+def _look(folder: Path, jobs: Sequence[tuple[str, images.ImageFile, str]], size: int) -> tuple[Lines, list[Job]]:
+    """The lines whose copies, of `size` bytes, are there; and what is to be made."""
+    lines, _ = _read_manifest(folder / "manifest.jsonl")
+    length = _length(folder / "pixels.u8")
+    known = {name: line for name, line in lines.items() if (line["row"] + 1) * size <= length}
     todo = []
-    for name, file, stamp in zip(table["id"], files, stamps, strict=True):
+    for name, file, stamp in jobs:
         line = known.get(name)
         if line is None or line["row"] < 0 or line["stamp"] != stamp:
             todo.append((name, file, stamp, line))
+    return known, todo
+
+
+def _make(
+    folder: Path,
+    jobs: Sequence[tuple[str, images.ImageFile, str]],
+    shape: tuple[int, ...],
+    workers: int | None,
+    views: Sequence[str],
+) -> Lines:
+    """Make what is not there, and return all lines. Other processes may have made some of it by now."""
+    manifest, size = folder / "manifest.jsonl", int(np.prod(shape))
+    lines, good_bytes = _read_manifest(manifest)
+    known, todo = _look(folder, jobs, size)
+    if len(known) < len(lines):  # their pixels are lost: forget the lines, since other pictures will take the places
+        write_text(manifest, "".join(json.dumps(line) + "\n" for line in known.values()))
+        good_bytes = _length(manifest)
+    count = _count(known)
     _check_space(folder, len(todo) * size)
-    if todo:
-        with (folder / "pixels.u8").open("ab") as pixels, manifest.open("ab") as lines:
-            pixels.truncate(count * size)
-            lines.truncate(good_bytes)
-            for made in _decode_all(todo, side, workers, views):
-                written = []
-                for line, copy in made:
-                    if copy is not None:
-                        line["row"], count = count, count + 1
-                        pixels.write(copy.tobytes())
-                    known[line["id"]] = line
-                    written.append(json.dumps(line).encode() + b"\n")
-                pixels.flush()
-                lines.write(b"".join(written))
-                lines.flush()
-    return _open(folder, shape, table, known, count, memory_gb)
+    with (folder / "pixels.u8").open("ab") as pixels, manifest.open("ab") as written:
+        pixels.truncate(count * size)
+        written.truncate(good_bytes)
+        for made in _decode_all(todo, shape[-2], workers, views):
+            for line, copy in made:
+                if copy is not None:
+                    line["row"], count = count, count + 1
+                    pixels.write(copy.tobytes())
+                known[line["id"]] = line
+            pixels.flush()
+            os.fsync(pixels.fileno())  # a power cut must not keep the lines and lose the pixels
+            written.write(b"".join(json.dumps(line).encode() + b"\n" for line, _ in made))
+            written.flush()
+    return known
+
+
+def _count(known: Lines) -> int:
+    return max((line["row"] + 1 for line in known.values()), default=0)
 
 
 def copy_of(
@@ -126,9 +154,9 @@ def _length(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _read_manifest(file: Path) -> tuple[dict[str, dict[str, Any]], int]:
+def _read_manifest(file: Path) -> tuple[Lines, int]:
     """The last line of each picture, and how many bytes of the file are sound: a kill may have torn its end."""
-    known: dict[str, dict[str, Any]] = {}
+    known: Lines = {}
     sound = 0
     if file.exists():
         with file.open("rb") as lines:
@@ -175,9 +203,6 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-Job = tuple[str, images.ImageFile, str, dict[str, Any] | None]
-
-
 def _decode_all(
     jobs: Sequence[Job], side: int, workers: int | None, views: Sequence[str]
 ) -> Iterator[list[tuple[dict[str, Any], np.ndarray | None]]]:
@@ -213,8 +238,7 @@ def _open(
     folder: Path,
     shape: tuple[int, ...],
     table: pd.DataFrame,
-    known: dict[str, dict[str, Any]],
-    count: int,
+    known: Lines,
     memory_gb: float,
 ) -> Store:
     lines = [known[name] for name in table["id"]]
@@ -224,7 +248,7 @@ def _open(
     if len(refused) == len(lines):
         reasons = ", ".join(f"{n} {reason}" for reason, n in refused["reason"].value_counts().items())
         raise UserError(f"none of the {len(lines)} pictures can be read: {reasons}; see python -m painters_mtl.check")
-    pixels: np.ndarray = np.memmap(folder / "pixels.u8", np.uint8, "r", shape=(count, *shape))
+    pixels: np.ndarray = np.memmap(folder / "pixels.u8", np.uint8, "r", shape=(_count(known), *shape))
     if pixels.nbytes <= memory_gb * 1e9:
         pixels = np.fromfile(folder / "pixels.u8", np.uint8, pixels.size).reshape(pixels.shape)
     return Store(

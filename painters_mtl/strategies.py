@@ -19,6 +19,8 @@ class Strategy:
 
     needs_features = False
     """Whether `weights` wants the norms of the gradients at the shared features."""
+    needs_losses = False
+    """Whether the answer of `weights` depends on the losses of the batch."""
 
     def __init__(self, tasks: int, seed: int = 0) -> None:
         self.tasks, self.seed = tasks, seed
@@ -53,6 +55,7 @@ class Uncertainty(Strategy):
     """
 
     RATE = 0.025
+    needs_losses = True
 
     def __init__(self, tasks: int, seed: int = 0) -> None:
         super().__init__(tasks, seed)
@@ -97,7 +100,7 @@ class GradNorm(Strategy):
     """
 
     ALPHA, RATE = 1.5, 0.025
-    needs_features = True
+    needs_features = needs_losses = True
 
     def __init__(self, tasks: int, seed: int = 0) -> None:
         super().__init__(tasks, seed)
@@ -127,6 +130,7 @@ class Famo(Strategy):
     """
 
     RATE, DECAY = 0.025, 0.001
+    needs_losses = True
 
     def __init__(self, tasks: int, seed: int = 0) -> None:
         super().__init__(tasks, seed)

@@ -5,7 +5,9 @@
     python -m painters_mtl.train --data FOLDER --fine-tune heads    # quick: the backbone is frozen
     python -m painters_mtl.train --data FOLDER --split models/full/split.csv --seed 1
 
-The same command with the same --name goes on where it was ended.
+    python -m painters_mtl.train --resume --name full               # goes on where it was ended, by Ctrl-C or a kill
+
+The same command with the same --name goes on where it was ended, too.
 """
 
 import shutil
@@ -14,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from painters_mtl import cli
+from painters_mtl.checkpoint import CHECKPOINT
 from painters_mtl.files import write_json
+from painters_mtl.resuming import how, resumed
 from painters_mtl.runs import BASELINES, COMPARISON, MODEL, run_folder
 from painters_mtl.settings import TrainSettings
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 def train(settings: TrainSettings) -> int:
     """The verb: data, networks, report. Returns 0, or 130 when Ctrl-C ended the training early."""
+    settings = resumed(settings)
     folder = run_folder(settings)
     from painters_mtl.dataset import prepare
 
@@ -37,7 +42,8 @@ def train(settings: TrainSettings) -> int:
     try:
         outcome = fit(data, settings, folder)
     except BaseException:
-        if not replaces and not (folder / MODEL).exists():  # nothing half-written stays behind
+        kept = any((folder / name).exists() for name in (MODEL, CHECKPOINT))
+        if not replaces and not kept:  # nothing half-written stays behind
             shutil.rmtree(folder, ignore_errors=True)
         raise
     write_report(folder, data, settings, outcome)
@@ -56,6 +62,8 @@ def train(settings: TrainSettings) -> int:
             print(text(result))
     print(f"wrote {folder}: open {folder / 'report.html'}, or label paintings:")
     print(f"  python -m painters_mtl.predict FOLDER --model {folder}")
+    if interrupted:
+        print(how("train", settings, folder))
     return 130 if interrupted else 0
 
 

@@ -16,15 +16,16 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from painters_mtl import __version__, checkpoint, metrics, novelty, pipeline, runs
+from painters_mtl import __version__, checkpoint, interrupt, metrics, novelty, pipeline, runs
 from painters_mtl.calibration import calibration_error, fit_temperature, soften
 from painters_mtl.dataset import Dataset
 from painters_mtl.errors import UserError
 from painters_mtl.features import encode
-from painters_mtl.files import whole, write_json
+from painters_mtl.files import alone, sweep, whole, write_json
 from painters_mtl.folding import fold
 from painters_mtl.model import backbone_of, heads_model, network_of, with_heads
-from painters_mtl.settings import TrainSettings
+from painters_mtl.precision import in_precision, policy
+from painters_mtl.settings import OF_THE_COMMAND, TrainSettings
 from painters_mtl.split import save_split
 from painters_mtl.store import copy_side
 from painters_mtl.tasks import Task
@@ -39,7 +40,7 @@ PROBABILITIES = "test_probabilities.npz"
 KNOWN = Task("painter_known", ("another", "known"))  # the head that tells whether a work is by any of the painters
 WITHOUT_EFFECT = {  # settings that do not change what is trained: labels and split are looked at themselves
     "data", "task_data", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models", "overwrite",
-    "baselines", "budget",
+    "baselines", "budget", *OF_THE_COMMAND,
 }  # fmt: skip
 
 
@@ -65,15 +66,24 @@ def fit(
     """Train a network on `tasks` (default: all of the data's) and write all of its run folder but figures and report.
 
     What was trained to its end in `folder`, with the same settings on the same data, is read back instead; a run that
-    was interrupted or killed goes on after its last whole epoch, to the same end. Raises `UserError` where a finished
-    run of other data would be lost, unless the settings say `overwrite`.
-    Ctrl-C ends the training early: the best network so far is kept and measured, and the folder is usable.
+    was interrupted or killed goes on from its last checkpoint, to the same end, bit for bit on a CPU. Raises
+    `UserError` where a finished run of other data would be lost, unless the settings say `overwrite`, and where another
+    process is training in `folder`.
+    Ctrl-C ends the training early: its state is saved, the best network so far is kept and measured, and the folder is
+    usable.
 
     Args:
         updates: train for about so many steps (whole epochs), whatever the settings say of epochs; 0: as they say.
         keep_model: write `model.keras`; a study that only compares predictions does without.
     """
-    tasks = dict(data.tasks if tasks is None else tasks)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with alone(folder.with_name(f".{folder.name}.lock"), f"training {folder}", wait=False):
+        return _fit(data, settings, folder, dict(data.tasks if tasks is None else tasks), updates, keep_model)
+
+
+def _fit(
+    data: Dataset, settings: TrainSettings, folder: Path, tasks: dict[str, Task], updates: int, keep_model: bool
+) -> Outcome:
     key = fingerprint(data, settings, tasks, updates)
     if not settings.overwrite:
         if (found := finished(data, folder, key, keep_model)) is not None:
@@ -82,7 +92,9 @@ def fit(
         _check_data(folder, key)
     check_unseen(data, settings.start_from, "start-from")
     check_unseen(data, settings.teachers, "teachers")
-    saved = None if settings.overwrite else checkpoint.load(folder, key)
+    saved = None if settings.overwrite else checkpoint.load(folder, key, needed=settings.resume)
+    if settings.resume and saved is None and (folder / runs.METRICS).exists():
+        raise UserError(f"{folder} has lost its {checkpoint.CHECKPOINT}: without --resume, the training starts anew")
     keras.utils.set_random_seed(settings.seed)
     start = time.perf_counter()
     trained_tasks, labels, weights = _with_help(data, tasks, settings)
@@ -93,7 +105,8 @@ def fit(
     soft = soft_answers(data, settings.teachers, tasks) if settings.teachers else {}
     if folder.exists() and saved is None:  # only now, when nothing can be wrong any more with what was asked for
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    sweep(folder)
     settings.save(folder / runs.CONFIG)
     meaning = (settings.image_size, copy_side(settings.image_size), data.demo, settings.views)
     runs.save_labels(folder, tasks, *meaning)
@@ -324,6 +337,7 @@ class _Trainer:
     ) -> None:
         self.data, self.settings, self.folder, self.keep_model, self.key = data, settings, folder, keep_model, key
         self.started, self.seconds_before = time.perf_counter(), 0.0
+        self.saved_at = self.started
         self.full, self.network, self.labels, self.soft = full, network, labels, soft
         # What helps the painter task is a second and a third head of it: a strategy sees their losses as one.
         self.groups = {name: [name] for name in labels if name in data.tasks}
@@ -345,26 +359,32 @@ class _Trainer:
         labels = {name: values[train] for name, values in self.labels.items()}
         # The head over all painters does not ask for a share of its own: it is there for the others.
         factor = pipeline.repeats({name: labels[name] for name in self.groups}, settings.label_share)
-        batch_size = settings.batch_size or default_batch(int(factor.sum()))
+        batch_size = (settings.batch_size or default_batch(int(factor.sum()))) * settings.accumulate
         steps = pipeline.steps_in_epoch(factor, batch_size)
         heads_only = settings.fine_tune == "heads"
         epochs = settings.epochs or (EPOCHS_OF_HEADS if heads_only else default_epochs(steps * batch_size, data.demo))
         if updates:
             epochs = max(1, round(updates / steps))
-        model = heads_model(self.full) if heads_only else fold(self.full)
+        precision = policy(settings.precision)
+        mixed = precision != "float32"
+        # The copy trains; what is measured and saved is the float32 network, which gets its weights.
+        trained = in_precision(self.full, precision) if mixed else self.full
+        model = heads_model(trained) if heads_only else trained if mixed else fold(trained)
         if heads_only:
             started = time.perf_counter()
             self.encoded = encode(self.full, data, settings.image_size)
             self.seconds_before -= time.perf_counter() - started  # every run uses them; whoever is first computes them
         pretrained = settings.weights != "none" and settings.backbone != "small_convnet"
-        slow = backbone_of(self.full).trainable_variables if pretrained and not heads_only else []
+        slow = backbone_of(trained).trainable_variables if pretrained and not heads_only else []
         soft = {name: soften(values, settings.temperature) for name, values in self.soft.items()}
-        update = Update(model, self.groups, weights, slow, settings, steps * epochs, soft)
+        update = Update(model, self.groups, weights, slow, settings, steps * epochs, soft, precision == "mixed_float16")
 
-        first = 0
+        found: list[np.ndarray] = []  # losses of the steps of this epoch
         if saved is not None:
-            first = self._restore(saved, model, update)
-            print(f"going on after epoch {first} of {epochs}", flush=True)
+            found = self._restore(saved, model, update)
+            steps_too = f" and {len(found)} of {steps} steps" if found else ""
+            print(f"going on after epoch {len(self.history)}{steps_too}, of {epochs} epochs", flush=True)
+        first, first_step = len(self.history), len(found)
 
         def plan(epoch: int, seed: int = settings.seed) -> pipeline.Plan:
             if update.alternate:
@@ -380,13 +400,13 @@ class _Trainer:
             other = plan(epoch, settings.seed + 1)
             return pipeline.Plan(other.rows[:WATCHED], other.turns[:WATCHED])
 
-        def batches(plans: Callable[[int], pipeline.Plan], seed: int) -> tf.data.Dataset:
+        def batches(plans: Callable[[int], pipeline.Plan], seed: int, step: int = 0) -> tf.data.Dataset:
             if self.encoded is not None:
                 every = [plans(e) for e in range(epochs)]
-                return pipeline.feature_batches(self.encoded[train], labels, every, seed, first)
+                return pipeline.feature_batches(self.encoded[train], labels, every, seed, first, step)
             sides = training_sides(settings.image_size, epochs)
             rows = data.pixel_rows[train]
-            return pipeline.training_batches(data.store.pixels, rows, labels, plans, sides, seed, first)
+            return pipeline.training_batches(data.store.pixels, rows, labels, plans, sides, seed, first, step)
 
         @tf.function(reduce_retracing=True)
         def advance(iterator: Any, count: tf.Tensor) -> tf.Tensor:
@@ -396,23 +416,28 @@ class _Trainer:
             return seen.stack()
 
         chunk = steps if heads_only else 1  # a step of the heads takes less time than its call
-        iterator = iter(batches(plan, settings.seed))
+        iterator = iter(batches(plan, settings.seed, first_step))
         watch = iter(batches(few, settings.seed + 1)) if settings.monitor_conflict else None
         cosines = tf.function(update.cosines, reduce_retracing=True)
         logs = tf.summary.create_file_writer(str(self.folder / "logs")) if self.keep_model else None
-        try:
+        interrupted = False
+        with interrupt.noted() as asked:
             for epoch in range(first, epochs):
                 if len(self.history) - self.best_epoch >= settings.patience:
                     break
                 print(f"epoch {epoch + 1} of {epochs}", flush=True)
                 update.freeze(settings.freeze if epoch < (settings.freeze_epochs or epochs) else "none")
                 progress = keras.utils.Progbar(steps) if sys.stdout.isatty() else None
-                found: list[np.ndarray] = []
-                for start in range(0, steps, chunk):
-                    found.extend(advance(iterator, tf.constant(chunk)).numpy())
+                while len(found) < steps and not asked():
+                    found.extend(advance(iterator, tf.constant(min(chunk, steps - len(found)))).numpy())
                     if progress is not None:
                         value = np.nansum(found[-1] * [weights[h] for h in update.heads])
-                        progress.update(start + chunk, [("loss", value)], finalize=start + chunk >= steps)
+                        progress.update(len(found), [("loss", value)], finalize=len(found) >= steps)
+                    if self._due() and len(found) < steps:
+                        self._save(model, update, found)
+                if len(found) < steps:
+                    interrupted = True
+                    break
                 losses = _means(np.stack(found))
                 measured = dict(zip((f"{h}_loss" for h in update.heads), losses, strict=True))
                 measured["loss"] = float(np.nansum(losses * [weights[h] for h in update.heads]))
@@ -421,24 +446,37 @@ class _Trainer:
                     self._turns(plan(epoch).turns, np.stack(found), update.heads)
                 if watch is not None:
                     measured |= self._conflict([cosines(next(watch)).numpy() for _ in range(min(WATCHED, steps))])
+                if mixed:
+                    self.full.set_weights(trained.get_weights())
                 self.end_epoch(measured)
+                found = []
                 if logs is not None:
                     with logs.as_default():
                         for key, value in self.history[-1].items():
                             tf.summary.scalar(key, value, step=epoch + 1)
                     logs.flush()
-                if self.encoded is None:  # the heads alone take seconds
+                if asked():
+                    interrupted = True
+                    break
+                if self.encoded is None or self._due():  # the heads alone take seconds
                     self._save(model, update)
-            interrupted = False
-        except KeyboardInterrupt:
-            print(f"\ninterrupted after {len(self.history)} epochs: keeping the best network so far", flush=True)
-            interrupted = True
+            if interrupted:
+                self._save(model, update, found)
+                done = f"{len(self.history)} epochs" + (f" and {len(found)} steps" if found else "")
+                print(f"\ninterrupted after {done}: saved, and keeping the best network so far", flush=True)
         if self.history:
             self.network.set_weights(self.best_weights)
+        elif mixed:
+            self.full.set_weights(trained.get_weights())
         self.updates = steps * len(self.history)
         return interrupted
 
-    def _save(self, model: keras.Model, update: Update) -> None:
+    def _due(self) -> bool:
+        minutes = self.settings.checkpoint_minutes
+        return minutes > 0 and time.perf_counter() - self.saved_at >= 60 * minutes
+
+    def _save(self, model: keras.Model, update: Update, found: Sequence[np.ndarray] = ()) -> None:
+        """Write a checkpoint; `found` are the losses of the steps since the last whole epoch."""
         record = {
             "history": self.history,
             "gaps": self.gaps,
@@ -450,20 +488,21 @@ class _Trainer:
             "network": [v.numpy() for v in model.variables],
             "update": [v.numpy() for v in update.state],
             "best": self.best_weights,
+            "losses": found,
         }
         checkpoint.save(self.folder, self.key, record, arrays)
+        self.saved_at = time.perf_counter()
 
-    def _restore(self, saved: checkpoint.Checkpoint, model: keras.Model, update: Update) -> int:
-        """Put everything back; returns how many epochs are done."""
+    def _restore(self, saved: checkpoint.Checkpoint, model: keras.Model, update: Update) -> list[np.ndarray]:
+        """Put everything back; returns the losses of the steps since the last whole epoch."""
         for name, variables in (("network", model.variables), ("update", update.state)):
             for variable, value in zip(variables, saved.arrays[name], strict=True):
                 variable.assign(value)
         self.best_weights = saved.arrays["best"]
-        self.history, self.best, self.best_epoch, self.seconds_before = (
-            saved.record[key] for key in ("history", "best", "best_epoch", "seconds")
-        )
+        self.history, self.best, self.best_epoch = (saved.record[key] for key in ("history", "best", "best_epoch"))
+        self.seconds_before += saved.record["seconds"]
         self.gaps = {name: [(wait, loss) for wait, loss in found] for name, found in saved.record["gaps"].items()}
-        return len(self.history)
+        return saved.arrays["losses"]
 
     def _of_tasks(self, heads: list[str], losses: np.ndarray, weights: dict[str, float]) -> np.ndarray:
         """The loss of each task as its strategy saw it: the weighted sum of its heads'; NaN where none had a label."""

@@ -1,0 +1,52 @@
+"""--resume: go on with a run that was ended, by its name."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import TypeVar
+
+from painters_mtl.checkpoint import CHECKPOINT
+from painters_mtl.errors import UserError
+from painters_mtl.runs import CONFIG
+from painters_mtl.settings import OF_THE_COMMAND, TrainSettings
+
+S = TypeVar("S", bound=TrainSettings)
+
+
+def resumed(settings: S) -> S:
+    """With --resume, the settings of the run that is there, and from the command line what differs from the defaults.
+
+    Raises `UserError` where there is no such run; one with other settings is refused later, as without --resume.
+    """
+    if not settings.resume:
+        return settings
+    if not settings.name:
+        raise UserError(f"--resume needs the --name of the run to go on with{_unfinished(settings.models)}")
+    folder = settings.models / settings.name
+    if not (folder / CONFIG).is_file():
+        raise UserError(
+            f"--resume: {folder} has no run to go on with{_unfinished(settings.models)}; leave --resume out to start it"
+        )
+    default, before = type(settings)(), type(settings).load(folder / CONFIG)
+    own = {"name", "models", "overwrite", *OF_THE_COMMAND}
+    kept = {
+        field.name: getattr(before, field.name)
+        for field in dataclasses.fields(settings)
+        if field.name not in own and getattr(settings, field.name) == getattr(default, field.name)
+    }
+    return dataclasses.replace(settings, **kept)
+
+
+def _unfinished(models: Path) -> str:
+    """The names of runs with a checkpoint in them or in their baselines, to be added to a sentence."""
+    found = {file.relative_to(models).parts[0] for file in models.rglob(CHECKPOINT)} if models.is_dir() else set()
+    return (
+        f" (unfinished in {models}: {', '.join(sorted(found))})" if found else f" (nothing is unfinished in {models})"
+    )
+
+
+def how(verb: str, settings: TrainSettings, folder: Path) -> str:
+    """The sentence with the command that goes on."""
+    models = [] if settings.models == type(settings)().models else ["--models", str(settings.models)]
+    words = ["python", "-m", f"painters_mtl.{verb}", "--resume", "--name", folder.name, *models]
+    return f"to go on: {shlex.join(words)}"
