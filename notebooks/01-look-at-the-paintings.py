@@ -78,7 +78,9 @@ for axis, (task, wanted) in zip(axes, {"painter": 8, "style": 10, "genre": 23}.i
     counts = labels[task].value_counts()
     colours = ["#1f5fa8"] * wanted + ["#bbbbbb"] * max(0, len(counts) - wanted)
     axis.bar(range(len(counts[:60])), counts[:60], color=colours[: len(counts[:60])])
-    axis.set(title=f"{task}: {len(counts)} values, the first {min(wanted, len(counts))} are classes", ylabel="paintings")
+    axis.set(
+        title=f"{task}: {len(counts)} values, the first {min(wanted, len(counts))} are classes", ylabel="paintings"
+    )
     axis.set_xticks([])
 plt.show()
 
@@ -96,7 +98,14 @@ for known in ("painter", "style", "genre"):
         both = labels[[known, asked]].dropna()
         if known != asked and len(both):
             guessed = both.groupby(known)[asked].agg(lambda values: values.value_counts().iloc[0]).sum() / len(both)
-            rows.append({"known": known, "asked": asked, "right": guessed, "without": both[asked].value_counts(normalize=True).iloc[0]})
+            rows.append(
+                {
+                    "known": known,
+                    "asked": asked,
+                    "right": guessed,
+                    "without": both[asked].value_counts(normalize=True).iloc[0],
+                }
+            )
 pd.DataFrame(rows).style.format({"right": "{:.0%}", "without": "{:.0%}"}).hide(axis="index")
 
 # %%
@@ -128,7 +137,9 @@ for file, member in zip(sample["file"], sample["member"], strict=True):
         refused.append(str(refusal))
 widths, heights = np.array(sizes).T
 print(f"{len(sizes)} read, {len(refused)} refused {refused[:3]}")
-print(f"longest side: median {np.median(np.maximum(widths, heights)):.0f}, from {np.maximum(widths, heights).min()} to {np.maximum(widths, heights).max()} pixels")
+print(
+    f"longest side: median {np.median(np.maximum(widths, heights)):.0f}, from {np.maximum(widths, heights).min()} to {np.maximum(widths, heights).max()} pixels"
+)
 print(f"width / height: from {np.min(widths / heights):.2f} to {np.max(widths / heights):.2f}")
 
 # %%
@@ -159,7 +170,10 @@ sizes = pd.Series(data.groups).value_counts()
 print(f"{(sizes > 1).sum()} groups of copies, the largest has {sizes.max()}")
 
 # %%
-parts = {part: {task: int((data.labels[task][data.rows(part)] >= 0).sum()) for task in data.tasks} for part in ("train", "validation", "test")}
+parts = {
+    part: {task: int((data.labels[task][data.rows(part)] >= 0).sum()) for task in data.tasks}
+    for part in ("train", "validation", "test")
+}
 pd.DataFrame(parts).T.assign(paintings=[len(data.rows(part)) for part in parts])
 
 # %% [markdown]

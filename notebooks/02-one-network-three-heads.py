@@ -45,7 +45,15 @@ from painters_mtl.dataset import prepare
 from painters_mtl.settings import TrainSettings
 
 # The backbone stands still: its features are computed once and kept, and a training takes seconds.
-settings = TrainSettings(data=Path(DATA) if DATA else None, fine_tune="heads", shared_layers=(256,), models=Path("models"), name="notebook", baselines=False, overwrite=True)
+settings = TrainSettings(
+    data=Path(DATA) if DATA else None,
+    fine_tune="heads",
+    shared_layers=(256,),
+    models=Path("models"),
+    name="notebook",
+    baselines=False,
+    overwrite=True,
+)
 data = prepare(settings)
 
 # %% [markdown]
@@ -131,7 +139,13 @@ for epoch in range(8):
         name: np.mean((np.argmax(p[name], axis=1) == data.labels[name][validation])[data.labels[name][validation] >= 0])
         for name in data.tasks
     }
-    print(epoch + 1, "losses", np.round(np.mean(losses, axis=0), 2), "validation", {k: f"{v:.1%}" for k, v in right.items()})
+    print(
+        epoch + 1,
+        "losses",
+        np.round(np.mean(losses, axis=0), 2),
+        "validation",
+        {k: f"{v:.1%}" for k, v in right.items()},
+    )
 
 # %% [markdown]
 # ## The package's loop
@@ -161,7 +175,9 @@ plt.show()
 
 # %%
 for name, task in data.tasks.items():
-    counts = metrics.confusion(data.labels[name][outcome.test_rows], outcome.test_probabilities[name].argmax(1), len(task.classes))
+    counts = metrics.confusion(
+        data.labels[name][outcome.test_rows], outcome.test_probabilities[name].argmax(1), len(task.classes)
+    )
     report.confusion_figure(counts, task)
     plt.title(f"{name}: {np.trace(counts) / counts.sum():.1%} of {counts.sum():,} right")
     plt.show()

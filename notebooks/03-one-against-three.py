@@ -66,7 +66,9 @@ for seed in range(SEEDS):
     one = fit(data, of_seed, folder / f"{seed}" / "shared", keep_model=False)
     shared.append([one])  # a list: one outcome a fold
     for name, found in alone.items():
-        found.append([fit_alone(data, of_seed, folder / f"{seed}" / name, name, one.metrics["updates"], keep_model=False)])
+        found.append(
+            [fit_alone(data, of_seed, folder / f"{seed}" / name, name, one.metrics["updates"], keep_model=False)]
+        )
 
 # %% [markdown]
 # ## The comparison

@@ -47,7 +47,9 @@ from painters_mtl.dataset import prepare
 from painters_mtl.settings import STRATEGIES, TrainSettings
 from painters_mtl.training import fit, fit_alone
 
-settings = TrainSettings(data=Path(DATA) if DATA else None, fine_tune="heads", shared_layers=(256,), epochs=8, overwrite=True)
+settings = TrainSettings(
+    data=Path(DATA) if DATA else None, fine_tune="heads", shared_layers=(256,), epochs=8, overwrite=True
+)
 data = prepare(settings)
 folder = Path("models/notebook-04")
 
@@ -66,7 +68,9 @@ folder = Path("models/notebook-04")
 # %%
 rows, curves = {}, {}
 for strategy in STRATEGIES:
-    outcome = fit(data, dataclasses.replace(settings, strategy=strategy, name=strategy), folder / strategy, keep_model=False)
+    outcome = fit(
+        data, dataclasses.replace(settings, strategy=strategy, name=strategy), folder / strategy, keep_model=False
+    )
     test = outcome.metrics["test"]
     rows[strategy] = {name: test[name]["accuracy"] for name in test} | {"seconds": outcome.metrics["training_seconds"]}
     curves[strategy] = outcome.history["val_score"]
@@ -104,12 +108,19 @@ inner = g @ h
 g_left, h_left = (g - inner / (h @ h) * h, h - inner / (g @ g) * g) if inner < 0 else (g, h)
 combined = g_left + h_left
 figure, axis = plt.subplots(figsize=(4, 3))
-for vector, label, colour in ((g, "task 1", "#1f5fa8"), (h, "task 2", "#c05a2b"), (g + h, "sum", "#999999"), (combined, "PCGrad", "#1a7f37")):
+for vector, label, colour in (
+    (g, "task 1", "#1f5fa8"),
+    (h, "task 2", "#c05a2b"),
+    (g + h, "sum", "#999999"),
+    (combined, "PCGrad", "#1a7f37"),
+):
     axis.annotate("", vector, (0, 0), arrowprops={"arrowstyle": "->", "color": colour, "lw": 2})
     axis.text(*(vector * 1.08), label, color=colour)
 axis.set(xlim=(-1, 1.6), ylim=(-0.2, 1.4), aspect="equal")
 plt.show()
-print("to first order, task 1 gains", combined @ g, "and task 2", combined @ h, "- with the sum", (g + h) @ g, (g + h) @ h)
+print(
+    "to first order, task 1 gains", combined @ g, "and task 2", combined @ h, "- with the sum", (g + h) @ g, (g + h) @ h
+)
 
 # %% [markdown]
 # ## What `concatenate` does
@@ -127,7 +138,15 @@ from painters_mtl.model import build_model
 
 variants = {
     "concatenate": build_model(data.tasks, "small_convnet", 32, weights="none", views=("whole", "detail")),
-    "none": build_model(data.tasks, "small_convnet", 32, weights="none", views=("whole", "detail"), merge="none", view_of={"painter": "detail"}),
+    "none": build_model(
+        data.tasks,
+        "small_convnet",
+        32,
+        weights="none",
+        views=("whole", "detail"),
+        merge="none",
+        view_of={"painter": "detail"},
+    ),
 }
 views = {name: tf.random.uniform((4, 32, 32, 3), maxval=255, seed=0) for name in ("image", "detail")}
 rows = {}
@@ -137,7 +156,9 @@ for merge, network in variants.items():
             tape.watch(views)
             top = tf.reduce_sum(network(views)[task][:, 0])
         reach = tape.gradient(top, views, unconnected_gradients="zero")
-        rows[f"--merge {merge}", task] = {view: "reaches it" if np.abs(g).sum() > 0 else "-" for view, g in reach.items()}
+        rows[f"--merge {merge}", task] = {
+            view: "reaches it" if np.abs(g).sum() > 0 else "-" for view, g in reach.items()
+        }
 pd.DataFrame(rows).T
 
 # %%
@@ -159,8 +180,12 @@ for name in data.compared_tasks():
     singles.append(folder / "alone" / name)
     fit_alone(data, settings, singles[-1], name, 0)
 rows = {"from the start": fit(data, settings, folder / "plain", keep_model=False).metrics["test"]}
-rows["heads taken over"] = fit(data, dataclasses.replace(settings, start_from=tuple(singles)), folder / "started", keep_model=False).metrics["test"]
-rows["taught"] = fit(data, dataclasses.replace(settings, teachers=tuple(singles)), folder / "taught", keep_model=False).metrics["test"]
+rows["heads taken over"] = fit(
+    data, dataclasses.replace(settings, start_from=tuple(singles)), folder / "started", keep_model=False
+).metrics["test"]
+rows["taught"] = fit(
+    data, dataclasses.replace(settings, teachers=tuple(singles)), folder / "taught", keep_model=False
+).metrics["test"]
 pd.DataFrame({way: {name: f"{m['accuracy']:.1%}" for name, m in test.items()} for way, test in rows.items()}).T
 
 # %% [markdown]

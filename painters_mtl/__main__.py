@@ -8,6 +8,10 @@ VERBS = {
     "compare": "one network against three over several seeds, with confidence intervals",
     "describe": "draw a network, and count what the tasks share",
     "predict": "label a folder of paintings",
+    "explain": "show where the network looks, for each of its answers",
+    "embed": "write a vector for each painting of a folder, and draw a map of it",
+    "similar": "find the paintings of a folder that are most like one",
+    "download": "fetch the competition's tables and images from Kaggle",
     "check": "say which pictures of a folder can be read, and why others cannot",
 }
 

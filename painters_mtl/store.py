@@ -78,7 +78,7 @@ def build_store(
     folder.mkdir(parents=True, exist_ok=True)
     shape = (side, side, 3) if len(views) == 1 else (len(views), side, side, 3)
     files = [images.ImageFile(f, m) for f, m in zip(table["file"], table["member"], strict=True)]
-    jobs = list(zip(table["id"], files, _stamps(files), strict=True))
+    jobs = list(zip(table["id"], files, stamps(files), strict=True))
     known, todo = _look(folder, jobs, int(np.prod(shape)))
     if todo:  # a store that has all of it may be read-only
         with alone(folder / "lock", f"making small copies in {folder}", wait=True):
@@ -172,7 +172,7 @@ def _read_manifest(file: Path) -> tuple[Lines, int]:
     return known, sound
 
 
-def _stamps(files: Sequence[images.ImageFile]) -> list[str]:
+def stamps(files: Sequence[images.ImageFile]) -> list[str]:
     """What tells cheaply that a picture is still the same: size and time, or a zip member's size and checksum."""
     members: dict[str, dict[str, str]] = {}
     stamps = []
