@@ -34,7 +34,7 @@ from painters_mtl.update import Update
 
 VIEWS = 100_000  # of paintings in a training that is not told how long to be: six minutes at 96 pixels on two cores
 EPOCHS_OF_HEADS = 15  # when only the heads train, an epoch takes a second
-FEWEST_OTHERS = 20  # works of other painters; from fewer nobody learns what another painter is
+FEWEST_OTHERS = 10  # works of other painters; from fewer nobody learns what another painter is
 WATCHED = 8  # batches an epoch in which --monitor-conflict looks at the gradients
 PROBABILITIES = "test_probabilities.npz"
 KNOWN = Task("painter_known", ("another", "known"))  # the head that tells whether a work is by any of the painters

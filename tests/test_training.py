@@ -375,7 +375,8 @@ def test_heads_alone_leave_the_backbone_as_it_was(small: Path, tmp_path: Path) -
     assert same_weights(before, model.get_layer("small_convnet").get_weights())
     rows = data.rows("validation")
     forward = pipeline.inference(model, 32)  # what was measured on features holds for the pictures
-    for name, p in training.predict(forward, data.store.pixels, data.pixel_rows[rows]).items():
+    found = training.predict(forward, data.store.pixels, data.pixel_rows[rows])
+    for name, p in ((name, found[name]) for name in data.tasks):
         known = data.labels[name][rows] >= 0
         accuracy = (p.argmax(axis=1) == data.labels[name][rows])[known].mean()
         assert outcome.metrics["validation"][name]["accuracy"] == pytest.approx(accuracy)
