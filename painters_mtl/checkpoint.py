@@ -61,15 +61,8 @@ def load(folder: Path, key: str, needed: bool = False) -> Checkpoint | None:
     file = folder / CHECKPOINT
     try:
         with file.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END) - CHECKSUM
-            if _checksum(stream, size) != stream.read():
-                raise ValueError("the checksum is another one")
-            stream.seek(0)
-            with np.load(stream, allow_pickle=False) as arrays:
-                content = json.loads(arrays["json"].tobytes())
-                if content["key"] == key:
-                    values = {n: [arrays[f"{n}/{i}"] for i in range(k)] for n, k in content["counts"].items()}
-                    return Checkpoint(content["record"], values)
+            if (found := read(stream, key)) is not None:
+                return found
         reason = "is of other paintings, labels or settings, or of another version of this program"
     except FileNotFoundError:
         return None
@@ -79,6 +72,20 @@ def load(folder: Path, key: str, needed: bool = False) -> Checkpoint | None:
         raise UserError(f"{file} {reason}: nothing can go on from it; without --resume, the training starts anew")
     print(f"note: {file} {reason}: starting anew", flush=True)
     return None
+
+
+def read(stream: BinaryIO, key: str) -> Checkpoint | None:
+    """The one in an open file; None where it is of another run. Raises all that damage can raise."""
+    size = stream.seek(0, os.SEEK_END) - CHECKSUM
+    if _checksum(stream, size) != stream.read():
+        raise ValueError("the checksum is another one")
+    stream.seek(0)
+    with np.load(stream, allow_pickle=False) as arrays:
+        content = json.loads(arrays["json"].tobytes())
+        if content["key"] != key:
+            return None
+        values = {n: [arrays[f"{n}/{i}"] for i in range(k)] for n, k in content["counts"].items()}
+        return Checkpoint(content["record"], values)
 
 
 def _checksum(stream: BinaryIO, size: int) -> bytes:

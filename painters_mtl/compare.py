@@ -62,6 +62,8 @@ class CompareSettings(TrainSettings):
             raise UserError(
                 "--folds tests every painting, and --start-from and --teachers have seen some: leave them out"
             )
+        if self.distribute not in ("none", "mirrored"):
+            raise UserError(f"--distribute {self.distribute} is for one training; a study can have mirrored")
         if not self.strategies:
             raise UserError("--strategies is empty: name at least one, joint")
 

@@ -162,6 +162,7 @@ def training_batches(
     seed: int,
     first: int = 0,
     first_step: int = 0,
+    mine: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Augmented batches (image, {task: label}, {task: weight}, turn, rows) of all epochs, in one sequence.
 
@@ -174,8 +175,11 @@ def training_batches(
         sides: of the images in pixels, for each epoch.
         first: the epoch to begin with.
         first_step: the step of that epoch to begin with.
+        mine: the positions in a batch of which this process wants the images, where it trains with others; of all the
+            rest of the batch each of them knows everything.
     """
     batch_size = plan(0).rows.shape[1]
+    mine = np.arange(batch_size) if mine is None else mine
 
     def batches() -> Iterator[tuple]:
         for epoch, image_size in list(enumerate(sides))[first:]:
@@ -186,14 +190,15 @@ def training_batches(
                 boxes = crops(batch_size, rng)
                 if detailed:
                     boxes = np.concatenate([boxes, details(batch_size, min(1.0, image_size / side), rng)], axis=1)
-                yield (pixels[rows[chosen]], boxes, image_size), *masked(labels, chosen), turn, chosen.astype(np.int32)
+                seen = pixels[rows[chosen[mine]]], boxes[mine], image_size
+                yield seen, *masked(labels, chosen), turn, chosen.astype(np.int32)
 
     side, detailed = pixels.shape[2], pixels.ndim == 5
     per_task = {name: tf.TensorSpec((batch_size,), tf.int32) for name in labels}
     weights = {name: tf.TensorSpec((batch_size,), tf.float32) for name in labels}
     copies = (
-        tf.TensorSpec((batch_size, *pixels.shape[1:]), tf.uint8),
-        tf.TensorSpec((batch_size, 8 if detailed else 4), tf.float32),
+        tf.TensorSpec((len(mine), *pixels.shape[1:]), tf.uint8),
+        tf.TensorSpec((len(mine), 8 if detailed else 4), tf.float32),
     )
     signature = (
         (*copies, tf.TensorSpec((), tf.int32)),
@@ -251,15 +256,17 @@ def feature_batches(
     seed: int,
     first: int = 0,
     first_step: int = 0,
+    mine: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """The same for cached features, float32 (n, views, channels): each painting through one of its views at random."""
+    mine = np.arange(plans[0].rows.shape[1]) if mine is None else mine
     chosen, turns = np.concatenate([p.rows for p in plans]), np.concatenate([p.turns for p in plans])
     view = np.random.default_rng([seed, len(plans[0].rows)]).integers(features.shape[1], size=chosen.shape)
     held = tf.constant(features, tf.float32)
     truth, weights = ({k: tf.constant(v) for k, v in part.items()} for part in masked(labels, np.arange(len(features))))
 
     def batch(rows: tf.Tensor, views: tf.Tensor, turn: tf.Tensor) -> tuple:
-        seen = tf.gather_nd(held, tf.stack([rows, views], axis=1))
+        seen = tf.gather_nd(held, tf.gather(tf.stack([rows, views], axis=1), mine))
         return (
             seen,
             {k: tf.gather(v, rows) for k, v in truth.items()},

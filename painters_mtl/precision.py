@@ -19,16 +19,21 @@ def policy(asked: str) -> str:
     return "mixed_bfloat16" if oldest >= (8, 0) else "mixed_float16" if oldest >= (7, 0) else "float32"
 
 
-def in_precision(model: keras.Model, name: str) -> keras.Model:
+def in_precision(model: keras.Model, name: str, synchronized: bool = False) -> keras.Model:
     """A copy of the network, with weights of its own that have the same values, under the dtype policy `name`.
 
     The heads stay float32: a softmax over 16 bits loses the small probabilities.
+
+    Args:
+        synchronized: BatchNormalization that trains takes the statistics of all devices' parts of a batch.
     """
 
     def copied(layer: keras.layers.Layer) -> Any:
         config = layer.get_config()
         if layer.name not in model.output:
             config["dtype"] = name
+        if synchronized and isinstance(layer, keras.layers.BatchNormalization):
+            config["synchronized"] = layer.trainable
         return type(layer).from_config(config)
 
     other = keras.models.clone_model(model, clone_function=copied, recursive=True)

@@ -14,7 +14,8 @@ from painters_mtl.tasks import TASK_NAMES
 
 Strategy = Literal["joint", "alternate", "uncertainty", "dwa", "gradnorm", "famo", "pcgrad", "cagrad", "upgrad"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
-OF_THE_COMMAND = ("resume", "checkpoint_minutes")  # say how a command runs, not what it makes: no config.json has them
+# They say how a command runs, not what it makes: no config.json has them.
+OF_THE_COMMAND = ("resume", "checkpoint_minutes", "distribute")
 
 
 @dataclass
@@ -106,6 +107,9 @@ class TrainSettings:
     accumulate: int = 1
     """Batches a step: their gradients are added up, as if they were one batch that needs no more memory than one of
     them. A task is weighted by its labels in all of them."""
+    distribute: Literal["none", "auto", "mirrored", "multiworker"] = "none"
+    """Train on several devices, each with a part of every batch: the GPUs of this machine (mirrored), or those of all
+    machines that TF_CONFIG names (multiworker; the same command on each); auto: whichever of them there is."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16", "auto"] = "float32"
     """What the training computes in; the weights, and all that is measured and saved, are float32. auto: the fastest
     that the GPU was made for, and float32 on a CPU."""

@@ -305,7 +305,8 @@ class AdamW:
         ):
             moved = moves * learning_rate * rate
             if decay:
-                variable.value.assign_sub(moved * decay * variable.value)
+                shrunk = moved * decay * variable.value
+                tf.raw_ops.AssignSubVariableOp(resource=variable.value.handle, value=shrunk)
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.value.handle, m=m.handle, v=v.handle, beta1_power=self.BETA_1**count,
                 beta2_power=self.BETA_2**count, lr=moved, beta1=beta_1, beta2=beta_2, epsilon=self.EPSILON,

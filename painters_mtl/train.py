@@ -6,10 +6,12 @@
     python -m painters_mtl.train --data FOLDER --split models/full/split.csv --seed 1
 
     python -m painters_mtl.train --resume --name full               # goes on where it was ended, by Ctrl-C or a kill
+    python -m painters_mtl.train --data FOLDER --distribute auto    # on all GPUs, or on each machine of a TF_CONFIG
 
 The same command with the same --name goes on where it was ended, too.
 """
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from painters_mtl import cli
 from painters_mtl.checkpoint import CHECKPOINT
+from painters_mtl.cluster import asked_for
 from painters_mtl.files import write_json
 from painters_mtl.resuming import how, resumed
 from painters_mtl.runs import BASELINES, COMPARISON, MODEL, run_folder
@@ -29,12 +32,23 @@ if TYPE_CHECKING:
 
 def train(settings: TrainSettings) -> int:
     """The verb: data, networks, report. Returns 0, or 130 when Ctrl-C ended the training early."""
+    if (cluster := asked_for(settings.distribute)) is not None:
+        cluster.check_port()
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the peers' every word, else
     settings = resumed(settings)
     folder = run_folder(settings)
     from painters_mtl.dataset import prepare
 
     data = prepare(settings)
     cli.import_tensorflow()
+    from painters_mtl.distribution import connect
+
+    devices = connect(settings.distribute)
+    with devices.together():
+        return _train(data, settings, folder, devices.chief)
+
+
+def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) -> int:
     from painters_mtl.report import write_report
     from painters_mtl.training import fit
 
@@ -43,17 +57,18 @@ def train(settings: TrainSettings) -> int:
         outcome = fit(data, settings, folder)
     except BaseException:
         kept = any((folder / name).exists() for name in (MODEL, CHECKPOINT))
-        if not replaces and not kept:  # nothing half-written stays behind
+        if chief and not replaces and not kept:  # nothing half-written stays behind
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    write_report(folder, data, settings, outcome)
-    print(table(outcome.metrics["test"]))
-    print(f"training took {outcome.metrics['training_seconds']:.0f} s")
+    if chief:
+        write_report(folder, data, settings, outcome)
+        print(table(outcome.metrics["test"]))
+        print(f"training took {outcome.metrics['training_seconds']:.0f} s")
     interrupted = outcome.interrupted
     if settings.baselines and not interrupted and len(data.tasks) > 1:
         alone = fit_baselines(data, settings, folder / BASELINES, outcome.metrics["updates"])
         interrupted = any(o.interrupted for o in alone.values())
-        if alone and not interrupted:
+        if alone and not interrupted and chief:
             from painters_mtl.comparison import text
 
             result = one_against_three(data, settings, outcome, alone)

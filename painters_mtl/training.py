@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import shutil
 import sys
@@ -19,6 +20,7 @@ import tensorflow as tf
 from painters_mtl import __version__, checkpoint, interrupt, metrics, novelty, pipeline, runs
 from painters_mtl.calibration import calibration_error, fit_temperature, soften
 from painters_mtl.dataset import Dataset
+from painters_mtl.distribution import Devices, check_same, connect
 from painters_mtl.errors import UserError
 from painters_mtl.features import encode
 from painters_mtl.files import alone, sweep, whole, write_json
@@ -71,30 +73,35 @@ def fit(
     process is training in `folder`.
     Ctrl-C ends the training early: its state is saved, the best network so far is kept and measured, and the folder is
     usable.
+    Of several processes that train together, only the chief touches `folder`; what the others return has no
+    probabilities, and of the metrics only "updates".
 
     Args:
         updates: train for about so many steps (whole epochs), whatever the settings say of epochs; 0: as they say.
         keep_model: write `model.keras`; a study that only compares predictions does without.
     """
+    tasks, devices = dict(data.tasks if tasks is None else tasks), connect(settings.distribute)
+    if not devices.chief:
+        return _fit(data, settings, folder, tasks, updates, keep_model, devices)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with alone(folder.with_name(f".{folder.name}.lock"), f"training {folder}", wait=False):
-        return _fit(data, settings, folder, dict(data.tasks if tasks is None else tasks), updates, keep_model)
+        return _fit(data, settings, folder, tasks, updates, keep_model, devices)
 
 
 def _fit(
-    data: Dataset, settings: TrainSettings, folder: Path, tasks: dict[str, Task], updates: int, keep_model: bool
+    data: Dataset,
+    settings: TrainSettings,
+    folder: Path,
+    tasks: dict[str, Task],
+    updates: int,
+    keep_model: bool,
+    devices: Devices,
 ) -> Outcome:
     key = fingerprint(data, settings, tasks, updates)
-    if not settings.overwrite:
-        if (found := finished(data, folder, key, keep_model)) is not None:
-            print(f"{folder} is trained already: reusing it", flush=True)
-            return found
-        _check_data(folder, key)
-    check_unseen(data, settings.start_from, "start-from")
-    check_unseen(data, settings.teachers, "teachers")
-    saved = None if settings.overwrite else checkpoint.load(folder, key, needed=settings.resume)
-    if settings.resume and saved is None and (folder / runs.METRICS).exists():
-        raise UserError(f"{folder} has lost its {checkpoint.CHECKPOINT}: without --resume, the training starts anew")
+    check_same(devices, key)
+    done, saved = _before(data, settings, folder, key, keep_model, devices)
+    if done is not None:
+        return done
     keras.utils.set_random_seed(settings.seed)
     start = time.perf_counter()
     trained_tasks, labels, weights = _with_help(data, tasks, settings)
@@ -103,6 +110,10 @@ def _fit(
         start_from(full, settings.start_from, tasks, settings.start_shared)
     network = with_heads(full, [*tasks, *({KNOWN.name} & trained_tasks.keys())])
     soft = soft_answers(data, settings.teachers, tasks) if settings.teachers else {}
+    trainer = _Trainer(data, settings, folder, full, network, labels, soft, keep_model, key, devices)
+    if not devices.chief:
+        interrupted = trainer.run(weights, updates, saved)
+        return Outcome(pd.DataFrame(trainer.history), {"updates": trainer.updates}, data.rows("test"), {}, interrupted)
     if folder.exists() and saved is None:  # only now, when nothing can be wrong any more with what was asked for
         shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)
@@ -113,7 +124,6 @@ def _fit(
     save_split(folder / runs.SPLIT, data.table, data.split)
     data.store.refused.to_csv(folder / "refused.csv", index=False)
     print(_size(network, full), flush=True)
-    trainer = _Trainer(data, settings, folder, full, network, labels, soft, keep_model, key)
     interrupted = trainer.run(weights, updates, saved)
     seconds = time.perf_counter() - start + trainer.seconds_before
 
@@ -164,6 +174,38 @@ def _fit(
     if not interrupted:
         checkpoint.remove(folder)
     return Outcome(pd.DataFrame(trainer.history), measured, rows, probabilities, interrupted)
+
+
+def _before(
+    data: Dataset, settings: TrainSettings, folder: Path, key: str, keep_model: bool, devices: Devices
+) -> tuple[Outcome | None, checkpoint.Checkpoint | None]:
+    """What the folder holds of this very run: its outcome, or a checkpoint to go on from.
+
+    The chief looks, and tells the others: they need not see its disk.
+    """
+    done, saved, content = None, None, b""
+    if devices.chief:
+        if not settings.overwrite:
+            if (done := finished(data, folder, key, keep_model)) is not None:
+                print(f"{folder} is trained already: reusing it", flush=True)
+            else:
+                _check_data(folder, key)
+        if done is None:
+            check_unseen(data, settings.start_from, "start-from")
+            check_unseen(data, settings.teachers, "teachers")
+            saved = None if settings.overwrite else checkpoint.load(folder, key, needed=settings.resume)
+            if settings.resume and saved is None and (folder / runs.METRICS).exists():
+                raise UserError(
+                    f"{folder} has lost its {checkpoint.CHECKPOINT}: without --resume, the training starts anew"
+                )
+    if devices.cluster is not None:
+        updates = int(devices.from_chief(str(-1 if done is None else done.metrics["updates"]).encode()))
+        content = devices.from_chief((folder / checkpoint.CHECKPOINT).read_bytes() if saved else b"")
+        if not devices.chief:
+            saved = checkpoint.read(io.BytesIO(content), key) if content else None
+            if updates >= 0:
+                done = Outcome(pd.DataFrame(), {"updates": updates}, data.rows("test"), {}, interrupted=False)
+    return done, saved
 
 
 def fit_alone(
@@ -334,7 +376,9 @@ class _Trainer:
         soft: dict[str, np.ndarray],
         keep_model: bool,
         key: str,
+        devices: Devices,
     ) -> None:
+        self.devices = devices
         self.data, self.settings, self.folder, self.keep_model, self.key = data, settings, folder, keep_model, key
         self.started, self.seconds_before = time.perf_counter(), 0.0
         self.saved_at = self.started
@@ -359,31 +403,38 @@ class _Trainer:
         labels = {name: values[train] for name, values in self.labels.items()}
         # The head over all painters does not ask for a share of its own: it is there for the others.
         factor = pipeline.repeats({name: labels[name] for name in self.groups}, settings.label_share)
-        batch_size = (settings.batch_size or default_batch(int(factor.sum()))) * settings.accumulate
+        batch_size = settings.batch_size or default_batch(int(factor.sum()))
+        mine = self.devices.rows(batch_size, settings.accumulate)
+        batch_size *= settings.accumulate
         steps = pipeline.steps_in_epoch(factor, batch_size)
         heads_only = settings.fine_tune == "heads"
         epochs = settings.epochs or (EPOCHS_OF_HEADS if heads_only else default_epochs(steps * batch_size, data.demo))
         if updates:
             epochs = max(1, round(updates / steps))
         precision = policy(settings.precision)
-        mixed = precision != "float32"
-        # The copy trains; what is measured and saved is the float32 network, which gets its weights.
-        trained = in_precision(self.full, precision) if mixed else self.full
-        model = heads_model(trained) if heads_only else trained if mixed else fold(trained)
+        mixed, several = precision != "float32", self.devices.strategy is not None
         if heads_only:
             started = time.perf_counter()
             self.encoded = encode(self.full, data, settings.image_size)
             self.seconds_before -= time.perf_counter() - started  # every run uses them; whoever is first computes them
-        pretrained = settings.weights != "none" and settings.backbone != "small_convnet"
-        slow = backbone_of(trained).trainable_variables if pretrained and not heads_only else []
         soft = {name: soften(values, settings.temperature) for name, values in self.soft.items()}
-        update = Update(model, self.groups, weights, slow, settings, steps * epochs, soft, precision == "mixed_float16")
+        with self.devices.variables():
+            # The copy trains; what is measured and saved is the float32 network of one device, which gets its weights.
+            trained = in_precision(self.full, precision, synchronized=several) if mixed or several else self.full
+            model = heads_model(trained) if heads_only else trained if mixed else fold(trained)
+            pretrained = settings.weights != "none" and settings.backbone != "small_convnet"
+            slow = backbone_of(trained).trainable_variables if pretrained and not heads_only else []
+            float16 = precision == "mixed_float16"
+            update = Update(
+                model, self.groups, weights, slow, settings, steps * epochs, soft, float16, devices=self.devices
+            )
 
         found: list[np.ndarray] = []  # losses of the steps of this epoch
         if saved is not None:
             found = self._restore(saved, model, update)
             steps_too = f" and {len(found)} of {steps} steps" if found else ""
             print(f"going on after epoch {len(self.history)}{steps_too}, of {epochs} epochs", flush=True)
+        self.devices.own_seeds(model)
         first, first_step = len(self.history), len(found)
 
         def plan(epoch: int, seed: int = settings.seed) -> pipeline.Plan:
@@ -403,25 +454,31 @@ class _Trainer:
         def batches(plans: Callable[[int], pipeline.Plan], seed: int, step: int = 0) -> tf.data.Dataset:
             if self.encoded is not None:
                 every = [plans(e) for e in range(epochs)]
-                return pipeline.feature_batches(self.encoded[train], labels, every, seed, first, step)
+                return pipeline.feature_batches(self.encoded[train], labels, every, seed, first, step, mine)
             sides = training_sides(settings.image_size, epochs)
             rows = data.pixel_rows[train]
-            return pipeline.training_batches(data.store.pixels, rows, labels, plans, sides, seed, first, step)
+            return pipeline.training_batches(data.store.pixels, rows, labels, plans, sides, seed, first, step, mine)
 
         @tf.function(reduce_retracing=True)
         def advance(iterator: Any, count: tf.Tensor) -> tf.Tensor:
             seen = tf.TensorArray(tf.float32, size=count)
             for i in tf.range(count):
-                seen = seen.write(i, update.step(next(iterator)))
+                seen = seen.write(i, self.devices.run(update.step, next(iterator)))
             return seen.stack()
 
         chunk = steps if heads_only else 1  # a step of the heads takes less time than its call
         iterator = iter(batches(plan, settings.seed, first_step))
         watch = iter(batches(few, settings.seed + 1)) if settings.monitor_conflict else None
-        cosines = tf.function(update.cosines, reduce_retracing=True)
-        logs = tf.summary.create_file_writer(str(self.folder / "logs")) if self.keep_model else None
+        cosines = tf.function(lambda batch: self.devices.run(update.cosines, batch), reduce_retracing=True)
+        logging = self.keep_model and self.devices.chief
+        logs = tf.summary.create_file_writer(str(self.folder / "logs")) if logging else None
         interrupted = False
-        with interrupt.noted() as asked:
+        with interrupt.noted() as noted:
+
+            def asked() -> bool:
+                """Of any process, so that all end after the same step."""
+                return self.devices.any(noted())
+
             for epoch in range(first, epochs):
                 if len(self.history) - self.best_epoch >= settings.patience:
                     break
@@ -446,7 +503,7 @@ class _Trainer:
                     self._turns(plan(epoch).turns, np.stack(found), update.heads)
                 if watch is not None:
                     measured |= self._conflict([cosines(next(watch)).numpy() for _ in range(min(WATCHED, steps))])
-                if mixed:
+                if trained is not self.full:
                     self.full.set_weights(trained.get_weights())
                 self.end_epoch(measured)
                 found = []
@@ -466,7 +523,7 @@ class _Trainer:
                 print(f"\ninterrupted after {done}: saved, and keeping the best network so far", flush=True)
         if self.history:
             self.network.set_weights(self.best_weights)
-        elif mixed:
+        elif trained is not self.full:
             self.full.set_weights(trained.get_weights())
         self.updates = steps * len(self.history)
         return interrupted
@@ -477,6 +534,8 @@ class _Trainer:
 
     def _save(self, model: keras.Model, update: Update, found: Sequence[np.ndarray] = ()) -> None:
         """Write a checkpoint; `found` are the losses of the steps since the last whole epoch."""
+        if not self.devices.chief:
+            return
         record = {
             "history": self.history,
             "gaps": self.gaps,
@@ -529,9 +588,12 @@ class _Trainer:
 
     def end_epoch(self, logs: dict[str, float]) -> None:
         """Measure on the validation paintings, keep the network if it is the best so far, write the history."""
-        found = self.outputs("validation")
-        probabilities = {name: found[name] for name in self.groups}
-        measured = metrics.all_metrics(self.data.labels, probabilities, self.data.rows("validation"))
+        measured = {}
+        if self.devices.chief:
+            found = self.outputs("validation")
+            probabilities = {name: found[name] for name in self.groups}
+            measured = metrics.all_metrics(self.data.labels, probabilities, self.data.rows("validation"))
+        measured = json.loads(self.devices.from_chief(json.dumps(measured).encode()))
         for name, values in measured.items():
             logs[f"val_{name}_accuracy"] = values["accuracy"]
         logs["val_score"] = metrics.mean_accuracy(measured)
@@ -539,8 +601,10 @@ class _Trainer:
         if not self.best_epoch or logs["val_score"] > self.best:
             self.best, self.best_epoch = logs["val_score"], len(self.history)
             self.best_weights = self.network.get_weights()
-            if self.keep_model and self.encoded is None:  # the heads alone take seconds
+            if self.keep_model and self.encoded is None and self.devices.chief:  # the heads alone take seconds
                 runs.save_model(self.network, self.folder)  # from now on the folder can predict, whatever happens
+        if not self.devices.chief:
+            return
         with whole(self.folder / runs.HISTORY) as temporary:
             pd.DataFrame(self.history).to_csv(temporary, index=False)
         accuracies = ", ".join(f"{name} {100 * values['accuracy']:.1f} %" for name, values in measured.items())

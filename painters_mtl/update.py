@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from painters_mtl.distribution import Devices
 from painters_mtl.model import shared_output
 from painters_mtl.settings import TrainSettings
 from painters_mtl.strategies import STRATEGIES, AdamW, GradientMethod
@@ -47,20 +48,22 @@ def parts_of(network: keras.Model, groups: Mapping[str, Sequence[str]]) -> Parts
     return parts
 
 
-class SmoothedCrossentropy(keras.losses.Loss):
+class SmoothedCrossentropy:
     """Categorical cross-entropy of int labels (n,), with label smoothing (Szegedy et al. 2016, arXiv 1512.00567).
 
-    The mean is over the labelled rows: the default reduction would divide by the others too.
+    The mean is over the labelled rows, 0 where there are none. Not a Keras loss: those divide by the number of devices.
     """
 
     def __init__(self, smoothing: float) -> None:
-        super().__init__(reduction="mean_with_sample_weight")
         self.smoothing = smoothing
 
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+    def __call__(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> tf.Tensor:
+        """A float32 scalar; `sample_weight` is float32 (n,), 1 or 0, by default 1."""
         classes = y_pred.shape[-1]
         labels = tf.one_hot(tf.cast(y_true, tf.int32), classes, on_value=1 - self.smoothing) + self.smoothing / classes
-        return keras.losses.categorical_crossentropy(labels, y_pred)
+        rows = keras.losses.categorical_crossentropy(labels, y_pred)
+        weights = tf.ones_like(rows) if sample_weight is None else tf.cast(sample_weight, rows.dtype)
+        return tf.math.divide_no_nan(tf.reduce_sum(weights * rows), tf.reduce_sum(weights))
 
 
 def schedule(settings: TrainSettings, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -122,6 +125,7 @@ class Update:
         steps: int,
         soft: Mapping[str, np.ndarray] | None = None,
         float16: bool = False,
+        devices: Devices | None = None,
     ) -> None:
         """Args:
         groups: {task: names of its heads}; the strategy sees the sum of a task's losses as one.
@@ -130,6 +134,8 @@ class Update:
         steps: of the whole training.
         soft: the teachers' answers, softened, {head: float32 (training paintings, classes)}.
         float16: whether the network computes in float16, and its losses are scaled.
+        devices: those that train together; to each, `step` is given the images of its process and the rest of the batch
+            as a whole.
         """
         self.heads, self.groups, self.loss_weights = list(network.output), groups, loss_weights
         self.parts = parts_of(network, groups)
@@ -141,6 +147,7 @@ class Update:
         self.network = keras.Model(network.input, {"": shared_output(network), **network.output})
         self.loss = SmoothedCrossentropy(settings.label_smoothing)
         self.accumulate = settings.accumulate
+        self.devices = devices or Devices()
         self.loss_scale, self.float16 = LossScale(), float16
         self.methods = isinstance(self.strategy, GradientMethod) and bool(self.shared)
         self.soft = {name: tf.constant(values) for name, values in (soft or {}).items()}
@@ -180,7 +187,7 @@ class Update:
             turns = {h: tf.cast(turn == t, tf.float32) for t, heads in enumerate(self.groups.values()) for h in heads}
             labelled = {head: value * turns[head] for head, value in labelled.items()}
         present = tf.stack([tf.reduce_max([labelled[h] for h in heads]) for heads in self.groups.values()])
-        rate = self.schedule(self.done)
+        rate = self.schedule(tf.identity(self.done))
         if self.methods or (self.accumulate > 1 and self.strategy.needs_losses):
             each, shared, branches = self._one_by_one(batch, present)
         else:
@@ -211,21 +218,32 @@ class Update:
     ) -> list[tf.Tensor]:
         """The sum, over the parts of a batch, of what `of_part` finds: tensors (heads,), then some shaped `like` these.
 
-        One part after the other, so that the activations of one are in memory at a time. What the parts find adds up to
-        what the whole batch gives: each label weighs the same, whichever part it is in.
+        A part is what one device sees of one of the batches that accumulate: one after the other, so that the
+        activations of one are in memory at a time. What the parts find adds up to what the whole batch gives: each
+        label weighs the same, whichever part it is in.
         """
-        if self.accumulate == 1:
-            return of_part(batch, None)
         image, labels, weights, turn, rows = batch
+        number, count, here = self.devices.number(), self.devices.count, self.devices.here
+        if self.accumulate * count == 1:
+            return of_part(batch, None)
         totals = {name: tf.reduce_sum(values) for name, values in weights.items()}, rows.shape[0]
-        size = rows.shape[0] // self.accumulate
+        size = rows.shape[0] // (self.accumulate * count)
 
-        def part(i: tf.Tensor) -> Batch:
-            def cut(values: tf.Tensor) -> tf.Tensor:
-                return tf.ensure_shape(values[i * size : (i + 1) * size], (size, *values.shape[1:]))
+        def part(i: tf.Tensor | int) -> Batch:
+            def cut(values: tf.Tensor, place: tf.Tensor | int) -> tf.Tensor:
+                return tf.ensure_shape(values[place * size : (place + 1) * size], (size, *values.shape[1:]))
 
-            seen, known, counted, mine = tf.nest.map_structure(cut, (image, labels, weights, rows))
+            # The images are those of the devices of this process; what is known of them, of all.
+            seen = tf.nest.map_structure(lambda v: cut(v, i * here + number - self.devices.first), image)
+            known, counted, mine = tf.nest.map_structure(lambda v: cut(v, i * count + number), (labels, weights, rows))
             return seen, known, counted, turn, mine
+
+        if count > 1:  # devices cannot wait for each other within a loop of the graph, as BatchNormalization makes them
+            sums = of_part(part(0), totals)
+            for i in range(1, self.accumulate):
+                with tf.control_dependencies(sums):
+                    sums = [s + v for s, v in zip(sums, of_part(part(i), totals), strict=True)]
+            return self.devices.summed(sums)
 
         def add(i: tf.Tensor, *sums: tf.Tensor) -> list[tf.Tensor]:
             return [i + 1, *(s + v for s, v in zip(sums, of_part(part(i), totals), strict=True))]
@@ -247,8 +265,13 @@ class Update:
             losses = self._of_tasks(each)
             aims = self._scaled(losses)
         if weights is None:
-            norms = self._norms(tape, losses, outputs[""]) if self.strategy.needs_features else None
-            weights = self.strategy.weights(tf.stack(losses), present, norms) * present
+            norms, known = None, tf.stack(losses)
+            if self.strategy.needs_features:
+                norms = self._norms(tape, losses, outputs[""])
+                norms = tf.sqrt(self.devices.summed([norms**2])[0]) if self.devices.count > 1 else norms
+            if self.strategy.needs_losses:
+                known = self.devices.summed([known])[0]
+            weights = self.strategy.weights(known, present, norms) * present
         factors = tf.unstack(weights, num=len(losses))
         found = tape.gradient(aims, [*self.shared, *self.own], factors, tf.UnconnectedGradients.ZERO)
         return [tf.stack([each[h] for h in self.heads]), *found]

@@ -1,0 +1,92 @@
+"""TF_CONFIG: the machines that train one network together, and which of them this is."""
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+
+from painters_mtl.errors import UserError
+
+EXAMPLE = '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The addresses of all workers, "host:port", and the number of this one. Worker 0 is the chief: it alone writes."""
+
+    addresses: tuple[str, ...]
+    index: int
+
+    def check_port(self) -> None:
+        """Raise `UserError` where another program listens on the port of this worker.
+
+        TensorFlow would share it with that program, and then wait for the others for ever.
+        """
+        port = int(self.addresses[self.index].rsplit(":", 1)[1])
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just given back is free
+            try:
+                probe.bind(("", port))
+            except OSError as error:
+                raise UserError(
+                    f"port {port}, which TF_CONFIG gives to worker {self.index}, cannot be used "
+                    f"({error.strerror}): end the program that has it, or give another port to all workers"
+                ) from error
+
+    def unreachable(self) -> list[int]:
+        """The numbers of the other workers whose port no longer answers."""
+        found = []
+        for index, address in enumerate(self.addresses):
+            host, port = address.rsplit(":", 1)
+            try:
+                if index != self.index:
+                    socket.create_connection((host.strip("[]"), int(port)), timeout=3).close()
+            except OSError:
+                found.append(index)
+        return found
+
+
+def of_environment() -> Cluster | None:
+    """The cluster that the environment variable TF_CONFIG describes; None where it is not set.
+
+    It may name workers, and one chief before them. Raises `UserError` for anything else.
+    """
+    text = os.environ.get("TF_CONFIG", "").strip()
+    if not text:
+        return None
+    try:
+        content = json.loads(text)
+        jobs = content["cluster"]
+        if unknown := sorted(set(jobs) - {"chief", "worker"}):
+            raise ValueError(f"it has {', '.join(unknown)}, and only chief and worker can be")
+        kind, index = content["task"]["type"], content["task"]["index"]
+        mine = jobs[kind]
+        if type(index) is not int or not 0 <= index < len(mine):
+            raise ValueError(f"task index {index!r} is none of the {len(mine)} {kind}s")
+        addresses = tuple(str(address) for job in ("chief", "worker") for address in jobs.get(job, ()))
+        for address in addresses:
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+                raise ValueError(f"{address!r} is not host:port")
+        if len(set(addresses)) < len(addresses):
+            raise ValueError("two workers have one address")
+        if len(jobs.get("chief", ())) > 1:
+            raise ValueError("there are two chiefs")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"TF_CONFIG cannot be used ({reason}): on each machine it has to be like {EXAMPLE}") from error
+    return Cluster(addresses, index + (len(jobs.get("chief", ())) if kind == "worker" else 0))
+
+
+def asked_for(distribute: str) -> Cluster | None:
+    """The cluster to train in under `--distribute`, None for one process; checked before anything is done."""
+    if distribute not in ("auto", "multiworker"):
+        return None
+    cluster = of_environment()
+    if distribute == "auto" and (cluster is None or len(cluster.addresses) == 1):
+        return None
+    if cluster is None:
+        raise UserError(f"--distribute multiworker needs the environment variable TF_CONFIG, such as {EXAMPLE}")
+    if len(cluster.addresses) == 1:
+        raise UserError("--distribute multiworker: TF_CONFIG names one worker only; leave --distribute out")
+    return cluster
