@@ -10,7 +10,7 @@ latter (keras-team/keras #20585); nothing here is Keras's but layers and variabl
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -21,6 +21,7 @@ from painters_mtl.cluster import Cluster, asked_for
 from painters_mtl.errors import UserError
 
 SPREAD = 0x9E3779B9  # between the seeds of two devices: 2^32 over the golden ratio
+PIECE = 2**16  # numbers that are sent at a time
 
 
 class Devices:
@@ -63,6 +64,7 @@ class Devices:
         with self.strategy.scope(), tf.variable_creator_scope(local):
             yield
 
+    @tf.autograph.experimental.do_not_convert
     def run(self, function: Callable[[Any], tf.Tensor], batch: Any) -> tf.Tensor:
         """Call it on each device with what this process has of a batch; the answer, which is the same on each."""
         if self.strategy is None:
@@ -114,21 +116,23 @@ class Devices:
         """Whether it is true in any process; each has to ask, and waits until all have."""
         if self._sum is None:
             return flag
-        return bool(self._sum(tf.constant([int(flag)], tf.int32))[0] > 0)
+        return bool(self._sum_of([int(flag)])[0] > 0)
 
     def from_chief(self, content: bytes) -> bytes:
         """What the chief calls this with, in all processes; what the others give does not matter."""
         if self.cluster is None:
             return content
-        size = int(self._sum_once(np.array([len(content) if self.chief else 0], np.int32))[0])
-        words = np.zeros(size // 4 + 1, np.int32)
+        size = int(self._sum_of([len(content) if self.chief else 0])[0])
+        words = np.zeros(-(-size // (4 * PIECE)) * PIECE, np.int32)
         if self.chief:
             words.view(np.uint8)[:size] = np.frombuffer(content, np.uint8)
-        return self._sum_once(words).tobytes()[:size]
+        pieces = [self._sum_of(piece) for piece in words.reshape(-1, PIECE)]
+        return np.concatenate([np.zeros(0, np.int32), *pieces]).tobytes()[:size]
 
-    def _sum_once(self, values: np.ndarray) -> np.ndarray:
-        # A graph of its own: a sum in a graph has one shape for all its life.
-        return tf.function(self._sum_of_processes)(tf.constant(values)).numpy()
+    def _sum_of(self, values: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Of int32 (n,) of all processes; for few different n, each of which makes a graph."""
+        assert self._sum is not None
+        return self._sum(tf.constant(values, tf.int32)).numpy()
 
     def _sum_of_processes(self, values: tf.Tensor) -> tf.Tensor:
         def of_device(mine: tf.Tensor) -> tf.Tensor:
@@ -192,7 +196,12 @@ def connect(distribute: str = "none") -> Devices:
     found = gpus if len(gpus) > 1 else tf.config.list_logical_devices("CPU")
     if len(found) < 2:
         raise UserError(f"--distribute mirrored needs two GPUs or more, and there {_are(len(gpus))}: leave it out")
-    return Devices(tf.distribute.MirroredStrategy([device.name for device in found]))
+    environment = os.environ.pop("TF_CONFIG", None)  # MirroredStrategy would read it, and be another strategy
+    try:
+        return Devices(tf.distribute.MirroredStrategy([device.name for device in found]))
+    finally:
+        if environment is not None:
+            os.environ["TF_CONFIG"] = environment
 
 
 def _are(count: int) -> str:

@@ -1,0 +1,85 @@
+"""Steps of a tiny network under every strategy, on one device or several; as a script, those of one worker.
+
+TF_CONFIG=... python tests/workers.py multiworker OUT.npz
+python tests/workers.py mirrored OUT.npz                # on two virtual CPUs
+"""
+
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from painters_mtl.distribution import Devices, connect
+from painters_mtl.model import FEATURES
+from painters_mtl.precision import in_precision
+from painters_mtl.settings import STRATEGIES, TrainSettings
+from painters_mtl.update import Update
+
+GROUPS = {"painter": ["painter", "all_painters"], "style": ["style"], "genre": ["genre"]}
+WEIGHTS = {"painter": 0.5, "all_painters": 0.3, "style": 1.0, "genre": 2.0}
+SIZE = 12
+Case = tuple[str, int, float]  # strategy, accumulate, teachers' weight
+# Every strategy once: the steps are the same ones, whether devices are in one process or in several.
+OF_PROCESSES: list[Case] = [("alternate", 1, 0), ("gradnorm", 1, 0), ("pcgrad", 1, 0), ("joint", 2, 0.4)]
+OF_MIRRORED: list[Case] = [(s, 1, 0) for s in STRATEGIES if s not in ("alternate", "gradnorm", "pcgrad")]
+OF_MIRRORED += [("famo", 2, 0)]
+
+
+def network() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    images = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Conv2D(6, 3, strides=2, use_bias=False)(images)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.GlobalAveragePooling2D(name=FEATURES)(x)
+    heads = {name: keras.layers.Dense(3, activation="softmax", name=name)(x) for name in WEIGHTS}
+    return keras.Model(images, heads)
+
+
+def batch_of(seed: int, mine: np.ndarray) -> tuple[Any, ...]:
+    """Labels are missing, of each task in another measure; the first half has no genre, each third batch no style."""
+    rng = np.random.default_rng(seed)
+    labels = {name: tf.constant(rng.integers(3, size=SIZE), tf.int32) for name in WEIGHTS}
+    known = {"painter": 0.3, "all_painters": 0.9, "style": 0.6 * (seed % 3 > 0), "genre": 0.5}
+    weights = {name: tf.constant(rng.random(SIZE) < share, tf.float32) for name, share in known.items()}
+    weights["genre"] = tf.constant(np.arange(SIZE) >= SIZE // 2, tf.float32)
+    images = tf.constant(rng.normal(size=(SIZE, 8, 8, 3)), tf.float32)
+    return tf.gather(images, mine), labels, weights, tf.constant(seed % 3), tf.range(SIZE)
+
+
+def steps(case: Case, devices: Devices) -> list[np.ndarray]:
+    """Losses of four steps, the network behind them, what strategy and optimizers remember, the cosines."""
+    strategy, accumulate, teacher = case
+    settings = TrainSettings(strategy=strategy, learning_rate=1e-3, accumulate=accumulate, teacher_weight=teacher)  # type: ignore[arg-type]
+    answers = np.random.default_rng(1).dirichlet(np.ones(3), SIZE).astype(np.float32)
+    model = network()
+    with devices.variables():
+        model = in_precision(model, "float32", synchronized=devices.count > 1)
+        update = Update(
+            model, GROUPS, WEIGHTS, [], settings, 20, {"style": answers} if teacher else None, devices=devices
+        )
+    mine = devices.rows(SIZE // accumulate, accumulate)
+    step = tf.function(lambda batch: devices.run(update.step, batch))
+    losses = [step(batch_of(seed, mine)).numpy() for seed in range(4)]
+    found = [*losses, *model.get_weights(), *(v.numpy() for v in update.state)]
+    if strategy in ("joint", "pcgrad"):
+        found.append(tf.function(lambda batch: devices.run(update.cosines, batch))(batch_of(1, mine)).numpy())
+    return found
+
+
+def main(way: str, file: str) -> None:
+    if way == "mirrored":
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    devices = connect(way)
+    with devices.together():
+        found = {str(case): steps(case, devices) for case in (OF_MIRRORED if way == "mirrored" else OF_PROCESSES)}
+        text = devices.from_chief(b"from the chief, " * 50_000 if devices.chief else b"from another")
+        assert text == b"from the chief, " * 50_000
+        assert devices.any(devices.chief) and not devices.any(False)
+    np.savez(file, **{f"{case}/{i}": value for case, values in found.items() for i, value in enumerate(values)})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
