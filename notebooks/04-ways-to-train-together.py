@@ -34,6 +34,7 @@ if Path("/kaggle/working").is_dir():
 elif Path.cwd().name == "notebooks":
     os.chdir("..")
 
+# %config InlineBackend.figure_format = "jpeg"
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
