@@ -127,7 +127,8 @@ plt.show()
 # ## Reasons
 #
 # Grad-CAM (Selvaraju et al. 2017): which cells of the last feature map speak for the class, weighed by the gradient of its
-# logit. On the command line: `python -m painters_mtl.explain IMAGE`.
+# logit. A map is no proof: networks that were trained further may gather at a border of their last map what they saw
+# elsewhere, and `layer="finer"` then tells more. On the command line: `python -m painters_mtl.explain IMAGE`.
 
 # %%
 from painters_mtl import gradcam

@@ -11,6 +11,7 @@ VERBS = {
     "explain": "show where the network looks, for each of its answers",
     "embed": "write a vector for each painting of a folder, and draw a map of it",
     "similar": "find the paintings of a folder that are most like one",
+    "export": "take a network out of Python: SavedModel, LiteRT, ONNX, OpenVINO",
     "download": "fetch the competition's tables and images from Kaggle",
     "check": "say which pictures of a folder can be read, and why others cannot",
 }
