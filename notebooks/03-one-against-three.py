@@ -60,7 +60,7 @@ data = prepare(settings)
 # the same settings is read back.
 
 # %%
-folder = Path("models/notebook-03")
+folder = Path("models") / f"notebook-03-{data.folder.name}"
 shared, alone = [], {name: [] for name in data.compared_tasks()}
 for seed in range(SEEDS):
     of_seed = dataclasses.replace(settings, seed=seed)

@@ -52,7 +52,7 @@ settings = TrainSettings(
     data=Path(DATA) if DATA else None, fine_tune="heads", shared_layers=(256,), epochs=8, overwrite=True
 )
 data = prepare(settings)
-folder = Path("models/notebook-04")
+folder = Path("models") / f"notebook-04-{data.folder.name}"
 
 # %% [markdown]
 # ## Every strategy once

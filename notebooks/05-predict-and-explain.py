@@ -53,17 +53,17 @@ settings = TrainSettings(
     fine_tune="heads",
     shared_layers=(256,),
     models=Path("models"),
-    name="notebook-05",
     baselines=False,
 )
 data = prepare(settings)
-outcome = fit(data, settings, settings.models / settings.name)
-run = open_run(settings.models / settings.name)
+folder = settings.models / f"notebook-05-{data.folder.name}"
+outcome = fit(data, settings, folder)
+run = open_run(folder)
 
 # %% [markdown]
 # ## A folder
 #
-# On the command line: `python -m painters_mtl.predict FOLDER --model models/notebook-05 --output gallery.html`. In Python
+# On the command line: `python -m painters_mtl.predict FOLDER --model models/notebook-05-demo --output gallery.html`. In Python
 # the same is an iterator: pictures are decoded while the network computes, and memory does not grow with the folder.
 # Here: the test paintings, read from their files again.
 
@@ -165,7 +165,10 @@ queries = list(among)[:2]
 answers = similar.nearest(queries, among, count=6)
 for query, found in zip(queries, answers, strict=True):
     print(similar.table(query, found))
-similar.sheet(queries, answers)
+plt.figure(figsize=(14, 6))
+plt.imshow(similar.sheet(queries, answers))
+plt.axis("off")
+plt.show()
 
 # %% [markdown]
 # **Next**: [6. The competition's own task](06-same-painter-submission.ipynb).

@@ -48,19 +48,19 @@ from painters_mtl.runs import open_run
 from painters_mtl.settings import TrainSettings
 from painters_mtl.training import fit
 
-# On Kaggle, with hours to spend: python -m painters_mtl.train --image-size 224 --name full, then name="full" here.
+# With hours to spend: python -m painters_mtl.train --image-size 224 --name full, and open_run("models/full") below.
 settings = TrainSettings(
     data=Path(DATA) if DATA else None,
     painters=("4",),
     fine_tune="heads",
     shared_layers=(256,),
     models=Path("models"),
-    name="notebook-05",
     baselines=False,
 )
 data = prepare(settings)
-fit(data, settings, settings.models / settings.name)  # read back if notebook 5 has trained it
-run = open_run(settings.models / settings.name)
+folder = settings.models / f"notebook-05-{data.folder.name}"
+fit(data, settings, folder)  # read back if notebook 5 has trained it
+run = open_run(folder)
 
 # %% [markdown]
 # ## The pairs
