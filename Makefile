@@ -42,7 +42,7 @@ NOTEBOOKS := $(wildcard notebooks/[0-9]*.py)
 
 notebooks: $(READY)
 	$(BIN)/jupytext --quiet --to ipynb $(NOTEBOOKS)
-	$(BIN)/jupyter-execute --inplace $(NOTEBOOKS:.py=.ipynb)
+	$(BIN)/jupyter-execute --timeout=600 --inplace $(NOTEBOOKS:.py=.ipynb)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from painters_mtl import cli, images, predict, runs
+from painters_mtl import cli, images, runs
 from painters_mtl.errors import UserError
+from painters_mtl.runtimes import load
 from painters_mtl.store import copy_of, copy_side
+from painters_mtl.stream import through
 from painters_mtl.tasks import Task
 
 SIDE, BATCH = 224, 32
@@ -58,18 +60,18 @@ def usual_loop(run: runs.Run) -> Callable[[list[images.ImageFile]], int]:
     return label
 
 
-def ours(run: runs.Run, runtime: str) -> Callable[[list[images.ImageFile]], int]:
-    """`predict.label`, without the writing of the table."""
+def ours(run: runs.Run, runtime: str, sample: list[images.ImageFile]) -> Callable[[list[images.ImageFile]], int]:
+    """What `predict` does between the start and the writing of the table; the network is there, as in the loop."""
+    forward = load(run, runtime, BATCH, sample)
 
     def label(files: list[images.ImageFile]) -> int:
-        return sum(one.probabilities is not None for one in predict.label(run, files, BATCH, runtime=runtime))
+        return sum(one.outputs is not None for one in through(files, run, forward, BATCH))
 
     return label
 
 
 def bound(run: runs.Run, runtime: str, files: list[images.ImageFile], cores: int) -> float:
     """Seconds for decoding alone and the network alone, added."""
-    from painters_mtl.runtimes import load
 
     def decode(file: images.ImageFile) -> np.ndarray | None:
         try:
@@ -82,7 +84,7 @@ def bound(run: runs.Run, runtime: str, files: list[images.ImageFile], cores: int
         copies = [copy for copy in pool.map(decode, files) if copy is not None]
     decoding = time.perf_counter() - start
     batches = [np.stack(copies[k : k + BATCH]) for k in range(0, len(copies), BATCH)]
-    forward = load(run, runtime)
+    forward = load(run, runtime, BATCH)
     for batch in (batches[0], batches[-1]):
         forward(batch)
     start = time.perf_counter()
@@ -107,10 +109,8 @@ def main() -> None:
         run = run_folder(Path(folder))
         arms = {"usual loop": usual_loop(run)}
         for runtime in options.runtimes:
-            arm = ours(run, runtime)
             try:
-                arm(images.find(*options.folders)[:BATCH])
-                arms[runtime] = arm
+                arms[runtime] = ours(run, runtime, images.find(*options.folders)[:64])
             except UserError as error:
                 print(f"{runtime} is left out: {error}")
         for place in options.folders:

@@ -33,7 +33,9 @@ if Path("/kaggle/working").is_dir():
     os.chdir("/kaggle/working")  # the one place to write to
 elif Path.cwd().name == "notebooks":
     os.chdir("..")
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow otherwise speaks of GPUs it does not find
 
+# %config InlineBackend.figure_format = "jpeg"
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -51,7 +53,7 @@ settings = TrainSettings(
     data=Path(DATA) if DATA else None, fine_tune="heads", shared_layers=(256,), epochs=8, overwrite=True
 )
 data = prepare(settings)
-folder = Path("models/notebook-04")
+folder = Path("models") / f"notebook-04-{data.folder.name}"
 
 # %% [markdown]
 # ## Every strategy once

@@ -9,8 +9,10 @@ VERBS = {
     "describe": "draw a network, and count what the tasks share",
     "predict": "label a folder of paintings",
     "explain": "show where the network looks, for each of its answers",
+    "pairs": "same painter or not: a score for each pair of paintings, as a submission",
     "embed": "write a vector for each painting of a folder, and draw a map of it",
     "similar": "find the paintings of a folder that are most like one",
+    "export": "take a network out of Python: SavedModel, LiteRT, ONNX, OpenVINO",
     "download": "fetch the competition's tables and images from Kaggle",
     "check": "say which pictures of a folder can be read, and why others cannot",
 }

@@ -22,12 +22,10 @@ import pandas as pd
 
 from painters_mtl.errors import UserError
 from painters_mtl.images import ImageFile, find
+from painters_mtl.places import KAGGLE_FOLDERS, LOCAL_FOLDER
 from painters_mtl.tasks import TASK_NAMES, Task
 
 COLUMNS = ("id", "file", "member", "painter", "style", "genre", "title", "date", "competition")
-KAGGLE_INPUT = Path(os.environ.get("KAGGLE_CACHE_MOUNT_FOLDER", "/kaggle/input"))  # the variable is kagglehub's
-KAGGLE_FOLDERS = (KAGGLE_INPUT / "painter-by-numbers", KAGGLE_INPUT / "competitions" / "painter-by-numbers")
-LOCAL_FOLDER = Path("data/painter-by-numbers")
 ALIASES = {  # what a column may be called, the best name first
     "filename": ("filename", "new_filename", "file", "path", "image"),
     "painter": ("painter", "artist"),

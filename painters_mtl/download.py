@@ -28,9 +28,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from painters_mtl import cli
-from painters_mtl.catalog import KAGGLE_FOLDERS, LOCAL_FOLDER
 from painters_mtl.errors import UserError
 from painters_mtl.files import write_json
+from painters_mtl.places import KAGGLE_FOLDERS, LOCAL_FOLDER
 
 COMPETITION = "painter-by-numbers"
 TABLES = re.compile(r"\w+\.csv(\.zip)?|replacements_for_corrupted_files\.zip")

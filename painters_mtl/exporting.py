@@ -4,6 +4,7 @@ The picture's way to the network's size is part of the graph and takes the very 
 takes. Weights are constants in it. Every format is made from the same graph: TensorFlow's SavedModel.
 """
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -136,7 +137,8 @@ def _litert(graph: Path, training: np.ndarray | None) -> bytes:
                 yield inputs_of(copy[None])
 
         converter.representative_dataset = examples
-    with quiet():
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls its own interpreter outdated
         return converter.convert()
 
 

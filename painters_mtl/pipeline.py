@@ -78,9 +78,13 @@ def views(copies: tf.Tensor, boxes: tf.Tensor, image_size: int | tf.Tensor) -> t
 
 
 def whole_views(copies: tf.Tensor, image_size: int) -> tf.Tensor:
-    """The whole painting, as in validation, test and prediction; shapes as in `views`."""
-    boxes = tf.tile([[0.0, 0.0, 1.0, 1.0]], (tf.shape(copies)[0], 1))
-    return views(copies, boxes, image_size)
+    """The whole painting, as in validation, test and prediction; shapes as in `views`.
+
+    Not by `views`: at some sizes rounding puts its last sample outside the picture, where all is black.
+    """
+    size = tf.constant([image_size, image_size])
+    seen = tf.raw_ops.ResizeBilinear(images=tf.cast(copies, tf.float32), size=size, align_corners=True)
+    return tf.ensure_shape(seen, (None, image_size, image_size, 3))
 
 
 def middle_views(copies: tf.Tensor, image_size: int) -> tf.Tensor:

@@ -3,6 +3,7 @@
 import base64
 import datetime
 import io
+import sys
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import matplotlib
 
-matplotlib.use("Agg")
+if "matplotlib.pyplot" not in sys.modules:  # else a notebook has chosen where its figures go
+    matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd

@@ -67,8 +67,8 @@ def start_from(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
         if not layer.weights:
             continue
         owner = [name for name in tasks if layer.name == name or layer.name.startswith(f"{name}_")]
-        if layer.name.startswith("all_painters"):
-            continue  # it only helps the training; nobody has it
+        if layer.name.startswith(("all_painters", "painter_known")):
+            continue  # heads beside the painters': networks for one task do not have them
         found = []
         for name in owner or givers:
             if problem := _misfit(layer, sources[name]):

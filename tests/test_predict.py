@@ -268,7 +268,7 @@ def test_the_newest_run_without_a_model(
     for i, name in enumerate("cab"):
         run = copy_run(folder, tmp_path / "models" / name, (f"{name}1", f"{name}2"))
         os.utime(run / runs.MODEL, (0, [10, 30, 20][i]))
-    assert predict.main([str(few)]) == 0
+    assert predict.main([str(few), "--no-unknown"]) == 0
     assert {r["painter"][0] for r in read_rows(tmp_path / "predictions.csv")} == {"a"}
 
 
@@ -305,7 +305,8 @@ def test_a_process_of_its_own_needs_the_run_folder_only(folder: Path, few: Path,
     run = copy_run(folder, tmp_path / "elsewhere")
     wanted = labelled(folder, tmp_path / "wanted.csv", few)
     (few / "bad.png").write_bytes(b"")
-    done = python("-m", "painters_mtl.predict", few, "--model", run, "--output", "out.csv", cwd=tmp_path)
+    words = (few, "--model", run, "--output", "out.csv", "--no-unknown")
+    done = python("-m", "painters_mtl.predict", *words, cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     rows = read_rows(tmp_path / "out.csv")
     assert [r for r in rows if not r["error"]] == wanted and len(rows) == len(wanted) + 1

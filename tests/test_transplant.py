@@ -42,12 +42,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.mark.parametrize("shared", ["mean", "style", "imagenet"])
 def test_heads_and_shared_part_are_taken_over_by_name(alone: list[Path], shared: str) -> None:
-    model = network({**TASKS, "all_painters": Task("all_painters", tuple("abcdef"))}, 9)
+    beside = {"all_painters": Task("all_painters", tuple("abcdef")), "painter_known": Task("painter_known", ("a", "b"))}
+    model = network(TASKS | beside, 9)
     before = {layer.name: layer.get_weights() for layer in model.layers}
     start_from(model, alone, TASKS, shared)
     sources = {folder.name: runs.open_run(folder).model() for folder in alone}
     for layer in (layer for layer in model.layers if layer.weights):
-        if layer.name.startswith("all_painters"):
+        if layer.name.startswith(tuple(beside)):
             wanted = before[layer.name]
         elif (owner := layer.name.split("_")[0]) in TASKS:
             wanted = sources[owner].get_layer(layer.name).get_weights()

