@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from painters_mtl.errors import UserError
@@ -80,11 +80,18 @@ def import_tensorflow() -> None:
     if "tensorflow" in sys.modules:
         return
     _keep_freed_memory()
+    with quiet():
+        importlib.import_module("tensorflow")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep off standard error what C++ libraries tell there of their inner life; their errors are exceptions."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        importlib.import_module("tensorflow")
+        yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)

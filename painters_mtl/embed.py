@@ -137,6 +137,8 @@ def _write_parquet(found: "Vectors", rows: "Iterator[Vector]", file: Path) -> No
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from painters_mtl.results import in_groups
+
     tasks = list(found.run.tasks)
     names = _columns(tasks)
     kinds = [(name, pa.float32() if name.endswith("_confidence") else pa.string()) for name in names]
@@ -145,7 +147,7 @@ def _write_parquet(found: "Vectors", rows: "Iterator[Vector]", file: Path) -> No
         metadata={"model": str(found.run.folder), "network": found.network},
     )
     with pq.ParquetWriter(file, schema, use_dictionary=tasks) as out:
-        for group in _groups(rows, 1024):
+        for group in in_groups(rows, 1024):
             cells = [_cells(one, tasks) for one in group]
             for c in cells:  # Parquet's text is UTF-8, which a file's name need not be
                 c["path"] = c["path"].encode("utf-8", "backslashreplace").decode()
@@ -176,17 +178,6 @@ def _write_npz(found: "Vectors", rows: "Iterator[Vector]", file: Path) -> None:
         for name, values in columns.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as out:
                 np.lib.format.write_array(out, values, allow_pickle=False)
-
-
-def _groups(rows: "Iterator[Vector]", size: int) -> "Iterator[list[Vector]]":
-    group = []
-    for one in rows:
-        group.append(one)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 # ------------------------------------------------------------------------------------------------- the map

@@ -13,9 +13,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from painters_mtl import cli
 from painters_mtl.folding import fold
 from painters_mtl.runs import Run
-from painters_mtl.runtimes import FILES, imported, inputs_of, quiet
+from painters_mtl.runtimes import FILES, imported, inputs_of
 
 SIGNATURE = "serving_default"
 
@@ -79,7 +80,7 @@ def save_graph(run: Run, network: keras.Model, folder: Path, calibrated: bool) -
 
     shape = (None, run.copy_side, run.copy_side, 3)
     signature = [tf.TensorSpec(shape, tf.uint8, name=name) for name in wanted]
-    with quiet():
+    with cli.quiet():
         traced = tf.function(serve, input_signature=signature, autograph=False).get_concrete_function()
         frozen = convert_variables_to_constants_v2(traced)
         named = tf.function(
@@ -137,7 +138,7 @@ def _litert(graph: Path, training: np.ndarray | None) -> bytes:
                 yield inputs_of(copy[None])
 
         converter.representative_dataset = examples
-    with quiet(), warnings.catch_warnings():
+    with cli.quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it calls its own interpreter outdated
         return converter.convert()
 
@@ -152,7 +153,7 @@ def _onnx(graph: Path) -> bytes:
     frozen = convert_variables_to_constants_v2(served)
     ins = {tensor.name: tensor.name.split(":")[0] for tensor in frozen.inputs}
     outs = dict(zip((tensor.name for tensor in frozen.outputs), sorted(served.structured_outputs), strict=True))
-    with quiet():
+    with cli.quiet():
         model, _ = convert.from_graph_def(
             frozen.graph.as_graph_def(),
             input_names=list(ins),

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from painters_mtl.errors import UserError
 from painters_mtl.files import whole
@@ -19,6 +19,7 @@ from painters_mtl.images import shown
 ENDINGS = (".csv", ".jsonl", ".parquet", ".html")
 GROUP = 10_000  # rows that a Parquet file is written in at once
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 def check_output(output: Path) -> None:
@@ -147,14 +148,15 @@ def _parquet(rows: Iterable[Row], columns: list[str], file: Path) -> None:
     number = {name for name in columns if name.endswith(("_confidence", "_known"))}
     schema = pa.schema([(name, pa.float32() if name in number else pa.string()) for name in columns])
     with pq.ParquetWriter(file, schema) as writer:
-        for group in _groups(rows, GROUP):
+        for group in in_groups(rows, GROUP):
             # Parquet's text is UTF-8: bytes of a path that are not become escapes.
             lists = {n: [shown(v) if isinstance(v := row.get(n), str) else v for row in group] for n in columns}
             writer.write_table(pa.table(lists, schema))
 
 
-def _groups(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
-    group: list[Row] = []
+def in_groups(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` rows, in order; the last has what is left."""
+    group: list[T] = []
     for row in rows:
         group.append(row)
         if len(group) == size:

@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -110,20 +109,6 @@ def imported(module: str, extra: str) -> Any:
         raise UserError(f'{package} is not installed ({error}): pip install "painters-mtl[{extra}]"') from error
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep off standard error what C++ libraries tell there of their inner life; their errors are exceptions."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
 # --------------------------------------------------------------------------------------------- exported networks
 
 
@@ -214,7 +199,7 @@ def _litert(file: Path, batch: int) -> "Forward":
     workers = 1 if batch == 1 else min(cores, 8)
 
     def make() -> Any:
-        with quiet():
+        with cli.quiet():
             one = interpreter(str(file), num_threads=max(1, cores // workers))
             one.allocate_tensors()
         return one.get_signature_runner()
