@@ -10,7 +10,6 @@ has to know, and `comparison.json`. For it is run in its own runtime on real pai
 on training paintings, and what is lost of each task's accuracy on the labelled test paintings.
 """
 
-import dataclasses
 import sys
 from dataclasses import dataclass
 from importlib import metadata
@@ -56,7 +55,8 @@ class Settings:
 def export(settings: Settings) -> int:
     """The verb. Returns 0, or 1 when the exported network does not say what Keras says."""
     from painters_mtl import images, runtimes
-    from painters_mtl.runs import open_run
+    from painters_mtl.dataset import prepare
+    from painters_mtl.runs import open_run, own_data
 
     _check_output(settings)
     eight_bits = settings.format == "litert-int8"
@@ -73,7 +73,8 @@ def export(settings: Settings) -> int:
         runtimes.imported("tf2onnx", "onnx")
     from painters_mtl.exporting import save
 
-    data = None if settings.images else _data(run, settings.data)
+    way_out = "name paintings with --images, or the run's data with --data"
+    data = None if settings.images else prepare(own_data(run, settings.data, way_out))
     training = None
     if data is None:
         copies = runtimes.copies_of(run, images.find(*settings.images), COMPARED)
@@ -118,25 +119,6 @@ def _check_output(settings: Settings) -> None:
         raise UserError(f"--output {place} is there already and is no earlier export: name another folder")
     if not settings.overwrite:
         raise UserError(f"--output {place} holds an export already: name another folder, or --overwrite")
-
-
-def _data(run: "Run", place: Path | None) -> "Dataset":
-    """The labelled paintings of a run, with its classes and its split."""
-    from painters_mtl.dataset import prepare
-    from painters_mtl.runs import CONFIG, SPLIT
-    from painters_mtl.settings import TrainSettings
-
-    way_out = "name paintings with --images, or the run's data with --data"
-    for name in (CONFIG, SPLIT):
-        if not (run.folder / name).is_file():
-            raise UserError(f"{run.folder} lacks {name}, so its own paintings are not known: {way_out}")
-    settings = TrainSettings.load(run.folder / CONFIG)
-    place = place or settings.data
-    if place is not None and not place.exists():
-        raise UserError(f"the paintings of {run.folder} are no longer in {place}: {way_out}")
-    classes = {f"{name}s": task.classes for name, task in run.tasks.items()}
-    split = run.folder / SPLIT
-    return prepare(dataclasses.replace(settings, data=place, split=split, **classes))  # type: ignore[arg-type]
 
 
 def _copies(data: "Dataset", rows: "np.ndarray") -> "np.ndarray":

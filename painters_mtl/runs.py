@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import re
 import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,18 +66,13 @@ class Run:
         write both.
         """
         file = self.folder / MODEL
-        try:
-            with zipfile.ZipFile(file) as archive:
-                content = json.loads(archive.read("config.json"))
-            changed = self.digest and self.digest != digest_of(file)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(f"{file} cannot be loaded ({error}): train it again or get a sound copy") from error
-        if changed:
+        layers, weights = _opened(file)
+        if self.digest and self.digest != _digest(layers, weights):
             raise UserError(
                 f"{file} is not the one that the training wrote (its checksum is not that in {LABELS}): get a sound "
                 "copy of the folder, or train it again"
             )
-        for module, name in _classes(content):
+        for module, name in _classes(json.loads(layers)):
             if name == "Lambda" or module.split(".")[0] != "keras":
                 raise UserError(f"{file} is refused: it holds {module}.{name}; only Keras's own layers are loaded")
 
@@ -92,13 +88,46 @@ def _classes(config: Any) -> Iterator[tuple[str, str]]:
             yield from _classes(value)
 
 
+def own_data(run: Run, place: Path | None, way_out: str) -> TrainSettings:
+    """The settings with which `dataset.prepare` finds a run's paintings again, with its classes and its split.
+
+    Args:
+        place: where the paintings are now, if not where they were in training.
+        way_out: what the user can do where they are not to be found; ends the sentence of the `UserError`.
+    """
+    for name in (CONFIG, SPLIT):
+        if not (run.folder / name).is_file():
+            raise UserError(f"{run.folder} lacks {name}, so its own paintings are not known: {way_out}")
+    settings = TrainSettings.load(run.folder / CONFIG)
+    place = place or settings.data
+    if place is not None and not place.exists():
+        raise UserError(f"the paintings of {run.folder} are not in {place}: {way_out}")
+    classes = {f"{name}s": task.classes for name, task in run.tasks.items()}
+    return replace(settings, data=place, split=run.folder / SPLIT, **classes)  # type: ignore[arg-type]
+
+
 def digest_of(file: Path) -> str:
-    """Checksum of a saved model, its layers and weights but not when it was saved; 32 hexadecimal digits."""
-    digest = hashlib.blake2b(digest_size=16)
-    with zipfile.ZipFile(file) as archive:
-        for name in ("config.json", "model.weights.h5"):
-            digest.update(archive.read(name))
-    return digest.hexdigest()
+    """Checksum of a saved model, its layers and weights but not when it was saved; 32 hexadecimal digits.
+
+    Raises `UserError` when the file cannot be read.
+    """
+    return _digest(*_opened(file))
+
+
+def _opened(file: Path) -> tuple[bytes, bytes]:
+    """What a `.keras` file holds: its layers as JSON, its weights as HDF5."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            layers, weights = archive.read("config.json"), archive.read("model.weights.h5")
+        json.loads(layers)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{file} cannot be loaded ({error}): train it again or get a sound copy") from error
+    return layers, weights
+
+
+def _digest(layers: bytes, weights: bytes) -> str:
+    same_each_time = re.sub(rb'"shared_object_id": \d+', b"", layers)  # it is an address in memory
+    return hashlib.blake2b(same_each_time + weights, digest_size=16).hexdigest()
 
 
 def save_labels(

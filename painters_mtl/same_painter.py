@@ -9,7 +9,7 @@ Three scores, all inner products of two vectors of length at most 1:
   It was the best of what was tried: linear discriminant analysis, within-class whitening, PLDA, cosine of the logits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,7 @@ from painters_mtl import cli
 from painters_mtl.errors import UserError
 from painters_mtl.files import whole
 from painters_mtl.pair_auc import Pairs, auc
-from painters_mtl.runs import CONFIG, MODEL, SPLIT, Run, digest_of
-from painters_mtl.settings import TrainSettings
+from painters_mtl.runs import MODEL, Run, digest_of, own_data
 
 if TYPE_CHECKING:
     from painters_mtl.dataset import Dataset
@@ -187,7 +186,7 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
     all works, but the test's, of painters with fewer than 10 ("unseen"): neither this head nor the one in the network's
     training ever told them apart. Raises `UserError` where the run or its data cannot serve.
     """
-    settings = settings_for(run, data, cache)
+    settings = replace(own_data(run, data, "give --data, or take --score cosine"), cache=cache)
     from painters_mtl.dataset import prepare
 
     found = prepare(settings)
@@ -204,20 +203,6 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
     head = choose(run, head, features[:, 0], found, labels)
     save_head(head, run)
     return head
-
-
-def settings_for(run: Run, data: Path | None, cache: Path) -> TrainSettings:
-    """The settings with which `prepare` finds the run's paintings again, divided as they were."""
-    from dataclasses import replace
-
-    for name in (CONFIG, SPLIT):
-        if not (run.folder / name).is_file():
-            raise UserError(f"{run.folder} lacks {name}, so its training cannot be repeated: take --score cosine")
-    settings = TrainSettings.load(run.folder / CONFIG)
-    folder = data or settings.data
-    if folder is not None and not folder.is_dir():
-        raise UserError(f"there is no folder {folder} with the paintings that {run.folder} was trained on: give --data")
-    return replace(settings, data=folder, cache=cache, split=run.folder / SPLIT)
 
 
 def fit_head(features: np.ndarray, labels: np.ndarray, painters: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

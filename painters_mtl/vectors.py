@@ -142,8 +142,7 @@ def refusals(errors: Iterable[str]) -> str:
 
 def model_key(run: Run) -> str:
     """What the vectors of a run depend on, as 16 hex digits: the network's file, and how it sees a picture."""
-    with (run.folder / runs.MODEL).open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
+    content = runs.digest_of(run.folder / runs.MODEL)
     sizes = [(task.name, len(task.classes)) for task in run.tasks.values()]
     seen = f"{VERSION}|{content}|{run.image_size}|{run.copy_side}|{run.views}|{sizes}"
     return hashlib.blake2b(seen.encode(), digest_size=8).hexdigest()
