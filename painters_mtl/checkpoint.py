@@ -43,13 +43,11 @@ def save(folder: Path, key: str, record: dict[str, Any], arrays: dict[str, Seque
             np.savez(stream, json=np.frombuffer(text.encode(), np.uint8), **flat)  # type: ignore[arg-type]
             size = stream.seek(0, os.SEEK_END)
             stream.write(_checksum(stream, size))
-            stream.flush()
-            os.fsync(stream.fileno())  # a power cut must not keep the name and lose the content
     except OSError as error:
         last = "the last one is kept: " if (folder / CHECKPOINT).exists() else ""
         raise UserError(
-            f"{folder / CHECKPOINT} cannot be written ({error.strerror or error}); {last}make room, and the same "
-            "command goes on"
+            f"{folder / CHECKPOINT} cannot be written ({error.strerror or error}); {last}make room, then go on with "
+            "--resume"
         ) from error
 
 

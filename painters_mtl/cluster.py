@@ -1,12 +1,16 @@
 """TF_CONFIG: the machines that train one network together, and which of them this is."""
 
+import contextlib
 import json
 import os
 import socket
+import time
 from dataclasses import dataclass
 
 from painters_mtl.errors import UserError
 
+WAIT = 600.0  # seconds that a worker may be later than the first
+LATE = "{} did not come within {} s: see why there, then start all workers again"
 EXAMPLE = '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'
 
 
@@ -32,6 +36,37 @@ class Cluster:
                     f"port {port}, which TF_CONFIG gives to worker {self.index}, cannot be used "
                     f"({error.strerror}): end the program that has it, or give another port to all workers"
                 ) from error
+
+    def meet(self, seconds: float = WAIT) -> None:
+        """Wait until all workers have come; the others may still be making their small copies.
+
+        They meet at the port of worker 0, which TensorFlow then takes: its own wait has no end and hears no Ctrl-C.
+        Raises `UserError` when somebody does not come in time.
+        """
+        end = time.monotonic() + seconds
+        host, port = self.addresses[0].rsplit(":", 1)
+        while self.index:
+            with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), 5) as peer:
+                peer.settimeout(max(1.0, end - time.monotonic()))
+                peer.sendall(b"%d\n" % self.index)
+                if peer.recv(1) == b"!":
+                    return
+            if time.monotonic() > end:
+                raise UserError(LATE.format("worker 0", f"{seconds:g}"))
+            time.sleep(0.5)
+        peers: dict[int, socket.socket] = {}
+        with socket.create_server(("", int(port))) as server:
+            while missing := [f"worker {i}" for i in range(1, len(self.addresses)) if i not in peers]:
+                server.settimeout(max(0.01, end - time.monotonic()))
+                with contextlib.suppress(OSError, ValueError):  # a stranger, or nobody in time
+                    peer, _ = server.accept()
+                    peer.settimeout(5)
+                    peers[int(peer.recv(20))] = peer
+                if time.monotonic() > end:
+                    raise UserError(LATE.format(", ".join(missing), f"{seconds:g}"))
+        for peer in peers.values():
+            peer.sendall(b"!")
+            peer.close()
 
     def unreachable(self) -> list[int]:
         """The numbers of the other workers whose port no longer answers."""

@@ -22,6 +22,7 @@ from painters_mtl.errors import UserError
 
 SPREAD = 0x9E3779B9  # between the seeds of two devices: 2^32 over the golden ratio
 PIECE = 2**16  # numbers that are sent at a time
+SILENT = "a worker does not answer (what the others say tells why)"
 
 
 class Devices:
@@ -95,7 +96,7 @@ class Devices:
         return 0 if self.strategy is None else context.replica_id_in_sync_group
 
     def summed(self, values: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Within `run`: the sums over all devices of what each has; not within a loop or a condition of the graph."""
+        """Within `run`: the sums over all devices of what each has."""
         if self.strategy is None:
             return values
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
@@ -105,12 +106,12 @@ class Devices:
         if self.strategy is None:
             return
         for variable in model.variables:
-            if variable.dtype != "uint32":
+            if variable.name != "seed_generator_state":
                 continue
             start = variable.numpy().astype(np.uint64)
             for i, copy in enumerate(self.strategy.experimental_local_results(variable.value)):
                 mine = start + np.array([SPREAD * (self.first + i), 0], np.uint64)
-                copy.assign((mine % 2**32).astype(np.uint32))
+                copy.assign((mine % 2**32).astype(variable.dtype))
 
     def any(self, flag: bool) -> bool:
         """Whether it is true in any process; each has to ask, and waits until all have."""
@@ -122,7 +123,8 @@ class Devices:
         """What the chief calls this with, in all processes; what the others give does not matter."""
         if self.cluster is None:
             return content
-        size = int(self._sum_of([len(content) if self.chief else 0])[0])
+        high, low = map(int, self._sum_of(divmod(len(content), 2**30) if self.chief else (0, 0)))  # int32 is sent
+        size = high * 2**30 + low
         words = np.zeros(-(-size // (4 * PIECE)) * PIECE, np.int32)
         if self.chief:
             words.view(np.uint8)[:size] = np.frombuffer(content, np.uint8)
@@ -159,17 +161,18 @@ class Devices:
             self.any(False)
         except tf.errors.OpError as error:
             gone = self.cluster.unreachable()
+            if not gone and isinstance(error, tf.errors.ResourceExhaustedError):
+                raise UserError(
+                    "the memory of a device is full: a smaller --batch-size, or --accumulate, needs less"
+                ) from error
+            if not gone and isinstance(error, tf.errors.InvalidArgumentError | tf.errors.UnimplementedError):
+                raise  # a fault of this program, not of a worker
             names = ", ".join(f"worker {i} ({self.cluster.addresses[i]})" for i in gone)
-            reason = f"{names} {'are' if len(gone) > 1 else 'is'} gone" if gone else _first_line(error)
+            reason = f"{names} {'are' if len(gone) > 1 else 'is'} gone" if gone else SILENT
             raise UserError(
                 f"the training ended because {reason}: start all workers again with the same command, and it goes on "
                 "from the last checkpoint"
             ) from error
-
-
-def _first_line(error: tf.errors.OpError) -> str:
-    lines = [line for line in str(error.message).splitlines() if "ollective" in line or "task" in line]
-    return f"a worker does not answer ({(lines or [type(error).__name__])[0].strip()[:200]})"
 
 
 @functools.cache
@@ -182,9 +185,9 @@ def connect(distribute: str = "none") -> Devices:
     if distribute == "none":
         return Devices()
     if (cluster := asked_for(distribute)) is not None:
-        cluster.check_port()
         others = ", ".join(a for i, a in enumerate(cluster.addresses) if i != cluster.index)
         print(f"worker {cluster.index} of {len(cluster.addresses)}: waiting for {others}", flush=True)
+        cluster.meet()
         try:
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
         except (tf.errors.OpError, RuntimeError) as error:
@@ -214,5 +217,6 @@ def check_same(devices: Devices, key: str) -> None:
     if devices.any(other):
         which = "this worker has" if other else "a worker has"
         raise UserError(
-            f"{which} other paintings, labels or settings than worker 0: start all with the same command and data"
+            f"{which} other paintings, labels, settings or GPUs than worker 0: start all with the same command and "
+            "data, and with unlike GPUs name the --precision"
         )

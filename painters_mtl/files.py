@@ -23,6 +23,8 @@ def whole(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())  # a power cut must not keep the name and lose the content
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -48,5 +48,6 @@ def _unfinished(models: Path) -> str:
 def how(verb: str, settings: TrainSettings, folder: Path) -> str:
     """The sentence with the command that goes on."""
     models = [] if settings.models == type(settings)().models else ["--models", str(settings.models)]
-    words = ["python", "-m", f"painters_mtl.{verb}", "--resume", "--name", folder.name, *models]
+    devices = [] if settings.distribute == "none" else ["--distribute", settings.distribute]
+    words = ["python", "-m", f"painters_mtl.{verb}", "--resume", "--name", folder.name, *models, *devices]
     return f"to go on: {shlex.join(words)}"

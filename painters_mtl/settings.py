@@ -248,7 +248,11 @@ class TrainSettings:
     @classmethod
     def load(cls, file: Path) -> "TrainSettings":
         """Read them back; a key that is not a setting is an error."""
-        return cls.from_dict(json.loads(file.read_text(encoding="utf-8")), str(file))
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{file} is damaged ({error}): get a sound copy, or train again") from error
+        return cls.from_dict(values, str(file))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "the settings") -> "TrainSettings":

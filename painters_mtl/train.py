@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from painters_mtl import cli
 from painters_mtl.checkpoint import CHECKPOINT
 from painters_mtl.cluster import asked_for
+from painters_mtl.errors import UserError
 from painters_mtl.files import write_json
 from painters_mtl.resuming import how, resumed
-from painters_mtl.runs import BASELINES, COMPARISON, MODEL, run_folder
+from painters_mtl.runs import BASELINES, COMPARISON, CONFIG, MODEL, run_folder
 from painters_mtl.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def train(settings: TrainSettings) -> int:
     """The verb: data, networks, report. Returns 0, or 130 when Ctrl-C ended the training early."""
     if (cluster := asked_for(settings.distribute)) is not None:
         cluster.check_port()
+        check_several(settings, cluster.index)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the peers' every word, else
     settings = resumed(settings)
     folder = run_folder(settings)
@@ -46,6 +48,20 @@ def train(settings: TrainSettings) -> int:
     devices = connect(settings.distribute)
     with devices.together():
         return _train(data, settings, folder, devices.chief)
+
+
+def check_several(settings: TrainSettings, worker: int) -> None:
+    """Refuse what several workers could not go on from after a stop. Raises `UserError`."""
+    if not settings.name or settings.overwrite:
+        raise UserError(
+            "several workers need a --name and no --overwrite: the same command on all must be able to go on after a "
+            "stop"
+        )
+    if settings.resume and not (settings.models / settings.name / CONFIG).is_file():
+        raise UserError(
+            f"--resume: worker {worker} does not see the folder of the run: leave --resume out, and start all workers "
+            "with the command of the start; it goes on"
+        )
 
 
 def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) -> int:

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ def _fit(
     devices: Devices,
 ) -> Outcome:
     key = fingerprint(data, settings, tasks, updates)
-    check_same(devices, key)
+    check_same(devices, f"{key} {policy(settings.precision)}")  # "auto" is what this machine's GPUs are made for
     done, saved = _before(data, settings, folder, key, keep_model, devices)
     if done is not None:
         return done
@@ -188,6 +189,7 @@ def _before(
         if not settings.overwrite:
             if (done := finished(data, folder, key, keep_model)) is not None:
                 print(f"{folder} is trained already: reusing it", flush=True)
+                checkpoint.remove(folder)  # where it was killed just before it did so itself
             else:
                 _check_data(folder, key)
         if done is None:
@@ -258,7 +260,7 @@ def finished(data: Dataset, folder: Path, key: str, keep_model: bool = True) -> 
         with np.load(folder / PROBABILITIES, allow_pickle=False) as arrays:
             probabilities = dict(arrays)
         history = pd.read_csv(folder / runs.HISTORY)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
     return Outcome(history, measured, data.rows("test"), probabilities, interrupted=False)
 
@@ -393,19 +395,21 @@ class _Trainer:
         self.forward = pipeline.inference(network, settings.image_size)
         self.encoded: np.ndarray | None = None  # features of all paintings, when only the heads train
         self.updates = 0
+        train = data.rows("train")
+        if not soft:  # a teacher has an answer for every painting
+            train = train[np.any([values[train] >= 0 for values in labels.values()], axis=0)]
+        self.train = train
+        # The head over all painters does not ask for a share of its own: it is there for the others.
+        self.factor = pipeline.repeats({name: labels[name][train] for name in self.groups}, settings.label_share)
+        batch_size = settings.batch_size or default_batch(int(self.factor.sum()))
+        self.mine = devices.rows(batch_size, settings.accumulate)
+        self.batch_size = batch_size * settings.accumulate  # paintings of a step, on all devices
 
     def run(self, weights: dict[str, float], updates: int, saved: checkpoint.Checkpoint | None) -> bool:
         """Train, from where `saved` was; True when Ctrl-C ended it."""
         settings, data = self.settings, self.data
-        train = data.rows("train")
-        if not self.soft:  # a teacher has an answer for every painting
-            train = train[np.any([values[train] >= 0 for values in self.labels.values()], axis=0)]
+        train, factor, mine, batch_size = self.train, self.factor, self.mine, self.batch_size
         labels = {name: values[train] for name, values in self.labels.items()}
-        # The head over all painters does not ask for a share of its own: it is there for the others.
-        factor = pipeline.repeats({name: labels[name] for name in self.groups}, settings.label_share)
-        batch_size = settings.batch_size or default_batch(int(factor.sum()))
-        mine = self.devices.rows(batch_size, settings.accumulate)
-        batch_size *= settings.accumulate
         steps = pipeline.steps_in_epoch(factor, batch_size)
         heads_only = settings.fine_tune == "heads"
         epochs = settings.epochs or (EPOCHS_OF_HEADS if heads_only else default_epochs(steps * batch_size, data.demo))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from painters_mtl.cluster import Cluster, asked_for, of_environment
 from painters_mtl.compare import CompareSettings
 from painters_mtl.distribution import Devices, connect
 from painters_mtl.errors import UserError
+from painters_mtl.resuming import how
 from painters_mtl.runs import open_run
 from painters_mtl.settings import TrainSettings
 
@@ -141,6 +143,33 @@ def test_the_parts_of_a_step_are_the_batch_once() -> None:
     assert TrainSettings(distribute="auto").to_dict() == TrainSettings().to_dict()  # a run may go on on other machines
 
 
+def test_workers_meet_or_say_who_is_late() -> None:
+    places = tuple(addresses(3))
+    three = [Cluster(places, index) for index in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        early = [pool.submit(three[i].meet, 30.0) for i in (2, 0)]
+        with socket.create_connection(("localhost", int(places[0].rsplit(":")[1])), 5) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\n")
+            assert not early[1].done()
+            last = pool.submit(three[1].meet, 30.0)
+            for found in (*early, last):
+                found.result(timeout=30)
+    with pytest.raises(UserError, match=r"worker 1, worker 2 did not come within 0\.1 s"):
+        three[0].meet(0.1)
+    with pytest.raises(UserError, match=r"worker 0 did not come within 0\.1 s"):
+        three[2].meet(0.1)
+
+
+def test_several_workers_can_go_on(tmp_path: Path) -> None:
+    settings = TrainSettings(models=tmp_path, name="run", resume=True)
+    with pytest.raises(UserError, match="worker 1 does not see the folder of the run: leave --resume out"):
+        train.check_several(settings, 1)
+    for other in (TrainSettings(), TrainSettings(name="run", overwrite=True)):
+        with pytest.raises(UserError, match="several workers need a --name and no --overwrite"):
+            train.check_several(other, 1)
+    assert how("train", TrainSettings(distribute="auto"), tmp_path).endswith("--distribute auto")
+
+
 # ------------------------------------------------------------------------------------------------- steps
 
 
@@ -149,6 +178,13 @@ def check_steps(file: Path, cases: list[Case]) -> None:
         for case in cases:
             for i, expected in enumerate(steps(case, Devices())):
                 np.testing.assert_allclose(arrays[f"{case}/{i}"], expected, rtol=1e-4, atol=1e-5, err_msg=str(case))
+
+
+def check_seeds(found: list[np.ndarray]) -> None:
+    """Each device drops out units of its own, the first one those that one device alone would."""
+    before, own = found[0][0], np.concatenate([seeds[1:] for seeds in found])
+    assert all((seeds[0] == before).all() for seeds in found)
+    assert (own[0] == before).all() and len(np.unique(own, axis=0)) == len(own) > 1
 
 
 @pytest.mark.slow
@@ -160,6 +196,7 @@ def test_three_processes_make_the_steps_of_one(tmp_path: Path) -> None:
             assert worker.returncode == 0, out
     check_steps(files[0], OF_PROCESSES)
     first, *others = (dict(np.load(file)) for file in files)
+    check_seeds([found.pop("seeds") for found in (first, *others)])
     for other in others:
         assert all(np.array_equal(other[k], v, equal_nan=True) for k, v in first.items())
 
@@ -170,6 +207,7 @@ def test_two_devices_of_a_process_make_the_steps_of_one(tmp_path: Path) -> None:
     out, _ = worker.communicate(timeout=300)
     assert worker.returncode == 0, out
     check_steps(tmp_path / "found.npz", OF_MIRRORED)
+    check_seeds([np.load(tmp_path / "found.npz")["seeds"]])
 
 
 # ------------------------------------------------------------------------------------------------- a training

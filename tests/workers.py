@@ -68,6 +68,18 @@ def steps(case: Case, devices: Devices) -> list[np.ndarray]:
     return found
 
 
+def seeds(devices: Devices) -> np.ndarray:
+    """Of a dropout layer: as it was made, then as each device of this process has it; int (1 + devices, 2)."""
+    keras.utils.set_random_seed(0)
+    with devices.variables():
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5)])
+    (seed,) = model.variables
+    before = seed.numpy()
+    devices.own_seeds(model)
+    assert devices.strategy is not None
+    return np.stack([before, *(copy.numpy() for copy in devices.strategy.experimental_local_results(seed.value))])
+
+
 def main(way: str, file: str) -> None:
     if way == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]
@@ -78,7 +90,12 @@ def main(way: str, file: str) -> None:
         text = devices.from_chief(b"from the chief, " * 50_000 if devices.chief else b"from another")
         assert text == b"from the chief, " * 50_000
         assert devices.any(devices.chief) and not devices.any(False)
-    np.savez(file, **{f"{case}/{i}": value for case, values in found.items() for i, value in enumerate(values)})
+        dropped = seeds(devices)
+    np.savez(
+        file,
+        seeds=dropped,
+        **{f"{case}/{i}": value for case, values in found.items() for i, value in enumerate(values)},
+    )
 
 
 if __name__ == "__main__":
