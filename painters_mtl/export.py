@@ -199,7 +199,10 @@ def _describe(run: "Run", file_format: str, file: Path, outputs: dict[str, int],
     }
     inputs = {name: pictures[name] for name in ("image", "detail")[: len(run.views)]}
     meanings = {name: f"probabilities of the classes in {LABELS}, calibrated" for name in run.tasks}
-    meanings |= {f"{name}_known": f"that it belongs to none of the {name} classes, or to one" for name in run.tasks}
+    meanings |= {
+        f"{name}_known": f"another's, known: that it belongs to none of the {name} classes, or to one"
+        for name in run.tasks
+    }
     manifest = {
         "format": file_format,
         "file": file.name,
@@ -215,6 +218,8 @@ def _describe(run: "Run", file_format: str, file: Path, outputs: dict[str, int],
         "network, softmax at the calibrated temperatures",
         "temperatures": dict(run.temperatures),
         "thresholds": dict(run.thresholds),
+        "below_its_threshold_a_task_is_unknown": "with p the largest probability of a task, its score is p; of one "
+        "with an output TASK_known, (another's, known), it is known * p / (known * p + another's)",
         "made_with": {name: metadata.version(name) for name in ("painters-mtl", "tensorflow", "keras") if _known(name)},
     }
     write_json(folder / LABELS, tasks_to_dict(run.tasks))

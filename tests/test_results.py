@@ -180,10 +180,11 @@ def test_the_threshold_keeps_95_of_100() -> None:
     assert novelty.threshold(np.zeros(9, int), np.ones(9)) == 0.0
 
 
-def test_the_scores_are_the_networks_or_the_largest_probability() -> None:
+def test_the_score_is_the_networks_odds_times_the_largest_probability() -> None:
     p = {"painter": np.array([[0.2, 0.8], [0.6, 0.4]]), "style": np.array([[0.9, 0.1], [0.3, 0.7]])}
     outputs = {**p, "painter_known": np.array([[0.75, 0.25], [0.1, 0.9]])}
-    np.testing.assert_array_equal(novelty.scores(p, outputs, "painter"), [0.25, 0.9])
+    found = novelty.scores(p, outputs, "painter")  # odds of 1 : 3 and 9 : 1, times 0.8 and 0.6
+    np.testing.assert_allclose(found / (1 - found), [0.8 / 3, 0.6 * 9])
     np.testing.assert_array_equal(novelty.scores(p, outputs, "style"), [0.9, 0.7])
     np.testing.assert_array_equal(novelty.scores(p, p, "painter"), [0.8, 0.6])
 
