@@ -11,8 +11,10 @@ import logging
 import os
 import pickle
 import socket
+import sys
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,7 +40,7 @@ ENDING = 60  # seconds in which trainings save themselves after Ctrl-C
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or Ray warns of it
-    "RAY_DEDUP_LOGS": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
 
 
@@ -55,7 +57,8 @@ def connected(address: str) -> Iterator[Any]:
     _check_address(address)
     own = {"_node_ip_address": "127.0.0.1", "include_dashboard": False} if address == "local" else {}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
+        with cli.quiet():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:  # or another version of Ray
         raise UserError(f"--ray-address {address}: {_first_line(error)}") from error
     try:
@@ -254,6 +257,9 @@ def label_files(
                 if missing.pop(number, None) is not None:
                     yield from found
             tries = 0 if len(missing) < before else tries + 1
+            if missing:
+                left = sum(map(len, missing.values()))
+                print(f"\na machine is gone: others label its pictures ({left:,} are left)", file=sys.stderr)
             if tries == TRIES:
                 first = next(iter(missing.values()))
                 raise UserError(
@@ -273,20 +279,17 @@ def _round(
     for name in ("ray.data", "ray"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     items = [{"number": number, "files": pickle.dumps(list(files))} for number, files in groups.items()]
-    found = data.from_items(items, override_num_blocks=len(items)).map_batches(
-        _Labeller,
-        fn_constructor_args=(
-            opening,
-            {**ways, "threads": ways["threads"] or share.cpus},
-            str(Path.cwd()),
-            share.threads,
-        ),
-        batch_size=1,
-        num_cpus=share.cpus,
-        num_gpus=share.gpus,
-        concurrency=min(share.count, len(items)),
-        max_task_retries=0,  # see above
-    )
+    settled = {**ways, "threads": ways["threads"] or share.cpus}
+    with warnings.catch_warnings(action="ignore"):  # of arguments that are to go in Ray 2.64, as max_task_retries
+        found = data.from_items(items, override_num_blocks=len(items)).map_batches(
+            _Labeller,
+            fn_constructor_args=(opening, settled, str(Path.cwd()), share.threads),
+            batch_size=1,
+            num_cpus=share.cpus,
+            num_gpus=share.gpus,
+            compute=data.ActorPoolStrategy(size=min(share.count, len(items))),
+            max_task_retries=0,  # an actor keeps its work while it waits for room to start again
+        )
     try:
         for batch in found.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
             for number, text in zip(batch["number"], batch["rows"], strict=True):
