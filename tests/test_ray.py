@@ -3,7 +3,6 @@
 import contextlib
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import pytest
 from helpers import arguments, make_data, picture, python, read_rows, tiny_settings, trained
 from PIL import Image
 
-from painters_mtl import compare, predict
+from painters_mtl import compare, predict, training
 from painters_mtl.compare import CompareSettings
 from painters_mtl.errors import UserError
 from painters_mtl.results import Journal, put_in_order, rows_of
@@ -28,8 +27,8 @@ from painters_mtl.tasks import TASK_NAMES
 
 LOOPBACK = "127.0.0.2"  # for 127.0.0.1 Ray's drivers take the machine's own address
 MACHINE = {"num_cpus": 1, "node_ip_address": LOOPBACK, "object_store_memory": 100 * 2**20}
+SLOW = {"RAY_raylet_start_wait_time_s": "120", "RAY_USAGE_STATS_ENABLED": "0"}  # the tests may share their machine
 SOON = {  # a dead machine is known to be dead in seconds instead of a quarter of a minute
-    "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 3000,
     "health_check_failure_threshold": 2,
@@ -42,7 +41,7 @@ def cluster() -> Iterator[Any]:
     pytest.importorskip("ray.data", reason="needs the extra ray")
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update(SLOW)
     head = {**MACHINE, "include_dashboard": False, "_system_config": SOON}
     made = Cluster(initialize_head=True, head_node_args=head)
     yield made
@@ -127,8 +126,8 @@ def test_an_address_that_cannot_be(address: str, words: str) -> None:
 
 
 def test_what_is_missing_or_misused() -> None:
-    code = "import sys; sys.modules['ray'] = None\nfrom painters_mtl.ray_engine import connected\nconnected('').__enter__()"
-    assert 'pip install "painters-mtl[ray]"' in python("-c", code).stderr
+    code = "import sys; sys.modules['ray'] = None; from painters_mtl import ray_engine; "
+    assert 'pip install "painters-mtl[ray]"' in python("-c", f"{code}ray_engine.connected('').__enter__()").stderr
     with pytest.raises(UserError, match="leave --distribute out"):
         CompareSettings(engine="ray", distribute="mirrored")
     with pytest.raises(UserError, match="--ray-cpus -1"):
@@ -186,7 +185,7 @@ def test_a_machine_dies_and_the_study_has_the_same_numbers(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_study_that_goes_on_without_ray(cluster: Any, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_study_that_has_its_checkpoints(cluster: Any, tmp_path: Path) -> None:
     settings = tiny_settings(make_data(tmp_path / "data", count=120), tmp_path, epochs=500, patience=500)
     command = [sys.executable, "-m", "painters_mtl.compare", *arguments(settings), "--seeds", "1"]
     ray = ["--engine", "ray", "--ray-address", cluster.address]
@@ -202,10 +201,6 @@ def test_ctrl_c_ends_a_study_that_goes_on_without_ray(cluster: Any, tmp_path: Pa
     out, err = study.communicate(timeout=60)
     assert study.returncode == 130 and "to go on: python -m painters_mtl.compare --resume --name run" in out, err
     assert "Traceback" not in err
-    from painters_mtl import checkpoint, training
-
-    key_before = saved.read_bytes()
-    assert checkpoint.CHECKPOINT == saved.name and len(key_before) > 1000
+    assert saved.stat().st_size > 1000
     with training.reserved(saved.parent, wait=False):  # nobody trains there any more
         pass
-    shutil.rmtree(settings.models)
