@@ -85,6 +85,10 @@ def run(settings: CompareSettings) -> int:
     """The verb: data, trainings, statistics, report. Returns 0, or 130 when Ctrl-C ended it early."""
     settings = resumed(settings)
     folder = run_folder(settings)
+    if settings.engine == "ray":
+        from painters_mtl.ray_engine import check
+
+        check(settings.ray_address)
     from painters_mtl.dataset import prepare
 
     data = prepare(settings)

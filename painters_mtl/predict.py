@@ -267,6 +267,10 @@ def _check(settings: Settings) -> None:
             raise UserError(f"--{name.replace('_', '-')} {getattr(settings, name)} must not be negative")
     if not settings.paths:
         raise UserError("nothing to label: name folders, zips or files, or - for a list on standard input")
+    if settings.engine == "ray":
+        from painters_mtl.ray_engine import check
+
+        check(settings.ray_address)
 
 
 def _files(paths: Iterable[str]) -> "list[ImageFile]":

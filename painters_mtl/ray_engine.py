@@ -50,27 +50,31 @@ def connected(address: str) -> Iterator[Any]:
 
     The latter listens on this machine's loopback only. Raises `UserError` where there is no Ray, or no such cluster.
     """
-    os.environ.update(QUIET)
-    with cli.quiet():
-        ray = imported("ray", "ray")
-    address = address or os.environ.get("RAY_ADDRESS", "") or "local"
-    _check_address(address)
+    ray = check(address)
+    address = _address(address)
     own = {"_node_ip_address": "127.0.0.1", "include_dashboard": False} if address == "local" else {}
     try:
         with cli.quiet():
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
-    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:  # or another version of Ray
-        raise UserError(f"--ray-address {address}: {_first_line(error)}") from error
+    except Exception as error:  # another version of Ray, a machine too busy to start it, ...: Ray raises all sorts
+        raise UserError(f"--engine ray does not come to work with {address}: {_first_line(error)}") from error
     try:
         yield ray
     finally:
         ray.shutdown()
 
 
-def _check_address(address: str) -> None:
-    """Whether somebody listens there: Ray itself would try for a minute."""
+def check(address: str) -> Any:
+    """The module ray. Raises `UserError` where there is none, or nobody listens at the address: soon, and before work.
+
+    Ray itself would try to reach it for a minute.
+    """
+    os.environ.update(QUIET)
+    with cli.quiet():
+        ray = imported("ray", "ray")
+    address = _address(address)
     if address in ("local", "auto"):
-        return
+        return ray
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise UserError(f"--ray-address {address} must be host:port, or auto; run the command on one of its machines")
