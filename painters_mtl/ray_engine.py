@@ -84,6 +84,11 @@ def check(address: str) -> Any:
         raise UserError(
             f"--ray-address {address}: no Ray cluster answers there ({error}); ray start makes one"
         ) from error
+    return ray
+
+
+def _address(address: str) -> str:
+    return address or os.environ.get("RAY_ADDRESS", "") or "local"
 
 
 def _first_line(error: BaseException) -> str:
