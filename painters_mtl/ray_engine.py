@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 TRIES = 4  # of one training, or of a group of files in which nothing at all came back, before somebody must look
 BATCHES = 8  # in a group of files: more cost more when a machine dies, fewer keep the network waiting
 ENDING = 60  # seconds in which trainings save themselves after Ctrl-C
+# By this name Ray asks whether a machine may be known by another address than 127.0.0.1, on any system.
+MORE_MACHINES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or Ray warns of it
@@ -52,7 +54,7 @@ def connected(address: str) -> Iterator[Any]:
     """
     ray = check(address)
     address = _address(address)
-    own = {"_node_ip_address": "127.0.0.1", "include_dashboard": False} if address == "local" else {}
+    own = {"include_dashboard": False} if address == "local" else {}
     try:
         with cli.quiet():
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
@@ -70,9 +72,11 @@ def check(address: str) -> Any:
     Ray itself would try to reach it for a minute.
     """
     os.environ.update(QUIET)
+    address = _address(address)
+    if address == "local":  # then it listens on loopback alone; read when Ray is imported
+        os.environ[MORE_MACHINES] = "0"
     with cli.quiet():
         ray = imported("ray", "ray")
-    address = _address(address)
     if address in ("local", "auto"):
         return ray
     host, _, port = address.rpartition(":")
