@@ -20,13 +20,14 @@ from PIL import Image
 from painters_mtl import compare, predict, training
 from painters_mtl.compare import CompareSettings
 from painters_mtl.errors import UserError
+from painters_mtl.ray_engine import MORE_MACHINES
 from painters_mtl.results import Journal, put_in_order, rows_of
 from painters_mtl.settings import TrainSettings
 from painters_mtl.study import pieces_of
 from painters_mtl.tasks import TASK_NAMES
 
-LOOPBACK = "127.0.0.2"  # for 127.0.0.1 Ray's drivers take the machine's own address
-MACHINE = {"num_cpus": 1, "node_ip_address": LOOPBACK, "object_store_memory": 100 * 2**20}
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", MORE_MACHINES: "0"}  # before Ray is imported
+MACHINE = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 100 * 2**20}
 SOON = {  # a dead machine is known to be dead in seconds instead of a quarter of a minute
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 3000,
@@ -40,7 +41,6 @@ def cluster() -> Iterator[Any]:
     pytest.importorskip("ray.data", reason="needs the extra ray")
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     head = {**MACHINE, "include_dashboard": False, "_system_config": SOON}
     for _ in range(3):
         try:
