@@ -222,7 +222,7 @@ def predict(settings: Settings) -> int:
         except (KeyboardInterrupt, OSError):
             print(f"\n{journal.file} holds what is done: the same command with --resume goes on", file=sys.stderr)
             raise
-    if settings.engine != "local" or settings.resume:  # Ray's groups come back in any order
+    if settings.engine != "local" or settings.resume:  # Ray's groups come back in any order, also before a cut
         put_in_order(journal.file, map(str, files))
     if gallery:
         written = write_gallery(settings.output, run)
