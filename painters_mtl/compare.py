@@ -6,14 +6,14 @@
     python -m painters_mtl.compare --data FOLDER --folds 5 --seeds 1    # cross-validation, for small collections
 
     python -m painters_mtl.compare --resume --name study                # goes on where it was ended
+    python -m painters_mtl.compare --data FOLDER --engine ray           # the trainings spread over a Ray cluster
 
 Writes models/NAME/comparison.json, comparison.csv and report.html. The same command goes on where it was ended, too.
 """
 
 import shutil
 import sys
-import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,6 +41,15 @@ class CompareSettings(TrainSettings):
     """Cross-validate: every painting is in the test part of one of so many splits. 0: the one split of a training."""
     strategies: tuple[Literal["all"] | Strategy, ...] = ("joint",)
     """The ways of training the tasks together that are compared with the baselines (see --strategy); all: every one."""
+    engine: Literal["local", "ray"] = "local"
+    """What does the trainings: local, this process, one after the other; ray, the machines of a Ray cluster, each the
+    next one. All must see the data, the cache and the models at the same paths."""
+    ray_address: str = ""
+    """With --engine ray, a cluster that runs: host:port, or auto for the one of this machine. Without it, one is
+    started here for the time of the command."""
+    ray_cpus: int = 0
+    """With --engine ray, how many cores a training takes. 0: as many as this machine has, or the smallest of the
+    cluster; the results are then those of --engine local, with another number their last digits differ."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -64,6 +73,10 @@ class CompareSettings(TrainSettings):
             )
         if self.distribute not in ("none", "mirrored"):
             raise UserError(f"--distribute {self.distribute} is for one training; a study can have mirrored")
+        if self.engine == "ray" and self.distribute != "none":
+            raise UserError("--engine ray gives each training to one machine or GPU: leave --distribute out")
+        if self.ray_cpus < 0:
+            raise UserError(f"--ray-cpus {self.ray_cpus} must not be negative")
         if not self.strategies:
             raise UserError("--strategies is empty: name at least one, joint")
 
@@ -72,6 +85,10 @@ def run(settings: CompareSettings) -> int:
     """The verb: data, trainings, statistics, report. Returns 0, or 130 when Ctrl-C ended it early."""
     settings = resumed(settings)
     folder = run_folder(settings)
+    if settings.engine == "ray":
+        from painters_mtl.ray_engine import check
+
+        check(settings.ray_address)
     from painters_mtl.dataset import prepare
 
     data = prepare(settings)
@@ -117,47 +134,26 @@ def run(settings: CompareSettings) -> int:
 
 
 def train_all(data: "Dataset", settings: CompareSettings, folder: Path, names: list[str]) -> dict[str, Side]:
-    """All trainings of a study, seed by seed; Ctrl-C leaves out the seed at which it came.
+    """All trainings of a study; Ctrl-C leaves out the seeds that are not whole.
 
     Returns the outcomes of each strategy and of each task alone, {name: [seed][fold]}.
     """
-    from painters_mtl.training import fit, fit_alone
+    from painters_mtl.study import one_by_one, pieces_of
 
     parts = folds_of(data, settings)
     kinds = [*settings.strategies, *names]
-    total, done, start = settings.seeds * len(parts) * len(kinds), 0, time.perf_counter()
-    sides: dict[str, Side] = {name: [] for name in kinds}
-    for seed in range(settings.seed, settings.seed + settings.seeds):
-        found: dict[str, list[Outcome]] = {name: [] for name in kinds}
-        for fold, part in enumerate(parts):
-            updates = 0
-            for kind in kinds:
-                where = f"seed{seed}" + (f"-fold{fold}" if settings.folds else "")
-                done += 1
-                left = (time.perf_counter() - start) / max(done - 1, 1) * (total - done + 1) if done > 1 else 0.0
-                about = f", about {left / 60:.0f} min left" if left > 60 else ""
-                title = kind if kind in settings.strategies else f"{kind} alone"
-                print(f"\ntraining {done} of {total}: {title}, {where}{about}", flush=True)
-                mine = training_settings(settings, seed)
-                if kind in settings.strategies:
-                    mine = replace(mine, strategy=kind)  # type: ignore[arg-type]
-                    outcome = fit(part, mine, folder / where / kind, keep_model=False)
-                    if kind == settings.strategies[0]:
-                        updates = outcome.metrics["updates"]
-                else:
-                    outcome = fit_alone(part, mine, folder / where / kind, kind, updates, keep_model=False)
-                if outcome.interrupted:
-                    return sides
-                found[kind].append(outcome)
-        for kind, outcomes in found.items():
-            sides[kind].append(outcomes)
-    return sides
+    pieces = pieces_of(settings, settings.seeds, settings.folds, kinds, folder)
+    if settings.engine == "ray":
+        from painters_mtl.ray_engine import trainings
 
-
-def training_settings(settings: CompareSettings, seed: int) -> TrainSettings:
-    """Those of one training. What is trained already is never thrown away here: `run` has seen to --overwrite."""
-    values = {field.name: getattr(settings, field.name) for field in fields(TrainSettings)}
-    return TrainSettings(**{**values, "seed": seed, "overwrite": False})
+        found = dict(trainings(pieces, parts, settings, settings.ray_address, settings.ray_cpus))
+    else:
+        found = dict(one_by_one(pieces, parts, settings))
+    seeds = dict.fromkeys(piece.seed for piece in pieces)
+    whole_seeds = [seed for seed in seeds if all(p in found for p in pieces if p.seed == seed)]
+    return {
+        kind: [[found[p] for p in pieces if (p.kind, p.seed) == (kind, seed)] for seed in whole_seeds] for kind in kinds
+    }
 
 
 def folds_of(data: "Dataset", settings: CompareSettings) -> list["Dataset"]:

@@ -3,6 +3,7 @@
     python -m painters_mtl.predict FOLDER --model models/full --output predictions.csv
     python -m painters_mtl.predict a.jpg b.png paintings.zip --top-k 3 --output gallery.html
     find . -name "*.jpg" | python -m painters_mtl.predict - --runtime auto --resume
+    python -m painters_mtl.predict FOLDER --engine ray --ray-address HOST:PORT     # spread over a Ray cluster
 
 Folders are searched to the bottom, zips read in place; "*.jpg" in quotes is a pattern, and - stands for a list of
 paths on standard input, one a line. There is a row for each picture, also for one that cannot be read: path, painter,
@@ -64,6 +65,15 @@ class Settings:
     """pictures that go through the network at once"""
     threads: int = 0
     """how many pictures are decoded at once; 0: as many as there are cores"""
+    engine: Literal["local", "ray"] = "local"
+    """what labels: local, this process; ray, the machines of a Ray cluster, which must see pictures and model at the
+    same paths"""
+    ray_address: str = ""
+    """with --engine ray, a cluster that runs: host:port, or auto for the one of this machine; without it, one is
+    started here for the time of the command"""
+    ray_cpus: int = 0
+    """with --engine ray, how many cores a worker takes; 0: as many as this machine has, or the smallest of the
+    cluster"""
 
 
 @dataclass(frozen=True)
@@ -94,15 +104,22 @@ def label(
     A runtime other than Keras that is used for the first time is compared with it on the first of `files`, which must
     then be a list.
     """
+    from painters_mtl.runtimes import load
+
+    sample = files[:COMPARED] if isinstance(files, Sequence) else ()
+    yield from answers(run, looks(load(run, runtime, batch_size, sample), tta), files, batch_size, threads)
+
+
+def answers(
+    run: "Run", forward: "Forward", files: "Iterable[ImageFile]", batch_size: int = 32, threads: int = 0
+) -> Iterator[Labelled]:
+    """As `label`, with a network that is opened already: see `open_network`."""
     import numpy as np
 
     from painters_mtl.calibration import soften
     from painters_mtl.novelty import scores
-    from painters_mtl.runtimes import load
     from painters_mtl.stream import through
 
-    sample = files[:COMPARED] if isinstance(files, Sequence) else ()
-    forward = looks(load(run, runtime, batch_size, sample), tta)
     for seen in through(files, run, forward, batch_size, threads):
         if seen.outputs is None:
             yield Labelled(seen.file, None, seen.error)
@@ -110,6 +127,35 @@ def label(
         found = {name: soften(seen.outputs[name][None], run.temperatures[name])[0] for name in run.tasks}
         known = {name: float(np.asarray(scores(found, seen.outputs, name))) for name in run.tasks}
         yield Labelled(seen.file, found, "", known, seen.picture)
+
+
+def open_network(
+    model: Path, runtime: str, batch_size: int, sample: "Sequence[ImageFile]", tta: str
+) -> "tuple[Run, Forward]":
+    """A run and its network in a runtime, compared with Keras on `sample` if that is still to be done."""
+    from painters_mtl.runs import open_run
+    from painters_mtl.runtimes import load
+
+    run = open_run(model)
+    return run, looks(load(run, runtime, batch_size, sample), tta)
+
+
+def rows(
+    run: "Run",
+    forward: "Forward",
+    files: "Iterable[ImageFile]",
+    batch_size: int,
+    threads: int,
+    top_k: int,
+    unknown: Iterable[str],
+    thumbnails: bool,
+) -> Iterator[dict[str, Any]]:
+    """The journal's line of each picture, in order: its cells, and for a gallery its thumbnail."""
+    from painters_mtl.gallery import thumbnail
+
+    for one in answers(run, forward, files, batch_size, threads):
+        extra = {"thumbnail": thumbnail(one.picture)} if thumbnails and one.picture else {}
+        yield row(run, one, top_k, unknown) | extra
 
 
 def looks(forward: "Forward", tta: str) -> "Forward":
@@ -147,8 +193,8 @@ def predict(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
     from tqdm import tqdm
 
-    from painters_mtl.gallery import thumbnail, write_gallery
-    from painters_mtl.results import Journal, check_output, finish
+    from painters_mtl.gallery import write_gallery
+    from painters_mtl.results import Journal, check_output, finish, put_in_order
     from painters_mtl.runs import open_run
 
     _check(settings)
@@ -168,14 +214,16 @@ def predict(settings: Settings) -> int:
         if journal.done:
             print(f"going on behind {len(journal.done):,} pictures that are done")
         print(f"labelling {len(todo):,} pictures with {run.folder}", flush=True)
-        labelled = label(run, todo, settings.batch_size, settings.threads, settings.tta, settings.runtime)
+        ways: dict[str, Any] = {"batch_size": settings.batch_size, "threads": settings.threads}
+        ways |= {"top_k": top_k, "unknown": unknown, "thumbnails": gallery}
         try:
-            for one in tqdm(labelled, total=len(todo), unit=" pictures", mininterval=0.5):
-                extra = {"thumbnail": thumbnail(one.picture)} if gallery and one.picture else {}
-                journal.write(row(run, one, top_k, unknown) | extra)
+            for line in tqdm(_lines(settings, run, todo, ways), total=len(todo), unit=" pictures", mininterval=0.5):
+                journal.write(line)
         except (KeyboardInterrupt, OSError):
             print(f"\n{journal.file} holds what is done: the same command with --resume goes on", file=sys.stderr)
             raise
+    if settings.engine != "local" or settings.resume:  # Ray's groups come back in any order, also before a cut
+        put_in_order(journal.file, map(str, files))
     if gallery:
         written = write_gallery(settings.output, run)
         print(f"wrote {len(files):,} pictures to {', '.join(map(str, written[:3]))}{' ...' * (len(written) > 3)}")
@@ -189,14 +237,40 @@ def predict(settings: Settings) -> int:
     return 1 if journal.errors else 0
 
 
+def _lines(settings: Settings, run: "Run", files: "list[ImageFile]", ways: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the journal gets: from this process, or from the machines of a cluster."""
+    from painters_mtl.runtimes import fastest, load
+
+    if not files:
+        return
+    sample, size = files[:COMPARED], settings.batch_size
+    if settings.engine == "local":
+        forward = looks(load(run, settings.runtime, size, sample), settings.tta)
+        yield from rows(run, forward, files, **ways)
+        return
+    from painters_mtl.ray_engine import label_files
+
+    runtime = fastest(run, sample) if settings.runtime == "auto" else settings.runtime
+    if runtime != "keras":
+        load(run, runtime, size, sample)  # exported and compared once, before many open it
+    opening: dict[str, Any] = {"model": run.folder, "runtime": runtime, "batch_size": size}
+    opening |= {"sample": sample, "tta": settings.tta}
+    yield from label_files(files, opening, ways, settings.ray_address, settings.ray_cpus)
+
+
 def _check(settings: Settings) -> None:
     for name in ("top_k", "batch_size"):
         if getattr(settings, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(settings, name)} must be at least 1")
-    if settings.threads < 0:
-        raise UserError(f"--threads {settings.threads} must not be negative")
+    for name in ("threads", "ray_cpus"):
+        if getattr(settings, name) < 0:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(settings, name)} must not be negative")
     if not settings.paths:
         raise UserError("nothing to label: name folders, zips or files, or - for a list on standard input")
+    if settings.engine == "ray":
+        from painters_mtl.ray_engine import check
+
+        check(settings.ray_address)
 
 
 def _files(paths: Iterable[str]) -> "list[ImageFile]":

@@ -109,6 +109,25 @@ def rows_of(journal: Path) -> Iterator[Row]:
                 yield row
 
 
+def put_in_order(journal: Path, paths: Iterable[str]) -> None:
+    """Bring the rows of a journal into the order of `paths`; rows of other paths come first, as they are."""
+    place = {path: number for number, path in enumerate(paths)}
+    starts, places = [], []
+    with journal.open("rb") as lines, whole(journal) as temporary:
+        head = next(lines)
+        at = len(head)
+        for line in lines:
+            if (row := _sound(line)) is not None:
+                starts.append(at)
+                places.append(place.get(row["path"], -1))
+            at += len(line)
+        with temporary.open("wb") as out:
+            out.write(head)
+            for k in sorted(range(len(starts)), key=places.__getitem__):
+                lines.seek(starts[k])
+                out.write(lines.readline())
+
+
 def finish(output: Path, columns: Iterable[str]) -> None:
     """Make the file asked for, whole, from its journal, which then goes; .html is `gallery.write_gallery`'s."""
     journal, columns = output.with_name(output.name + ".part"), list(columns)

@@ -15,7 +15,7 @@ from painters_mtl.tasks import TASK_NAMES
 Strategy = Literal["joint", "alternate", "uncertainty", "dwa", "gradnorm", "famo", "pcgrad", "cagrad", "upgrad"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 # They say how a command runs, not what it makes: no config.json has them.
-OF_THE_COMMAND = ("resume", "checkpoint_minutes", "distribute")
+OF_THE_COMMAND = ("resume", "checkpoint_minutes", "distribute", "engine", "ray_address", "ray_cpus")
 
 
 @dataclass

@@ -8,7 +8,8 @@ import shutil
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,16 @@ def fit(
     tasks, devices = dict(data.tasks if tasks is None else tasks), connect(settings.distribute)
     if not devices.chief:
         return _fit(data, settings, folder, tasks, updates, keep_model, devices)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with alone(folder.with_name(f".{folder.name}.lock"), f"training {folder}", wait=False):
+    with reserved(folder, wait=False):
         return _fit(data, settings, folder, tasks, updates, keep_model, devices)
+
+
+@contextmanager
+def reserved(folder: Path, wait: bool) -> Iterator[None]:
+    """Be the one process that trains in a run folder; see `files.alone`."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with alone(folder.with_name(f".{folder.name}.lock"), f"training {folder}", wait):
+        yield
 
 
 def _fit(
