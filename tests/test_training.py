@@ -19,7 +19,7 @@ import tensorflow as tf
 from helpers import GENRES, PAINTERS, STYLES, arguments, fitted, make_data, read_rows, tiny_settings, trained
 from sklearn import metrics as sk
 
-from painters_mtl import pipeline, runs, train, training, update
+from painters_mtl import pipeline, runs, train, trainer, training, update
 from painters_mtl.dataset import Dataset, prepare
 from painters_mtl.errors import UserError
 from painters_mtl.model import build_model, features_model
@@ -254,10 +254,10 @@ def rates(peak: float, steps: int) -> list[float]:
 
 
 def test_crops_grow_from_half_to_five_sixths_of_what_is_predicted_in_steps_of_eight() -> None:
-    assert training.training_sides(96, 8) == [48, 56, 56, 64, 64, 72, 72, 80]
-    assert training.training_sides(192, 3) == [96, 128, 160] and training.training_sides(96, 1) == [72]
+    assert trainer.training_sides(96, 8) == [48, 56, 56, 64, 64, 72, 72, 80]
+    assert trainer.training_sides(192, 3) == [96, 128, 160] and trainer.training_sides(96, 1) == [72]
     for size in range(32, 513, 7):
-        sides = training.training_sides(size, 5)
+        sides = trainer.training_sides(size, 5)
         assert sides == sorted(sides) and all(side % 8 == 0 and side >= 32 for side in sides)
         assert abs(sides[0] - size / 2) <= 4 or sides[0] == 32
         assert abs(sides[-1] - size * 5 / 6) <= 4 or sides[-1] == 32
@@ -265,12 +265,12 @@ def test_crops_grow_from_half_to_five_sixths_of_what_is_predicted_in_steps_of_ei
 
 @pytest.mark.parametrize(("paintings", "epochs"), [(100, 20), (4000, 20), (10_000, 10), (13_400, 7), (10**6, 5)])
 def test_more_paintings_need_fewer_epochs(paintings: int, epochs: int) -> None:
-    assert training.default_epochs(paintings) == epochs
+    assert trainer.default_epochs(paintings) == epochs
 
 
 @pytest.mark.parametrize(("paintings", "size"), [(100, 16), (1599, 16), (1600, 32), (3200, 64), (10**6, 64)])
 def test_small_collections_get_small_batches(paintings: int, size: int) -> None:
-    assert training.default_batch(paintings) == size
+    assert trainer.default_batch(paintings) == size
 
 
 @pytest.mark.parametrize("steps", [2, 10, 150])
@@ -375,7 +375,7 @@ def test_heads_alone_leave_the_backbone_as_it_was(small: Path, tmp_path: Path) -
     assert same_weights(before, model.get_layer("small_convnet").get_weights())
     rows = data.rows("validation")
     forward = pipeline.inference(model, 32)  # what was measured on features holds for the pictures
-    found = training.predict(forward, data.store.pixels, data.pixel_rows[rows])
+    found = trainer.predict(forward, data.store.pixels, data.pixel_rows[rows])
     for name, p in ((name, found[name]) for name in data.tasks):
         known = data.labels[name][rows] >= 0
         accuracy = (p.argmax(axis=1) == data.labels[name][rows])[known].mean()
@@ -479,7 +479,7 @@ def test_ctrl_c_leaves_a_usable_run(small: Path, tmp_path: Path) -> None:
     data = prepare(dataclasses.replace(settings, split=folder / "split.csv"))
     run = runs.open_run(folder)
     forward = pipeline.inference(run.model(), run.image_size)
-    found = training.predict(forward, data.store.pixels, data.pixel_rows[data.rows("test")])
+    found = trainer.predict(forward, data.store.pixels, data.pixel_rows[data.rows("test")])
     for task in TASK_NAMES:
         assert run.tasks[task].decode(found[task].argmax(axis=1)) == [r[task] for r in rows]
 
