@@ -35,6 +35,17 @@ SOON = {  # a dead machine is known to be dead in seconds instead of a quarter o
 }
 
 
+def started(start: Callable[[], Any]) -> Any:
+    """What `start` makes, a part of a cluster. Ray gives it half a minute, which cannot be moved."""
+    for _ in range(3):
+        try:
+            return start()
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+    pytest.skip("Ray does not start within its half minute: this machine is too busy")
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A cluster of one machine with one core; tests add a second one, and may kill it."""
@@ -42,15 +53,7 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     head = {**MACHINE, "include_dashboard": False, "_system_config": SOON}
-    for _ in range(3):
-        try:
-            made = Cluster(initialize_head=True, head_node_args=head)
-            break
-        except Exception as error:  # Ray's own limit, of half a minute, cannot be moved
-            if "timed out during startup" not in str(error):
-                raise
-    else:
-        pytest.skip("Ray does not start within its half minute: this machine is too busy")
+    made = started(lambda: Cluster(initialize_head=True, head_node_args=head))
     yield made
     made.shutdown()
 
@@ -59,7 +62,7 @@ def cluster() -> Iterator[Any]:
 def killed_when(cluster: Any, word: str, ready: Callable[[], bool]) -> Iterator[list[bool]]:
     """A second machine, killed once a worker of it does what `word` says and something is `ready`; then [True]."""
     psutil = pytest.importorskip("psutil")
-    node, killed, over = cluster.add_node(**MACHINE), [], threading.Event()
+    node, killed, over = started(lambda: cluster.add_node(**MACHINE)), [], threading.Event()
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
 
     def works() -> bool:
