@@ -27,7 +27,8 @@ def encode(full: keras.Model, data: Dataset, image_size: int) -> np.ndarray:
     They are kept beside the store, under a name made from the weights and the pictures, and read back from there.
     """
     encoder = features_model(full)
-    key = hashlib.blake2b(f"{image_size}|{data.store.hashes.tobytes().hex()}".encode(), digest_size=8)
+    seen = f"{image_size}|{len(encoder.inputs)}|{data.store.hashes.tobytes().hex()}"
+    key = hashlib.blake2b(seen.encode(), digest_size=8)
     key.update(data.pixel_rows.tobytes())
     for weights in encoder.get_weights():
         key.update(weights.tobytes())

@@ -1,15 +1,17 @@
 """From models that are already trained: their weights into a network of several heads, their answers as lessons."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
-from painters_mtl import pipeline
 from painters_mtl.dataset import Dataset
 from painters_mtl.errors import UserError
+from painters_mtl.features import encode
+from painters_mtl.model import heads_model
 from painters_mtl.runs import SPLIT, Run, open_run
 from painters_mtl.tasks import Task
 
@@ -99,24 +101,23 @@ def _misfit(layer: keras.layers.Layer, source: keras.Model) -> str:
 def soft_answers(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
     """What the teachers say of the training paintings: {task: float32 (n, classes)}, in the order of `rows("train")`.
 
-    A teacher sees the whole painting and its mirror image; the mean of both answers counts.
+    A teacher sees the whole painting and its mirror image; the mean of both answers counts. Its features are kept in
+    the cache (`features.encode`): another student of it, or teachers with the same frozen backbone, find them there.
     """
     runs = runs_by_task(folders, tasks, "teachers")
-    copies_of = data.pixel_rows[data.rows("train")]
+    rows = data.rows("train")
     found: dict[str, np.ndarray] = {}
     for folder, run in {run.folder: run for run in runs.values()}.items():
         if run.copy_side != data.store.pixels.shape[-2]:
             raise UserError(f"--teachers {folder} was trained at --image-size {run.image_size}: use the same size here")
         if len(run.views) > 1 and data.store.pixels.ndim == 4:
             raise UserError(f"--teachers {folder} looks at --views {','.join(run.views)}: use the same here")
-        forward = pipeline.inference(run.model(), run.image_size)
-        parts: dict[str, list[np.ndarray]] = {}
-        for part in pipeline.in_batches(len(copies_of)):
-            copies = data.store.pixels[copies_of[part]]
-            if copies.ndim == 5 and len(run.views) == 1:
-                copies = copies[:, 0]
-            views = [forward(view) for view in (copies, copies[..., ::-1, :])]
-            for name in views[0]:
-                parts.setdefault(name, []).append(np.mean([np.asarray(view[name]) for view in views], axis=0))
-        found |= {name: np.concatenate(parts[name]) for name, its in runs.items() if its.folder == folder}
+        seen = data
+        if data.store.pixels.ndim == 5 and len(run.views) == 1:
+            seen = replace(data, store=replace(data.store, pixels=data.store.pixels[:, 0]))
+        model = run.model()
+        features, heads = encode(model, seen, run.image_size)[rows], heads_model(model)
+        views = [heads(features[:, view], training=False) for view in range(features.shape[1])]
+        for name in (name for name, its in runs.items() if its.folder == folder):
+            found[name] = np.mean([np.asarray(view[name]) for view in views], axis=0)
     return found

@@ -14,9 +14,10 @@ from painters_mtl.calibration import soften
 from painters_mtl.dataset import prepare
 from painters_mtl.errors import UserError
 from painters_mtl.model import build_model
+from painters_mtl.pipeline import whole_views
 from painters_mtl.settings import TrainSettings
 from painters_mtl.tasks import TASK_NAMES, Task
-from painters_mtl.transplant import runs_by_task, start_from
+from painters_mtl.transplant import runs_by_task, soft_answers, start_from
 from painters_mtl.update import Update
 
 TASKS = {name: Task(name, tuple("abc")) for name in TASK_NAMES}
@@ -128,6 +129,21 @@ def test_the_loss_with_a_teacher_by_hand() -> None:
     batch[2]["style"] = tf.zeros(4)
     losses, taught = update._losses({"style": tf.constant(p)}, batch)
     assert float(losses["style"]) == pytest.approx(0.3 * divergence, rel=1e-4) and float(taught["style"]) == 1
+
+
+def test_a_teacher_answers_for_paintings_and_their_mirror_images(
+    alone: list[Path], tmp_path: Path
+) -> None:
+    """Also one that sees the whole painting alone, where the small copies hold a detail too."""
+    small = make_data(tmp_path / "data", count=40)
+    model = runs.open_run(alone[1]).model()
+    for views in (("whole",), ("whole", "detail")):
+        data = prepare(tiny_settings(small, tmp_path, views=views))
+        copies = data.store.pixels[data.pixel_rows[data.rows("train")]]
+        whole = np.asarray(copies[:, 0] if len(views) > 1 else copies)
+        wanted = [model(whole_views(view, 32))["style"] for view in (whole, whole[:, :, ::-1])]
+        (found,) = soft_answers(data, (alone[1],), TASKS).values()
+        np.testing.assert_allclose(found, np.mean(wanted, axis=0), rtol=1e-4, atol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------- whole trainings
