@@ -131,9 +131,7 @@ def test_the_loss_with_a_teacher_by_hand() -> None:
     assert float(losses["style"]) == pytest.approx(0.3 * divergence, rel=1e-4) and float(taught["style"]) == 1
 
 
-def test_a_teacher_answers_for_paintings_and_their_mirror_images(
-    alone: list[Path], tmp_path: Path
-) -> None:
+def test_a_teacher_answers_for_paintings_and_their_mirror_images(alone: list[Path], tmp_path: Path) -> None:
     """Also one that sees the whole painting alone, where the small copies hold a detail too."""
     small = make_data(tmp_path / "data", count=40)
     model = runs.open_run(alone[1]).model()
