@@ -42,7 +42,7 @@ NOTEBOOKS := $(wildcard notebooks/[0-9]*.py)
 
 notebooks: $(READY)
 	$(BIN)/jupytext --quiet --to ipynb $(NOTEBOOKS)
-	$(BIN)/jupyter-execute --timeout=600 --inplace $(NOTEBOOKS:.py=.ipynb)
+	TQDM_DISABLE=1 $(BIN)/jupyter-execute --timeout=600 --inplace $(NOTEBOOKS:.py=.ipynb)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -50,7 +50,7 @@ from painters_mtl.settings import STRATEGIES, TrainSettings
 from painters_mtl.training import fit, fit_alone
 
 settings = TrainSettings(
-    data=Path(DATA) if DATA else None, fine_tune="heads", shared_layers=(256,), epochs=8, overwrite=True
+    data=Path(DATA) if DATA else None, fine_tune="heads", shared_layers=(256,), epochs=5, overwrite=True
 )
 data = prepare(settings)
 folder = Path("models") / f"notebook-04-{data.folder.name}"
@@ -68,20 +68,22 @@ folder = Path("models") / f"notebook-04-{data.folder.name}"
 # `python -m painters_mtl.compare --strategies all --seeds 5`, and docs/experiments.md.
 
 # %%
-rows, curves = {}, {}
+outcomes = {}
 for strategy in STRATEGIES:
-    outcome = fit(
-        data, dataclasses.replace(settings, strategy=strategy, name=strategy), folder / strategy, keep_model=False
-    )
-    test = outcome.metrics["test"]
-    rows[strategy] = {name: test[name]["accuracy"] for name in test} | {"seconds": outcome.metrics["training_seconds"]}
-    curves[strategy] = outcome.history["val_score"]
+    way = dataclasses.replace(settings, strategy=strategy, monitor_conflict=strategy == "joint")
+    outcomes[strategy] = fit(data, way, folder / strategy, keep_model=False)
+
+rows = {
+    strategy: {name: measured["accuracy"] for name, measured in outcome.metrics["test"].items()}
+    | {"seconds": outcome.metrics["training_seconds"]}
+    for strategy, outcome in outcomes.items()
+}
 pd.DataFrame(rows).T.style.format("{:.1%}", subset=list(data.tasks)).format("{:.0f}", subset=["seconds"])
 
 # %%
 figure, axis = plt.subplots(figsize=(8, 4))
-for strategy, values in curves.items():
-    axis.plot(range(1, len(values) + 1), 100 * values, label=strategy)
+for strategy, outcome in outcomes.items():
+    axis.plot(outcome.history["epoch"], 100 * outcome.history["val_score"], label=strategy)
 axis.set(xlabel="epoch", ylabel="mean validation accuracy (%)")
 axis.legend(frameon=False, ncols=3, fontsize=8)
 plt.show()
@@ -90,12 +92,12 @@ plt.show()
 # ## Do the tasks pull in different directions?
 #
 # The cosine of two tasks' gradients on the shared weights: above 0 a step for one is a step for the other.
+# `monitor_conflict` had the first training, `joint`, note it after each epoch.
 
 # %%
 from painters_mtl.report import conflict
 
-watched = fit(data, dataclasses.replace(settings, monitor_conflict=True), folder / "watched", keep_model=False)
-conflict(watched.history)
+conflict(outcomes["joint"].history)
 plt.show()
 
 # %% [markdown]
@@ -181,7 +183,7 @@ singles = []
 for name in data.compared_tasks():
     singles.append(folder / "alone" / name)
     fit_alone(data, settings, singles[-1], name, 0)
-rows = {"from the start": fit(data, settings, folder / "plain", keep_model=False).metrics["test"]}
+rows = {"from the start": outcomes["joint"].metrics["test"]}
 rows["heads taken over"] = fit(
     data, dataclasses.replace(settings, start_from=tuple(singles)), folder / "started", keep_model=False
 ).metrics["test"]

@@ -47,7 +47,7 @@ from painters_mtl.runs import open_run
 from painters_mtl.settings import TrainSettings
 from painters_mtl.training import fit
 
-# The network of notebook 2; trained here if it is not there. A better one takes minutes: python -m painters_mtl.train
+# A quick network that knows four painters; read back if it is there. A better one takes minutes: painters_mtl.train
 settings = TrainSettings(
     data=Path(DATA) if DATA else None,
     painters=("4",),  # so that even in a small collection there are painters that it does not know

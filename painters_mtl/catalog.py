@@ -455,7 +455,7 @@ def choose_classes(
 
 def _most_frequent(task: str, number: int, counts: Counter[str], min_works: int, notes: list[str]) -> tuple[str, ...]:
     if number < 2:
-        raise UserError(f"{number} classes of {task} are too few; ask for two or more, or leave the task out")
+        raise UserError(f"{number} classes of {task} are too few; ask for two or more")
     ranked = sorted((name for name in counts if counts[name] >= min_works), key=lambda name: (-counts[name], name))
     if 2 <= len(ranked) < number:
         notes.append(f"{task} has {len(ranked)} classes, not {number}: no other name has {min_works} paintings.")

@@ -1,6 +1,6 @@
 """Which pictures can be read, which were repaired, which are refused and why.
 
-    python -m painters_mtl.check ../shared/paintings/originals
+    python -m painters_mtl.check FOLDER
     python -m painters_mtl.check train_1.zip more/ one.jpg --output check.csv
 
 Every picture is decoded to its end (a JPEG at an eighth of its size, so this is fast), zips are read in place. The

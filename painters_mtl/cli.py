@@ -28,6 +28,7 @@ def run(
     """
     import tyro
 
+    explained(settings_class)
     try:
         words = split_lists(settings_class, sys.argv[1:] if argv is None else argv)
         return command(tyro.cli(settings_class, args=words, prog=prog, description=description))
@@ -43,6 +44,17 @@ def run(
     except OSError as error:  # a full disk, no permission: Python's own sentence names the file
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def explained(settings_class: type) -> None:
+    """Give tyro each option's docstring as one paragraph; it would break it where the source does."""
+    import docstring_parser
+
+    fields = settings_class.__dataclass_fields__  # type: ignore[attr-defined]
+    for base in settings_class.__mro__[:-1]:
+        for found in docstring_parser.parse_from_object(base).params:
+            if found.arg_name in fields and not fields[found.arg_name].metadata:
+                fields[found.arg_name].metadata = {"help": " ".join((found.description or "").split())}
 
 
 def split_lists(settings_class: type, argv: Sequence[str]) -> list[str]:
@@ -65,8 +77,8 @@ def split_lists(settings_class: type, argv: Sequence[str]) -> list[str]:
                 words.append(option + equals + word)
                 continue
             words.append(option)
-        if mark == ",":
-            words += [part for part in word.split(",") if part]
+        if mark == ",":  # but a path that is there may hold one
+            words += [word] if os.path.lexists(word) else [part for part in word.split(",") if part]
         elif mark == "=" and not value_next and "=" in word:
             words += word.split("=", 1)
         else:

@@ -35,6 +35,8 @@ Side = list[list["Outcome"]]  # for each seed, the outcome of each fold
 class CompareSettings(TrainSettings):
     """What `python -m painters_mtl.compare` can be told: all that a training can, and how often to train."""
 
+    name: str = "comparison"
+    """Name of the study: it becomes the folder models/NAME."""
     seeds: int = 5
     """How many trainings of each network; they differ in everything that chance decides, but not in the split."""
     folds: int = 0
@@ -54,7 +56,8 @@ class CompareSettings(TrainSettings):
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         super().__post_init__()
-        self.name = self.name or "comparison"
+        if not self.baselines:
+            raise UserError("--no-baselines is for one training: a study compares with the baselines")
         if self.seeds < 1:
             raise UserError(f"--seeds {self.seeds} must be at least 1")
         if self.folds == 1 or self.folds < 0:

@@ -28,7 +28,8 @@ class DescribeSettings(TrainSettings):
     """What `python -m painters_mtl.describe` can be told: a trained model, or the options of a training."""
 
     model: Path | None = None
-    """Run folder of a trained model."""
+    """Run folder of a trained model; without it, the network that the options below describe, with as many classes as
+    asked for, whatever the data have."""
     output: Path = Path("network.png")
     """The picture to write: .png, .svg or .pdf."""
 

@@ -48,7 +48,7 @@ class Settings:
     pairs: Path | None = None
     """the CSV of the pairs: index,image1,image2 (may be zipped); without it all pairs of the pictures"""
     output: Path = Path("submission.csv")
-    """the CSV to write"""
+    """the CSV to write; without --pairs pairs.csv, unless another is named"""
     model: Path | None = None
     """run folder of the model, such as models/full; without it the newest one in models"""
     score: Literal["best", "learned", "cosine", "product"] = "best"
@@ -66,6 +66,11 @@ class Settings:
     """pictures that go through the network at once"""
     threads: int = 0
     """how many pictures are decoded at once; 0: as many as there are cores"""
+
+    def __post_init__(self) -> None:
+        """All pairs of the pictures are no submission, and must not take the place of one."""
+        if self.pairs is None and self.output == Path("submission.csv"):
+            self.output = Path("pairs.csv")
 
 
 def pairs(settings: Settings) -> int:

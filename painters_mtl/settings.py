@@ -94,7 +94,7 @@ class TrainSettings:
         "joint"
     )
     """How the tasks train together: joint (the sum of the losses), alternate (a task a step), a weighting of the losses
-    (uncertainty, dwa, gradnorm, famo), or a gradient method (pcgrad, cagrad, upgrad: two to three times the time)."""
+    (uncertainty, dwa, gradnorm, famo), or a gradient method (pcgrad, cagrad, upgrad: about twice the time)."""
     task_sampling: Literal["uniform", "proportional", "annealed"] = "annealed"
     """With alternate, how often a task has its turn: all alike, in proportion to its labels, or first this, then
     that."""
@@ -195,6 +195,9 @@ class TrainSettings:
                 raise UserError(f"--task-weights {task} is unknown: painter, style, genre")
             if weight < 0:
                 raise UserError(f"--task-weights {task} {weight} must not be negative")
+        for name, wish in self.classes_wanted().items():
+            if isinstance(wish, int) and wish < 2:
+                raise UserError(f"--{name}s {wish} is too few: ask for two or more")
         self.check_sharing([self.strategy])
         if self.resume and self.overwrite:
             raise UserError("--resume goes on with a run and --overwrite replaces it: leave one of them out")

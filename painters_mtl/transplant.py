@@ -78,7 +78,10 @@ def start_from(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
             else:
                 found.append(sources[name].get_layer(layer.name).get_weights())
         if found:
-            new.append((layer, [np.mean(parts, axis=0) for parts in zip(*found, strict=True)]))
+            # In float64 the mean of equal weights is the same to the bit: features of a frozen backbone stay valid.
+            new.append(
+                (layer, [np.asarray(np.mean(parts, axis=0, dtype=np.float64)) for parts in zip(*found, strict=True)])
+            )
     if wrong:
         raise UserError("--start-from: these layers do not fit: " + "; ".join(wrong))
     for layer, weights in new:

@@ -1,5 +1,6 @@
 """The command line: verbs, statuses, one line for an error, and no heavy import before it must be."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from helpers import python
 
 from painters_mtl import __main__, cli, train
+from painters_mtl.compare import CompareSettings
 from painters_mtl.errors import UserError
 from painters_mtl.settings import TrainSettings
 
@@ -202,3 +204,19 @@ def test_lists_may_have_commas_and_dicts_equals_signs() -> None:
     assert cli.split_lists(TrainSettings, paths) == (
         ["--task-data", "painter", "/d/x=1/p", "style", "/d/y=2", "--task-weights", "genre", "1", "--name=a=b"]
     )
+
+
+def test_a_path_that_is_there_may_hold_a_comma(tmp_path: Path) -> None:
+    there = tmp_path / "Renoir, Pierre"
+    there.mkdir()
+    words = ["--teachers", str(there), "runs/a,runs/b"]
+    assert cli.split_lists(TrainSettings, words) == ["--teachers", str(there), "runs/a", "runs/b"]
+
+
+def test_an_explanation_is_one_paragraph() -> None:
+    """Tyro breaks lines where the terminal ends, and where the text does."""
+    cli.explained(CompareSettings)
+    helps = {f.name: f.metadata["help"] for f in dataclasses.fields(CompareSettings)}
+    assert not [name for name, text in helps.items() if "\n" in text or not text]
+    assert helps["name"].startswith("Name of the study:")  # not that of a training, which it replaces
+    assert helps["resume"].startswith("Go on with the run of that name; an error where there is none. What the")

@@ -224,6 +224,8 @@ def test_folds_part_no_copies_and_test_each_painting_once(tmp_path: Path) -> Non
     [
         (["--seeds", "0"], "--seeds 0 must be at least 1"),
         (["--folds", "1"], "--folds 1 cannot be"),
+        (["--no-baselines"], "--no-baselines is for one training"),
+        (["--styles", "0"], "--styles 0 is too few"),
         (["--folds", "2", "--split", "x.csv"], "leave --split out"),
         (["--strategies", "jont"], "invalid choice"),
     ],

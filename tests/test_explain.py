@@ -445,6 +445,7 @@ def test_misuse_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.Cap
     assert "nowhere.jpg" in refused(tmp_path / "nowhere.jpg", *model, *out)
     assert "no picture" in refused(tmp_path / "empty", *model, *out)
     assert "nothing to explain" in refused(*model, *out)
+    assert "--threads -1" in refused(picture, *model, *out, "--threads", -1)
     unknown = refused(picture, *model, *out, "--classes", "painter=Claude Monet")
     assert "--classes painter=Claude Monet" in unknown and "a, b, c, d" in unknown
     assert "painter, style" in refused(picture, *model, *out, "--classes", "school=x")

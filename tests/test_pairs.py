@@ -455,6 +455,12 @@ def test_misuse_is_one_sentence(
         assert len(errors) == 1 and told in errors[0]
 
 
+def test_all_pairs_do_not_take_the_place_of_a_submission(tmp_path: Path) -> None:
+    assert pairs.Settings((tmp_path,), pairs=tmp_path / "p.csv").output == Path("submission.csv")
+    assert pairs.Settings((tmp_path,)).output == Path("pairs.csv")
+    assert pairs.Settings((tmp_path,), output=tmp_path / "o.csv").output == tmp_path / "o.csv"
+
+
 def test_memory_does_not_grow_with_the_pairs(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

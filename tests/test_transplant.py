@@ -62,6 +62,22 @@ def test_heads_and_shared_part_are_taken_over_by_name(alone: list[Path], shared:
             np.testing.assert_allclose(mine, its_weights, rtol=1e-6, atol=1e-7, err_msg=layer.name)
 
 
+def test_the_mean_of_equal_weights_is_those_weights(alone: list[Path], tmp_path: Path) -> None:
+    source = runs.open_run(alone[0]).model()
+    folders = []
+    for name, task in TASKS.items():
+        model = network({name: task}, 5)
+        model.get_layer("small_convnet").set_weights(source.get_layer("small_convnet").get_weights())
+        folders.append(tmp_path / name)
+        folders[-1].mkdir()
+        runs.save_model(model, folders[-1])
+        runs.save_labels(folders[-1], {name: task}, 32, 40, False)
+    joint = network(TASKS, 9)
+    start_from(joint, folders, TASKS, "mean")
+    pairs = zip(*(m.get_layer("small_convnet").get_weights() for m in (joint, source)), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+
+
 def test_from_one_network_it_says_what_that_network_says(alone: list[Path]) -> None:
     model = network(TASKS, 9)
     start_from(model, alone, TASKS, "style")

@@ -543,6 +543,7 @@ def test_embed_misused(
     assert "no/where" in refused(capsys, embed.main, folder, *model, "--output", "no/where/v.npz")
     assert ".png or" in refused(capsys, embed.main, folder, *model, *out, "--map", tmp_path / "m.gif")
     assert "--batch-size 0" in refused(capsys, embed.main, folder, *model, *out, "--batch-size", 0)
+    assert "--threads -1" in refused(capsys, embed.main, folder, *model, *out, "--threads", -1)
     (tmp_path / "file").write_text("")
     words = (folder, "--model", run.folder, *out, "--cache", tmp_path / "file")
     assert "--cache" in refused(capsys, embed.main, *words)
