@@ -35,8 +35,8 @@ LISTED = 40  # files named on the terminal at most
 class Settings:
     """What to check."""
 
-    paths: tyro.conf.Positional[tuple[Path, ...]]
-    """folders (with all below them), zips (read in place) or single files"""
+    paths: tyro.conf.Positional[tuple[str, ...]]
+    """folders (with all below them), zips (read in place), files, patterns such as "*.jpg", or - for a list"""
     output: Path | None = None
     """write a row for each picture to this CSV"""
     threads: int = 0
@@ -91,6 +91,7 @@ def check(settings: Settings) -> int:
     from tqdm import tqdm
 
     from painters_mtl import images
+    from painters_mtl.inputs import named
 
     if not settings.paths:
         raise UserError("name a folder, a zip or files to check, as in: python -m painters_mtl.check FOLDER")
@@ -101,9 +102,9 @@ def check(settings: Settings) -> int:
         raise UserError(f"there is no folder {output.parent} to write {output.name} to")
     if output and output.is_dir():
         raise UserError(f"--output must name a file, and {output} is a folder")
-    files = images.find(*settings.paths)
+    files = named(settings.paths)
     if not files:
-        names = ", ".join(images.shown(str(path)) for path in settings.paths)
+        names = ", ".join(images.shown(path) for path in settings.paths)
         raise UserError(f"no pictures in {names}: in folders and zips they are known by their suffix (.jpg, .png, ...)")
     threads = settings.threads or os.cpu_count() or 1
     rows = tqdm(examine_all(files, threads), "check", len(files), unit=" pictures", file=sys.stderr)

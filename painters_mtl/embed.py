@@ -45,8 +45,8 @@ OTHERS = "#9a9a9a"
 class Settings:
     """What to embed, and where to."""
 
-    paths: tyro.conf.Positional[tuple[Path, ...]]
-    """folders (with all below them), zips (read in place) or single files"""
+    paths: tyro.conf.Positional[tuple[str, ...]]
+    """folders (with all below them), zips (read in place), files, patterns such as "*.jpg", or - for a list"""
     model: Path | None = None
     """run folder of the model, such as models/full; without it the newest one in models"""
     output: Path = Path("vectors.npz")
@@ -66,13 +66,14 @@ class Settings:
 def embed(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
     _check(settings)
-    from painters_mtl import images, vectors
+    from painters_mtl import vectors
+    from painters_mtl.inputs import named
     from painters_mtl.runs import open_run
 
     run = open_run(settings.model)
-    files = images.find(*settings.paths)
+    files = named(settings.paths)
     if not files:
-        raise UserError(f"there is no picture in {', '.join(map(str, settings.paths))}")
+        raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     print(f"{len(files):,} pictures, with {run.folder}", flush=True)
     found = vectors.compute(run, files, settings.cache, settings.batch_size, settings.threads)
     print(f"computed {found.computed:,} vectors, {len(files) - found.computed - len(found.errors):,} were in the cache")

@@ -43,8 +43,8 @@ ALIKE, ENOUGH = 0.8, 8  # maps are alike above this `likeness` (finer maps have 
 class Settings:
     """What to explain, and with which model."""
 
-    paths: tyro.conf.Positional[tuple[Path, ...]]
-    """folders (with all below them), zips (read in place) or single files"""
+    paths: tyro.conf.Positional[tuple[str, ...]]
+    """folders (with all below them), zips (read in place), files, patterns such as "*.jpg", or - for a list"""
     model: Path | None = None
     """run folder of the model, such as models/full; without it the newest one in models"""
     output: Path = Path("explanations")
@@ -68,7 +68,7 @@ class Settings:
 
 def explain(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
-    from painters_mtl import images
+    from painters_mtl.inputs import named
     from painters_mtl.runs import open_run
     from painters_mtl.store import copy_side
 
@@ -90,9 +90,9 @@ def explain(settings: Settings) -> int:
         run = dataclasses.replace(run, image_size=settings.size, copy_side=copy_side(settings.size))
     # A folder that holds the output too must not have its explanations explained the next time.
     ours = settings.output.resolve()
-    files = [f for f in images.find(*settings.paths) if not (f.name.endswith(ENDING) and _inside(f, ours))]
+    files = [f for f in named(settings.paths) if not (f.name.endswith(ENDING) and _inside(f, ours))]
     if not files:
-        raise UserError(f"there is no picture in {', '.join(map(str, settings.paths))}")
+        raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     settings.output.mkdir(parents=True, exist_ok=True)
     print(f"explaining {len(files):,} pictures with {run.folder}", flush=True)
     cli.import_tensorflow()

@@ -194,6 +194,7 @@ def predict(settings: Settings) -> int:
     from tqdm import tqdm
 
     from painters_mtl.gallery import write_gallery
+    from painters_mtl.inputs import named
     from painters_mtl.results import Journal, check_output, finish, put_in_order
     from painters_mtl.runs import open_run
 
@@ -204,7 +205,7 @@ def predict(settings: Settings) -> int:
     gallery = settings.output.suffix.lower() == ".html"
     top_k = max(settings.top_k, IN_GALLERY) if gallery else settings.top_k
     unknown = tuple(name for name in settings.unknown_tasks if settings.unknown)
-    files = _files(settings.paths)
+    files = named(settings.paths)
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     made_with = {"model": run.digest or str(run.folder), "--top-k": top_k, "--unknown": unknown, "--tta": settings.tta}
@@ -271,34 +272,6 @@ def _check(settings: Settings) -> None:
         from painters_mtl.ray_engine import check
 
         check(settings.ray_address)
-
-
-def _files(paths: Iterable[str]) -> "list[ImageFile]":
-    """The pictures that were meant: - is a list on standard input; a pattern that is no file is what fits it.
-
-    What a list names and is not there becomes a row that says so; what the command line names must be there.
-    """
-    import glob
-    import os
-
-    from painters_mtl import images
-
-    found: dict[ImageFile, None] = {}
-    for path in paths:
-        if path == "-":
-            lines = sys.stdin.buffer.read().split(b"\n")
-            listed = [images.ImageFile.of(os.fsdecode(line.removesuffix(b"\r"))) for line in lines if line.strip()]
-            for file in listed:
-                there = not file.member and os.path.lexists(file.path)
-                found.update(dict.fromkeys(images.find(file.path) if there else [file]))
-        elif not os.path.lexists(path) and glob.has_magic(path):
-            fitting = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - pathlib's wants a relative pattern
-            if not fitting:
-                raise UserError(f"no file fits the pattern {path}")
-            found.update(dict.fromkeys(images.find(*fitting)))
-        else:
-            found.update(dict.fromkeys(images.find(path)))
-    return list(found)
 
 
 def columns(run: "Run", top_k: int) -> list[str]:

@@ -40,8 +40,8 @@ INK, GREY, PALE, ACCENT, EMPTY = "#1b1b1b", "#6b6b6b", "#a8a8a8", "#1f5fa8", "#f
 class Settings:
     """What to look for, and where."""
 
-    paths: tyro.conf.Positional[tuple[Path, ...]]
-    """the pictures to look for: files, or members of a zip"""
+    paths: tyro.conf.Positional[tuple[str, ...]]
+    """the pictures to look for: files, members of a zip, patterns such as "*.jpg", or - for a list"""
     within: Annotated[tuple[Path, ...], tyro.conf.arg(name="in")]
     """where to look: folders (with all below them), zips or files"""
     model: Path | None = None
@@ -67,10 +67,11 @@ def similar(settings: Settings) -> int:
     _check(settings)
     from painters_mtl import images, vectors
     from painters_mtl.files import whole
+    from painters_mtl.inputs import named
     from painters_mtl.runs import open_run
 
     run = open_run(settings.model)
-    asked, files = images.find(*settings.paths), images.find(*settings.within)
+    asked, files = named(settings.paths), images.find(*settings.within)
     for found, where in ((asked, settings.paths), (files, settings.within)):
         if not found:
             raise UserError(f"there is no picture in {', '.join(map(str, where))}")
