@@ -45,7 +45,7 @@ def started(start: Callable[[], Any]) -> Any:
         try:
             return start()
         except Exception as error:  # Ray raises whatever its parts raise
-            reason = str(error).strip().splitlines()[0][:200]
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     pytest.skip(f"Ray does not start here: {reason}")
 
 
