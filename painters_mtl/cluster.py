@@ -52,20 +52,25 @@ class Cluster:
                 if peer.recv(1) == b"!":
                     return
             if time.monotonic() > end:
-                raise UserError(LATE.format("worker 0", f"{seconds:g}"))
+                raise UserError(LATE.format("worker 0, or one for whom it waits,", f"{seconds:g}"))
             time.sleep(0.5)
         peers: dict[int, socket.socket] = {}
-        with socket.create_server(("", int(port))) as server:
-            while missing := [f"worker {i}" for i in range(1, len(self.addresses)) if i not in peers]:
+        with _server(int(port)) as server:
+            while missing := [f"worker {i}" for i in range(1, len(self.addresses)) if _gone(peers.get(i))]:
                 server.settimeout(max(0.01, end - time.monotonic()))
                 with contextlib.suppress(OSError, ValueError):  # a stranger, or nobody in time
                     peer, _ = server.accept()
                     peer.settimeout(5)
-                    peers[int(peer.recv(20))] = peer
+                    number = int(peer.recv(20))
+                    peer.setblocking(False)
+                    peers[number] = peer
                 if time.monotonic() > end:
                     raise UserError(LATE.format(", ".join(missing), f"{seconds:g}"))
-        for peer in peers.values():
-            peer.sendall(b"!")
+        for number, peer in peers.items():
+            try:
+                peer.sendall(b"!")
+            except OSError as error:
+                raise UserError(f"worker {number} is gone: see why there, then start all workers again") from error
             peer.close()
 
     def unreachable(self) -> list[int]:
@@ -79,6 +84,24 @@ class Cluster:
             except OSError:
                 found.append(index)
         return found
+
+
+def _server(port: int) -> socket.socket:
+    """One that listens on all addresses of this machine, of both kinds where it has both."""
+    if socket.has_dualstack_ipv6():
+        with contextlib.suppress(OSError):  # switched off
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
+
+
+def _gone(peer: socket.socket | None) -> bool:
+    """Whether a worker has not come, or has hung up: behind its number it sends nothing."""
+    try:
+        return peer is None or not peer.recv(1)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def of_environment() -> Cluster | None:

@@ -80,6 +80,8 @@ class CompareSettings(TrainSettings):
             raise UserError("--engine ray gives each training to one machine or GPU: leave --distribute out")
         if self.ray_cpus < 0:
             raise UserError(f"--ray-cpus {self.ray_cpus} must not be negative")
+        if self.engine == "local" and (self.ray_address or self.ray_cpus):
+            raise UserError("--ray-address and --ray-cpus are for --engine ray: add it, or leave them out")
         if not self.strategies:
             raise UserError("--strategies is empty: name at least one, joint")
 

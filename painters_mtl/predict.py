@@ -266,6 +266,8 @@ def _check(settings: Settings) -> None:
     for name in ("threads", "ray_cpus"):
         if getattr(settings, name) < 0:
             raise UserError(f"--{name.replace('_', '-')} {getattr(settings, name)} must not be negative")
+    if settings.engine == "local" and (settings.ray_address or settings.ray_cpus):
+        raise UserError("--ray-address and --ray-cpus are for --engine ray: add it, or leave them out")
     if not settings.paths:
         raise UserError("nothing to label: name folders, zips or files, or - for a list on standard input")
     if settings.engine == "ray":

@@ -80,8 +80,8 @@ def check(address: str) -> Any:
     if address in ("local", "auto"):
         return ray
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise UserError(f"--ray-address {address} must be host:port, or auto; run the command on one of its machines")
+    if not host or "/" in host or not port.isdecimal():
+        raise UserError(f"--ray-address (or RAY_ADDRESS) {address} must be host:port, or auto, on one of its machines")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:
@@ -121,7 +121,7 @@ def share_of(ray: Any, wanted: int) -> Share:
     if not nodes:
         raise UserError("no machine of the Ray cluster has a core to work with")
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = wanted or int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or here
+    threads = wanted or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or here
     cpus = max(1, min(threads, *(int(node["CPU"] // max(1, gpus * node.get("GPU", 0))) for node in nodes)))
     count = sum(int(min(node["CPU"] // cpus, node["GPU"] if gpus else node["CPU"])) for node in nodes)
     return Share(cpus, gpus, count, threads)
@@ -165,27 +165,28 @@ def trainings(
         began, waiting = time.perf_counter(), list(pieces)
         updates: dict[Piece, int] = {}
         running: dict[Any, Piece] = {}
-        tries: Counter[Piece] = Counter()
+        deaths: Counter[Piece] = Counter()
+        begun: set[Piece] = set()
         while waiting or running:
             for piece in [piece for piece in waiting if piece.after is None or piece.after in updates]:
                 waiting.remove(piece)
                 needed = updates[piece.after] if piece.after else 0
-                running[start.remote(*fixed, piece, needed, tries[piece] > 0)] = piece
+                running[start.remote(*fixed, piece, needed, piece in begun)] = piece
+                begun.add(piece)
             ended, _ = ray.wait(list(running), timeout=1)
             if asked():
                 _end(ray, list(running))
                 return
             for answer in ended:
                 piece = running.pop(answer)
-                tries[piece] += 1
                 try:
                     outcome = ray.get(answer)
                 except ray.exceptions.RayTaskError as error:  # raised by our own code
                     _end(ray, list(running))
                     raise UserError(str(error.cause)) if isinstance(error.cause, UserError) else error from None
                 except ray.exceptions.RayError as error:
-                    outcome = None
-                    if tries[piece] == TRIES:
+                    outcome, deaths[piece] = None, deaths[piece] + 1
+                    if deaths[piece] >= TRIES:
                         _end(ray, list(running))
                         raise UserError(
                             f"the training of {piece} lost its machine {TRIES} times ({_first_line(error)}): see to "
@@ -312,7 +313,12 @@ def _round(
                 if "failed" in answer:
                     raise RuntimeError(f"in a worker:\n{answer['failed']}")
                 yield int(number), answer["rows"]
-    except ray.exceptions.RayError:  # what was lost is asked for again
+    except ray.exceptions.RayError as error:  # what was lost is asked for again
+        if getattr(error, "actor_init_failed", False):  # nothing died: it would fail again
+            reason = (str(error).strip().splitlines() or ["no reason given"])[-1][:200]
+            raise UserError(
+                f"a machine of the cluster cannot start a worker ({reason}): install this package there, as here"
+            ) from error
         return
 
 

@@ -48,6 +48,8 @@ def _unfinished(models: Path) -> str:
 def how(verb: str, settings: TrainSettings, folder: Path) -> str:
     """The sentence with the command that goes on."""
     models = [] if settings.models == type(settings)().models else ["--models", str(settings.models)]
-    devices = [] if settings.distribute == "none" else ["--distribute", settings.distribute]
-    words = ["python", "-m", f"painters_mtl.{verb}", "--resume", "--name", folder.name, *models, *devices]
+    words = ["python", "-m", f"painters_mtl.{verb}", "--resume", "--name", folder.name, *models]
+    for name in ("distribute", "engine", "ray_address", "ray_cpus"):  # where it runs is not in config.json
+        if (value := getattr(settings, name, None)) != getattr(type(settings)(), name, None):
+            words += [f"--{name.replace('_', '-')}", str(value)]
     return f"to go on: {shlex.join(words)}"

@@ -112,6 +112,11 @@ def imported(module: str, extra: str) -> Any:
 # --------------------------------------------------------------------------------------------- exported networks
 
 
+def _cores() -> int:
+    """As many as TensorFlow may use: a worker of Ray's has a part of its machine."""
+    return int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or os.cpu_count() or 1
+
+
 def open_exported(file_format: str, file: Path, batch: int = 32, precision: str = "f32") -> "Forward":
     """An exported network in its own runtime. Raises `UserError` if it is missing or cannot be loaded.
 
@@ -171,7 +176,7 @@ def _openvino(file: Path, batch: int, precision: str) -> "Forward":
     hints = {
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY" if batch == 1 else "THROUGHPUT",
-        "INFERENCE_NUM_THREADS": os.cpu_count() or 1,
+        "INFERENCE_NUM_THREADS": _cores(),
     }
     queue = openvino.AsyncInferQueue(core.compile_model(model, "CPU", hints))
     names = [output.any_name for output in model.outputs]
@@ -195,7 +200,7 @@ def _openvino(file: Path, batch: int, precision: str) -> "Forward":
 def _litert(file: Path, batch: int) -> "Forward":
     """As for OpenVINO; here each core has an interpreter of its own."""
     interpreter = imported("ai_edge_litert.interpreter", "litert").Interpreter
-    cores = os.cpu_count() or 1
+    cores = _cores()
     workers = 1 if batch == 1 else min(cores, 8)
 
     def make() -> Any:

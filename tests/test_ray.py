@@ -22,12 +22,13 @@ from painters_mtl.compare import CompareSettings
 from painters_mtl.errors import UserError
 from painters_mtl.ray_engine import MORE_MACHINES
 from painters_mtl.results import Journal, put_in_order, rows_of
+from painters_mtl.resuming import how
 from painters_mtl.settings import TrainSettings
 from painters_mtl.study import pieces_of
 from painters_mtl.tasks import TASK_NAMES
 
-pytestmark = pytest.mark.timeout(400)
-os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", MORE_MACHINES: "0"}  # before Ray is imported
+pytestmark = pytest.mark.timeout(1200)
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", MORE_MACHINES: "0"}  # before Ray is imported
 MACHINE = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 100 * 2**20}
 SOON = {  # a dead machine is known to be dead in seconds instead of a quarter of a minute
     "health_check_period_ms": 500,
@@ -127,6 +128,7 @@ def test_rows_are_put_in_order(tmp_path: Path) -> None:
     [
         ("here", "must be host:port, or auto"),
         ("ray://a", "must be host:port"),
+        ("ray://a:10001", "must be host:port"),
         ("127.0.0.1:1", "no Ray cluster answers"),
     ],
 )
@@ -145,6 +147,10 @@ def test_what_is_missing_or_misused() -> None:
         CompareSettings(engine="ray", distribute="mirrored")
     with pytest.raises(UserError, match="--ray-cpus -1"):
         CompareSettings(ray_cpus=-1)
+    with pytest.raises(UserError, match="are for --engine ray"):
+        CompareSettings(ray_cpus=1)
+    command = how("compare", CompareSettings(engine="ray", ray_address="a:1", ray_cpus=1), Path("models/study"))
+    assert command.endswith("--name study --engine ray --ray-address a:1 --ray-cpus 1")
 
 
 # ------------------------------------------------------------------------------------------------- two machines
