@@ -46,6 +46,14 @@ def run(
         return 2
 
 
+def check_numbers(settings: object, **least: int) -> None:
+    """Raise `UserError` for the first option that is below the least it can be, given as batch_size=1."""
+    for name, low in least.items():
+        if (value := getattr(settings, name)) < low:
+            bound = f"must be at least {low}" if low else "must not be negative"
+            raise UserError(f"--{name.replace('_', '-')} {value} {bound}")
+
+
 def explained(settings_class: type) -> None:
     """Give tyro each option's docstring as one paragraph; it would break it where the source does."""
     import docstring_parser

@@ -90,10 +90,7 @@ def embed(settings: Settings) -> int:
 def _check(settings: Settings) -> None:
     if not settings.paths:
         raise UserError("nothing to embed: name folders, zips or files")
-    if settings.batch_size < 1:
-        raise UserError(f"--batch-size {settings.batch_size} must be at least 1")
-    if settings.threads < 0:
-        raise UserError(f"--threads {settings.threads} must not be negative")
+    cli.check_numbers(settings, batch_size=1, threads=0)
     wanted = {"--output": (settings.output, (".npz", ".parquet")), "--map": (settings.map, (".png", ".svg", ".pdf"))}
     for option, (file, endings) in wanted.items():
         if file is None:

@@ -74,10 +74,7 @@ def explain(settings: Settings) -> int:
 
     if not settings.paths:
         raise UserError("nothing to explain: name folders, zips or files")
-    if settings.batch_size < 1:
-        raise UserError(f"--batch-size {settings.batch_size} must be at least 1")
-    if settings.threads < 0:
-        raise UserError(f"--threads {settings.threads} must not be negative")
+    cli.check_numbers(settings, batch_size=1, threads=0)
     if settings.size and not 32 <= settings.size <= LARGEST:
         raise UserError(f"--size {settings.size} must be from 32 to {LARGEST}, or 0 for the size of the training")
     if settings.output.exists() and not settings.output.is_dir():

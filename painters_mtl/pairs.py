@@ -110,10 +110,7 @@ def pairs(settings: Settings) -> int:
 
 
 def _check(settings: Settings) -> None:
-    if settings.batch_size < 1:
-        raise UserError(f"--batch-size {settings.batch_size} must be at least 1")
-    if settings.threads < 0:
-        raise UserError(f"--threads {settings.threads} must not be negative")
+    cli.check_numbers(settings, batch_size=1, threads=0)
     parent = settings.output.absolute().parent
     if not parent.is_dir() or settings.output.is_dir() or settings.output.suffix.lower() != ".csv":
         raise UserError(f"--output {settings.output} cannot be written: name a .csv in a folder that is there")

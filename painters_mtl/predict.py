@@ -260,12 +260,7 @@ def _lines(settings: Settings, run: "Run", files: "list[ImageFile]", ways: dict[
 
 
 def _check(settings: Settings) -> None:
-    for name in ("top_k", "batch_size"):
-        if getattr(settings, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(settings, name)} must be at least 1")
-    for name in ("threads", "ray_cpus"):
-        if getattr(settings, name) < 0:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(settings, name)} must not be negative")
+    cli.check_numbers(settings, top_k=1, batch_size=1, threads=0, ray_cpus=0)
     if settings.engine == "local" and (settings.ray_address or settings.ray_cpus):
         raise UserError("--ray-address and --ray-cpus are for --engine ray: add it, or leave them out")
     if not settings.paths:

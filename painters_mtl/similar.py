@@ -116,8 +116,7 @@ def _check(settings: Settings) -> None:
         raise UserError("nothing to look for: name a picture, then --in FOLDER")
     if not settings.within:
         raise UserError("nowhere to look: name folders or zips after --in")
-    if settings.count < 1:
-        raise UserError(f"--count {settings.count} must be at least 1")
+    cli.check_numbers(settings, count=1)
     if settings.output.suffix.lower() not in (".png", ".jpg"):
         raise UserError(f"--output {settings.output} must end in .png or .jpg")
     if not settings.output.absolute().parent.is_dir() or settings.output.is_dir():
