@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from painters_mtl import cli
+from painters_mtl.checkpoint import CHECKPOINT
 from painters_mtl.errors import UserError
 from painters_mtl.files import whole, write_json
 from painters_mtl.resuming import how, resumed
-from painters_mtl.runs import COMPARISON, CONFIG, run_folder
+from painters_mtl.runs import COMPARISON, CONFIG, METRICS, run_folder
 from painters_mtl.settings import STRATEGIES, Strategy, TrainSettings
 
 if TYPE_CHECKING:
@@ -107,9 +108,15 @@ def run(settings: CompareSettings) -> int:
 
     if settings.overwrite and folder.exists():
         shutil.rmtree(folder)
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     settings.save(folder / CONFIG)
-    sides = train_all(data, settings, folder / "runs", names)
+    try:
+        sides = train_all(data, settings, folder / "runs", names)
+    except BaseException:
+        if new and not any(any(folder.rglob(name)) for name in (METRICS, CHECKPOINT)):
+            shutil.rmtree(folder, ignore_errors=True)  # nothing half-written stays, and the name is free
+        raise
     complete = min(len(side) for side in sides.values())
     if complete == 0:
         print(f"interrupted before the first seed was done; {how('compare', settings, folder)}")

@@ -8,12 +8,14 @@ from pathlib import Path
 import jinja2
 from PIL import Image
 
+from painters_mtl.errors import UserError
 from painters_mtl.files import write_text
 from painters_mtl.images import Picture, shown
 from painters_mtl.results import Row, rows_of
 from painters_mtl.runs import Run
 
 PER_PAGE = 500
+MARK = b'<meta name="generator" content="painters_mtl">'  # is in every page, and tells it from other files
 LONGEST = 160  # side of a thumbnail, in pixels
 
 
@@ -36,6 +38,11 @@ def write_gallery(output: Path, run: Run) -> list[Path]:
         count = sum(1 for _ in lines) - 1
     pages = max(1, -(-count // PER_PAGE))
     files = [output if k == 1 else output.with_stem(f"{output.stem}-{k}") for k in range(1, pages + 1)]
+    if strange := [file for file in files[1:] if file.exists() and not is_page(file)]:
+        raise UserError(
+            f"{strange[0]} is not a page of a gallery and is not replaced: move it, and go on with --resume, or choose "
+            "another --output"
+        )
     loader = jinja2.PackageLoader("painters_mtl", "")
     template = jinja2.Environment(loader=loader, autoescape=True).get_template("gallery.html.jinja")
     rows = rows_of(journal)
@@ -48,11 +55,20 @@ def write_gallery(output: Path, run: Run) -> list[Path]:
         )  # fmt: skip
         write_text(file, page)
     k = pages + 1
-    while (old := output.with_stem(f"{output.stem}-{k}")).is_file():
+    while is_page(old := output.with_stem(f"{output.stem}-{k}")):
         old.unlink()
         k += 1
     journal.unlink()
     return files
+
+
+def is_page(file: Path) -> bool:
+    """Whether a file is a page that `write_gallery` wrote."""
+    try:
+        with file.open("rb") as opened:
+            return MARK in opened.read(1000)
+    except OSError:
+        return False
 
 
 def _card(row: Row, run: Run) -> Row:

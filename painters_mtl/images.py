@@ -34,9 +34,11 @@ from PIL import Image, ImageChops
 
 from painters_mtl.errors import UserError
 
-MAX_PIXELS = 200_000_000  # the competition's largest have 100 million
+MAX_PIXELS = 150_000_000  # the competition's largest have 100 million
+LARGE = 25_000_000  # pixels; of such pictures one at a time is decoded, or a few threads of them would fill the memory
 MAX_BYTES = 1 << 30  # of one file or zip member
 MIN_READ = 0.1  # share of the rows that must be there for a cut picture to count as repaired
+STRIP = 4_000_000  # pixels of a large picture that are converted at a time
 DRAFT = 1.25  # a JPEG is decoded to at least this many times the size asked for, then resized
 
 REASONS = (
@@ -84,6 +86,8 @@ _NOT_IMAGES = (
 # EXIF orientation to the turn that displays it; the last four swap width and height.
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 _SWAPS = (5, 6, 7, 8)
+
+_one_large = threading.Lock()
 
 # What Pillow warns of (odd metadata, more than 89 megapixels) is either harmless here or becomes `Unreadable`.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -249,11 +253,11 @@ def middle(pixels: np.ndarray, side: int) -> np.ndarray:
     A picture that is smaller than that is enlarged until its shorter side fits.
     """
     height, width = pixels.shape[:2]
-    if min(height, width) < side:
-        factor = side / min(height, width)
-        size = max(side, round(width * factor)), max(side, round(height * factor))
-        pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
-        height, width = pixels.shape[:2]
+    short = min(height, width)
+    if short < side:
+        left, top = (width - short) / 2, (height - short) / 2
+        box = (left, top, left + short, top + short)
+        return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC, box))
     top, left = (height - side) // 2, (width - side) // 2
     return pixels[top : top + side, left : left + side]
 
@@ -270,6 +274,12 @@ def _decode(data: bytes, square: int | None, longest: int | None, max_pixels: in
     image = _open(data)
     if image.width * image.height > max_pixels:
         raise Unreadable("too large", f"{image.width} x {image.height} pixels, the limit is {max_pixels:,}")
+    with _one_large if image.width * image.height > LARGE else contextlib.nullcontext():
+        return _picture(data, image, square, longest)
+
+
+def _picture(data: bytes, image: Any, square: int | None, longest: int | None) -> Picture:
+    """The picture from its opened file."""
     file_format, mode, (width, height) = image.format or "", image.mode, image.size
     target = None
     if square is not None:
@@ -288,7 +298,10 @@ def _decode(data: bytes, square: int | None, longest: int | None, max_pixels: in
     if file_format == "JPEG" and mode == "CMYK" and "adobe" not in image.info:
         image = ImageChops.invert(image)  # Pillow takes for granted that inks are stored inverted, as Adobe does
     if image.mode not in ("RGB", "L", "CMYK") or image.has_transparency_data:
-        image = _to_rgb(image, icc)
+        if target and image.width * image.height > LARGE and image.mode not in ("I", "F", "LAB"):
+            image, box = _reduced_to_rgb(image, icc, target)
+        else:
+            image = _to_rgb(image, icc)
     if target:
         image = image.resize(target, Image.Resampling.BICUBIC, box, reducing_gap=2.0)
     if image.mode != "RGB":
@@ -345,10 +358,15 @@ def _rescue(data: bytes, image: Any, target: Any, error: Exception) -> tuple[Any
                 box = _load(image, target)
                 break
     image.tile = []  # do not decode again: what the decoder wrote so far stays, the rest is zero
-    values = np.asarray(image)[:: -1 if image.format == "BMP" else 1]  # a BMP is stored from its foot
-    last = values[-1, -1]  # what is missing has one colour
-    rows = np.flatnonzero((values != last).reshape(len(values), -1).any(axis=1))
-    share = (rows[-1] + 1) / len(values) if len(rows) else 0.0
+    width, height = image.size
+    upwards = image.format == "BMP"  # stored from its foot
+    end = 0 if upwards else height - 1
+    last = np.asarray(image.crop((width - 1, end, width, end + 1)))[0, 0]  # what is missing has one colour
+    step = max(1, STRIP // width)
+    strips = (np.asarray(image.crop((0, top, width, min(top + step, height)))) for top in range(0, height, step))
+    read = np.concatenate([(values != last).reshape(len(values), -1).any(axis=1) for values in strips])
+    rows = np.flatnonzero(read[:: -1 if upwards else 1])
+    share = (rows[-1] + 1) / height if len(rows) else 0.0
     if share < MIN_READ:
         raise Unreadable(fault, f"{share:.0%} of it could be read") from error
     return image, box, fault, float(share)
@@ -384,6 +402,21 @@ def _to_rgb(image: Any, icc: bytes | None) -> Any:
         white.paste(image.convert("RGB"), mask=image.getchannel("A"))
         return white
     return image.convert("RGB")
+
+
+def _reduced_to_rgb(image: Any, icc: bytes | None, target: tuple[int, int]) -> tuple[Any, Any]:
+    """`_to_rgb` and the first half of `resize` with its reducing gap of 2, a strip at a time, for the memory's sake.
+
+    Returns the reduced picture, and the part of it that the picture covers.
+    """
+    width, height = image.size
+    across, down = (max(1, int(side / wanted / 2)) for side, wanted in zip(image.size, target, strict=True))
+    small = Image.new("RGB", (-(-width // across), -(-height // down)))
+    step = down * max(1, STRIP // (width * down))
+    for top in range(0, height, step):
+        strip = _to_rgb(image.crop((0, top, width, min(top + step, height))), icc)
+        small.paste(strip.reduce((across, down)), (0, top // down))
+    return small, (0, 0, width / across, height / down)
 
 
 def _stretch(values: np.ndarray, tops: tuple[int, ...]) -> np.ndarray:
@@ -444,10 +477,17 @@ def _walk(folder: str) -> Iterator[str]:
         for entry in entries:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 continue
-            if Path(entry.path).is_dir():
+            if _is_folder(entry):
                 waiting.append(entry.path)
             elif _is_picture(entry.name) or _is_zip(entry.name):
                 yield entry.path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link into what may not be entered, or in a circle
+        return False
 
 
 def _members(path: str) -> list[ImageFile]:
@@ -483,7 +523,7 @@ def _open_zip(path: str, pid: int, *stamp: int) -> tuple[zipfile.ZipFile, thread
 def _bounded(file: Any, size: int, name: ImageFile) -> bytes:
     if size > MAX_BYTES:
         raise Unreadable("too large", f"{size:,} bytes, the limit is {MAX_BYTES:,}", str(name))
-    return file.read()
+    return file.read(size)  # no more: of a zip's member the size is what it says of itself
 
 
 def _os_reason(error: OSError) -> str:

@@ -335,7 +335,7 @@ def collect(
     rows = read_pairs(settings.pairs, names) if settings.pairs else all_pairs(names)
     with (
         whole(settings.output) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as out,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out,
         tqdm(total=count, desc="scoring", unit=" pairs", unit_scale=True, mininterval=0.5) as progress,
     ):
         out.write("index,sameArtist\n" if settings.pairs else "image1,image2,sameArtist\n")

@@ -229,7 +229,7 @@ def run_folder(settings: TrainSettings) -> Path:
         return folder
     if not folder.is_dir():
         raise UserError(f"{folder} is a file: choose another --name")
-    if any(folder.iterdir()):
+    if any(not file.name.startswith(".") for file in folder.iterdir()):  # a killed write leaves a hidden file
         if not any((folder / name).exists() for name in (CONFIG, LABELS)):
             raise UserError(f"{folder} is not the folder of a run and is not replaced: choose another --name")
         if not settings.overwrite and (changed := changes(settings, folder / CONFIG)):

@@ -113,8 +113,9 @@ class TrainSettings:
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16", "auto"] = "float32"
     """What the training computes in; the weights, and all that is measured and saved, are float32. auto: the fastest
     that the GPU was made for, and float32 on a CPU."""
-    learning_rate: float = 2e-3
-    """Peak of the learning rate: a warm-up leads to it, half a cosine down to zero."""
+    learning_rate: float = 0.0
+    """Peak of the learning rate: a warm-up leads to it, half a cosine down to zero. 0: 2e-3, and for fewer than 64
+    paintings a step in proportion less."""
     backbone_rate: float = 0.5
     """The part of the learning rate at which a pretrained backbone moves."""
     weight_decay: float = 0.02
@@ -151,7 +152,6 @@ class TrainSettings:
         """Refuse what cannot work, before anything is read."""
         positive = (
             "image_size",
-            "learning_rate",
             "backbone_rate",
             "patience",
             "memory_gb",
@@ -160,7 +160,7 @@ class TrainSettings:
         for name in positive:
             if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must be above 0")
-        for name in ("weight_decay", "other_painters", "painter_known", "checkpoint_minutes"):
+        for name in ("weight_decay", "other_painters", "painter_known", "checkpoint_minutes", "learning_rate"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
         if self.image_size < 32:
@@ -195,6 +195,10 @@ class TrainSettings:
                 raise UserError(f"--task-weights {task} is unknown: painter, style, genre")
             if weight < 0:
                 raise UserError(f"--task-weights {task} {weight} must not be negative")
+        if all(self.loss_weights().get(task, 1.0) == 0 for task in TASK_NAMES):
+            raise UserError("--task-weights of 0 for every task leave nothing to learn: give one of them a weight")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"--seed {self.seed} must be from 0 to {2**32 - 1}")
         for name, wish in self.classes_wanted().items():
             if isinstance(wish, int) and wish < 2:
                 raise UserError(f"--{name}s {wish} is too few: ask for two or more")

@@ -28,6 +28,7 @@ from painters_mtl.files import alone, sweep, write_text
 VERSION = 1  # of the layout; another one is another folder
 MARGIN = 1.25  # the copies are larger than what the network sees by this, so that crops keep their detail
 CHUNK = 512  # pictures between two writes
+PASSING = ("missing", "no permission", "read error")  # refusals that may be over the next time, the file being the same
 
 Lines = dict[str, dict[str, Any]]  # of the manifest, by the picture's id
 Job = tuple[str, images.ImageFile, str, dict[str, Any] | None]  # id, file, stamp, the line that was
@@ -95,7 +96,7 @@ def _look(folder: Path, jobs: Sequence[tuple[str, images.ImageFile, str]], size:
     todo = []
     for name, file, stamp in jobs:
         line = known.get(name)
-        if line is None or line["row"] < 0 or line["stamp"] != stamp:
+        if line is None or line["stamp"] != stamp or line.get("reason") in PASSING:
             todo.append((name, file, stamp, line))
     return known, todo
 

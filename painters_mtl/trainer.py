@@ -1,5 +1,6 @@
 """The loop: one network is trained batch by batch, with validation after each epoch and the best weights kept."""
 
+import dataclasses
 import json
 import sys
 import time
@@ -25,6 +26,7 @@ from painters_mtl.settings import TrainSettings
 from painters_mtl.update import Update
 
 VIEWS = 100_000  # of paintings in a training that is not told how long to be: six minutes at 96 pixels on two cores
+LEARNING_RATE = 2e-3  # at its peak, for 64 paintings a step
 EPOCHS_OF_HEADS = 15  # when only the heads train, an epoch takes a second
 WATCHED = 8  # batches an epoch in which --monitor-conflict looks at the gradients
 Forward = Callable[[np.ndarray], dict[str, tf.Tensor]]
@@ -70,6 +72,7 @@ class Trainer:
         batch_size = settings.batch_size or default_batch(int(self.factor.sum()))
         self.mine = devices.rows(batch_size, settings.accumulate)
         self.batch_size = batch_size * settings.accumulate  # paintings of a step, on all devices
+        self.settings = dataclasses.replace(settings, learning_rate=peak_rate(settings.learning_rate, self.batch_size))
 
     def run(self, weights: dict[str, float], updates: int, saved: checkpoint.Checkpoint | None) -> bool:
         """Train, from where `saved` was; True when Ctrl-C ended it."""
@@ -150,7 +153,7 @@ class Trainer:
                 return self.devices.any(noted())
 
             for epoch in range(first, epochs):
-                if len(self.history) - self.best_epoch >= settings.patience:
+                if not updates and len(self.history) - self.best_epoch >= settings.patience:
                     break
                 print(f"epoch {epoch + 1} of {epochs}", flush=True)
                 update.freeze(settings.freeze if epoch < (settings.freeze_epochs or epochs) else "none")
@@ -332,6 +335,15 @@ def training_sides(image_size: int, epochs: int) -> list[int]:
 def default_batch(paintings: int) -> int:
     """Paintings a step where an epoch has so many: 64, or fewer where 50 steps would not come together."""
     return next((size for size in (64, 32) if paintings >= 50 * size), 16)
+
+
+def peak_rate(asked: float, batch_size: int) -> float:
+    """The learning rate at its peak: what is asked for, else 2e-3 for 64 paintings a step and in proportion for fewer.
+
+    Small batches make many small steps with a noisy direction; at the rate of large ones a few hundred paintings lose
+    what ImageNet taught (docs/experiments.md). The linear rule is that of Goyal et al. 2017, arXiv 1706.02677.
+    """
+    return asked or LEARNING_RATE * min(1.0, batch_size / 64)
 
 
 def default_epochs(paintings: int, demo: bool = False) -> int:

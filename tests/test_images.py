@@ -7,6 +7,8 @@ import random
 import struct
 import subprocess
 import sys
+import time
+import tracemalloc
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -469,6 +471,89 @@ def test_no_permission(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert [refusal(file).reason for file in files[:2]] == ["no permission"] * 2
     finally:
         (folder / "sub").chmod(0o755)
+
+
+def test_a_folder_that_may_be_listed_but_not_entered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in it cannot even be asked for its kind: it is listed by its suffix, and refused when it is read."""
+    (folder / "sub" / "deeper").mkdir()
+    if os.geteuid() == 0:
+        real = os.stat
+
+        def refuse(path, *args, **options):  # type: ignore[no-untyped-def]
+            if "/sub/" in str(path):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *args, **options)
+
+        monkeypatch.setattr(os, "stat", refuse)
+    else:
+        (folder / "sub").chmod(0o444)
+    try:
+        files = {str(file.path).removeprefix(f"{folder}/"): file for file in find(folder)}
+        inside = {name for name in files if name.startswith("sub/")}
+        assert inside == {"sub/deeper", "sub/2.JPEG"}
+        assert {refusal(files[name]).reason for name in inside} == {"no permission"}
+    finally:
+        (folder / "sub").chmod(0o755)
+
+
+def test_a_member_is_no_larger_than_it_says(tmp_path: Path) -> None:
+    """20 MB behind a header that says 1,000 bytes: not unpacked beyond them."""
+    file = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(20_000_000))
+    data = bytearray(file.read_bytes())
+    at = data.index(b"PK\x01\x02") + 24
+    data[at : at + 4] = struct.pack("<I", 1000)
+    file.write_bytes(data)
+    tracemalloc.start()
+    try:
+        assert refusal(ImageFile(str(file), "a.png")).reason == "damaged zip"
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "LA", "I;16"])
+def test_large_pictures_in_strips_are_those_in_one_piece(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = scene(701, 930).convert("RGBA")
+    image.putalpha(Image.fromarray(np.random.default_rng(1).integers(0, 256, (701, 930), np.uint8)))
+    if mode == "I;16":
+        image = Image.fromarray(np.random.default_rng(2).integers(0, 65536, (701, 930), np.uint16))
+    data = encode(image.quantize(64) if mode == "P" else image if mode == "I;16" else image.convert(mode), "PNG")
+    wanted = [decode(data, square=50).pixels, decode(data, longest=200).pixels]
+    monkeypatch.setattr(images, "LARGE", 1000)
+    monkeypatch.setattr(images, "STRIP", 40_000)
+    for small, other in zip([decode(data, square=50), decode(data, longest=200)], wanted, strict=True):
+        np.testing.assert_array_equal(small.pixels, other)
+
+
+def test_one_large_picture_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "LARGE", 90 * 120 - 1)
+    at_once, most, real = 0, 0, images._load
+
+    def load_slowly(image, target):  # type: ignore[no-untyped-def]
+        nonlocal at_once, most
+        at_once, most = at_once + 1, max(most, at_once + 1)
+        time.sleep(0.02)
+        at_once -= 1
+        return real(image, target)
+
+    monkeypatch.setattr(images, "_load", load_slowly)
+    data = encode(scene(), "PNG")
+    with ThreadPoolExecutor(4) as pool:
+        assert len({picture.pixels.tobytes() for picture in pool.map(decode, [data] * 8)}) == 1
+    assert most == 1
+
+
+def test_the_middle_of_a_thin_picture_needs_no_enlarged_whole() -> None:
+    """Equal to enlarging all of it and cutting; of 1 x 60,000 pixels, only the middle is enlarged."""
+    pixels = np.asarray(scene(30, 91))
+    whole = np.asarray(Image.fromarray(pixels).resize((round(91 * 60 / 30), 60), Image.Resampling.BICUBIC))
+    left = (whole.shape[1] - 60) // 2
+    np.testing.assert_allclose(images.middle(pixels, 60).astype(int), whole[:, left : left + 60], atol=1)
+    line = np.zeros((1, 60_000, 3), np.uint8)
+    line[:, 29_990:30_010] = 200
+    assert (images.middle(line, 224) == 200).all()
 
 
 def test_too_many_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

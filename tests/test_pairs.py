@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import math
+import os
 import shutil
 import tracemalloc
 import zipfile
@@ -491,6 +492,16 @@ def test_a_process_of_its_own_writes_the_same_bytes_again(run: Run, paintings_of
     assert done.returncode == 0 and "Traceback" not in done.stderr
     again = python(*words, "--output", "two.csv", cwd=tmp_path)
     assert again.returncode == 0 and (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
+
+
+def test_a_name_that_is_not_utf8(run: Run, paintings_of_two: Path, tmp_path: Path) -> None:
+    folder, output = tmp_path / "images", tmp_path / "pairs.csv"
+    folder.mkdir()
+    for name in (b"caf\xe9.png", b"b.png"):
+        shutil.copy(paintings_of_two / "0.png", os.fsencode(folder) + b"/" + name)
+    words = ["--model", run.folder, "--images", folder, "--output", output, "--score", "cosine", "--cache", tmp_path]
+    assert pairs.main([str(word) for word in words]) == 0
+    assert b"b.png,caf\xe9.png,0.99999" in output.read_bytes()
 
 
 @pytest.mark.real

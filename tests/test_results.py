@@ -91,13 +91,24 @@ def test_a_long_gallery_has_pages(folder: Path, tmp_path: Path) -> None:
     with results.Journal(output, {}) as journal:
         for k in range(1001):
             journal.write({"path": f"{k}.jpg", "error": "empty"})
-    (tmp_path / "out-4.html").write_text("of an earlier, longer gallery")
+    other = tmp_path / "out-2.html"
+    other.write_text("somebody else's")
+    with pytest.raises(UserError, match=r"out-2\.html is not a page of a gallery and is not replaced"):
+        gallery.write_gallery(output, runs.open_run(folder))
+    assert other.read_text() == "somebody else's" and (tmp_path / "out.html.part").exists() and not output.exists()
+    other.unlink()
     written = gallery.write_gallery(output, runs.open_run(folder))
     assert [f.name for f in written] == ["out.html", "out-2.html", "out-3.html"]
     assert {f.name for f in tmp_path.iterdir()} == {f.name for f in written}
     names = [re.findall(r'title="(\d+)\.jpg"', file.read_text()) for file in written]
     assert [len(found) for found in names] == [500, 500, 1]
     assert [int(n) for found in names for n in found] == list(range(1001))
+
+    with results.Journal(output, {}) as journal:  # a shorter one: pages of the longer go, another's file does not
+        journal.write({"path": "0.jpg", "error": "empty"})
+    (tmp_path / "out-4.html").write_text("somebody else's")
+    assert gallery.write_gallery(output, runs.open_run(folder)) == [output]
+    assert {f.name for f in tmp_path.iterdir()} == {"out.html", "out-4.html"}
 
 
 # ------------------------------------------------------------------------------------------------- going on

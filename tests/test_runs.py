@@ -18,7 +18,7 @@ from painters_mtl.errors import UserError
 from painters_mtl.files import whole, write_text
 from painters_mtl.model import build_model
 from painters_mtl.settings import OF_THE_COMMAND, TrainSettings
-from painters_mtl.tasks import Task, tasks_from_dict, tasks_to_dict
+from painters_mtl.tasks import TASK_NAMES, Task, tasks_from_dict, tasks_to_dict
 
 # ------------------------------------------------------------------------------------------------- tasks
 
@@ -122,7 +122,10 @@ def test_a_partial_file_leaves_the_rest_at_its_default() -> None:
         ("image_size", 31, "--image-size 31"),
         ("image_size", -5, "--image-size -5"),
         ("batch_size", -1, "--batch-size -1"),
-        ("learning_rate", 0.0, "--learning-rate 0.0"),
+        ("learning_rate", -0.1, "--learning-rate -0.1"),
+        ("seed", -1, "--seed -1"),
+        ("seed", 2**32, "--seed 4294967296"),
+        ("task_weights", dict.fromkeys(TASK_NAMES, 0.0), "--task-weights of 0 for every task"),
         ("learning_rate", float("nan"), "--learning-rate nan"),
         ("backbone_rate", 0.0, "--backbone-rate 0.0"),
         ("patience", 0, "--patience 0"),

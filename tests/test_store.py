@@ -175,6 +175,11 @@ def test_refused_pictures_have_reasons_and_no_copy(files: list[Path], tmp_path: 
         with pytest.raises(images.Unreadable) as refusal:
             images.load(files[i], square=SIDE)
         assert (reason, detail) == (refusal.value.reason, refusal.value.detail)
+    manifest = store.folder / "manifest.jsonl"
+    lines = manifest.read_text().count("\n")
+    assert build(files, tmp_path / "cache").refused.equals(store.refused)
+    assert manifest.read_text().count("\n") == lines + 1  # only the missing one was looked for again
+
     good = [i for i in range(len(files)) if i not in bad]
     np.testing.assert_array_equal(store.pixels[store.rows[good]], expected([files[i] for i in good]))
     assert sorted(store.rows[good]) == list(range(len(good)))

@@ -273,6 +273,16 @@ def test_small_collections_get_small_batches(paintings: int, size: int) -> None:
     assert trainer.default_batch(paintings) == size
 
 
+def test_small_batches_learn_at_a_smaller_rate_unless_told(small: Path, tmp_path: Path) -> None:
+    assert [trainer.peak_rate(0.0, size) for size in (16, 32, 64, 128)] == [5e-4, 1e-3, 2e-3, 2e-3]
+    assert trainer.peak_rate(0.01, 16) == 0.01
+    found = {}
+    for name, rate in (("default", 0.0), ("told", 5e-4), ("other", 2e-3)):
+        settings = tiny_settings(small, tmp_path, name=name, learning_rate=rate, batch_size=8, accumulate=2, epochs=1)
+        found[name] = fitted(settings)[1].history["loss"].iloc[0]
+    assert found["default"] == found["told"] != found["other"]
+
+
 @pytest.mark.parametrize("steps", [2, 10, 150])
 def test_the_learning_rate_rises_and_falls(steps: int) -> None:
     schedule = update.schedule(TrainSettings(learning_rate=0.01), steps)
@@ -404,6 +414,9 @@ def test_overwriting_has_to_be_asked_for(tmp_path: Path) -> None:
     assert folder(name="run", overwrite=True) == tmp_path / "run"
     with pytest.raises(UserError, match="not the folder of a run and is not replaced"):
         folder(name="holiday", overwrite=True)
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / ".123-config.json").touch()  # while the first file was being written
+    assert folder(name="killed") == tmp_path / "killed"
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file is a file"):
         folder(name="file", overwrite=True)
