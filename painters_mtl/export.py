@@ -80,10 +80,9 @@ def export(settings: Settings) -> int:
         copies = runtimes.copies_of(run, images.find(*settings.images), COMPARED)
     else:
         test = data.rows("test")
-        copies = _copies(data, test if eight_bits else test[:: max(1, len(test) // COMPARED)][:COMPARED])
+        copies = _copies(data, test if eight_bits else runtimes.spread(test, COMPARED))
         if eight_bits:
-            rows = data.rows("train")
-            training = _copies(data, rows[:: max(1, len(rows) // CALIBRATION)][:CALIBRATION])
+            training = _copies(data, runtimes.spread(data.rows("train"), CALIBRATION))
     output = settings.output.absolute()
     try:
         with runtimes.new_folder(output, settings.overwrite) as folder:

@@ -25,7 +25,8 @@ from painters_mtl.dataset import Dataset
 from painters_mtl.files import whole, write_text
 from painters_mtl.settings import TrainSettings
 from painters_mtl.split import PARTS
-from painters_mtl.tasks import Task
+from painters_mtl.tasks import TASK_NAMES, Task
+from painters_mtl.trainer import EPOCHS_OF_HEADS, VIEWS
 
 if TYPE_CHECKING:
     from painters_mtl.training import Outcome
@@ -57,6 +58,7 @@ def write_report(
         result=result,
         costs=COSTS,
         verdicts=verdicts(result) if result is not None else [],
+        conditions=conditions(settings, outcome.history),
         name=folder.name,
         demo=data.demo,
         interrupted=outcome.interrupted,
@@ -75,6 +77,45 @@ def write_report(
         date=now(),
     )
     write_text(folder / runs.REPORT, html)
+
+
+def conditions(settings: TrainSettings, history: pd.DataFrame) -> list[str]:
+    """What was the same for the shared network and for those of one task, and what was not, in sentences.
+
+    Args:
+        history: of the shared network; it tells which heads there were.
+    """
+    length = f"{settings.epochs} epochs" if settings.epochs else f"some {VIEWS:,} views, in 5 to 20 epochs"
+    if settings.fine_tune == "heads" and not settings.epochs:
+        length = f"{EPOCHS_OF_HEADS} epochs"
+    same = (
+        f"Every network trains by the same rules on every painting that has a label of its own: {length}, or until "
+        f"the validation accuracy has not risen for {settings.patience} epochs, and the epoch that is best on the "
+        "validation paintings is kept. A network for one task so takes fewer updates where its labels are scarce."
+    )
+    if settings.budget == "equal-updates":
+        same = (
+            "Every network takes as many updates as the shared one, so a network for one task sees its labelled works "
+            "more often; the epoch that is best on the validation paintings is kept."
+        )
+    said = [same]
+    weights = ", ".join(f"{name} {settings.loss_weights().get(name, 1.0):g}" for name in TASK_NAMES)
+    said.append(
+        f"The shared network's losses are weighted ({weights}), and it is shown works with a scarce label up to three "
+        f"times an epoch, until {settings.label_share:.0%} of what it sees has that label."
+    )
+    helpers = []
+    if "all_painters_loss" in history:
+        helpers.append("a head over all painters with ten works or more")
+    if "painter_known_loss" in history:
+        helpers.append("a head that learns whether a work is by any of the painters")
+    if helpers:
+        said.append(
+            f"The shared network alone trains with {' and '.join(helpers)}: labels that a network for one task does "
+            "not use. What it gains is the gain of all this, not of sharing alone; --other-painters 0 and "
+            "--painter-known 0 leave them out."
+        )
+    return said
 
 
 def page(template: str) -> jinja2.Template:

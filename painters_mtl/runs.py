@@ -156,7 +156,13 @@ def save_labels(
     }
     if thresholds is not None:
         content |= {"thresholds": dict(thresholds), "model_checksum": digest_of(folder / MODEL)}
-    write_json(folder / LABELS, content)
+    write_json(folder / LABELS, content | {"checksum": _checksum(content)})
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Of all that `labels.json` says but the checksum itself; 32 hexadecimal digits."""
+    said = {key: value for key, value in content.items() if key != "checksum"}
+    return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def save_model(model: "keras.Model", folder: Path) -> None:
@@ -183,6 +189,11 @@ def open_run(folder: Path | None, models: Path = Path("models"), option: str = "
         temperatures = {name: float(content.get("temperatures", {}).get(name, 1.0)) for name in tasks}
         thresholds = {name: float(value) for name, value in content.get("thresholds", {}).items()}
         checksum = str(content.get("model_checksum", ""))
+        if content.get("checksum", "") not in ("", _checksum(content)):
+            raise UserError(
+                f"{folder / LABELS} is not as the training wrote it (its checksum is another): get a sound copy of the "
+                "folder, or train it again"
+            )
         return Run(folder, tasks, size, side, bool(content.get("demo")), temperatures, views, thresholds, checksum)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / LABELS} is damaged ({type(error).__name__}: {error}): get a sound copy") from error

@@ -11,18 +11,11 @@ from painters_mtl import metrics, runs
 from painters_mtl.comparison import COSTS, answers, verdicts
 from painters_mtl.dataset import Dataset
 from painters_mtl.files import write_text
-from painters_mtl.report import confusion_figure, forest, now, page, percent, save_figures
+from painters_mtl.report import conditions, confusion_figure, forest, now, page, percent, save_figures
 
 if TYPE_CHECKING:
     from painters_mtl.compare import CompareSettings, Side
 
-BUDGETS = {
-    "early-stop": "Every network trains by the same rules to its own end: the same schedule over the works that have "
-    "its labels, and the epoch that is best on the validation paintings is kept. The networks for one task therefore "
-    "take fewer updates where labels are scarce; the costs are below.",
-    "equal-updates": "Every network takes as many updates as the shared one, so a network for one task sees its "
-    "labelled works more often; the epoch that is best on the validation paintings is kept.",
-}
 BLUE, GREY = "#1f5fa8", "#9a9a9a"
 
 
@@ -50,7 +43,7 @@ def write_study_report(
         demo=data.demo,
         seeds=seeds,
         folds=settings.folds,
-        budget=BUDGETS[settings.budget],
+        conditions=conditions(settings, sides[first][0][0].history),
         results=results,
         verdicts={name: verdicts(result) for name, result in results.items()},
         tasks=names,

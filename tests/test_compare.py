@@ -199,6 +199,9 @@ def test_the_report_of_a_study_is_one_file(study: tuple[Path, list[str]]) -> Non
     for task in TASK_NAMES:
         assert f"<li>{task}: " in page
         assert f"{100 * found['tasks'][task]['shared']['accuracy'][0]:.1f} %" in page
+    assert "3 epochs, or until the validation accuracy has not risen for 8 epochs" in page
+    assert "weighted (painter 1, style 1, genre 1)" in page
+    assert "trains with a head over all painters with ten works or more and a head that learns whether" in page
 
 
 @pytest.mark.slow

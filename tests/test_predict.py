@@ -256,6 +256,7 @@ def copy_run(folder: Path, to: Path, painters: tuple[str, str] | None = None) ->
     if painters:
         labels = json.loads((to / runs.LABELS).read_text(encoding="utf-8"))
         labels["classes"]["painter"] = list(painters)
+        del labels["checksum"]
         (to / runs.LABELS).write_text(json.dumps(labels))
     return to
 
@@ -296,6 +297,7 @@ def test_labels_that_do_not_fit_the_model_are_refused(
         labels["classes"]["painter"].insert(0, "Somebody Else")
     else:
         labels["classes"]["school"] = labels["classes"].pop("style")
+    del labels["checksum"]
     (run / runs.LABELS).write_text(json.dumps(labels))
     assert "labels.json" in refused(capsys, few, "--model", run, "--output", tmp_path / "out.csv")
 

@@ -243,6 +243,23 @@ def test_a_run_that_lacks_something_says_what(tmp_path: Path) -> None:
     assert runs.open_run(tmp_path / "a").tasks == TASKS
 
 
+@pytest.mark.parametrize("change", ["swapped names", "a threshold", "no checksum of the model"])
+def test_labels_that_were_changed_are_refused(change: str, tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    runs.save_labels(tmp_path / "a", TASKS, 32, 40, demo=True, thresholds={"painter": 0.25})
+    assert runs.open_run(tmp_path / "a").tasks == TASKS
+    labels = json.loads((tmp_path / "a" / "labels.json").read_text())
+    if change == "swapped names":
+        labels["classes"]["painter"].reverse()
+    elif change == "a threshold":
+        labels["thresholds"]["painter"] = 0.2500001
+    else:
+        del labels["model_checksum"]
+    (tmp_path / "a" / "labels.json").write_text(json.dumps(labels))
+    with pytest.raises(UserError, match=r"labels\.json is not as the training wrote it"):
+        runs.open_run(tmp_path / "a")
+
+
 @pytest.mark.parametrize(
     "text",
     [
