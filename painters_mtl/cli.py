@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import dataclasses
+import errno
 import importlib
 import os
 import sys
@@ -41,9 +42,19 @@ def run(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:  # a full disk, no permission: Python's own sentence names the file
-        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"error: {_sentence(error)}", file=sys.stderr)
         return 2
+
+
+def _sentence(error: OSError) -> str:
+    """What the system says, and a way out. Of a full disk it names no file: the error comes from the write itself."""
+    what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{what}; make room, or write elsewhere (--help names the options)"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{what}; change who may use it, or name another place"
+    return what
 
 
 def check_numbers(settings: object, **least: int) -> None:

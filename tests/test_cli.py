@@ -115,8 +115,18 @@ def test_the_command_gets_the_settings_and_its_status_is_returned() -> None:
     [
         (UserError("the folder is empty: give another"), 2, "error: the folder is empty: give another"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (PermissionError(13, "Permission denied", "/x/y.csv"), 2, "error: [Errno 13] Permission denied: '/x/y.csv'"),
-        (OSError(28, "No space left on device"), 2, "error: [Errno 28] No space left on device"),
+        (
+            PermissionError(13, "Permission denied", "/x/y.csv"),
+            2,
+            "error: /x/y.csv: Permission denied; change who may use it, or name another place",
+        ),
+        (
+            OSError(28, "No space left on device"),
+            2,
+            "error: No space left on device; make room, or write elsewhere (--help names the options)",
+        ),
+        (OSError(5, "Input/output error", "/x"), 2, "error: /x: Input/output error"),
+        (OSError("a library's own words"), 2, "error: a library's own words"),
     ],
 )
 def test_an_error_is_one_line_and_a_status(
