@@ -29,20 +29,25 @@ from tqdm import tqdm
 from painters_mtl import cli, images, runs
 from painters_mtl.calibration import soften
 from painters_mtl.errors import UserError
+from painters_mtl.novelty import UNKNOWN, scores
 from painters_mtl.runs import Run
 from painters_mtl.store import stamps as stamps_of
 from painters_mtl.stream import Forward, through
 
-VERSION = 1  # of the rows; another one is another file
+VERSION = 2  # of the rows; another one is another file
 T = TypeVar("T")
 CACHE = Path("data/cache")
 CHUNK = 128  # pictures between two writes, and in each look into the cache
-FLOATS = np.dtype("<f4")  # a row of the cache: the features, then the probabilities of each task
+FLOATS = np.dtype("<f4")  # a row of the cache: the probabilities of each task, two of KNOWN (or NaN), the features
+KNOWN = "painter_known"  # the output that says whether a work is by any of the painters
 
 
 @dataclass(frozen=True)
 class Vector:
-    """One picture: its features, float32 (channels,), and {task: (class, calibrated confidence)}; or an error."""
+    """One picture: its features, float32 (channels,), and {task: (class, calibrated confidence)}; or an error.
+
+    As in `predict`, a painter is "unknown" where the score that it is any of them is below the run's threshold.
+    """
 
     file: images.ImageFile
     features: np.ndarray | None
@@ -87,15 +92,19 @@ class Vectors:
     def _vectors(self, files: Iterable[images.ImageFile], rows: Sequence[np.ndarray]) -> Iterator[Vector]:
         if not rows:
             return
-        tasks, floats = list(self.run.tasks.values()), np.stack(rows)
-        sizes = [len(task.classes) for task in tasks]
-        features, *parts = np.split(floats, np.cumsum([floats.shape[1] - sum(sizes), *sizes[:-1]]), axis=1)
-        soft = [soften(p, self.run.temperatures[task.name]) for task, p in zip(tasks, parts, strict=True)]
+        tasks = self.run.tasks
+        sizes = [len(task.classes) for task in tasks.values()]
+        *parts, known, features = np.split(np.stack(rows), np.cumsum([*sizes, 2]), axis=1)
+        soft = {name: soften(p, self.run.temperatures[name]) for name, p in zip(tasks, parts, strict=True)}
+        unknown = np.zeros(len(rows), bool)
+        if "painter" in tasks:
+            outputs = {} if np.isnan(known).all() else {KNOWN: known}
+            unknown = scores(soft, outputs, "painter") < self.run.thresholds.get("painter", 0.0)
         for k, file in enumerate(files):
-            labels = {
-                task.name: (task.classes[int(p[k].argmax())], float(p[k].max()))
-                for task, p in zip(tasks, soft, strict=True)
-            }
+            labels = {}
+            for name, task in tasks.items():
+                said = UNKNOWN if name == "painter" and unknown[k] else task.classes[int(soft[name][k].argmax())]
+                labels[name] = said, float(soft[name][k].max())
             yield Vector(file, features[k], labels)
 
 
@@ -149,7 +158,7 @@ def model_key(run: Run) -> str:
 
 
 def _forward(run: Run) -> Forward:
-    """Copies to {"row": features and probabilities, float32 (n, channels + classes)}, in one pass."""
+    """Copies to {"row": a row of the cache for each, float32 (n, classes + 2 + channels)}, in one pass."""
 
     @functools.cache
     def network() -> Callable[[np.ndarray], np.ndarray]:  # made for the first picture that can be read
@@ -160,12 +169,13 @@ def _forward(run: Run) -> Forward:
         from painters_mtl.pipeline import inference
 
         model = run.model()
-        outputs = {FEATURES: features_model(model).output} | {name: model.output[name] for name in run.tasks}
+        names = [*run.tasks, KNOWN, FEATURES]
+        outputs = {**model.output, FEATURES: features_model(model).output}
         both = inference(keras.Model(model.input, outputs), run.image_size)
 
         def rows(copies: np.ndarray) -> np.ndarray:
-            found = both(copies)
-            return np.concatenate([np.asarray(found[name], FLOATS) for name in outputs], axis=1)
+            found = {KNOWN: np.full((len(copies), 2), np.nan), **both(copies)}
+            return np.concatenate([np.asarray(found[name], FLOATS) for name in names], axis=1)
 
         return rows
 

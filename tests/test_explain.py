@@ -1,5 +1,6 @@
 """Grad-CAM: equal to CAM where they must be, in the corner that decides, over the right part of the picture."""
 
+import dataclasses
 import itertools
 import os
 import zipfile
@@ -375,12 +376,17 @@ def test_titles_say_what_predict_says(folder: Path, tmp_path: Path) -> None:
         ((_, panels),) = explain.rows_of(run, TASKS, seen, np.zeros((4, 8, 3), np.uint8))
         return [panel.title for panel in panels]
 
+    assert not any("unknown" in title for title in titles())
     best = {name: f"{row[name]}  {100 * float(row[f'{name}_confidence']):.1f} %" for name in TASKS}
     assert titles() == [f"{name}\n{best[name]}" for name in TASKS]
     other = next(c for c in TASKS["painter"].classes if c != row["painter"])
     confidence = next(float(row[f"painter_{k}_confidence"]) for k in (2, 3, 4) if row[f"painter_{k}"] == other)
     found = titles(painter=TASKS["painter"].classes.index(other))[0].split("\n")
     assert found == ["painter", f"{other}  {100 * confidence:.1f} %", f"likeliest: {best['painter']}"]
+    known = float(row["painter_known"])
+    for limit, unknown in ((known - 1e-3, False), (known + 1e-3, True)):
+        run = dataclasses.replace(run, thresholds={"painter": limit})
+        assert [title.endswith("\npredict says: unknown") for title in titles()] == [unknown, False]
 
 
 def test_names_do_not_collide_and_nothing_is_explained_twice(folder: Path, tmp_path: Path) -> None:

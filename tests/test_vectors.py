@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import python
+from helpers import python, read_rows
 from PIL import Image, ImageDraw
 from sklearn.neighbors import NearestNeighbors
 
-from painters_mtl import embed, images, runs, similar, vectors
+from painters_mtl import embed, images, predict, runs, similar, vectors
 from painters_mtl.calibration import soften
 from painters_mtl.errors import UserError
 from painters_mtl.model import build_model, features_model
@@ -110,6 +110,29 @@ def test_vectors_are_the_features_of_the_same_copy(run: runs.Run, folder: Path, 
         for task, (name, confidence) in one.labels.items():
             p = soften(np.asarray(probabilities[task])[k : k + 1], TEMPERATURES[task])[0]
             assert name == TASKS[task].classes[p.argmax()] and confidence == pytest.approx(p.max(), abs=1e-4)
+
+
+@pytest.mark.parametrize("with_head", [False, True])
+def test_a_painter_that_predict_calls_unknown_is_unknown(with_head: bool, folder: Path, tmp_path: Path) -> None:
+    """The threshold lies in the middle of the scores; with and without a head that learned who is known."""
+    run = make_run(tmp_path / "run")
+    if with_head:
+        heads = {**TASKS, "painter_known": Task("painter_known", ("another", "known"))}
+        runs.save_model(build_model(heads, "small_convnet", 32, weights="none"), run.folder)
+    files = images.find(folder)
+    known = [one.known["painter"] for one in predict.label(run, files)]
+    limits = {"painter": float(np.median(known))}
+    runs.save_labels(run.folder, TASKS, 32, 40, False, ("whole",), TEMPERATURES, limits)
+    run = runs.open_run(run.folder)
+    output = tmp_path / "p.csv"
+    assert predict.main([str(folder), "--model", str(run.folder), "--output", str(output)]) == 0
+    wanted = [(row["painter"], float(row["painter_confidence"])) for row in read_rows(output)]
+    assert [name for name, _ in wanted].count("unknown") == 6
+    for _ in range(2):  # computed, then from the cache
+        found = list(vectors.compute(run, files, tmp_path / "cache"))
+        assert [one.labels["painter"][0] for one in found] == [name for name, _ in wanted]
+        assert [one.labels["painter"][1] for one in found] == pytest.approx([p for _, p in wanted], abs=1e-4)
+        assert all(one.features is not None and len(one.features) == 64 for one in found)
 
 
 def test_a_network_with_two_views_has_the_features_of_both(folder: Path, tmp_path: Path) -> None:
