@@ -48,6 +48,7 @@ import pandas as pd
 
 # %%
 DATA = os.environ.get("PAINTERS_DATA")
+SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are read, in the last parts; 0: all
 
 from painters_mtl.catalog import find_data, read_catalog
 from painters_mtl.demo import make_demo
@@ -166,7 +167,7 @@ plt.show()
 from painters_mtl.dataset import prepare
 from painters_mtl.settings import TrainSettings
 
-settings = TrainSettings(data=folder)
+settings = TrainSettings(data=folder, sample=SAMPLE)
 data = prepare(settings)
 sizes = pd.Series(data.groups).value_counts()
 print(f"{(sizes > 1).sum()} groups of copies, the largest has {sizes.max()}")

@@ -42,6 +42,7 @@ import pandas as pd
 
 # %%
 DATA = os.environ.get("PAINTERS_DATA")  # a folder of paintings; None: Kaggle's, else the demo
+SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are used; 0: all
 
 from painters_mtl.dataset import prepare
 from painters_mtl.settings import TrainSettings
@@ -49,6 +50,7 @@ from painters_mtl.settings import TrainSettings
 # The backbone stands still: its features are computed once and kept, and a training takes seconds.
 settings = TrainSettings(
     data=Path(DATA) if DATA else None,
+    sample=SAMPLE,
     fine_tune="heads",
     shared_layers=(256,),
     models=Path("models"),
@@ -156,6 +158,10 @@ for epoch in range(8):
 # works with a scarce label drawn more often, the best epoch kept, a run folder, calibration, and exactly the same result
 # again for the same seed. With `fine_tune="top"` it also trains the upper half of the backbone; that takes minutes
 # instead of seconds and is worth it.
+#
+# On Kaggle, where a session ends after some hours, train with the command line and keep `/kaggle/working` ("Save version"):
+# `!python -m painters_mtl.train --image-size 224 --name full` writes a checkpoint every five minutes, and after the session
+# `!python -m painters_mtl.train --resume --name full` goes on from the last, to the same network bit for bit.
 
 # %%
 from painters_mtl.training import fit

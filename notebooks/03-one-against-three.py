@@ -42,6 +42,7 @@ import pandas as pd
 
 # %%
 DATA = os.environ.get("PAINTERS_DATA")  # a folder of paintings; None: Kaggle's, else the demo
+SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are used; 0: all
 SEEDS = 3
 
 import dataclasses
@@ -50,7 +51,9 @@ from painters_mtl.dataset import prepare
 from painters_mtl.settings import TrainSettings
 from painters_mtl.training import fit, fit_alone, milliseconds
 
-settings = TrainSettings(data=Path(DATA) if DATA else None, fine_tune="heads", shared_layers=(256,), epochs=10)
+settings = TrainSettings(
+    data=Path(DATA) if DATA else None, sample=SAMPLE, fine_tune="heads", shared_layers=(256,), epochs=10
+)
 data = prepare(settings)
 
 # %% [markdown]

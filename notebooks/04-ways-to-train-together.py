@@ -42,6 +42,7 @@ import pandas as pd
 
 # %%
 DATA = os.environ.get("PAINTERS_DATA")  # a folder of paintings; None: Kaggle's, else the demo
+SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are used; 0: all
 
 import dataclasses
 
@@ -50,7 +51,7 @@ from painters_mtl.settings import STRATEGIES, TrainSettings
 from painters_mtl.training import fit, fit_alone
 
 settings = TrainSettings(
-    data=Path(DATA) if DATA else None, fine_tune="heads", shared_layers=(256,), epochs=5, overwrite=True
+    data=Path(DATA) if DATA else None, sample=SAMPLE, fine_tune="heads", shared_layers=(256,), epochs=5, overwrite=True
 )
 data = prepare(settings)
 folder = Path("models") / f"notebook-04-{data.folder.name}"

@@ -41,6 +41,7 @@ import pandas as pd
 
 # %%
 DATA = os.environ.get("PAINTERS_DATA")  # a folder of paintings; None: Kaggle's, else the demo
+SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are used; 0: all
 
 from painters_mtl.dataset import prepare
 from painters_mtl.runs import open_run
@@ -50,6 +51,7 @@ from painters_mtl.training import fit
 # A quick network that knows four painters; read back if it is there. A better one takes minutes: painters_mtl.train
 settings = TrainSettings(
     data=Path(DATA) if DATA else None,
+    sample=SAMPLE,
     painters=("4",),  # so that even in a small collection there are painters that it does not know
     fine_tune="heads",
     shared_layers=(256,),
@@ -137,8 +139,9 @@ from painters_mtl.store import copy_of
 
 model = run.model()
 shown = files[:4]
-copies = np.stack([copy_of(file.read(), 224)[1] for file in shown])
-maps = {task: gradcam.gradcam(model, copies, task) for task in run.tasks}
+copies = np.stack([copy_of(file.read(), 224)[1] for file in shown])  # larger than in training: a map of 7 x 7 cells
+chosen = {task: [one.probabilities[task].argmax() for one in labelled[: len(shown)]] for task in run.tasks}
+maps = {task: gradcam.gradcam(model, copies, task, chosen[task]) for task in run.tasks}
 figure, axes = plt.subplots(len(shown), 4, figsize=(11, 2.8 * len(shown)))
 for line, file, one, k in zip(axes, shown, labelled, range(4), strict=False):
     pixels = images.load(file, longest=300).pixels

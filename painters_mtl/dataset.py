@@ -70,6 +70,9 @@ def prepare(settings: TrainSettings) -> Dataset:
     if not named.all():
         notes.append(f"{(~named).sum():,} pictures have neither painter nor style nor genre and are not used.")
         table = table[named].reset_index(drop=True)
+    if 0 < settings.sample < len(table):
+        notes.append(f"{settings.sample:,} of {len(table):,} paintings, drawn at random, are used (--sample).")
+        table = table.sample(settings.sample, random_state=settings.seed).sort_index().reset_index(drop=True)
     store = build_store(table, copy_side(settings.image_size), settings.cache, settings.memory_gb, views=settings.views)
     if len(store.refused):
         reasons = ", ".join(f"{n} {reason}" for reason, n in store.refused["reason"].value_counts().items())

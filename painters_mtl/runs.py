@@ -255,7 +255,8 @@ def changes(settings: TrainSettings, file: Path) -> list[str]:
     """The settings that differ from those in a run's config.json, but for those that change no result."""
     try:
         before = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        before = type(settings)().to_dict() | before  # it may lack a setting that is newer
+    except (OSError, ValueError, TypeError):
         return [f"{file.name} is missing or damaged"]
     now = settings.to_dict()
     same = {"overwrite", "baselines", "cache", "memory_gb", "name", "models", "seeds", "strategies"}

@@ -28,6 +28,8 @@ class TrainSettings:
     Kaggle's mount, else data/painter-by-numbers, else the demo, which is drawn into data/demo."""
     task_data: dict[str, Path] = field(default_factory=dict)
     """A folder of its own for a task, painter=DIR: its labels come from there, those of the other tasks from --data."""
+    sample: int = 0
+    """Use only so many of the paintings, drawn at random, for a first look at a large collection; 0: all."""
     split: Path | None = None
     """A split.csv of an earlier run to use again; without it a new split is made from the seed."""
     painters: tuple[str, ...] = ("8",)
@@ -165,7 +167,7 @@ class TrainSettings:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
         if self.image_size < 32:
             raise UserError(f"--image-size {self.image_size} is too small: a backbone needs at least 32 pixels")
-        for name in ("epochs", "batch_size", "freeze_epochs", "shared_projection"):
+        for name in ("sample", "epochs", "batch_size", "freeze_epochs", "shared_projection"):
             if getattr(self, name) < 0:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
         if self.accumulate < 1:

@@ -36,8 +36,8 @@ FEWEST_OTHERS = 10  # works of other painters; from fewer nobody learns what ano
 PROBABILITIES = "test_probabilities.npz"
 KNOWN = Task("painter_known", ("another", "known"))  # the head that tells whether a work is by any of the painters
 WITHOUT_EFFECT = {  # settings that do not change what is trained: labels and split are looked at themselves
-    "data", "task_data", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models", "overwrite",
-    "baselines", "budget", *OF_THE_COMMAND,
+    "data", "task_data", "sample", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models",
+    "overwrite", "baselines", "budget", *OF_THE_COMMAND,
 }  # fmt: skip
 
 

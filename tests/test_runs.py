@@ -56,6 +56,7 @@ OTHER: dict[str, Any] = {
     "epochs": 3,
     "batch_size": 5,
     "learning_rate": 0.01,
+    "sample": 7,
     "backbone_rate": 0.2,
     "label_smoothing": 0.2,
     "task_data": {"style": Path("styles")},

@@ -353,21 +353,50 @@ def test_the_joint_step_is_that_of_keras() -> None:
         assert np.abs(mine.numpy() - first.numpy()).max() > 0.01
 
 
-def test_gradient_methods_get_each_task_s_gradient_on_the_shared_part() -> None:
-    """Against gradients by Keras, task by task: their cosines, and what UPGrad makes of them."""
-    model = network()
-    update = update_of(model, "upgrad")
-    batch = batch_of()
+def gradients_by_task(update: Update, model: keras.Model, batch: tuple, training: bool = False) -> np.ndarray:
+    """Of each task's loss on the shared weights, by Keras: float64 (tasks, weights)."""
     rows = []
     for name in update.groups:
         with tf.GradientTape() as tape:
-            loss = update.loss(batch[1][name], model(batch[0], training=False)[name])
+            loss = update.loss(batch[1][name], model(batch[0], training=training)[name])
         found = tape.gradient(loss, [v.value for v in update.parts.shared])
         rows.append(np.concatenate([np.ravel(g) for g in found]))
-    g = np.stack(rows).astype(np.float64)
+    return np.stack(rows).astype(np.float64)
+
+
+def test_cosines_are_those_of_each_task_s_gradient_on_the_shared_part() -> None:
+    model = network()
+    update = update_of(model, "upgrad")
+    g = gradients_by_task(update, model, batch := batch_of())
     norms = np.linalg.norm(g, axis=1)
     np.testing.assert_allclose(tf.function(update.cosines)(batch), g @ g.T / np.outer(norms, norms), atol=1e-4)
     np.testing.assert_allclose(gram([[tf.constant(r)] for r in g]), g @ g.T, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["pcgrad", "cagrad", "upgrad"])
+def test_a_step_of_a_gradient_method_is_of_the_gradient_it_makes(name: str) -> None:
+    """Adam's first moment after one step is a tenth of the gradient: what the method makes of the tasks' for the shared
+    weights, which is not their sum; and its own loss's for each branch."""
+    model = network()
+    update = update_of(model, name)
+    batch = batch_of()
+    for mine, its in zip(update.parts.own["genre"], update.parts.own["style"], strict=True):
+        mine.assign(its)  # two branches that are the same, and want different things of the same features
+    batch[1]["style"], batch[1]["genre"] = tf.zeros(8, tf.int32), tf.ones(8, tf.int32)
+    start = model.get_weights()
+    g = gradients_by_task(update, model, batch, training=True)  # BatchNormalization by the batch's own statistics
+    assert g[1] @ g[2] < -0.3 * np.linalg.norm(g[1]) * np.linalg.norm(g[2])
+    with tf.GradientTape() as tape:
+        loss = update.loss(batch[1]["style"], model(batch[0], training=True)["style"])
+    own = tape.gradient(loss, [v.value for v in update.parts.own["style"]])
+    wanted = combined(CLASSES[name](3, 0), g)  # type: ignore[arg-type]
+    model.set_weights(start)
+    stepped(update)(batch)
+    moved = 10 * np.concatenate([np.ravel(m.numpy()) for m in update.optimizers["", ""].m])
+    np.testing.assert_allclose(moved, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
+    assert np.abs(wanted - g.sum(axis=0)).max() > 0.05 * np.abs(wanted).max()
+    for m, gradient in zip(update.optimizers["", "style"].m, own, strict=True):
+        np.testing.assert_allclose(10 * m.numpy(), gradient, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -168,6 +168,29 @@ def test_another_seed_gives_another_split_and_network(small: Path, tmp_path: Pat
     assert data.split.tolist() == [parts[name] for name in data.table["id"]]
 
 
+def test_a_sample_is_a_part_of_the_paintings_and_the_same_each_time(small: Path, tmp_path: Path) -> None:
+    def ids(**changes: Any) -> list[str]:
+        data = prepare(tiny_settings(small, tmp_path, **changes))
+        assert len(data.table) == len(data.split) == len(data.pixel_rows)
+        return list(data.table["id"])
+
+    everything, part = ids(), ids(sample=50)
+    assert len(part) == 50 and [name for name in everything if name in set(part)] == part
+    assert ids(sample=50) == part != ids(sample=50, seed=1)
+    assert ids(sample=80) == ids(sample=1000) == everything
+
+
+def test_a_run_of_a_version_with_fewer_settings_goes_on(tmp_path: Path) -> None:
+    settings = TrainSettings(models=tmp_path, name="run", epochs=3)
+    (tmp_path / "run").mkdir()
+    kept = settings.to_dict()
+    del kept["sample"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(kept))
+    assert runs.run_folder(settings) == tmp_path / "run"
+    with pytest.raises(UserError, match=r"other settings \(sample\)"):
+        runs.run_folder(dataclasses.replace(settings, sample=5))
+
+
 # ------------------------------------------------------------------------------------------------- loss and labels
 
 
