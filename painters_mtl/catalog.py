@@ -61,24 +61,29 @@ class Catalog:
 # ------------------------------------------------------------------------------------------------- the folder
 
 
-def find_data(folder: Path | None, kaggle: Sequence[Path] = KAGGLE_FOLDERS, local: Path = LOCAL_FOLDER) -> Path | None:
+def find_data(
+    folder: Path | None,
+    kaggle: Sequence[Path] = KAGGLE_FOLDERS,
+    local: Path = LOCAL_FOLDER,
+    option: str = "--data",
+) -> Path | None:
     """The data folder: the given one, else Kaggle's, else data/painter-by-numbers, else None (the demo's turn).
 
-    Raises `UserError` when the given folder is not there, is no folder or is empty.
+    Raises `UserError`, which names the `option`, when the given folder is not there, is no folder or is empty.
     """
     if folder is None:
         return next((f for f in (*kaggle, local) if f.is_dir() and any(f.iterdir())), None)
     folder = Path(folder).expanduser()
     if not folder.exists():
-        raise UserError(f"{folder}: there is no such folder; give --data the folder that holds the paintings")
+        raise UserError(f"{folder}: there is no such folder; give {option} the folder that holds the paintings")
     if not folder.is_dir():
-        raise UserError(f"{folder} is a file, not a folder; give --data the folder that holds it")
+        raise UserError(f"{folder} is a file, not a folder; give {option} the folder that holds it")
     try:
         empty = not any(folder.iterdir())
     except PermissionError:
         raise UserError(f"{folder} may not be read by you; change its permissions or choose another folder") from None
     if empty:
-        raise UserError(f"{folder} is empty; give --data a folder with {LAYOUTS}")
+        raise UserError(f"{folder} is empty; give {option} a folder with {LAYOUTS}")
     return folder
 
 

@@ -105,7 +105,10 @@ def _paintings(settings: TrainSettings) -> tuple[Path, pd.DataFrame, list[str]]:
     A painting of a task's own folder keeps that task's label only, and the others lose theirs: whatever the strategy,
     a task then learns from its own folder.
     """
-    own = {name: (folder, read_catalog(find_data(folder) or folder)) for name, folder in settings.task_data.items()}
+    own = {
+        name: (folder, read_catalog(find_data(folder, option=f"--task-data {name}=") or folder))
+        for name, folder in settings.task_data.items()
+    }
     tables, notes, folder = [], [], None
     if set(own) != set(TASK_NAMES):
         folder = find_data(settings.data)

@@ -1,5 +1,7 @@
 """Intervals and tests against closed forms, scipy, statsmodels, scikit-learn and simulations whose truth is known."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -132,6 +134,51 @@ def test_a_95_percent_interval_covers_in_95_percent(seeds: int, paintings: int, 
         found = interval(difference, study)
         covered += found.low <= truth <= found.high
     assert 930 <= covered <= 970
+
+
+@pytest.mark.slow
+def test_macro_f1_and_the_gain_are_covered_too() -> None:
+    """Of 200 studies of 300 paintings, 15 classes with few works in some: against the figures of the population."""
+    rng, classes, n, studies = np.random.default_rng(7), 15, 300, 200
+    share = 1 / np.arange(1, classes + 1) ** 1.2
+    share /= share.sum()
+
+    def network() -> np.ndarray:
+        """What is said of each class, float (classes, classes), rows sum to 1."""
+        said = np.tile(share, (classes, 1)) * (1 - rng.uniform(0.4, 0.85, classes))[:, None]
+        said[np.diag_indices(classes)] += 1 - said.sum(axis=1)
+        return said
+
+    def truth_of(said: np.ndarray) -> tuple[float, float]:
+        """Accuracy and macro-F1 over all paintings there could be."""
+        joint = share[:, None] * said
+        return np.trace(joint), np.mean(2 * np.diag(joint) / (joint.sum(axis=0) + joint.sum(axis=1)))
+
+    networks = {side: {task: network() for task in ("style", "genre")} for side in ("one", "other")}
+    true = {side: {task: truth_of(said) for task, said in tasks.items()} for side, tasks in networks.items()}
+    held: Counter[str] = Counter()
+    for study in range(studies):
+        truth = rng.choice(classes, n, p=share)
+        sides = {
+            side: {
+                task: Answers(
+                    truth, (rng.random((n, 1)) > said.cumsum(axis=1)[truth]).sum(axis=1)[None], np.arange(n), classes
+                )
+                for task, said in tasks.items()
+            }
+            for side, tasks in networks.items()
+        }
+        found = compare_answers(sides["one"], sides["other"], seed=study, draws=500)
+        for k, statistic in enumerate(("accuracy", "macro_f1")):
+            one, other = (true[side]["style"][k] for side in ("one", "other"))
+            gains = [100 * (true["one"][t][k] - true["other"][t][k]) / true["other"][t][k] for t in ("style", "genre")]
+            for name, interval_, value in (
+                (f"one_{statistic}", found["style"][f"one_{statistic}"], one),
+                (f"difference of {statistic}", found["style"][statistic], one - other),
+                (f"gain in {statistic}", found[""][statistic], float(np.mean(gains))),
+            ):
+                held[name] += interval_.low <= value <= interval_.high
+    assert len(held) == 6 and all(0.89 <= count / studies <= 0.99 for count in held.values()), held
 
 
 @pytest.mark.parametrize("seed", range(10))

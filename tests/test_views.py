@@ -177,3 +177,5 @@ def test_a_task_s_folder_without_its_label_is_named(tmp_path: Path) -> None:
     (other / "labels.csv").write_text("\n".join([table[0], 'images/000.png,,Dots,portrait,"t",']) + "\n")
     with pytest.raises(UserError, match="no painting there has a painter"):
         prepare(tiny_settings(main, tmp_path, task_data={"painter": other}))
+    with pytest.raises(UserError, match="no such folder; give --task-data painter= the folder"):
+        prepare(tiny_settings(main, tmp_path, task_data={"painter": tmp_path / "nowhere"}))
