@@ -8,7 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from painters_mtl.errors import UserError
 
@@ -63,6 +63,13 @@ def check_numbers(settings: object, **least: int) -> None:
         if (value := getattr(settings, name)) < low:
             bound = f"must be at least {low}" if low else "must not be negative"
             raise UserError(f"--{name.replace('_', '-')} {value} {bound}")
+
+
+def check_engine(settings: Any) -> None:
+    """Raise `UserError` for options of --engine ray that cannot work, or that the engine asked for does not have."""
+    check_numbers(settings, ray_cpus=0)
+    if settings.engine == "local" and (settings.ray_address or settings.ray_cpus):
+        raise UserError("--ray-address and --ray-cpus are for --engine ray: add it, or leave them out")
 
 
 def explained(settings_class: type) -> None:

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from painters_mtl import cli
-from painters_mtl.checkpoint import CHECKPOINT
 from painters_mtl.errors import UserError
 from painters_mtl.files import whole, write_json
-from painters_mtl.resuming import how, resumed
-from painters_mtl.runs import COMPARISON, CONFIG, METRICS, run_folder
+from painters_mtl.resuming import how, nothing_half_written, resumed
+from painters_mtl.runs import COMPARISON, CONFIG, run_folder
 from painters_mtl.settings import STRATEGIES, Strategy, TrainSettings
 
 if TYPE_CHECKING:
@@ -59,8 +58,7 @@ class CompareSettings(TrainSettings):
         super().__post_init__()
         if not self.baselines:
             raise UserError("--no-baselines is for one training: a study compares with the baselines")
-        if self.seeds < 1:
-            raise UserError(f"--seeds {self.seeds} must be at least 1")
+        cli.check_numbers(self, seeds=1)
         if self.folds == 1 or self.folds < 0:
             raise UserError(f"--folds {self.folds} cannot be: 2 or more, or 0 for one split")
         if self.folds and self.split is not None:
@@ -79,10 +77,7 @@ class CompareSettings(TrainSettings):
             raise UserError(f"--distribute {self.distribute} is for one training; a study can have mirrored")
         if self.engine == "ray" and self.distribute != "none":
             raise UserError("--engine ray gives each training to one machine or GPU: leave --distribute out")
-        if self.ray_cpus < 0:
-            raise UserError(f"--ray-cpus {self.ray_cpus} must not be negative")
-        if self.engine == "local" and (self.ray_address or self.ray_cpus):
-            raise UserError("--ray-address and --ray-cpus are for --engine ray: add it, or leave them out")
+        cli.check_engine(self)
         if not self.strategies:
             raise UserError("--strategies is empty: name at least one, joint")
 
@@ -108,15 +103,10 @@ def run(settings: CompareSettings) -> int:
 
     if settings.overwrite and folder.exists():
         shutil.rmtree(folder)
-    new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    settings.save(folder / CONFIG)
-    try:
+    with nothing_half_written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        settings.save(folder / CONFIG)
         sides = train_all(data, settings, folder / "runs", names)
-    except BaseException:
-        if new and not any(any(folder.rglob(name)) for name in (METRICS, CHECKPOINT)):
-            shutil.rmtree(folder, ignore_errors=True)  # nothing half-written stays, and the name is free
-        raise
     complete = min(len(side) for side in sides.values())
     if complete == 0:
         print(f"interrupted before the first seed was done; {how('compare', settings, folder)}")

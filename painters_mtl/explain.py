@@ -142,15 +142,13 @@ def _write_all(
     from painters_mtl.gradcam import TOP, explainer, likeness
     from painters_mtl.stream import through
 
-    model = run.model()
-    heads = [name for name in (*tasks, *(f"{task}_known" for task in tasks)) if name in model.output]
     try:
-        look = explainer(model, run.image_size, heads, settings.layer)
+        look = explainer(run.model(), run.image_size, list(tasks), settings.layer)
     except ValueError as problem:
         raise UserError(f"--layer {settings.layer}: {problem}") from problem
 
     def forward(copies: np.ndarray) -> dict[str, np.ndarray]:
-        wanted = {name: np.full(len(copies), classes.get(name, TOP), np.int32) for name in heads}
+        wanted = {name: np.full(len(copies), classes.get(name, TOP), np.int32) for name in tasks}
         found = look(copies, wanted)
         seen = {f"{name} {key}": value.numpy() for name, values in found.items() for key, value in values.items()}
         return seen | ({"copies": copies} if len(run.views) > 1 else {})
@@ -237,7 +235,7 @@ def rows_of(
             title += f"\nlikeliest: {task.classes[best]}  {100 * likely[best]:.1f} %"
         known = f"{name}_known"
         outputs = {known: seen.outputs[f"{known} probabilities"]} if f"{known} probabilities" in seen.outputs else {}
-        if name == "painter" and scores({name: likely}, outputs, name) < run.thresholds.get(name, 0.0):
+        if name == "painter" and run.unknown(name, scores({name: likely}, outputs, name)):
             title += f"\npredict says: {UNKNOWN}"
         heats = scaled(seen.outputs[f"{name} map"][None])[0]
         sees = seen.outputs[f"{name} sees"]

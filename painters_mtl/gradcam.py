@@ -74,11 +74,15 @@ def explainer(
 
     A wanted class of -1 is the likeliest. For each of `tasks` (all, without it) it returns a dict of "probabilities"
     (n, classes), "class" int32 (n,), "map" float32 (n, views, h, w), not yet scaled to 0 to 1, and "sees" bool
-    (n, views): whether the view has any influence on the class.
+    (n, views): whether the view has any influence on the class. Of a head `{task}_known` beside one of `tasks` it
+    returns the "probabilities" only.
     """
     names = list(tasks or model.output)
+    beside = [f"{name}_known" for name in names if f"{name}_known" in model.output and f"{name}_known" not in names]
     views = len(model.inputs)
-    ends = {name: _producer(model.output[name]) for name in names}  # the Dense layers of the heads, softmax included
+    ends = {
+        name: _producer(model.output[name]) for name in (*names, *beside)
+    }  # the Dense layers of the heads, softmax included
     lower, upper = _split(fold(backbone_of(model), inference=True), layer)
     hidden = keras.Model(_tensor(model, FEATURES), {name: node.input_tensors[0] for name, node in ends.items()})
 
@@ -96,10 +100,11 @@ def explainer(
             for name, node in ends.items():
                 head = node.operation
                 logits[name] = tf.cast(before[name], tf.float32) @ head.kernel + head.bias
+            for name in names:
                 likeliest = tf.argmax(logits[name], axis=1, output_type=tf.int32)
                 chosen[name] = tf.where(wanted[name] == TOP, likeliest, wanted[name])
                 scores[name] = tf.gather(logits[name], chosen[name], batch_dims=1)
-        explained = {}
+        explained = {name: {"probabilities": tf.nn.softmax(logits[name])} for name in beside}
         for name in names:
             gradients = tape.gradient(scores[name], maps, unconnected_gradients="zero")
             weights = [tf.reduce_mean(g, axis=(1, 2), keepdims=True) for g in gradients] if upper is None else gradients

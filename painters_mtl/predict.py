@@ -88,7 +88,7 @@ class Labelled:
 
     def unknown(self, run: "Run", task: str) -> bool:
         """Whether its score for a task is below the run's threshold."""
-        return self.known[task] < run.thresholds.get(task, 0.0)
+        return run.unknown(task, self.known[task])
 
 
 def label(
@@ -260,9 +260,8 @@ def _lines(settings: Settings, run: "Run", files: "list[ImageFile]", ways: dict[
 
 
 def _check(settings: Settings) -> None:
-    cli.check_numbers(settings, top_k=1, batch_size=1, threads=0, ray_cpus=0)
-    if settings.engine == "local" and (settings.ray_address or settings.ray_cpus):
-        raise UserError("--ray-address and --ray-cpus are for --engine ray: add it, or leave them out")
+    cli.check_numbers(settings, top_k=1, batch_size=1, threads=0)
+    cli.check_engine(settings)
     if not settings.paths:
         raise UserError("nothing to label: name folders, zips or files, or - for a list on standard input")
     if settings.engine == "ray":

@@ -85,20 +85,17 @@ def conditions(settings: TrainSettings, history: pd.DataFrame) -> list[str]:
     Args:
         history: of the shared network; it tells which heads there were.
     """
-    length = f"{settings.epochs} epochs" if settings.epochs else f"some {VIEWS:,} views, in 5 to 20 epochs"
-    if settings.fine_tune == "heads" and not settings.epochs:
-        length = f"{EPOCHS_OF_HEADS} epochs"
-    same = (
-        f"Every network trains by the same rules on every painting that has a label of its own: {length}, or until "
-        f"the validation accuracy has not risen for {settings.patience} epochs, and the epoch that is best on the "
-        "validation paintings is kept. A network for one task so takes fewer updates where its labels are scarce."
-    )
-    if settings.budget == "equal-updates":
-        same = (
-            "Every network takes as many updates as the shared one, so a network for one task sees its labelled works "
-            "more often; the epoch that is best on the validation paintings is kept."
-        )
-    said = [same]
+    epochs = settings.epochs or (EPOCHS_OF_HEADS if settings.fine_tune == "heads" else 0)
+    length = f"{epochs} epochs" if epochs else f"some {VIEWS:,} views, in 5 to 20 epochs"
+    budgets = {
+        "early-stop": "Every network trains by the same rules on every painting that has a label of its own: "
+        f"{length}, or until the validation accuracy has not risen for {settings.patience} epochs, and the epoch that "
+        "is best on the validation paintings is kept. A network for one task so takes fewer updates where its labels "
+        "are scarce.",
+        "equal-updates": "Every network takes as many updates as the shared one, so a network for one task sees its "
+        "labelled works more often; the epoch that is best on the validation paintings is kept.",
+    }
+    said = [budgets[settings.budget]]
     weights = ", ".join(f"{name} {settings.loss_weights().get(name, 1.0):g}" for name in TASK_NAMES)
     said.append(
         f"The shared network's losses are weighted ({weights}), and it is shown works with a scarce label up to three "

@@ -2,12 +2,15 @@
 
 import dataclasses
 import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from painters_mtl.checkpoint import CHECKPOINT
 from painters_mtl.errors import UserError
-from painters_mtl.runs import CONFIG
+from painters_mtl.runs import CONFIG, METRICS, MODEL
 from painters_mtl.settings import OF_THE_COMMAND, TrainSettings
 
 S = TypeVar("S", bound=TrainSettings)
@@ -35,6 +38,18 @@ def resumed(settings: S) -> S:
         if field.name not in own and getattr(settings, field.name) == getattr(default, field.name)
     }
     return dataclasses.replace(settings, **kept)
+
+
+@contextmanager
+def nothing_half_written(folder: Path) -> Iterator[None]:
+    """Where the block fails, a folder that it made goes again, unless it holds something to go on with or to use."""
+    new = not folder.exists()
+    try:
+        yield
+    except BaseException:
+        if new and not any(any(folder.rglob(name)) for name in (MODEL, METRICS, CHECKPOINT)):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _unfinished(models: Path) -> str:

@@ -39,6 +39,10 @@ class Run:
     thresholds: Mapping[str, float] = field(default_factory=dict)  # for each task: a lower score is "none of these"
     digest: str = ""  # of model.keras, as the training left it; "" while it is being trained
 
+    def unknown(self, task: str, score: Any) -> Any:
+        """Whether a score of `novelty.scores`, a number or an array, is below the task's threshold."""
+        return score < self.thresholds.get(task, 0.0)
+
     def model(self) -> "keras.Model":
         """Load the network, without its optimiser. No code in the file is run.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from painters_mtl import cli
 from painters_mtl.errors import UserError
 from painters_mtl.files import write_json
 from painters_mtl.tasks import TASK_NAMES
@@ -167,11 +168,7 @@ class TrainSettings:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
         if self.image_size < 32:
             raise UserError(f"--image-size {self.image_size} is too small: a backbone needs at least 32 pixels")
-        for name in ("sample", "epochs", "batch_size", "freeze_epochs", "shared_projection"):
-            if getattr(self, name) < 0:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
-        if self.accumulate < 1:
-            raise UserError(f"--accumulate {self.accumulate} must be at least 1")
+        cli.check_numbers(self, sample=0, epochs=0, batch_size=0, freeze_epochs=0, shared_projection=0, accumulate=1)
         if not 0 <= self.teacher_weight <= 1:
             raise UserError(f"--teacher-weight {self.teacher_weight} must be from 0 to 1")
         if not 0 <= self.dropout < 1:

@@ -11,19 +11,18 @@
 The same command with the same --name goes on where it was ended, too.
 """
 
+import contextlib
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from painters_mtl import cli
-from painters_mtl.checkpoint import CHECKPOINT
 from painters_mtl.cluster import asked_for
 from painters_mtl.errors import UserError
 from painters_mtl.files import write_json
-from painters_mtl.resuming import how, resumed
-from painters_mtl.runs import BASELINES, COMPARISON, CONFIG, MODEL, run_folder
+from painters_mtl.resuming import how, nothing_half_written, resumed
+from painters_mtl.runs import BASELINES, COMPARISON, CONFIG, run_folder
 from painters_mtl.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -68,14 +67,8 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
     from painters_mtl.report import write_report
     from painters_mtl.training import fit
 
-    replaces = folder.exists()
-    try:
+    with nothing_half_written(folder) if chief else contextlib.nullcontext():
         outcome = fit(data, settings, folder)
-    except BaseException:
-        kept = any((folder / name).exists() for name in (MODEL, CHECKPOINT))
-        if chief and not replaces and not kept:  # nothing half-written stays behind
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
     if chief:
         write_report(folder, data, settings, outcome)
         print(table(outcome.metrics["test"]))

@@ -49,7 +49,7 @@ class Trainer:
         devices: Devices,
     ) -> None:
         self.devices = devices
-        self.data, self.settings, self.folder, self.keep_model, self.key = data, settings, folder, keep_model, key
+        self.data, self.folder, self.keep_model, self.key = data, folder, keep_model, key
         self.started, self.seconds_before = time.perf_counter(), 0.0
         self.saved_at = self.started
         self.full, self.network, self.labels, self.soft = full, network, labels, soft

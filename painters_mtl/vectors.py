@@ -99,7 +99,7 @@ class Vectors:
         unknown = np.zeros(len(rows), bool)
         if "painter" in tasks:
             outputs = {} if np.isnan(known).all() else {KNOWN: known}
-            unknown = scores(soft, outputs, "painter") < self.run.thresholds.get("painter", 0.0)
+            unknown = self.run.unknown("painter", scores(soft, outputs, "painter"))
         for k, file in enumerate(files):
             labels = {}
             for name, task in tasks.items():
