@@ -25,7 +25,7 @@ import tensorflow as tf
 from PIL import Image
 
 from painters_mtl.folding import fold
-from painters_mtl.model import FEATURES, backbone_of
+from painters_mtl.model import FEATURES, backbone_of, producer
 from painters_mtl.pipeline import in_batches, middle_views, whole_views
 
 TOP = -1  # as a wanted class: the likeliest one
@@ -80,9 +80,8 @@ def explainer(
     names = list(tasks or model.output)
     beside = [f"{name}_known" for name in names if f"{name}_known" in model.output and f"{name}_known" not in names]
     views = len(model.inputs)
-    ends = {
-        name: _producer(model.output[name]) for name in (*names, *beside)
-    }  # the Dense layers of the heads, softmax included
+    # The Dense layers of the heads, softmax included.
+    ends = {name: producer(model.output[name]) for name in (*names, *beside)}
     lower, upper = _split(fold(backbone_of(model), inference=True), layer)
     hidden = keras.Model(_tensor(model, FEATURES), {name: node.input_tensors[0] for name, node in ends.items()})
 
@@ -203,12 +202,6 @@ def _cuts(backbone: keras.Model) -> list[Any]:
         if len(waiting) == 1 and not node.is_input and node.output_tensors[0] is not backbone.outputs[0]:
             cuts.append(node.output_tensors[0])
     return cuts
-
-
-def _producer(tensor: Any) -> Any:
-    """The node of the graph that made a tensor: the call of a layer, with its inputs."""
-    made = tensor._keras_history
-    return made.operation._inbound_nodes[made.node_index]
 
 
 def _tensor(model: keras.Model, layer: str) -> Any:

@@ -158,6 +158,12 @@ def shared_output(model: keras.Model) -> Any:
     return model.input  # a model of the heads alone starts there
 
 
+def producer(tensor: Any) -> Any:
+    """The node of the graph that made a tensor: the call of a layer (`operation`), with its `input_tensors`."""
+    made = tensor._keras_history
+    return made.operation._inbound_nodes[made.node_index]
+
+
 def with_heads(model: keras.Model, tasks: Iterable[str]) -> keras.Model:
     """The same network with these heads only; what served training alone falls away."""
     return keras.Model(model.input, {name: model.output[name] for name in tasks}, name="painters_mtl")

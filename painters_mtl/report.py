@@ -101,6 +101,12 @@ def conditions(settings: TrainSettings, history: pd.DataFrame) -> list[str]:
         f"The shared network's losses are weighted ({weights}), and it is shown works with a scarce label up to three "
         f"times an epoch, until {settings.label_share:.0%} of what it sees has that label."
     )
+    if settings.refit and settings.fine_tune != "heads":
+        said.append(
+            "At the end, a head whose label fewer than half of the paintings have is fitted once more to the finished "
+            "features, where that is better in validation; a network for one task trains on works with its label only, "
+            "so its head never has few."
+        )
     helpers = []
     if "all_painters_loss" in history:
         helpers.append("a head over all painters with ten works or more")

@@ -29,8 +29,6 @@ GRID = 2.0**26
 DENSE = 8  # a block of all rows with all columns is computed where at most so many of its cells are not asked for
 BLOCK = 4096  # pairs at once where it is not
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
-BATCH, EPOCHS, UPDATES = 256, 15, 600  # of the head: at least so many epochs and updates
-LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 1e-3, 0.5, 0.2
 MOST = 3_000  # validation paintings; more make millions of pairs and no better choice
 
 
@@ -192,48 +190,20 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
     found = prepare(settings)
     cli.import_tensorflow()
     from painters_mtl.features import encode
+    from painters_mtl.readout import fit_head
 
     features = encode(run.model(), found, run.image_size)
     task, labels = found.other_painters()
     if len(task.classes) < 2:
         raise UserError(f"--score learned needs two painters with 10 training works each; {found.folder} has fewer")
     rows = np.flatnonzero((found.split == "train") & (labels >= 0))
-    kernel, bias = fit_head(features[rows], labels[rows], len(task.classes), settings.seed)
+    kernel, bias = fit_head(
+        features[rows], labels[rows], len(task.classes), settings.seed, "learning to tell painters apart"
+    )
     head = PainterHead(kernel, bias, 1.0, task.classes, {})
     head = choose(run, head, features[:, 0], found, labels)
     save_head(head, run)
     return head
-
-
-def fit_head(features: np.ndarray, labels: np.ndarray, painters: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A linear softmax layer: kernel, float32 (channels, painters), and bias, for the features as they are.
-
-    Args:
-        features: float32 (n, views, channels); each time a painting is seen through one of its views.
-        labels: int (n,), from 0.
-    """
-    cli.import_tensorflow()
-    import keras
-
-    mean = features[:, 0].mean(axis=0)
-    scale = float(features[:, 0].std(axis=0).mean()) or 1.0
-    steps = max(1, len(labels) // BATCH)
-    epochs = max(EPOCHS, -(-UPDATES // steps))
-    keras.utils.set_random_seed(seed)
-    dense = keras.layers.Dense(painters, kernel_initializer="zeros")  # what no painting speaks of stays 0
-    network = keras.Sequential([keras.Input(mean.shape), keras.layers.Dropout(DROPOUT), dense])
-    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps * epochs)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    network.compile(keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY), loss)
-    rng = np.random.default_rng(seed)
-    from tqdm import tqdm
-
-    for _ in tqdm(range(epochs), "learning to tell painters apart", unit=" epochs", mininterval=0.5):
-        for rows in np.resize(rng.permutation(len(labels)), (steps, min(BATCH, len(labels)))):
-            view = rng.integers(features.shape[1], size=len(rows))
-            network.train_on_batch((features[rows, view] - mean) / scale, labels[rows])
-    kernel, bias = dense.get_weights()
-    return kernel / np.float32(scale), bias - mean @ kernel / np.float32(scale)
 
 
 def choose(run: Run, head: PainterHead, features: np.ndarray, data: "Dataset", labels: np.ndarray) -> PainterHead:

@@ -134,6 +134,9 @@ class TrainSettings:
     """Weight of a head over all painters of 10 works or more that helps the training and is then taken off; 0: none."""
     painter_known: float = 0.3
     """Weight of a head that learns whether a work is by any of the painters, for predict's "unknown"; 0: none."""
+    refit: bool = True
+    """At the end, fit a head once more, to features of whole paintings, where fewer than half of the training paintings
+    have its label; kept where it is better in validation. Not where only the heads train."""
     start_from: tuple[Path, ...] = ()
     """Runs of the tasks alone, such as models/NAME/baselines/painter: their heads are taken over, by layer name."""
     start_shared: str = "mean"

@@ -25,6 +25,7 @@ from painters_mtl.errors import UserError
 from painters_mtl.files import alone, sweep, whole, write_json
 from painters_mtl.model import network_of, with_heads
 from painters_mtl.precision import policy
+from painters_mtl.readout import refit
 from painters_mtl.settings import OF_THE_COMMAND, TrainSettings
 from painters_mtl.split import save_split
 from painters_mtl.store import copy_side
@@ -127,6 +128,9 @@ def _fit(
     data.store.refused.to_csv(folder / "refused.csv", index=False)
     print(_size(network, full), flush=True)
     interrupted = trainer.run(weights, updates, saved)
+    refitted = []
+    if settings.refit and settings.fine_tune != "heads" and not interrupted:
+        refitted = refit(network, data, tasks, settings.image_size, settings.seed)
     seconds = time.perf_counter() - start + trainer.seconds_before
 
     rows, validation = data.rows("test"), data.rows("validation")
@@ -154,6 +158,7 @@ def _fit(
         "epochs": len(trainer.history),
         "best_epoch": trainer.best_epoch,
         "updates": trainer.updates,
+        "refitted": refitted,
         "training_seconds": round(seconds, 1),
         "parameters": network.count_params(),
         "interrupted": interrupted,

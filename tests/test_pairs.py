@@ -19,8 +19,9 @@ from sklearn.metrics import roc_auc_score
 
 from painters_mtl import images, pairs, same_painter
 from painters_mtl.pair_auc import Pairs, auc, auc_draws, draw_painters, intervals
+from painters_mtl.readout import fit_head
 from painters_mtl.runs import Run, open_run
-from painters_mtl.same_painter import PainterHead, embed, fit_head, inner_products, on_grid, softmax, unit
+from painters_mtl.same_painter import PainterHead, embed, inner_products, on_grid, softmax, unit
 from painters_mtl.settings import TrainSettings
 from painters_mtl.tasks import Task
 
