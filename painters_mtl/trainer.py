@@ -321,7 +321,7 @@ def predict(forward: Forward, pixels: np.ndarray, rows: np.ndarray) -> dict[str,
 
 
 def training_sides(image_size: int, epochs: int) -> list[int]:
-    """Sides of the training crops, epoch by epoch: from 1/2 to 5/6 of what prediction sees, in steps of 8 pixels.
+    """Sides of the training crops, epoch by epoch: from 1/2 to 5/6 of what prediction sees, in whole 8 pixels.
 
     A crop shows things larger than the whole painting does; smaller crops bring them nearer to the size they have in
     prediction (Touvron et al. 2019, Fixing the train-test resolution discrepancy, arXiv 1906.06423). And what the
@@ -329,7 +329,7 @@ def training_sides(image_size: int, epochs: int) -> list[int]:
     arXiv 2104.00298, progressive learning).
     """
     parts = np.linspace(1 / 2, 5 / 6, epochs) if epochs > 1 else [3 / 4]
-    return [max(32, round(image_size * part / 8) * 8) for part in parts]
+    return [max(32, int(image_size * part / 8 + 1e-9) * 8) for part in parts]
 
 
 def default_batch(paintings: int) -> int:
