@@ -7,7 +7,7 @@ right after seconds of fitting (docs/experiments.md). Classifiers may well be tr
 1906.06423).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -21,7 +21,7 @@ from painters_mtl.calibration import FEWEST, fit_temperature, soften
 from painters_mtl.dataset import Dataset
 from painters_mtl.model import producer
 
-SCARCE = 0.5  # a head whose label fewer of the training paintings have is fitted once more
+FEW = 5000  # training paintings; a head with so many labels or fewer is fitted once more
 BATCH, EPOCHS, UPDATES = 256, 15, 600  # of a fit: at least so many epochs and updates
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 1e-3, 0.5, 0.2
 
@@ -46,11 +46,17 @@ def fit_head(
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps * epochs)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY), loss)
-    rng = np.random.default_rng(seed)
-    for _ in tqdm(range(epochs), description, unit=" epochs", mininterval=0.5):
-        for rows in np.resize(rng.permutation(len(labels)), (steps, min(BATCH, len(labels)))):
-            view = rng.integers(features.shape[1], size=len(rows))
-            network.train_on_batch((features[rows, view] - mean) / scale, labels[rows])
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        rng = np.random.default_rng(seed)
+        while True:
+            for rows in np.resize(rng.permutation(len(labels)), (steps, min(BATCH, len(labels)))):
+                view = rng.integers(features.shape[1], size=len(rows))
+                yield (features[rows, view] - mean) / scale, labels[rows]
+
+    with tqdm(total=epochs, desc=description, unit=" epochs", mininterval=0.5) as progress:
+        told = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: progress.update())
+        network.fit(batches(), steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=0, callbacks=[told])
     kernel, bias = dense.get_weights()
     return kernel / np.float32(scale), bias - mean @ kernel / np.float32(scale)
 
@@ -61,29 +67,33 @@ def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], image_size:
     A new head is kept where the validation paintings' labels are likelier under it, each head at its best temperature.
     Returns the tasks whose head is a new one.
     """
-    train, validation = data.rows("train"), data.rows("validation")
-    changed = []
+    rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for name in tasks:
-        labels = data.labels[name]
-        rows, held_out = train[labels[train] >= 0], validation[labels[validation] >= 0]
-        if not 0 < len(rows) < SCARCE * len(train) or len(held_out) < FEWEST:
-            continue
-        node = producer(network.output[name])
-        head, encoder = node.operation, keras.Model(network.input, node.input_tensors[0])
-        both = np.concatenate([rows, held_out])
-        inputs = _outputs(pipeline.inference(encoder, image_size), data, both, f"features for the {name} head")
-        own, others = inputs[: len(rows)], inputs[len(rows) :]
+        train, held_out = (part[data.labels[name][part] >= 0] for part in map(data.rows, ("train", "validation")))
+        if 0 < len(train) <= FEW and len(held_out) >= FEWEST:
+            rows[name] = train, held_out
+    if not rows:
+        return []
+    every = np.unique(np.concatenate([part for both in rows.values() for part in both]))
+    nodes = {name: producer(network.output[name]) for name in rows}
+    inputs = keras.Model(network.input, {name: node.input_tensors[0] for name, node in nodes.items()})
+    found = _outputs(pipeline.inference(inputs, image_size), data, every)
+    changed = []
+    for name, (train, held_out) in rows.items():
+        labels, head = data.labels[name], nodes[name].operation
+        own, others = (found[name][np.searchsorted(every, part)] for part in (train, held_out))
         before = head.get_weights()
-        after = fit_head(own[:, None], labels[rows], head.units, seed, f"fitting the {name} head once more")
+        after = fit_head(own[:, None], labels[train], head.units, seed, f"fitting the {name} head once more")
         if _surprise(labels[held_out], others, *after) < _surprise(labels[held_out], others, *before):
             head.set_weights(after)
             changed.append(name)
     return changed
 
 
-def _outputs(forward: Callable[[np.ndarray], Any], data: Dataset, rows: np.ndarray, title: str) -> np.ndarray:
-    parts = tqdm(list(pipeline.in_batches(len(rows))), title, unit=" batches", mininterval=0.5)
-    return np.concatenate([forward(data.store.pixels[data.pixel_rows[rows[part]]]) for part in parts])
+def _outputs(forward: Callable[[np.ndarray], Any], data: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
+    parts = tqdm(list(pipeline.in_batches(len(rows))), "features for the heads", unit=" batches", mininterval=0.5)
+    found = [forward(data.store.pixels[data.pixel_rows[rows[part]]]) for part in parts]
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
 def _surprise(labels: np.ndarray, inputs: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> float:

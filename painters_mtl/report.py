@@ -23,6 +23,7 @@ from painters_mtl.calibration import reliability, soften
 from painters_mtl.comparison import COSTS, verdicts
 from painters_mtl.dataset import Dataset
 from painters_mtl.files import whole, write_text
+from painters_mtl.readout import FEW
 from painters_mtl.settings import TrainSettings
 from painters_mtl.split import PARTS
 from painters_mtl.tasks import TASK_NAMES, Task
@@ -103,9 +104,8 @@ def conditions(settings: TrainSettings, history: pd.DataFrame) -> list[str]:
     )
     if settings.refit and settings.fine_tune != "heads":
         said.append(
-            "At the end, a head whose label fewer than half of the paintings have is fitted once more to the finished "
-            "features, where that is better in validation; a network for one task trains on works with its label only, "
-            "so its head never has few."
+            f"At the end, each head with {FEW:,} training paintings or fewer is fitted once more to the finished "
+            "features, and kept where it is better in validation."
         )
     helpers = []
     if "all_painters_loss" in history:

@@ -132,11 +132,11 @@ class TrainSettings:
     """Works with a scarce label are drawn up to 3 times an epoch, until this share of it has the label; 0: never."""
     other_painters: float = 0.5
     """Weight of a head over all painters of 10 works or more that helps the training and is then taken off; 0: none."""
-    painter_known: float = 0.3
+    painter_known: float = 1.0
     """Weight of a head that learns whether a work is by any of the painters, for predict's "unknown"; 0: none."""
     refit: bool = True
-    """At the end, fit a head once more, to features of whole paintings, where fewer than half of the training paintings
-    have its label; kept where it is better in validation. Not where only the heads train."""
+    """At the end, fit each head that has 5,000 training paintings or fewer once more, to features of whole paintings;
+    kept where it is better in validation. Not where only the heads train."""
     start_from: tuple[Path, ...] = ()
     """Runs of the tasks alone, such as models/NAME/baselines/painter: their heads are taken over, by layer name."""
     start_shared: str = "mean"

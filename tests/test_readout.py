@@ -1,16 +1,19 @@
 """The last step: a head with few labels is fitted once more, and nothing else moves."""
 
+import dataclasses
 from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
-from helpers import make_data, tiny_settings
+from helpers import fitted, make_data, tiny_settings
 
-from painters_mtl import dataset, pipeline
+from painters_mtl import dataset, pipeline, readout
 from painters_mtl.dataset import Dataset
 from painters_mtl.model import network_of, producer
 from painters_mtl.readout import refit
+from painters_mtl.runs import open_run
 from painters_mtl.trainer import predict
 
 
@@ -23,6 +26,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     scarce[rows[len(rows) // 3 :]] = -1  # of the validation paintings all keep their labels
     found.labels["painter"] = scarce
     return found
+
+
+@pytest.fixture(autouse=True)
+def fewer_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readout, "UPDATES", 200)
 
 
 def network(data: Dataset, **changes: object) -> keras.Model:
@@ -40,21 +48,38 @@ def accuracy(model: keras.Model, data: Dataset, part: str) -> float:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"task_layers": (8,), "shared_layers": (16,)}, {"shared_projection": 8}], ids=str
+    "changes", [{}, {"task_layers": (64,), "shared_layers": (64,)}, {"shared_projection": 64}], ids=str
 )
 def test_a_head_with_few_labels_is_fitted_and_all_else_stays(changes: dict, data: Dataset) -> None:
     model = network(data, **changes)
     before = {v.path: v.numpy() for v in model.variables}
     assert accuracy(model, data, "test") < 0.6
-    assert refit(model, data, data.tasks, 32, seed=0) == ["painter"]
+    assert refit(model, data, data.tasks, 32, seed=0) == list(data.tasks)  # from random heads, all are better
     moved = {v.path for v in model.variables if not np.array_equal(before[v.path], v.numpy())}
-    assert moved == {"painter/kernel", "painter/bias"}
+    assert moved == {f"{name}/{part}" for name in data.tasks for part in ("kernel", "bias")}
     assert accuracy(model, data, "test") > 0.75  # red tells the painter, and random features tell red
 
-    again = network(data, **changes)
-    assert refit(again, data, data.tasks, 32, seed=0) == ["painter"]
-    for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+
+def test_a_training_ends_with_it_and_the_same_again(tmp_path: Path) -> None:
+    settings = tiny_settings(
+        make_data(tmp_path / "data", count=300),
+        tmp_path,
+        epochs=2,
+        refit=True,
+        painter_known=0.0,
+        task_weights={"genre": 0.0},
+    )
+    _, outcome, folder = fitted(settings)
+    assert "genre" in outcome.metrics["refitted"]  # in the training its head learned nothing
+    assert outcome.metrics["test"]["genre"]["accuracy"] > outcome.metrics["test"]["genre"]["majority"]
+    _, without, other = fitted(dataclasses.replace(settings, name="without", refit=False))
+    assert without.metrics["refitted"] == []
+    pd.testing.assert_frame_equal(outcome.history, without.history)
+    _, again, third = fitted(dataclasses.replace(settings, name="again"))
+    assert again.metrics["test"] == outcome.metrics["test"]
+    one, two, three = (open_run(f).model().get_weights() for f in (folder, third, other))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(one, three, strict=True))
 
 
 def test_a_head_that_is_better_as_it_is_stays(data: Dataset) -> None:
@@ -66,26 +91,19 @@ def test_a_head_that_is_better_as_it_is_stays(data: Dataset) -> None:
     wrong["painter"][rows] = np.where(wrong["painter"][rows] >= 0, (wrong["painter"][rows] + 1) % 3, -1)
     misled = Dataset(data.table, data.tasks, wrong, data.split, data.store, data.pixel_rows)
     before = producer(model.output["painter"]).operation.get_weights()
-    assert refit(model, misled, data.tasks, 32, seed=0) == []
+    assert refit(model, misled, ["painter"], 32, seed=0) == []
     for one, other in zip(before, producer(model.output["painter"]).operation.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_heads_with_many_labels_or_none_to_judge_by_stay(data: Dataset) -> None:
+def test_heads_with_many_labels_or_none_to_judge_by_stay(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     model = network(data)
     before = model.get_weights()
-    assert refit(model, data, ["style", "genre"], 32, seed=0) == []
-    unjudged = dict(data.labels)
-    unjudged["painter"] = np.where(data.split == "validation", -1, data.labels["painter"])
-    assert (
-        refit(
-            model,
-            Dataset(data.table, data.tasks, unjudged, data.split, data.store, data.pixel_rows),
-            ["painter"],
-            32,
-            0,
-        )
-        == []
-    )
-    for one, other in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    unjudged = data.labels | {"painter": np.where(data.split == "validation", -1, data.labels["painter"])}
+    other = Dataset(data.table, data.tasks, unjudged, data.split, data.store, data.pixel_rows)
+    assert refit(model, other, ["painter"], 32, seed=0) == []
+    rows = data.rows("train")
+    monkeypatch.setattr(readout, "FEW", int((data.labels["style"][rows] >= 0).sum()) - 1)
+    assert refit(model, data, ["style"], 32, seed=0) == []
+    for one, same in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, same)
