@@ -105,7 +105,7 @@ def conditions(settings: TrainSettings, history: pd.DataFrame) -> list[str]:
     if settings.refit and settings.fine_tune != "heads":
         said.append(
             f"At the end, each head with {FEW:,} training paintings or fewer is fitted once more to the finished "
-            "features, and kept where it is better in validation."
+            "features, as far as that is better in validation."
         )
     helpers = []
     if "all_painters_loss" in history:

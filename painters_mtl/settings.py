@@ -135,8 +135,8 @@ class TrainSettings:
     painter_known: float = 1.0
     """Weight of a head that learns whether a work is by any of the painters, for predict's "unknown"; 0: none."""
     refit: bool = True
-    """At the end, fit each head that has 5,000 training paintings or fewer once more, to features of whole paintings;
-    kept where it is better in validation. Not where only the heads train."""
+    """At the end, fit each head that has 5,000 training paintings or fewer once more, to features of whole paintings,
+    as far as that is better in validation. Not where only the heads train."""
     start_from: tuple[Path, ...] = ()
     """Runs of the tasks alone, such as models/NAME/baselines/painter: their heads are taken over, by layer name."""
     start_shared: str = "mean"

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 from painters_mtl import metrics, runs
 from painters_mtl.comparison import COSTS, answers, verdicts
 from painters_mtl.dataset import Dataset
 from painters_mtl.files import write_text
-from painters_mtl.report import conditions, confusion_figure, forest, now, page, percent, save_figures
+from painters_mtl.report import conditions, conflict, confusion_figure, forest, now, page, percent, save_figures
 
 if TYPE_CHECKING:
     from painters_mtl.compare import CompareSettings, Side
@@ -30,6 +31,10 @@ def write_study_report(
     figures = {"differences": forest(results if len(results) > 1 else {"": next(iter(results.values()))})}
     first = next(iter(results))
     names = list(results[first]["tasks"])
+    figures["agreement"] = agreement_figure({name: results[first]["tasks"][name]["agreement"] for name in names})
+    histories = pd.concat([outcome.history for folds in sides[first] for outcome in folds])
+    if settings.monitor_conflict:
+        figures["conflict"] = conflict(histories.groupby("epoch", as_index=False).mean())
     for name in names:
         figures[f"curves_{name}"] = curves(name, sides[first], sides[name])
         figures[f"f1_{name}"] = f1_figure(results[first]["tasks"][name]["f1"], data.tasks[name].classes)
@@ -70,6 +75,26 @@ def curves(name: str, shared: "Side", alone: "Side") -> Any:
     axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def agreement_figure(shares: Mapping[str, Mapping[str, float]]) -> Any:
+    """Who was right on the test paintings, a bar for each task: both sides, one of them, or neither."""
+    parts = {"both": GREY, "only_one": BLUE, "only_other": "#d98032", "neither": "#e4e4e4"}
+    labels = ("both right", "only the shared network", "only the one alone", "neither")
+    figure, axis = plt.subplots(figsize=(6, 0.5 * len(shares) + 1.1))
+    for y, found in enumerate(shares.values()):
+        left = 0.0
+        for (part, colour), label in zip(parts.items(), labels, strict=True):
+            width = 100 * found[part]
+            axis.barh(y, width, left=left, color=colour, label=label if y == 0 else None)
+            axis.text(left + width / 2, y, f"{width:.0f}", ha="center", va="center", fontsize=8)
+            left += width
+    axis.set_yticks(range(len(shares)), list(shares))
+    axis.set(xlim=(0, 100), xlabel="test paintings with a label (%)")
+    axis.invert_yaxis()
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
 
