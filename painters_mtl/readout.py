@@ -7,7 +7,7 @@ right after seconds of fitting (docs/experiments.md). Classifiers may well be tr
 1906.06423).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -23,41 +23,37 @@ from painters_mtl.model import producer
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the fitted head in the one that is kept
 FEW = 5000  # training paintings; a head with so many labels or fewer is fitted once more
-BATCH, EPOCHS, UPDATES = 256, 15, 600  # of a fit: at least so many epochs and updates
+UPDATES = 200  # of such a fit
+BATCH, EPOCHS = 256, 15  # of any fit: at least so many epochs
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 1e-3, 0.5, 0.2
 
 
 def fit_head(
-    features: np.ndarray, labels: np.ndarray, classes: int, seed: int = 0, description: str = ""
+    features: np.ndarray, labels: np.ndarray, classes: int, updates: int, seed: int = 0, description: str = ""
 ) -> tuple[np.ndarray, np.ndarray]:
     """A linear softmax layer: kernel, float32 (channels, classes), and bias, for the features as they are.
 
     Args:
         features: float32 (n, views, channels); each time a painting is seen through one of its views.
         labels: int (n,), from 0.
+        updates: at least so many.
         description: of the progress bar.
     """
     mean = features[:, 0].mean(axis=0)
     scale = float(features[:, 0].std(axis=0).mean()) or 1.0
     steps = max(1, len(labels) // BATCH)
-    epochs = max(EPOCHS, -(-UPDATES // steps))
+    epochs = max(EPOCHS, -(-updates // steps))
     keras.utils.set_random_seed(seed)
     dense = keras.layers.Dense(classes, kernel_initializer="zeros")  # what no painting speaks of stays 0
     network = keras.Sequential([keras.Input(mean.shape), keras.layers.Dropout(DROPOUT), dense])
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps * epochs)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY), loss)
-
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        rng = np.random.default_rng(seed)
-        while True:
-            for rows in np.resize(rng.permutation(len(labels)), (steps, min(BATCH, len(labels)))):
-                view = rng.integers(features.shape[1], size=len(rows))
-                yield (features[rows, view] - mean) / scale, labels[rows]
-
-    with tqdm(total=epochs, desc=description, unit=" epochs", mininterval=0.5) as progress:
-        told = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: progress.update())
-        network.fit(batches(), steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=0, callbacks=[told])
+    rng = np.random.default_rng(seed)
+    for _ in tqdm(range(epochs), description, unit=" epochs", mininterval=0.5):
+        for rows in np.resize(rng.permutation(len(labels)), (steps, min(BATCH, len(labels)))):
+            view = rng.integers(features.shape[1], size=len(rows))
+            network.train_on_batch((features[rows, view] - mean) / scale, labels[rows])
     kernel, bias = dense.get_weights()
     return kernel / np.float32(scale), bias - mean @ kernel / np.float32(scale)
 
@@ -85,7 +81,7 @@ def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], image_size:
         labels, head = data.labels[name], nodes[name].operation
         own, others = (found[name][np.searchsorted(every, part)] for part in (train, held_out))
         old = head.get_weights()
-        new = fit_head(own[:, None], labels[train], head.units, seed, f"fitting the {name} head once more")
+        new = fit_head(own[:, None], labels[train], head.units, UPDATES, seed, f"fitting the {name} head once more")
         between = [[(1 - share) * a + share * b for a, b in zip(old, new, strict=True)] for share in SHARES]
         best = min(between, key=lambda weights: _surprise(labels[held_out], others, *weights))
         if best is not between[0]:

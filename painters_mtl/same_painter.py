@@ -29,6 +29,7 @@ GRID = 2.0**26
 DENSE = 8  # a block of all rows with all columns is computed where at most so many of its cells are not asked for
 BLOCK = 4096  # pairs at once where it is not
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
+UPDATES = 600  # of the head, at least
 MOST = 3_000  # validation paintings; more make millions of pairs and no better choice
 
 
@@ -198,7 +199,7 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
         raise UserError(f"--score learned needs two painters with 10 training works each; {found.folder} has fewer")
     rows = np.flatnonzero((found.split == "train") & (labels >= 0))
     kernel, bias = fit_head(
-        features[rows], labels[rows], len(task.classes), settings.seed, "learning to tell painters apart"
+        features[rows], labels[rows], len(task.classes), UPDATES, settings.seed, "learning to tell painters apart"
     )
     head = PainterHead(kernel, bias, 1.0, task.classes, {})
     head = choose(run, head, features[:, 0], found, labels)

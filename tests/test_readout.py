@@ -28,11 +28,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return found
 
 
-@pytest.fixture(autouse=True)
-def fewer_updates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readout, "UPDATES", 200)
-
-
 def network(data: Dataset, **changes: object) -> keras.Model:
     keras.utils.set_random_seed(0)
     return network_of(data.tasks, tiny_settings(Path(), Path(), **changes))
