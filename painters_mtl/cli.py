@@ -5,6 +5,7 @@ import ctypes
 import dataclasses
 import errno
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -120,6 +121,8 @@ def import_tensorflow() -> None:
     _keep_freed_memory()
     with quiet():
         importlib.import_module("tensorflow")
+    # Each network has a compiled function of its own; TensorFlow takes that for one that is compiled again and again.
+    logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 
 
 @contextlib.contextmanager

@@ -221,11 +221,19 @@ def training_batches(
             "detail": views(copies[:, 1], boxes[:, 4:], size),
         }
 
-    return dataset.map(
+    dataset = dataset.map(
         lambda seen, *rest: (seen_views(*seen), *rest),
         num_parallel_calls=2,
         deterministic=True,
-    ).prefetch(4)
+    )
+    return dataset.prefetch(4).with_options(_untuned())
+
+
+def _untuned() -> tf.data.Options:
+    """Nothing is left to tune, and the tuner's thread, asleep for up to a minute, holds up the end of an iterator."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def inference(network: keras.Model, image_size: int) -> Callable[[np.ndarray], Any]:
@@ -280,4 +288,9 @@ def feature_batches(
         )
 
     done = sum(len(p.rows) for p in plans[:first]) + first_step
-    return tf.data.Dataset.from_tensor_slices((chosen[done:], view[done:], turns[done:])).map(batch).prefetch(8)
+    return (
+        tf.data.Dataset.from_tensor_slices((chosen[done:], view[done:], turns[done:]))
+        .map(batch)
+        .prefetch(8)
+        .with_options(_untuned())
+    )
