@@ -193,7 +193,7 @@ def test_a_strategy_is_added_and_set_against_the_first(
 def test_the_report_of_a_study_is_one_file(study: tuple[Path, list[str]]) -> None:
     folder, _ = study
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 1 + 4 * len(TASK_NAMES)
+    assert page.count("data:image/png;base64,") == 2 + 4 * len(TASK_NAMES)
     assert not re.search(r'(src|href)="(?!data:)', page) and "http" not in page
     found = json.loads((folder / "comparison.json").read_text())["strategies"]["joint"]
     for task in TASK_NAMES:

@@ -81,6 +81,7 @@ OTHER: dict[str, Any] = {
     "label_share": 0.0,
     "other_painters": 0.0,
     "painter_known": 0.7,
+    "refit": False,
     "patience": 9,
     "accumulate": 3,
     "precision": "mixed_bfloat16",
