@@ -284,7 +284,7 @@ def _check_data(folder: Path, key: str) -> None:
 
 
 def milliseconds(
-    data: Dataset, settings: TrainSettings, names: Sequence[str], count: int = 128, rounds: int = 5
+    data: Dataset, settings: TrainSettings, names: Sequence[str], count: int = 64, rounds: int = 3
 ) -> list[float]:
     """Time for one painting, in milliseconds, from a copy in memory to probabilities.
 
