@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 BINS = 15
 RANGE = (0.05, 20.0)  # of temperatures
@@ -14,8 +15,7 @@ def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     Above 1 they become less sure, below 1 surer; the order of the classes stays. `soften(soften(p, t), 1 / t)` is p.
     """
     logits = np.log(np.maximum(probabilities, 1e-12)) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return softmax(logits, axis=1).astype(np.float32)
 
 
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -7,8 +7,7 @@ right after seconds of fitting (docs/experiments.md). Classifiers may well be tr
 1906.06423).
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import keras
 import numpy as np
@@ -20,6 +19,7 @@ from painters_mtl import pipeline
 from painters_mtl.calibration import FEWEST, fit_temperature, soften
 from painters_mtl.dataset import Dataset
 from painters_mtl.model import producer
+from painters_mtl.trainer import predict
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the fitted head in the one that is kept
 FEW = 5000  # training paintings; a head with so many labels or fewer is fitted once more
@@ -75,7 +75,8 @@ def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], image_size:
     every = np.unique(np.concatenate([part for both in rows.values() for part in both]))
     nodes = {name: producer(network.output[name]) for name in rows}
     inputs = keras.Model(network.input, {name: node.input_tensors[0] for name, node in nodes.items()})
-    found = _outputs(pipeline.inference(inputs, image_size), data, every)
+    forward = pipeline.inference(inputs, image_size)
+    found = predict(forward, data.store.pixels, data.pixel_rows[every], "features for the heads")
     changed = []
     for name, (train, held_out) in rows.items():
         labels, head = data.labels[name], nodes[name].operation
@@ -88,12 +89,6 @@ def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], image_size:
             head.set_weights(best)
             changed.append(name)
     return changed
-
-
-def _outputs(forward: Callable[[np.ndarray], Any], data: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
-    parts = tqdm(list(pipeline.in_batches(len(rows))), "features for the heads", unit=" batches", mininterval=0.5)
-    found = [forward(data.store.pixels[data.pixel_rows[rows[part]]]) for part in parts]
-    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
 def _surprise(labels: np.ndarray, inputs: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> float:

@@ -102,7 +102,7 @@ def conditions(settings: TrainSettings, history: pd.DataFrame) -> list[str]:
         f"The shared network's losses are weighted ({weights}), and it is shown works with a scarce label up to three "
         f"times an epoch, until {settings.label_share:.0%} of what it sees has that label."
     )
-    if settings.refit and settings.fine_tune != "heads":
+    if settings.refits_heads():
         said.append(
             f"At the end, each head with {FEW:,} training paintings or fewer is fitted once more to the finished "
             "features, as far as that is better in validation."

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import special
 
 from painters_mtl import cli
 from painters_mtl.errors import UserError
@@ -58,8 +59,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Along the rows, float64."""
-    powers = np.exp(np.asarray(logits, np.float64) - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return special.softmax(np.asarray(logits, np.float64), axis=1)
 
 
 def inner_products(vectors: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

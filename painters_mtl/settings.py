@@ -218,6 +218,10 @@ class TrainSettings:
         """Whether weights that several tasks share train: with a frozen backbone and heads alone, none do."""
         return self.fine_tune != "heads" or bool(self.shared_layers) or self.shared_projection > 0
 
+    def refits_heads(self) -> bool:
+        """Whether heads with few labels are fitted once more at the end: not where they alone train."""
+        return self.refit and self.fine_tune != "heads"
+
     def check_sharing(self, strategies: Sequence[str]) -> None:
         """Refuse what looks at shared weights where none train."""
         if self.trains_shared_weights():

@@ -32,8 +32,8 @@ def write_study_report(
     first = next(iter(results))
     names = list(results[first]["tasks"])
     figures["agreement"] = agreement_figure({name: results[first]["tasks"][name]["agreement"] for name in names})
-    histories = pd.concat([outcome.history for folds in sides[first] for outcome in folds])
     if settings.monitor_conflict:
+        histories = pd.concat([outcome.history for folds in sides[first] for outcome in folds])
         figures["conflict"] = conflict(histories.groupby("epoch", as_index=False).mean())
     for name in names:
         figures[f"curves_{name}"] = curves(name, sides[first], sides[name])

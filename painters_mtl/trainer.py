@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from tqdm import tqdm
 
 from painters_mtl import checkpoint, interrupt, metrics, pipeline, runs
 from painters_mtl.calibration import soften
@@ -314,9 +315,16 @@ def _means(values: np.ndarray) -> np.ndarray:
     return np.where(known, values, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
 
 
-def predict(forward: Forward, pixels: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Probabilities {head: float32 (n, classes)} of copies from the store; `forward` is from `pipeline.inference`."""
-    found = [forward(pixels[rows[part]]) for part in pipeline.in_batches(len(rows))]
+def predict(forward: Forward, pixels: np.ndarray, rows: np.ndarray, title: str = "") -> dict[str, np.ndarray]:
+    """Outputs {name: float32 (n, ...)}, of a network its probabilities, for copies from the store.
+
+    Args:
+        forward: from `pipeline.inference`.
+        title: of a progress bar; without it, none is shown.
+    """
+    parts = list(pipeline.in_batches(len(rows)))
+    bar = tqdm(parts, title, unit=" batches", mininterval=0.5, disable=not title)
+    found = [forward(pixels[rows[part]]) for part in bar]
     return {name: np.concatenate([np.asarray(part[name]) for part in found]) for name in found[0]}
 
 
@@ -329,6 +337,7 @@ def training_sides(image_size: int, epochs: int) -> list[int]:
     arXiv 2104.00298, progressive learning).
     """
     parts = np.linspace(1 / 2, 5 / 6, epochs) if epochs > 1 else [3 / 4]
+    # Rounded down, but for what is a whole number of eights and only the division says otherwise.
     return [max(32, int(image_size * part / 8 + 1e-9) * 8) for part in parts]
 
 

@@ -128,9 +128,8 @@ def _fit(
     data.store.refused.to_csv(folder / "refused.csv", index=False)
     print(_size(network, full), flush=True)
     interrupted = trainer.run(weights, updates, saved)
-    refitted = []
-    if settings.refit and settings.fine_tune != "heads" and not interrupted:
-        refitted = refit(network, data, tasks, settings.image_size, settings.seed)
+    again = settings.refits_heads() and not interrupted
+    refitted = refit(network, data, tasks, settings.image_size, settings.seed) if again else []
     seconds = time.perf_counter() - start + trainer.seconds_before
 
     rows, validation = data.rows("test"), data.rows("validation")

@@ -90,6 +90,11 @@ def _trained(base: Path) -> tuple[Path, TrainSettings]:
     return settings.models / settings.name, settings
 
 
+def same_weights(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+    """Whether they are the same to the last bit."""
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
 def arguments(settings: TrainSettings) -> list[str]:
     """The command line of settings, as far as it differs from the defaults."""
     words: list[str] = []

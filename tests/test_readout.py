@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import fitted, make_data, tiny_settings
+from helpers import fitted, make_data, same_weights, tiny_settings
 
 from painters_mtl import dataset, pipeline, readout
 from painters_mtl.dataset import Dataset
@@ -73,8 +73,8 @@ def test_a_training_ends_with_it_and_the_same_again(tmp_path: Path) -> None:
     _, again, third = fitted(dataclasses.replace(settings, name="again"))
     assert again.metrics["test"] == outcome.metrics["test"]
     one, two, three = (open_run(f).model().get_weights() for f in (folder, third, other))
-    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
-    assert not all(np.array_equal(a, b) for a, b in zip(one, three, strict=True))
+    assert same_weights(one, two)
+    assert not same_weights(one, three)
 
 
 def test_a_head_that_is_better_as_it_is_stays(data: Dataset) -> None:
@@ -87,8 +87,7 @@ def test_a_head_that_is_better_as_it_is_stays(data: Dataset) -> None:
     misled = Dataset(data.table, data.tasks, wrong, data.split, data.store, data.pixel_rows)
     before = producer(model.output["painter"]).operation.get_weights()
     assert refit(model, misled, ["painter"], 32, seed=0) == []
-    for one, other in zip(before, producer(model.output["painter"]).operation.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert same_weights(before, producer(model.output["painter"]).operation.get_weights())
 
 
 def test_heads_with_many_labels_or_none_to_judge_by_stay(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,5 +99,4 @@ def test_heads_with_many_labels_or_none_to_judge_by_stay(data: Dataset, monkeypa
     rows = data.rows("train")
     monkeypatch.setattr(readout, "FEW", int((data.labels["style"][rows] >= 0).sum()) - 1)
     assert refit(model, data, ["style"], 32, seed=0) == []
-    for one, same in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, same)
+    assert same_weights(before, model.get_weights())

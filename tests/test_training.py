@@ -16,7 +16,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from helpers import GENRES, PAINTERS, STYLES, arguments, fitted, make_data, read_rows, tiny_settings, trained
+from helpers import (
+    GENRES,
+    PAINTERS,
+    STYLES,
+    arguments,
+    fitted,
+    make_data,
+    read_rows,
+    same_weights,
+    tiny_settings,
+    trained,
+)
 from sklearn import metrics as sk
 
 from painters_mtl import pipeline, runs, train, trainer, training, update
@@ -41,10 +52,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def weights_of(folder: Path) -> list[np.ndarray]:
     return runs.open_run(folder).model().get_weights()
-
-
-def same_weights(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def strict_json(file: Path) -> Any:
