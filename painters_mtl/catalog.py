@@ -124,7 +124,10 @@ def _by_id(folder: Path, images: Sequence[ImageFile], notes: list[str]) -> dict[
     for key, image in sorted(named, key=lambda item: _rank(*item)):
         found.setdefault(key, image)
     _note(notes, len(images) - len(found), "images are there twice, in a folder and a zip; one of each is used.")
-    return found
+    # A table, its CSV and a checksum of it are text.
+    text = {key: image for key, image in found.items() if image.path.encode(errors="ignore").decode() == image.path}
+    _note(notes, len(found) - len(text), "images have names that are not UTF-8 and are left out: rename them.")
+    return text
 
 
 def _place(image_id: str, image: ImageFile) -> str:
@@ -194,7 +197,7 @@ def _decode(path: Path, notes: list[str]) -> str:
             with zipfile.ZipFile(path) as archive:
                 data = archive.read(next(n for n in archive.namelist() if Path(n).name == path.stem))
     except (OSError, zipfile.BadZipFile, StopIteration) as error:
-        raise UserError(f"{path} cannot be read ({error or 'no table in it'}); get a fresh copy of it") from error
+        raise UserError(f"{path} cannot be read ({str(error) or 'no table in it'}); get a fresh copy of it") from error
     try:
         return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
@@ -211,7 +214,7 @@ def _columns(path: Path, table: pd.DataFrame, any_of: Sequence[str]) -> pd.DataF
     renamed = table.rename(columns={theirs: ours for ours, theirs in found.items() if theirs})
     for ours in found.keys() - set(renamed):
         renamed[ours] = ""
-    renamed["filename"] = _mapped(renamed["filename"], lambda name: clean(name).replace("\\", "/").removeprefix("./"))
+    renamed["filename"] = _mapped(renamed["filename"], lambda name: name.strip().replace("\\", "/").removeprefix("./"))
     return renamed[[name for name in (*ALIASES, "in_train", "artist_group") if name in renamed]]
 
 
@@ -249,6 +252,8 @@ def _competition(
 ) -> pd.DataFrame:
     """Painter by Numbers: images are joined to rows by their bare name."""
     read = {name: _columns(path, read_csv(path, notes), ("painter",)) for name, path in paths.items() if path}
+    for table in read.values():
+        table["filename"] = _mapped(table["filename"], clean)
     full, train = read.get("all_data_info.csv"), read.get("train_info.csv")
     named = set() if full is None else set(full["filename"])
     parts = [] if full is None else [full.assign(train=False)]
@@ -339,7 +344,7 @@ def _labels(folder: Path, images: Sequence[ImageFile], path: Path, notes: list[s
     by_id = _by_id(folder, images, notes)
     by_name: dict[str, list[str]] = {}
     for image_id in by_id:
-        by_name.setdefault(PurePosixPath(image_id).name, []).append(image_id)
+        by_name.setdefault(clean(PurePosixPath(image_id).name), []).append(image_id)
     fits = [_fitting(name, by_id, by_name) for name in table["filename"]]
     unclear = [name for name, ids in zip(table["filename"], fits, strict=True) if len(ids) > 1]
     _note(notes, len(unclear), f"file names of {path.name} fit several images (such as {min(unclear, default='')!r}): "
@@ -348,13 +353,17 @@ def _labels(folder: Path, images: Sequence[ImageFile], path: Path, notes: list[s
 
 
 def _fitting(name: str, by_id: Mapping[str, ImageFile], by_name: Mapping[str, list[str]]) -> list[str]:
-    """The ids that a file name can mean; absolute paths and those that leave the folder mean none."""
+    """The ids that a file name can mean; absolute paths and those that leave the folder mean none.
+
+    A table and a disk may write the same name with other spaces, or its accents as other characters: see `clean`.
+    """
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
         return []
     if str(path) in by_id:
         return [str(path)]
-    return [i for i in by_name.get(path.name, ()) if i.endswith(f"/{path}")]
+    wanted = f"/{clean(str(path))}"
+    return [i for i in by_name.get(clean(path.name), ()) if f"/{clean(i)}".endswith(wanted)]
 
 
 def _folders(folder: Path, images: Sequence[ImageFile], notes: list[str]) -> pd.DataFrame:

@@ -1,7 +1,10 @@
 """The catalogue: the three layouts, every quirk of the real tables, and the choice of classes."""
 
 import csv
+import os
+import shutil
 import time
+import unicodedata
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -147,6 +150,23 @@ def test_file_names_fit_by_path_or_by_a_single_ending(tmp_path):
     assert dict(zip(column(catalog, "id"), column(catalog, "painter"), strict=True)) == {
         "x/1.jpg": "A", "x/2.jpg": "B", "y/1.jpg": "C", "3.jpg": "E"}  # fmt: skip
     assert any("fit several images" in note and "1.jpg" in note for note in catalog.notes)
+
+
+def test_file_names_fit_whatever_their_spaces_and_accents(tmp_path):
+    names = ["two  spaces.png", "a\xa0b.png", unicodedata.normalize("NFD", "Édouard.png"), "n/one  more.png"]
+    for written in (names, [clean(name) for name in names]):
+        catalog = labelled(tmp_path, "filename,artist\n" + "".join(f"{n},{k}\n" for k, n in enumerate(written)), *names)
+        wanted = {name: str(k) for k, name in enumerate(names)}
+        assert dict(zip(column(catalog, "id"), column(catalog, "painter"), strict=True)) == wanted
+
+
+def test_names_that_are_no_text_are_left_out_and_counted(tmp_path):
+    draw(*(tmp_path / folder / f"{k}.png" for folder in ("Degas", "Monet") for k in range(3)))
+    odd = os.fsdecode(os.fsencode(tmp_path / "Monet") + b"/caf\xe9.png")
+    shutil.copy(tmp_path / "Monet" / "1.png", odd)
+    catalog = read_catalog(tmp_path)
+    assert len(catalog.table) == 6
+    assert any("1 images have names that are not UTF-8" in note for note in catalog.notes)
 
 
 @pytest.mark.parametrize(
