@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 BINS = 15
 RANGE = (0.05, 20.0)  # of temperatures
@@ -30,16 +30,24 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     known = labels >= 0
     if known.sum() < FEWEST:
         return 1.0
-    truth, logits = labels[known], np.log(np.maximum(probabilities[known].astype(np.float64), 1e-12))
+    logits = np.log(np.maximum(probabilities[known].astype(np.float64), 1e-12))
+    return likeliest_temperature(labels[known], logits)[0]
+
+
+def likeliest_temperature(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
+    """The temperature at which the labels are likeliest, and the mean cross-entropy that is left there.
+
+    Args:
+        labels: int of shape (n,), none missing.
+        logits: float of shape (n, classes), or the logarithms of probabilities.
+    """
+    rows = np.arange(len(labels))
 
     def surprise(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        top = scaled.max(axis=1)
-        total = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
-        return float(np.mean(total - scaled[np.arange(len(truth)), truth]))
+        return -float(np.mean(log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels]))
 
     found = minimize_scalar(surprise, bounds=np.log(RANGE), method="bounded")
-    return float(np.exp(found.x))
+    return float(np.exp(found.x)), float(found.fun)
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -92,9 +92,14 @@ def pairs(settings: Settings) -> int:
         raise UserError(f"none of the pictures that {settings.pairs} names is in --images: is it the right folder?")
     print(f"{count:,} pairs of {len(names):,} pictures, with {run.folder}", flush=True)
     painters = painters_of(settings.labels) if settings.labels else {}
-    vectors, failed = vectors_of(run, [files[name] for name in found], settings)
-    second = vectors_of(other, [files[name] for name in found], settings)[0] if other else None
-    known = collect(settings, found, count, [vectors] if second is None else [vectors, second], painters)
+    score, head = choose_score(run, settings)
+    shown = [files[name] for name in found]
+    vectors, failed = vectors_of(run, shown, settings, score, head)
+    both = [vectors]
+    if other is not None:
+        _, head = choose_score(other, replace(settings, score=score))  # type: ignore[arg-type]
+        both.append(vectors_of(other, shown, settings, score, head)[0])
+    known = collect(settings, found, count, both, painters)
     print(f"wrote {count:,} scores to {settings.output}", flush=True)
     if settings.labels is not None:
         report(known, run, other)
@@ -235,7 +240,10 @@ def all_pairs(names: Sequence[str]) -> Iterator[Chunk]:
 
 
 def painters_of(place: Path) -> dict[str, str]:
-    """Who painted what, by the bare name of the picture; those not known are left out. Raises `UserError`."""
+    """Who painted what, by the bare name of the picture; those not known are left out. Raises `UserError`.
+
+    So are names that pictures of several painters have (`Degas/1.jpg`, `Monet/1.jpg`): which is meant is not known.
+    """
     from painters_mtl.catalog import ALIASES, clean, read_catalog, read_csv
 
     if place.is_dir():
@@ -249,14 +257,21 @@ def painters_of(place: Path) -> dict[str, str]:
                 f"--labels {place} needs the columns filename and painter; it has {', '.join(table.columns)}"
             )
         rows = zip(map(bare, table[columns[0]]), map(clean, table[columns[1]]), strict=True)
-    return {name: painter for name, painter in rows if painter}
+    found: dict[str, set[str]] = {}
+    for name, painter in rows:
+        found.setdefault(name, set()).add(painter)
+    if doubtful := [name for name, painters in found.items() if len(painters) > 1]:
+        print(
+            f"note: {len(doubtful):,} names in {place} have several painters ({_some(doubtful)}); left out", flush=True
+        )
+    return {name: painter for name, (painter, *others) in found.items() if painter and not others}
 
 
 # ------------------------------------------------------------------------------------------------- the scores
 
 
 def vectors_of(
-    run: "Run", files: "Sequence[ImageFile]", settings: Settings
+    run: "Run", files: "Sequence[ImageFile]", settings: Settings, score: str, head: "PainterHead | None"
 ) -> "tuple[np.ndarray, Mapping[ImageFile, str]]":
     """Vectors of the pictures, float64 (files + 1, channels), and why some could not be read.
 
@@ -266,7 +281,6 @@ def vectors_of(
 
     from painters_mtl import same_painter, vectors
 
-    score, head = choose_score(run, settings)
     found = vectors.compute(run, files, settings.cache, settings.batch_size, settings.threads)
     if len(found.errors) == len(files):
         raise UserError(f"none of the {len(files):,} pictures can be read; see python -m painters_mtl.check")

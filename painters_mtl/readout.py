@@ -11,12 +11,10 @@ from collections.abc import Iterable
 
 import keras
 import numpy as np
-from scipy.special import softmax
-from sklearn.metrics import log_loss
 from tqdm import tqdm
 
 from painters_mtl import pipeline
-from painters_mtl.calibration import FEWEST, fit_temperature, soften
+from painters_mtl.calibration import FEWEST, likeliest_temperature
 from painters_mtl.dataset import Dataset
 from painters_mtl.model import producer
 from painters_mtl.trainer import predict
@@ -84,15 +82,11 @@ def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], image_size:
         old = head.get_weights()
         new = fit_head(own[:, None], labels[train], head.units, UPDATES, seed, f"fitting the {name} head once more")
         between = [[(1 - share) * a + share * b for a, b in zip(old, new, strict=True)] for share in SHARES]
-        best = min(between, key=lambda weights: _surprise(labels[held_out], others, *weights))
+        # The mean cross-entropy of a head's answers, at the temperature that suits them best.
+        best = min(between, key=lambda w: likeliest_temperature(labels[held_out], others @ w[0] + w[1])[1])
         if best is not between[0]:
             head.set_weights(best)
             changed.append(name)
     return changed
 
 
-def _surprise(labels: np.ndarray, inputs: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> float:
-    """Mean cross-entropy of a head's answers, at the temperature that suits them best."""
-    probabilities = softmax(inputs @ kernel + bias, axis=1)
-    softened = soften(probabilities, fit_temperature(labels, probabilities))
-    return float(log_loss(labels, softened, labels=range(len(bias))))

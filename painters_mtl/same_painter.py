@@ -178,7 +178,7 @@ def load_head(run: Run) -> PainterHead | None:
 
 
 def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
-    """Make the head from the paintings that the run was trained on, choose temperature and score, and save it.
+    """Make the head from the paintings that the run was trained on, choose temperature and score, and keep it there.
 
     The features are computed once (`features.encode`, from the small copies of the training) and kept in the cache.
     The choice is made on works that nothing was fitted to: validation works of the painters in the head ("seen"), and
@@ -203,7 +203,10 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
     )
     head = PainterHead(kernel, bias, 1.0, task.classes, {})
     head = choose(run, head, features[:, 0], found, labels)
-    save_head(head, run)
+    try:
+        save_head(head, run)
+    except OSError as error:  # on Kaggle a run is attached as a data set that nobody can write to
+        print(f"note: {run.folder / HEAD} cannot be written ({error.strerror or error}): it is not kept", flush=True)
     return head
 
 

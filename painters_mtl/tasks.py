@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 TASK_NAMES = ("painter", "style", "genre")
-DEFAULT_CLASSES = {"painter": 8, "style": 10, "genre": 23}
 NO_LABEL = -1
 
 

@@ -272,7 +272,8 @@ class Trainer:
             logs[f"val_{name}_accuracy"] = values["accuracy"]
         logs["val_score"] = metrics.mean_accuracy(measured)
         self.history.append({"epoch": len(self.history) + 1, **logs})
-        if not self.best_epoch or logs["val_score"] > self.best:
+        unknown = np.isnan(logs["val_score"])  # no label in validation: train to the end, and keep that
+        if not self.best_epoch or unknown or logs["val_score"] > self.best:
             self.best, self.best_epoch = logs["val_score"], len(self.history)
             self.best_weights = self.network.get_weights()
             if self.keep_model and self.encoded is None and self.devices.chief:  # the heads alone take seconds

@@ -261,7 +261,7 @@ class Update:
         with tf.GradientTape(persistent=self.strategy.needs_features) as tape:
             tape.watch(batch[0])
             outputs = self.network(batch[0], training=True)
-            each, _ = self._losses(outputs, batch, totals)
+            each = self._losses(outputs, batch, totals)
             losses = self._of_tasks(each)
             aims = self._scaled(losses)
         if weights is None:
@@ -309,7 +309,7 @@ class Update:
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(batch[0])
             outputs = self.network(batch[0], training=True)
-            each, _ = self._losses(outputs, batch, totals)
+            each = self._losses(outputs, batch, totals)
             losses = self._of_tasks(each)
             aims = self._scaled(losses)
         rows = self._rows(tape, aims)
@@ -355,8 +355,8 @@ class Update:
 
     def _losses(
         self, outputs: Mapping[str, tf.Tensor], batch: Batch, totals: Totals | None = None
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """The loss of each head, and whether anything in the batch teaches it: 1.0 or 0.0.
+    ) -> dict[str, tf.Tensor]:
+        """The loss of each head.
 
         With the `totals` of a larger batch that this one is a part of, a loss is this part's share: a mean over
         labelled paintings weighs what part of all labels is here, a mean over paintings what part of the paintings.
@@ -377,7 +377,7 @@ class Update:
             if totals is not None:
                 distilled *= rows.shape[0] / paintings
             each[name] = (1 - self.teacher_weight) * each[name] + self.teacher_weight * distilled
-        return each, self._taught(weights)
+        return each
 
     @tf.autograph.experimental.do_not_convert
     def cosines(self, batch: Batch) -> tf.Tensor:
@@ -389,7 +389,7 @@ class Update:
 
         def rows_of(part: Batch, totals: Totals | None) -> list[tf.Tensor]:
             with tf.GradientTape(persistent=True) as tape:
-                each, _ = self._losses(self.network(part[0], training=False), part, totals)
+                each = self._losses(self.network(part[0], training=False), part, totals)
                 losses = self._of_tasks(each)
             return [tf.zeros(len(self.heads)), *(g for row in self._rows(tape, losses) for g in row)]
 

@@ -10,6 +10,7 @@ import tracemalloc
 import zipfile
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -321,6 +322,45 @@ def test_the_learned_score_tells_the_colours_apart(
     assert loaded is not None and set(loaded.painters) >= set(run.tasks["painter"].classes)
     best = scored(run, paintings_of_two, tmp_path / "best.csv")
     assert best == scored(run, paintings_of_two, tmp_path / "named.csv", "--score", loaded.best)
+
+
+def test_a_head_that_cannot_be_kept_is_used_all_the_same(
+    run: Run, trained_run: tuple[Path, TrainSettings], paintings_of_two: Path, tmp_path: Path, capsys: Any
+) -> None:
+    kept = scored(run, paintings_of_two, tmp_path / "kept.csv", "--score", "learned")
+    (run.folder / same_painter.HEAD).unlink()
+    (run.folder / same_painter.HEAD).mkdir()  # nobody can write a file there
+    capsys.readouterr()
+    assert scored(run, paintings_of_two, tmp_path / "out.csv", "--score", "learned") == kept
+    assert f"{same_painter.HEAD} cannot be written" in capsys.readouterr().out
+
+
+def test_two_models_are_compared_by_the_same_score(
+    run: Run, paintings_of_two: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """Also where validation would choose another one for the second."""
+    other = open_run(shutil.copytree(run.folder, tmp_path / "other"))
+    kernel, bias = np.ones((64, 2), np.float32), np.zeros(2, np.float32)
+    for one, best in ((run, "cosine"), (other, "product")):
+        validation = {name: (float(name == best),) * 3 for name in ("learned", "cosine", "product")}
+        same_painter.save_head(PainterHead(kernel, bias, 1.0, ("A", "B"), validation), one)
+    labels = table(tmp_path / "labels.csv", [(f"{k}.png", f"P{k % 2}") for k in range(12)], "filename,painter")
+    scored(run, paintings_of_two, tmp_path / "out.csv", "--labels", labels, "--against", other.folder)
+    said = capsys.readouterr().out
+    assert "using --score cosine" in said and "using --score product" not in said
+    assert said.split("difference: ")[1].splitlines()[3].split()[1:5] == ["0.000", "0.000", "to", "0.000"]
+
+
+def test_names_of_several_painters_say_nothing(tmp_path: Path, capsys: Any) -> None:
+    for name in ("Degas/1.png", "Monet/1.png", "Degas/2.png", "Monet/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    assert pairs.painters_of(tmp_path) == {"2.png": "Degas", "3.png": "Monet"}
+    assert "1 names" in capsys.readouterr().out
+    rows = table(
+        tmp_path / "l.csv", [("a.png", "A"), ("x/a.png", "A"), ("b.png", "A"), ("b.png", "B")], "filename,painter"
+    )
+    assert pairs.painters_of(rows) == {"a.png": "A"}
 
 
 def test_without_its_paintings_there_is_the_cosine(
