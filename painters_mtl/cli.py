@@ -33,7 +33,10 @@ def run(
     explained(settings_class)
     try:
         words = split_lists(settings_class, sys.argv[1:] if argv is None else argv)
-        return command(tyro.cli(settings_class, args=words, prog=prog, description=description))
+        settings = tyro.cli(settings_class, args=words, prog=prog, description=description)
+        if hasattr(settings, "given"):
+            settings.given = named(settings_class, words)
+        return command(settings)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -71,6 +74,13 @@ def check_engine(settings: Any) -> None:
     check_numbers(settings, ray_cpus=0)
     if settings.engine == "local" and (settings.ray_address or settings.ray_cpus):
         raise UserError("--ray-address and --ray-cpus are for --engine ray: add it, or leave them out")
+
+
+def named(settings_class: type, words: Sequence[str]) -> frozenset[str]:
+    """The fields that a command line names: --batch-size=8 and --no-refit name batch_size and refit."""
+    fields = {field.name for field in dataclasses.fields(settings_class)}
+    options = {word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
+    return frozenset(fields & (options | {option.removeprefix("no_") for option in options}))
 
 
 def explained(settings_class: type) -> None:

@@ -11,7 +11,6 @@
 Writes models/NAME/comparison.json, comparison.csv and report.html. The same command goes on where it was ended, too.
 """
 
-import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,9 +100,7 @@ def run(settings: CompareSettings) -> int:
     from painters_mtl.study_report import write_study_report
     from painters_mtl.training import milliseconds
 
-    if settings.overwrite and folder.exists():
-        shutil.rmtree(folder)
-    with nothing_half_written(folder):
+    with nothing_half_written(folder, replace=settings.overwrite):
         folder.mkdir(parents=True, exist_ok=True)
         settings.save(folder / CONFIG)
         sides = train_all(data, settings, folder / "runs", names)

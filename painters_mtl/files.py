@@ -90,6 +90,19 @@ def write_json(path: Path, values: Any) -> None:
     write_text(path, json.dumps(_without_nan(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote: null is NaN. Raises `OSError` or `ValueError`."""
+    return _with_nan(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _with_nan(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _with_nan(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [_with_nan(value) for value in values]
+    return math.nan if values is None else values
+
+
 def _without_nan(values: Any) -> Any:
     if isinstance(values, dict):
         return {key: _without_nan(value) for key, value in values.items()}

@@ -155,15 +155,15 @@ def compare_answers(
     Names: "one_accuracy", "other_accuracy", "accuracy" (the difference one - other), the same for macro_f1; under the
     task "" the relative gains "accuracy" and "macro_f1" over all tasks, in percent.
     """
-    count = 1 + max(int(side[name].paintings.max()) for side in (one, other) for name in side)
-    drawn = draw_paintings(count, seed, draws)
+    every = np.unique(np.concatenate([answers.paintings for answers in one.values()]))
+    drawn = draw_paintings(len(every), seed, draws)
     found: dict[str, dict[str, Interval]] = {}
     both: dict[str, tuple[list, list]] = {"accuracy": ([], []), "macro_f1": ([], [])}
     for name, a in one.items():
         b, found[name] = other[name], {}
         if not np.array_equal(a.paintings, b.paintings):
             raise ValueError(f"{name}: the two sides labelled different paintings")
-        times = drawn[:, a.paintings]
+        times = drawn[:, np.searchsorted(every, a.paintings)]
         for statistic in both:
             first, second = getattr(a, statistic)(times), getattr(b, statistic)(times)
             found[name][f"one_{statistic}"] = interval(first, seed)

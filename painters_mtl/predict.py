@@ -26,6 +26,7 @@ import tyro
 
 from painters_mtl import cli
 from painters_mtl.errors import UserError
+from painters_mtl.files import alone
 
 if TYPE_CHECKING:
     import numpy as np
@@ -191,11 +192,8 @@ def looks(forward: "Forward", tta: str) -> "Forward":
 
 def predict(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
-    from tqdm import tqdm
-
-    from painters_mtl.gallery import write_gallery
     from painters_mtl.inputs import named
-    from painters_mtl.results import Journal, check_output, finish, put_in_order
+    from painters_mtl.results import check_output
     from painters_mtl.runs import open_run
 
     _check(settings)
@@ -210,6 +208,26 @@ def predict(settings: Settings) -> int:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     made_with = {"model": run.digest or str(run.folder), "--top-k": top_k, "--unknown": unknown, "--tta": settings.tta}
     made_with |= {"--runtime": settings.runtime, "--output": settings.output.suffix.lower()}
+    lock = settings.output.with_name(f".{settings.output.name}.lock")
+    with alone(lock, f"writing {settings.output}", wait=False):
+        return _write(settings, run, files, made_with, top_k, unknown, gallery)
+
+
+def _write(
+    settings: Settings,
+    run: "Run",
+    files: "list[ImageFile]",
+    made_with: dict[str, Any],
+    top_k: int,
+    unknown: Sequence[str],
+    gallery: bool,
+) -> int:
+    """Label the files and write the table or the gallery; returns the verb's status."""
+    from tqdm import tqdm
+
+    from painters_mtl.gallery import write_gallery
+    from painters_mtl.results import Journal, finish, put_in_order
+
     with Journal(settings.output, made_with, settings.resume) as journal:
         todo = [file for file in files if str(file) not in journal.done]
         if journal.done:
@@ -227,10 +245,10 @@ def predict(settings: Settings) -> int:
         put_in_order(journal.file, map(str, files))
     if gallery:
         written = write_gallery(settings.output, run)
-        print(f"wrote {len(files):,} pictures to {', '.join(map(str, written[:3]))}{' ...' * (len(written) > 3)}")
+        print(f"wrote {journal.rows:,} pictures to {', '.join(map(str, written[:3]))}{' ...' * (len(written) > 3)}")
     else:
         finish(settings.output, columns(run, top_k))
-        print(f"wrote {len(files):,} rows to {settings.output}")
+        print(f"wrote {journal.rows:,} rows to {settings.output}")
     if journal.errors:
         counts = Counter(error.split(" (")[0] for error in journal.errors)
         reasons = ", ".join(f"{n} {reason}" for reason, n in counts.most_common())

@@ -88,5 +88,3 @@ def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], image_size:
             head.set_weights(best)
             changed.append(name)
     return changed
-
-

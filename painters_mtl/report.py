@@ -27,7 +27,7 @@ from painters_mtl.readout import FEW
 from painters_mtl.settings import TrainSettings
 from painters_mtl.split import PARTS
 from painters_mtl.tasks import TASK_NAMES, Task
-from painters_mtl.trainer import EPOCHS_OF_HEADS, VIEWS
+from painters_mtl.trainer import EPOCHS_OF_HEADS, VIEWS, default_epochs
 
 if TYPE_CHECKING:
     from painters_mtl.training import Outcome
@@ -59,7 +59,7 @@ def write_report(
         result=result,
         costs=COSTS,
         verdicts=verdicts(result) if result is not None else [],
-        conditions=conditions(settings, outcome.history),
+        conditions=conditions(settings, outcome.history, data.demo),
         name=folder.name,
         demo=data.demo,
         interrupted=outcome.interrupted,
@@ -80,21 +80,23 @@ def write_report(
     write_text(folder / runs.REPORT, html)
 
 
-def conditions(settings: TrainSettings, history: pd.DataFrame) -> list[str]:
+def conditions(settings: TrainSettings, history: pd.DataFrame, demo: bool) -> list[str]:
     """What was the same for the shared network and for those of one task, and what was not, in sentences.
 
     Args:
         history: of the shared network; it tells which heads there were.
     """
-    epochs = settings.epochs or (EPOCHS_OF_HEADS if settings.fine_tune == "heads" else 0)
+    default = EPOCHS_OF_HEADS if settings.fine_tune == "heads" else default_epochs(1, demo) if demo else 0
+    epochs = settings.epochs or default
     length = f"{epochs} epochs" if epochs else f"some {VIEWS:,} views, in 5 to 20 epochs"
     budgets = {
         "early-stop": "Every network trains by the same rules on every painting that has a label of its own: "
         f"{length}, or until the validation accuracy has not risen for {settings.patience} epochs, and the epoch that "
         "is best on the validation paintings is kept. A network for one task so takes fewer updates where its labels "
         "are scarce.",
-        "equal-updates": "Every network takes as many updates as the shared one, so a network for one task sees its "
-        "labelled works more often; the epoch that is best on the validation paintings is kept.",
+        "equal-updates": "Every network takes as many updates as the shared one, but for a part of an epoch, so a "
+        "network for one task sees its labelled works more often; the epoch that is best on the validation paintings "
+        "is kept.",
     }
     said = [budgets[settings.budget]]
     weights = ", ".join(f"{name} {settings.loss_weights().get(name, 1.0):g}" for name in TASK_NAMES)
@@ -178,14 +180,22 @@ def forest(results: Mapping[str, Mapping[str, Any]]) -> Any:
 
 def _summary(settings: TrainSettings, outcome: "Outcome") -> str:
     m = outcome.metrics
-    start = "ImageNet weights" if settings.weights == "imagenet" else f"weights: {settings.weights}"
     return (
-        f"Backbone {settings.backbone} ({start}), trains: {settings.fine_tune}, strategy {settings.strategy}, "
-        f"images of {settings.image_size} x {settings.image_size} pixels, {m['parameters']:,} parameters. "
-        f"{m['epochs']} epochs in "
-        f"{m['training_seconds']:.0f} seconds; the network of epoch {m['best_epoch']} is kept, the best by mean "
-        "validation accuracy."
+        f"Backbone {settings.backbone} ({_start(settings)}), trains: {settings.fine_tune}, "
+        f"strategy {settings.strategy}, images of {settings.image_size} x {settings.image_size} pixels, "
+        f"{m['parameters']:,} parameters. {m['epochs']} epochs in {m['training_seconds']:.0f} seconds; the network of "
+        f"epoch {m['best_epoch']} is kept, the best by mean validation accuracy."
     )
+
+
+def _start(settings: TrainSettings) -> str:
+    """What the backbone's weights were before the training."""
+    if settings.start_from and settings.start_shared != "imagenet":
+        which = "the mean" if settings.start_shared == "mean" else f"that of {settings.start_shared}"
+        return f"{which} of earlier runs"
+    if settings.backbone == "small_convnet" or settings.weights == "none":
+        return "random weights"
+    return "ImageNet weights" if settings.weights == "imagenet" else f"weights: {settings.weights}"
 
 
 def _parts(data: Dataset, tasks: dict[str, Task]) -> list[list[str]]:

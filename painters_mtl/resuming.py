@@ -17,8 +17,9 @@ S = TypeVar("S", bound=TrainSettings)
 
 
 def resumed(settings: S) -> S:
-    """With --resume, the settings of the run that is there, and from the command line what differs from the defaults.
+    """With --resume, the settings of the run that is there, and from the command line what it names.
 
+    Settings that no command line made (a notebook's) name what differs from the defaults.
     Raises `UserError` where there is no such run; one with other settings is refused later, as without --resume.
     """
     if not settings.resume:
@@ -35,21 +36,33 @@ def resumed(settings: S) -> S:
     kept = {
         field.name: getattr(before, field.name)
         for field in dataclasses.fields(settings)
-        if field.name not in own and getattr(settings, field.name) == getattr(default, field.name)
+        if field.name not in own | settings.given and getattr(settings, field.name) == getattr(default, field.name)
     }
     return dataclasses.replace(settings, **kept)
 
 
 @contextmanager
-def nothing_half_written(folder: Path) -> Iterator[None]:
-    """Where the block fails, a folder that it made goes again, unless it holds something to go on with or to use."""
+def nothing_half_written(folder: Path, replace: bool = False) -> Iterator[None]:
+    """Where the block fails, a folder that it made goes again, unless it holds something to go on with or to use.
+
+    Args:
+        replace: begin without the folder that is there; it comes back if nothing takes its place.
+    """
+    aside = folder.with_name(f".{folder.name}-replaced")
+    if replace and folder.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.replace(aside)
     new = not folder.exists()
     try:
         yield
     except BaseException:
         if new and not any(any(folder.rglob(name)) for name in (MODEL, METRICS, CHECKPOINT)):
             shutil.rmtree(folder, ignore_errors=True)
+            if replace and aside.exists():
+                aside.replace(folder)
         raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _unfinished(models: Path) -> str:

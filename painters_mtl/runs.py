@@ -258,10 +258,12 @@ def run_folder(settings: TrainSettings) -> Path:
 def changes(settings: TrainSettings, file: Path) -> list[str]:
     """The settings that differ from those in a run's config.json, but for those that change no result."""
     try:
-        before = json.loads(file.read_text(encoding="utf-8"))
-        before = type(settings)().to_dict() | before  # it may lack a setting that is newer
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        before = type(settings)().to_dict() | raw  # it may lack a setting that is newer
     except (OSError, ValueError, TypeError):
         return [f"{file.name} is missing or damaged"]
     now = settings.to_dict()
+    if ("seeds" in raw) != ("seeds" in now):
+        return [f"it was made by python -m painters_mtl.{'compare' if 'seeds' in raw else 'train'}"]
     same = {"overwrite", "baselines", "cache", "memory_gb", "name", "models", "seeds", "strategies"}
     return sorted(k for k in {*before, *now} - same if before.get(k) != now.get(k))

@@ -23,6 +23,8 @@ OF_THE_COMMAND = ("resume", "checkpoint_minutes", "distribute", "engine", "ray_a
 class TrainSettings:
     """What `python -m painters_mtl.train` can be told. Every value has a default that works."""
 
+    given = frozenset[str]()  # no setting: those that the command line named, also where it named the default
+
     # Data
     data: Path | None = None
     """Folder of paintings: the competition's layout, one with labels.csv, or one sub-folder a painter. Without it:
@@ -93,9 +95,7 @@ class TrainSettings:
     """Dropout before each hidden layer and each head."""
 
     # Training
-    strategy: Literal["joint", "alternate", "uncertainty", "dwa", "gradnorm", "famo", "pcgrad", "cagrad", "upgrad"] = (
-        "joint"
-    )
+    strategy: Strategy = "joint"
     """How the tasks train together: joint (the sum of the losses), alternate (a task a step), a weighting of the losses
     (uncertainty, dwa, gradnorm, famo), or a gradient method (pcgrad, cagrad, upgrad: about twice the time)."""
     task_sampling: Literal["uniform", "proportional", "annealed"] = "annealed"
@@ -104,7 +104,8 @@ class TrainSettings:
     monitor_conflict: bool = False
     """Write the cosines between the tasks' gradients on the shared weights to the history, and a figure."""
     epochs: int = 0
-    """Passes over the training paintings, at most. 0: from 5 for many to 20 for few; 15 where only the heads train."""
+    """Passes over the training paintings, at most. 0: from 5 for many to 20 for few; 15 where only the heads train; 4
+    on the demo."""
     batch_size: int = 0
     """Paintings a step. 0: 64, or 32 or 16 where an epoch would else have fewer than 50 steps."""
     accumulate: int = 1
@@ -184,6 +185,12 @@ class TrainSettings:
         for task, view in self.view_of.items():
             if task not in TASK_NAMES or view not in self.views:
                 raise UserError(f"--view-of {task} {view}: a task (painter, style, genre) and one of the --views")
+        if self.merge == "none" and len(self.views) == 1:
+            raise UserError("--merge none needs two views to keep apart: add --views whole,detail")
+        if self.freeze_epochs and self.freeze == "none":
+            raise UserError(f"--freeze-epochs {self.freeze_epochs} needs to know what stands still: add --freeze")
+        if self.freeze == "heads" and not self.trains_shared_weights():
+            raise UserError("--freeze heads leaves nothing to train where the heads alone do: leave it out")
         if self.view_of and self.merge != "none":
             raise UserError("--view-of needs --merge none: with concatenate every head sees both views")
         for task in self.task_data:
@@ -195,7 +202,7 @@ class TrainSettings:
         for task, weight in self.task_weights.items():
             if task not in TASK_NAMES:
                 raise UserError(f"--task-weights {task} is unknown: painter, style, genre")
-            if weight < 0:
+            if not 0 <= weight < float("inf"):
                 raise UserError(f"--task-weights {task} {weight} must not be negative")
         if all(self.loss_weights().get(task, 1.0) == 0 for task in TASK_NAMES):
             raise UserError("--task-weights of 0 for every task leave nothing to learn: give one of them a weight")

@@ -48,7 +48,7 @@ def write_study_report(
         demo=data.demo,
         seeds=seeds,
         folds=settings.folds,
-        conditions=conditions(settings, sides[first][0][0].history),
+        conditions=conditions(settings, sides[first][0][0].history, data.demo),
         results=results,
         verdicts={name: verdicts(result) for name, result in results.items()},
         tasks=names,

@@ -22,7 +22,7 @@ from painters_mtl.calibration import calibration_error, fit_temperature, soften
 from painters_mtl.dataset import Dataset
 from painters_mtl.distribution import Devices, check_same, connect
 from painters_mtl.errors import UserError
-from painters_mtl.files import alone, sweep, whole, write_json
+from painters_mtl.files import alone, read_json, sweep, whole, write_json
 from painters_mtl.model import network_of, with_heads
 from painters_mtl.precision import policy
 from painters_mtl.readout import refit
@@ -257,7 +257,7 @@ def fingerprint(data: Dataset, settings: TrainSettings, tasks: Mapping[str, Task
 def finished(data: Dataset, folder: Path, key: str, keep_model: bool = True) -> Outcome | None:
     """The outcome of the run in `folder`, if it came to its end and its fingerprint is `key`."""
     try:
-        measured = json.loads((folder / runs.METRICS).read_text(encoding="utf-8"))
+        measured = read_json(folder / runs.METRICS)
         if measured["fingerprint"] != key or measured["interrupted"]:
             return None
         if keep_model and not (folder / runs.MODEL).is_file():

@@ -11,9 +11,10 @@ import pytest
 from helpers import arguments, make_data, python, read_rows, tiny_settings, trained
 from sklearn.metrics import accuracy_score
 
-from painters_mtl import compare, runs, train
+from painters_mtl import cli, compare, runs, train
 from painters_mtl.compare import CompareSettings, folds_of
 from painters_mtl.dataset import prepare
+from painters_mtl.resuming import resumed
 from painters_mtl.settings import TrainSettings
 from painters_mtl.split import group_copies, make_folds
 from painters_mtl.tasks import TASK_NAMES
@@ -116,6 +117,40 @@ def test_a_study_that_fails_leaves_its_name_free(tmp_path: Path, capsys: pytest.
     assert compare.main([*command, "--weights", str(tmp_path / "wrong.weights.h5")]) == 2
     assert "wrong.weights.h5" in capsys.readouterr().err and not (settings.models / "study").exists()
     assert compare.main(command) == 0
+    before = (settings.models / "study" / "comparison.json").read_bytes()
+    slip = ["--weights", str(tmp_path / "wrong.weights.h5"), "--overwrite"]
+    assert compare.main([*command, *slip]) == 2
+    assert (settings.models / "study" / "comparison.json").read_bytes() == before  # the old study is worth more
+    assert [f.name for f in settings.models.iterdir()] == ["study"]
+
+
+def test_a_study_and_a_training_do_not_share_a_folder(
+    tmp_path_factory: pytest.TempPathFactory, study: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, settings = trained(tmp_path_factory)
+    before = (folder / "config.json").read_bytes()
+    assert compare.main(arguments(settings)) == 2
+    assert "it was made by python -m painters_mtl.train" in capsys.readouterr().err
+    assert (folder / "config.json").read_bytes() == before
+    assert train.main(study[1][: study[1].index("--seeds")]) == 2
+    assert "it was made by python -m painters_mtl.compare" in capsys.readouterr().err
+
+
+def test_resume_heeds_an_option_that_is_named_though_it_is_the_default(
+    study: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(study[0], tmp_path / "study")
+    found = []
+
+    def seen(settings: CompareSettings) -> int:
+        found.append(resumed(settings))
+        return 0
+
+    words = ["--resume", "--name", "study", "--models", str(tmp_path)]
+    for more in ([], ["--seeds", "5"], ["--seeds=5", "--no-refit"], ["--refit", "--epochs", "0"]):
+        assert cli.run(CompareSettings, seen, [*words, *more], "test") == 0
+    # The study has 2 seeds, --no-refit and 3 epochs: what is not named is as it was.
+    assert [(s.seeds, s.refit, s.epochs) for s in found] == [(2, False, 3), (5, False, 3), (5, False, 3), (2, True, 0)]
 
 
 def test_the_study_follows_from_its_predictions(study: tuple[Path, list[str]]) -> None:

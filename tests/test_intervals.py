@@ -227,6 +227,13 @@ def test_different_paintings_cannot_be_compared() -> None:
         compare_answers({"t": a}, {"t": Answers(b.truth, b.predicted, b.paintings[::-1], 5)})
 
 
+def test_the_paintings_numbers_do_not_matter() -> None:
+    """Of a large collection only the test paintings are drawn."""
+    a, b = answers(1, 0.5), answers(2, 0.6)
+    far = [Answers(one.truth, one.predicted, one.paintings * 1_000_000_000 + 7, 5) for one in (a, b)]
+    assert compare_answers({"t": far[0]}, {"t": far[1]}) == compare_answers({"t": a}, {"t": b})
+
+
 def test_agreement_adds_up() -> None:
     one, other = answers(1, 0.8).right(), answers(2, 0.5).right()
     shares = agreement(one, other)

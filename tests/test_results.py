@@ -20,6 +20,7 @@ from PIL import Image
 
 from painters_mtl import gallery, images, novelty, predict, results, runs
 from painters_mtl.errors import UserError
+from painters_mtl.files import alone
 from painters_mtl.settings import TrainSettings
 from painters_mtl.tasks import TASK_NAMES
 
@@ -132,12 +133,25 @@ def test_a_run_that_was_killed_goes_on_to_the_same_table(folder: Path, pictures:
     assert not cut.exists()
     done = len(part.read_bytes().splitlines()) - 1
     assert 20 < done < 1600
-    stamp = part.read_bytes()[:15_000]
-    with part.open("ab") as stream:
-        stream.write(b'{"path": "torn')
+    lines = part.read_bytes().splitlines(keepends=True)[: done + 1]
+    marked = json.loads(lines[7]) | {"style": "written by hand"}
+    lines[7] = json.dumps(marked).encode() + b"\n"
+    part.write_bytes(b"".join(lines) + b'{"path": "torn')
     run(folder, *words[:1], *words[3:], "--resume", status=1)
-    assert read_rows(cut) == read_rows(whole) and not part.exists()
-    assert stamp  # what was there was kept: the rows are in the order of the whole table
+    wanted = read_rows(whole)
+    for row in wanted:
+        if row["path"] == marked["path"]:
+            row["style"] = "written by hand"  # what was done was not done again
+    assert read_rows(cut) == wanted and not part.exists()
+
+
+def test_two_processes_do_not_write_the_same_table(
+    folder: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.csv"
+    with alone(tmp_path / ".out.csv.lock", "", wait=False):  # as the first of them does
+        run(folder, pictures, "--output", output, status=2)
+    assert f"is writing {output}" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_what_is_done_is_not_done_again(folder: Path, pictures: Path, tmp_path: Path) -> None:

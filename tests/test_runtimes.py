@@ -1,5 +1,6 @@
 """Other runtimes: Keras's probabilities, checked before they are trusted, without TensorFlow from then on."""
 
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -32,6 +33,12 @@ if importlib.util.find_spec("tensorflow"):
 def needs(name: str) -> None:
     if importlib.util.find_spec(runtimes.PACKAGES[name]) is None:
         pytest.skip(f'needs pip install "painters-mtl[{name}]"')
+
+
+def any_installed() -> str:
+    if not (names := runtimes.installed()):
+        pytest.skip('needs pip install "painters-mtl[openvino]" or "painters-mtl[litert]"')
+    return names[0]
 
 
 def rounding(kind: str) -> float:
@@ -206,18 +213,18 @@ def test_a_network_that_was_trained_again_is_exported_again(name: str, run: Run,
 def test_what_is_checked_once_is_not_checked_again(
     run: Run, files: list[ImageFile], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in runtimes.installed()[:1]:
-        runtimes.load(run, name, 32, files)
-        assert "compared with Keras on 7 paintings" in capsys.readouterr().out
-        check = next((run.folder / "runtimes" / name).glob("*/check.json"))
-        written = check.stat().st_mtime_ns
-        runtimes.load(run, name, 32, files)
-        assert capsys.readouterr().out == "" and check.stat().st_mtime_ns == written
-        content = json.loads(check.read_text())
-        content["stamp"]["version"] = "another 1.0"
-        check.write_text(json.dumps(content))
-        runtimes.load(run, name, 32, files)
-        assert "compared with Keras" in capsys.readouterr().out
+    name = any_installed()
+    runtimes.load(run, name, 32, files)
+    assert "compared with Keras on 7 paintings" in capsys.readouterr().out
+    check = next((run.folder / "runtimes" / name).glob("*/check.json"))
+    written = check.stat().st_mtime_ns
+    runtimes.load(run, name, 32, files)
+    assert capsys.readouterr().out == "" and check.stat().st_mtime_ns == written
+    content = json.loads(check.read_text())
+    content["stamp"]["version"] = "another 1.0"
+    check.write_text(json.dumps(content))
+    runtimes.load(run, name, 32, files)
+    assert "compared with Keras" in capsys.readouterr().out
 
 
 def test_differences_are_counted_for_each_output() -> None:
@@ -241,9 +248,8 @@ def test_differences_are_counted_for_each_output() -> None:
 def test_auto_measures_once_and_keeps_what_it_found(
     run: Run, files: list[ImageFile], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    any_installed()
     names = runtimes.installed()
-    if not names:
-        pytest.skip('needs pip install "painters-mtl[openvino]" or "painters-mtl[litert]"')
     best = runtimes.fastest(run, files)
     kept = json.loads((run.folder / "runtimes" / "speeds.json").read_text())
     rates = kept["pictures_a_second"]
@@ -277,20 +283,36 @@ def test_an_unknown_runtime_is_named(run: Run) -> None:
 
 
 def test_without_paintings_nothing_is_trusted(run: Run, tmp_path: Path) -> None:
-    for name in runtimes.installed()[:1]:
-        with pytest.raises(UserError, match="no paintings to do that on"):
-            runtimes.load(run, name)
-        (tmp_path / "bad.png").write_bytes(b"no picture")
-        with pytest.raises(UserError, match="none of the 1 pictures"):
-            runtimes.load(run, name, 32, [ImageFile(str(tmp_path / "bad.png"))])
-        assert not list((run.folder / "runtimes" / name).iterdir())
+    name = any_installed()
+    with pytest.raises(UserError, match="no paintings to do that on"):
+        runtimes.load(run, name)
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="none of the 1 pictures"):
+        runtimes.load(run, name, 32, [ImageFile(str(tmp_path / "bad.png"))])
+    assert not list((run.folder / "runtimes" / name).iterdir())
 
 
-def test_a_run_that_cannot_be_written_to(run: Run, files: list[ImageFile]) -> None:
+@pytest.mark.parametrize("demo", [True, False])
+def test_a_run_without_data_was_trained_where_its_data_are_found(
+    demo: bool, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One picture is no comparison: the run's own paintings are taken, also if no --data said where they are."""
+    monkeypatch.chdir(tmp_path)
+    (run.folder / "config.json").write_text('{"data": null}')
+    run = dataclasses.replace(run, demo=demo)
+    assert runtimes.own_paintings(run) == []
+    place = Path("data/demo" if demo else "data/painter-by-numbers")
+    assert {file.path for file in pictures(place, 3)} == {str(place / f"{k}.png") for k in range(3)}
+    assert {file.name for file in runtimes.own_paintings(run)} == {f"{k}.png" for k in range(3)}
+
+
+def test_a_run_that_cannot_be_written_to(run: Run, files: list[ImageFile], capsys: pytest.CaptureFixture[str]) -> None:
+    name = any_installed()
     (run.folder / "runtimes").write_text("in the way")
-    for name in runtimes.installed():
-        with pytest.raises(UserError, match=r"cannot be written .*copy the run to a folder of your own"):
-            runtimes.load(run, name, 32, files)
+    with pytest.raises(UserError, match=r"cannot be written .*copy the run to a folder of your own"):
+        runtimes.load(run, name, 32, files)
+    assert runtimes.fastest(run, files) == "keras"  # it needs no place
+    assert "speeds.json cannot be written" in capsys.readouterr().out
 
 
 def test_bfloat16_only_where_the_processor_has_it(run: Run, files: list[ImageFile]) -> None:

@@ -368,6 +368,18 @@ def test_metrics_are_json_also_without_any_label_of_a_task(small: Path, tmp_path
     training.fit(data, settings, settings.models / "run")
     measured = strict_json(settings.models / "run" / "metrics.json")["test"]
     assert measured["genre"]["n"] == 0 and measured["genre"]["accuracy"] is None
+    again = training.fit(data, settings, settings.models / "run")  # it is finished, and read back
+    assert np.isnan(again.metrics["test"]["genre"]["accuracy"]) and "genre" in train.table(again.metrics["test"])
+
+
+def test_without_labels_in_validation_the_last_epoch_is_kept(small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, epochs=4, patience=1)
+    data = prepare(settings)
+    style = data.labels["style"].copy()
+    style[data.rows("validation")] = -1
+    data = dataclasses.replace(data, labels=data.labels | {"style": style})
+    outcome = training.fit(data, settings, settings.models / "run", {"style": data.tasks["style"]})
+    assert outcome.metrics["epochs"] == outcome.metrics["best_epoch"] == 4
 
 
 @pytest.mark.slow
