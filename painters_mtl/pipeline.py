@@ -88,7 +88,7 @@ def whole_views(copies: tf.Tensor, image_size: int) -> tf.Tensor:
 
 
 def middle_views(copies: tf.Tensor, image_size: int) -> tf.Tensor:
-    """The middle of the details, pixel for pixel; shapes as in `views`."""
+    """The middle of the details, at nearly a pixel (1.002 at 96 of 120) a pixel; shapes as in `views`."""
     side = copies.shape[-2] or tf.shape(copies)[-2]
     part = tf.minimum(1.0, tf.cast(image_size, tf.float32) / tf.cast(side, tf.float32)) / 2
     box = tf.stack([0.5 - part, 0.5 - part, 0.5 + part, 0.5 + part])

@@ -217,9 +217,10 @@ def test_ctrl_c_ends_a_study_that_has_its_checkpoints(cluster: Any, tmp_path: Pa
         [*command, *ray], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
     saved = settings.models / "run" / "runs" / "seed0" / "joint" / "checkpoint.npz"
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not saved.exists() and time.monotonic() < end and study.poll() is None:
         time.sleep(0.05)
+    assert saved.exists(), study.communicate(timeout=60) if study.poll() is not None else "no checkpoint in 300 s"
     study.send_signal(signal.SIGINT)
     out, err = study.communicate(timeout=60)
     assert study.returncode == 130 and "to go on: python -m painters_mtl.compare --resume --name run" in out, err

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import fitted, make_data, same_weights, tiny_settings
+from sklearn.linear_model import LogisticRegression
 
 from painters_mtl import dataset, pipeline, readout
 from painters_mtl.dataset import Dataset
 from painters_mtl.model import network_of, producer
-from painters_mtl.readout import refit
+from painters_mtl.readout import fit_head, refit
 from painters_mtl.runs import open_run
 from painters_mtl.trainer import predict
 
@@ -53,6 +54,31 @@ def test_a_head_with_few_labels_is_fitted_and_all_else_stays(changes: dict, data
     moved = {v.path for v in model.variables if not np.array_equal(before[v.path], v.numpy())}
     assert moved == {f"{name}/{part}" for name in data.tasks for part in ("kernel", "bias")}
     assert accuracy(model, data, "test") > 0.75  # red tells the painter, and random features tell red
+
+
+def test_what_lies_between_the_old_head_and_the_new_may_be_best(data: Dataset) -> None:
+    """Made so that their mean is the head under which the validation paintings' labels are likeliest."""
+    rng = np.random.default_rng(0)
+    held_out = data.rows("validation")
+    labels = data.labels["painter"].copy()
+    labels[held_out] = np.where(rng.random(len(held_out)) < 0.4, rng.integers(3, size=len(held_out)), labels[held_out])
+    data = dataclasses.replace(data, labels=data.labels | {"painter": labels})
+    model = network(data, task_layers=(5,))
+    node = producer(model.output["painter"])
+    forward = pipeline.inference(keras.Model(model.input, {"features": node.input_tensors[0]}), 32)
+
+    def known(part: str) -> tuple[np.ndarray, np.ndarray]:
+        rows = data.rows(part)[labels[data.rows(part)] >= 0]
+        return predict(forward, data.store.pixels, data.pixel_rows[rows])["features"], labels[rows]
+
+    (own, truth), (others, wanted) = known("train"), known("validation")
+    new = fit_head(own[:, None], truth, 3, readout.UPDATES, 0, "")
+    fit = LogisticRegression(C=1e6, max_iter=10000).fit(others, wanted)
+    best = [fit.coef_.T, fit.intercept_]
+    node.operation.set_weights([2 * a - b for a, b in zip(best, new, strict=True)])
+    assert refit(model, data, ["painter"], 32, seed=0) == ["painter"]
+    for found, a in zip(node.operation.get_weights(), best, strict=True):
+        np.testing.assert_allclose(found, a, atol=1e-3 * np.abs(a).max())
 
 
 def test_a_training_ends_with_it_and_the_same_again(tmp_path: Path) -> None:

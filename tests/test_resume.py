@@ -374,7 +374,7 @@ def test_a_lock_is_held_by_one_process_and_freed_by_its_death(
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     with pytest.raises(UserError, match=f"another process \\({process.pid}\\) is at it"), alone(file, "at it", False):
         pass
-    threading.Timer(0.3, process.kill).start()
+    threading.Timer(2, process.kill).start()
     with alone(file, "at it", wait=True):
         assert process.wait(timeout=10) == -signal.SIGKILL
         assert f"another process ({process.pid}) is at it: waiting" in capsys.readouterr().out
