@@ -186,7 +186,7 @@ def check_steps(file: Path, cases: list[Case]) -> None:
     with np.load(file) as arrays:
         for case in cases:
             for i, expected in enumerate(steps(case, Devices())):
-                np.testing.assert_allclose(arrays[f"{case}/{i}"], expected, rtol=1e-4, atol=1e-5, err_msg=str(case))
+                np.testing.assert_allclose(arrays[f"{case}/{i}"], expected, rtol=1e-5, atol=1e-6, err_msg=str(case))
 
 
 def check_seeds(found: list[np.ndarray]) -> None:
