@@ -113,10 +113,26 @@ def _from_applications(name: str, image_size: int, weights: str | None) -> keras
     probes = np.concatenate([np.zeros((1, 3)), np.eye(3)]).astype("float32").reshape(4, 1, 1, 3)
     found = np.asarray(preprocess(probes.copy())).reshape(4, 3)
     scale = keras.layers.Dense(3, trainable=False, name="preprocess")
-    # Built once more behind that layer, so that the backbone is one flat list of layers.
-    backbone = build(include_top=False, weights=None, input_tensor=scale(inputs))
-    backbone.set_weights([found[1:] - found[0], found[0], *network.get_weights()])
-    return keras.Model(inputs, backbone.output, name=known)
+    scaled = scale(inputs)
+
+    def behind_it(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = keras.tree.map_structure(lambda x: scaled if x is inputs else x, (args, kwargs))
+        return layer(*args, **kwargs)
+
+    # The network's layers once more behind that one, so that the backbone is one flat list. Not built anew:
+    # EfficientNets have a layer more with ImageNet weights than without.
+    clone = keras.models.clone_model(network, input_tensors=inputs, call_function=behind_it)
+    backbone = keras.Model(inputs, clone.output, name=known)
+    put_weights(backbone, [found[1:] - found[0], found[0], *network.get_weights()])
+    return backbone
+
+
+def put_weights(layer: keras.layers.Layer, weights: list[np.ndarray]) -> None:
+    """`layer.set_weights`, also for what computes with something made from its weights: Keras's Normalization."""
+    layer.set_weights(weights)
+    for part in layer._flatten_layers():
+        if isinstance(part, keras.layers.Normalization):
+            part.finalize_state()
 
 
 def _load_file(backbone: keras.Model, file: Path) -> None:
@@ -124,7 +140,7 @@ def _load_file(backbone: keras.Model, file: Path) -> None:
         raise UserError(f"--weights {file} is not there: give a .weights.h5 or .keras file, imagenet, or none")
     try:
         if file.suffix == ".keras":
-            backbone.set_weights(keras.saving.load_model(file, compile=False, safe_mode=True).get_weights())
+            put_weights(backbone, keras.saving.load_model(file, compile=False, safe_mode=True).get_weights())
         else:
             backbone.load_weights(file)
     except (ValueError, OSError, KeyError) as error:

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from painters_mtl.backbones import put_weights
+
 
 def policy(asked: str) -> str:
     """The name of the Keras dtype policy: what was asked for; for "auto", what all GPUs have fast units for.
@@ -37,5 +39,5 @@ def in_precision(model: keras.Model, name: str, synchronized: bool = False) -> k
         return type(layer).from_config(config)
 
     other = keras.models.clone_model(model, clone_function=copied, recursive=True)
-    other.set_weights(model.get_weights())
+    put_weights(other, model.get_weights())
     return other

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from painters_mtl.backbones import put_weights
 from painters_mtl.dataset import Dataset
 from painters_mtl.errors import UserError
 from painters_mtl.features import encode
@@ -85,7 +86,7 @@ def start_from(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
     if wrong:
         raise UserError("--start-from: these layers do not fit: " + "; ".join(wrong))
     for layer, weights in new:
-        layer.set_weights(weights)
+        put_weights(layer, weights)
 
 
 def _misfit(layer: keras.layers.Layer, source: keras.Model) -> str:

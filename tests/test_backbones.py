@@ -20,6 +20,7 @@ from sklearn.datasets import load_sample_image
 from painters_mtl import backbones
 from painters_mtl.backbones import build_backbone, read_torch_state, set_trainable
 from painters_mtl.errors import UserError
+from painters_mtl.precision import in_precision
 
 MAGIC = 0x1950A86A20F9469CFC6C
 
@@ -310,6 +311,30 @@ def test_preprocessing_inside_is_that_of_the_family(name: str, family: str) -> N
     bare.set_weights(backbone.get_weights()[2:])
     expected, found = np.asarray(bare(wanted)), np.asarray(backbone(image))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * abs(expected).max())
+
+
+def test_an_efficientnet_with_imagenet_weights_is_that_of_keras(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It normalises with numbers out of its weights, and has a layer more than without them."""
+    build = keras.applications.EfficientNetB0
+    module = sys.modules[build.__module__]
+    random = build(include_top=False, weights=None, input_shape=(32, 32, 3))
+    for layer in random.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.set_weights([np.float32([0.5, 0.4, 0.3]), np.float32([0.2, 0.3, 0.4]), np.int32(0)])
+    random.save_weights(tmp_path / "fetched.weights.h5")
+    monkeypatch.setattr(module.file_utils, "get_file", lambda *_, **__: str(tmp_path / "fetched.weights.h5"))
+    image = noise(32)
+    wanted = np.asarray(build(include_top=False, weights="imagenet", input_shape=(32, 32, 3))(image))
+    assert not np.allclose(wanted, np.asarray(random(image)), rtol=0.01)
+    backbone = build_backbone("EfficientNetB0", 32)
+    model = keras.Model(backbone.input, {"x": backbone.output})
+    backbone.save(tmp_path / "saved.keras")
+    saved = keras.saving.load_model(tmp_path / "saved.keras", compile=False, safe_mode=True)
+    copied = in_precision(model, "float32")(image)["x"]
+    for found in (backbone(image), saved(image), copied):
+        np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-4, atol=1e-4 * abs(wanted).max())
 
 
 @pytest.mark.parametrize(
