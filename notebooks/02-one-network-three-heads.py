@@ -159,9 +159,11 @@ for epoch in range(8):
 # again for the same seed. With `fine_tune="top"` it also trains the upper half of the backbone; that takes minutes
 # instead of seconds and is worth it.
 #
-# On Kaggle, where a session ends after some hours, train with the command line and keep `/kaggle/working` ("Save version"):
-# `!python -m painters_mtl.train --image-size 224 --name full` writes a checkpoint every five minutes, and after the session
-# `!python -m painters_mtl.train --resume --name full` goes on from the last, to the same network bit for bit.
+# On Kaggle, where a session ends after some hours, train with the command line and keep the files: set Persistence to
+# "Files only", or attach the output of the saved version to the next session and copy it back (`!cp -r
+# /kaggle/input/NAME/models .`). `!python -m painters_mtl.train --image-size 224 --name full` writes a checkpoint every five
+# minutes, and after the session `!python -m painters_mtl.train --resume --name full` goes on from the last; on a CPU to the
+# same network bit for bit.
 
 # %%
 from painters_mtl.training import fit

@@ -78,8 +78,8 @@ for seed in range(SEEDS):
 # %% [markdown]
 # ## The comparison
 #
-# The differences are paired: the test paintings are drawn anew (2,000 times) once for both sides, and so are the seeds;
-# what the two sides have in common falls out. McNemar's exact test is a second opinion: it only looks at the paintings
+# The differences are paired: the test paintings are drawn anew (2,000 times) once for both sides and all seeds, and the
+# spread between the seeds is added; what the two sides have in common falls out. McNemar's exact test is a second opinion: it only looks at the paintings
 # that one side has right and the other wrong.
 
 # %%

@@ -104,7 +104,7 @@ def verdicts(result: Mapping[str, Any]) -> list[str]:
         line = (
             f"{name}: {words[task['verdict']]} ({low:+.1f} to {high:+.1f} points of accuracy on {task['n']:,} paintings"
         )
-        line += f"; McNemar's p {_p(task['mcnemar_p'])})"
+        line += f"; McNemar's p {p_value(task['mcnemar_p'])})"
         if task["verdict"] != "no difference shown" and task["mcnemar_p"] > 0.05:
             line += ", which McNemar's test alone does not confirm"
         lines.append(line)
@@ -114,7 +114,8 @@ def verdicts(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """A p for a table."""
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 

@@ -10,12 +10,12 @@ import pandas as pd
 from painters_mtl.catalog import choose_classes, find_data, read_catalog
 from painters_mtl.demo import make_demo
 from painters_mtl.errors import UserError
+from painters_mtl.places import DEMO_FOLDER
 from painters_mtl.settings import TrainSettings
 from painters_mtl.split import PARTS, group_copies, load_split, make_split
 from painters_mtl.store import Store, build_store, copy_side
 from painters_mtl.tasks import TASK_NAMES, Task
 
-DEMO_FOLDER = Path("data/demo")
 MIN_WORKS = 10  # of a painter, for a class of its own in the head over all painters
 
 

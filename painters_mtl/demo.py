@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from painters_mtl import demo_styles
 from painters_mtl.errors import UserError
-from painters_mtl.files import whole, write_text
+from painters_mtl.files import alone, whole, write_text
 
 DEMO_VERSION = 1  # raise it when the pictures or labels change, so that old folders are drawn anew
 
@@ -259,11 +259,15 @@ def make_demo(folder: Path, count: int = 2000, size: int = 160, seed: int = 0, w
     if done.exists() and done.read_text(encoding="utf-8") == json.dumps(settings):
         return folder
 
-    _clear(folder)
-    works = plan_works(count, seed)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    with whole(folder / "labels.csv") as temporary:  # first, so that an unfinished folder is known as the demo's
-        labels_table(works, seed).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
-    _paint_all(folder / "images", works, size, seed, min(workers or os.cpu_count() or 1, count))
-    write_text(done, json.dumps(settings))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with alone(folder.with_name(f".{folder.name}.lock"), f"drawing the demo into {folder}", wait=True):
+        if done.exists() and done.read_text(encoding="utf-8") == json.dumps(settings):  # by the one that was waited for
+            return folder
+        _clear(folder)
+        works = plan_works(count, seed)
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        with whole(folder / "labels.csv") as temporary:  # first, so that an unfinished folder is known as the demo's
+            labels_table(works, seed).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+        _paint_all(folder / "images", works, size, seed, min(workers or os.cpu_count() or 1, count))
+        write_text(done, json.dumps(settings))
     return folder

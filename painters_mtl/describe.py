@@ -36,7 +36,7 @@ class DescribeSettings(TrainSettings):
 
 def describe(settings: DescribeSettings) -> int:
     """The verb: table to the terminal, diagram to a file."""
-    if settings.output.suffix not in (".png", ".svg", ".pdf"):
+    if settings.output.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UserError(f"--output {settings.output} must end in .png, .svg or .pdf")
     if not settings.output.absolute().parent.is_dir():
         raise UserError(f"--output {settings.output}: there is no folder {settings.output.parent}")

@@ -62,6 +62,8 @@ def export(settings: Settings) -> int:
     eight_bits = settings.format == "litert-int8"
     if eight_bits and settings.images:
         raise UserError("--images has no labels: in 8 bits the accuracy is measured, on --data or the run's own data")
+    if settings.images and settings.data is not None:
+        raise UserError("--images and --data both say what to compare on: give one of them")
     if not 0 <= settings.max_loss < 1:
         raise UserError(f"--max-loss {settings.max_loss} must be at least 0 and below 1")
     run = open_run(settings.model)
@@ -143,7 +145,7 @@ def _compare(run: "Run", file_format: str, file: Path, copies: "np.ndarray", dat
     if data is not None:
         truths = {name: labels[data.rows("test")] for name, labels in data.labels.items()}
         comparison["accuracy"] = {
-            name: accuracy(truth, wanted[name], found[name]) for name, truth in truths.items() if (truth >= 0).any()
+            name: accuracy(truths[name], wanted[name], found[name]) for name in run.tasks if (truths[name] >= 0).any()
         }
     return comparison
 

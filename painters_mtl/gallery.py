@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 from PIL import Image
 
 from painters_mtl.errors import UserError
@@ -15,7 +16,6 @@ from painters_mtl.results import Row, rows_of
 from painters_mtl.runs import Run
 
 PER_PAGE = 500
-MARK = b'<meta name="generator" content="painters_mtl">'  # is in every page, and tells it from other files
 LONGEST = 160  # side of a thumbnail, in pixels
 
 
@@ -38,11 +38,12 @@ def write_gallery(output: Path, run: Run) -> list[Path]:
         count = sum(1 for _ in lines) - 1
     pages = max(1, -(-count // PER_PAGE))
     files = [output if k == 1 else output.with_stem(f"{output.stem}-{k}") for k in range(1, pages + 1)]
-    if strange := [file for file in files[1:] if file.exists() and not is_page(file)]:
-        raise UserError(
-            f"{strange[0]} is not a page of a gallery and is not replaced: move it, and go on with --resume, or choose "
-            "another --output"
-        )
+    for number, file in enumerate(files[1:], start=2):
+        if file.exists() and not is_page(file, output, number):
+            raise UserError(
+                f"{file} is not a page of the gallery {output} and is not replaced: move it, and go on with --resume, "
+                "or choose another --output"
+            )
     loader = jinja2.PackageLoader("painters_mtl", "")
     template = jinja2.Environment(loader=loader, autoescape=True).get_template("gallery.html.jinja")
     rows = rows_of(journal)
@@ -51,22 +52,27 @@ def write_gallery(output: Path, run: Run) -> list[Path]:
         links = [(k, other.name) for k, other in enumerate(files, start=1)] if pages > 1 else []
         page = template.render(
             name=shown(output.name), title="labels", cards=cards, tasks=list(run.tasks), links=links, number=number,
-            count=count, model=run.folder.name, demo=run.demo,
+            count=count, model=run.folder.name, demo=run.demo, mark=_mark(output, number),
         )  # fmt: skip
         write_text(file, page)
     k = pages + 1
-    while is_page(old := output.with_stem(f"{output.stem}-{k}")):
+    while is_page(old := output.with_stem(f"{output.stem}-{k}"), output, k):
         old.unlink()
         k += 1
     journal.unlink()
     return files
 
 
-def is_page(file: Path) -> bool:
-    """Whether a file is a page that `write_gallery` wrote."""
+def _mark(output: Path, number: int) -> Markup:
+    """What tells a page from all other files."""
+    return Markup("<!-- page {} of the gallery {} -->").format(number, shown(output.name).replace("--", "- -"))
+
+
+def is_page(file: Path, output: Path, number: int) -> bool:
+    """Whether a file is a page, of this number, that `write_gallery` wrote for this output."""
     try:
         with file.open("rb") as opened:
-            return MARK in opened.read(1000)
+            return _mark(output, number).encode() in opened.read(10_000)
     except OSError:
         return False
 
@@ -80,7 +86,7 @@ def _card(row: Row, run: Run) -> Row:
         return card
     answers = []
     for task in run.tasks:
-        keys = [task, *(f"{task}_{k}" for k in range(2, 10))]
+        keys = [task, *(f"{task}_{k}" for k in range(2, len(run.tasks[task].classes) + 1))]
         found = [(row[key], row[f"{key}_confidence"]) for key in keys if key in row]
         answers.append((task, task in row["doubtful"], found))
     card |= {

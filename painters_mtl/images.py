@@ -25,6 +25,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -201,15 +202,16 @@ def find(*roots: str | Path) -> list[ImageFile]:
     """All pictures under folders, in zips, or named directly; each root in turn, numbers in natural order, none twice.
 
     In folders and zips a picture is known by its suffix (any case); hidden files and macOS's resource forks
-    are passed over, symbolic links are followed. What is named directly is taken whatever it is called. A folder or zip
-    that cannot be opened is listed itself, so that `read` names the reason. Raises `UserError` for a missing root.
+    are passed over, symbolic links are followed. What is named directly is taken whatever it is called; inside a zip
+    (`a.zip/x.jpg`) that may also be a folder or a pattern. A folder or zip that cannot be opened is listed itself, so
+    that `read` names the reason. Raises `UserError` for a missing root.
     """
     found: dict[ImageFile, None] = {}
     for root in map(ImageFile.of, roots):
         if not os.path.lexists(root.path):
             raise UserError(f"there is no file or folder {shown(root.path)}")
         if root.member:
-            files = [root]
+            files = _inside(root)
         elif Path(root.path).is_dir():
             files = [f for path in _walk(root.path) for f in _members(path)]
         else:
@@ -501,6 +503,21 @@ def _members(path: str) -> list[ImageFile]:
     parts = ((name, name.split("/")) for name in dict.fromkeys(names))
     hidden = (".", "__MACOSX")
     return [ImageFile(path, n) for n, p in parts if _is_picture(p[-1]) and not any(q.startswith(hidden) for q in p)]
+
+
+def _inside(root: ImageFile) -> list[ImageFile]:
+    """What a member of a zip, a folder in it or a pattern (`a.zip/in/*.png`) names. Raises `UserError` for nothing."""
+    try:
+        names = _zip(root.path)[0].namelist()
+    except (OSError, Unreadable):
+        return [root]  # reading it tells why
+    if root.member in names and not root.member.endswith("/"):
+        return [root]
+    folder = root.member.rstrip("/") + "/"
+    found = [f for f in _members(root.path) if f.member.startswith(folder) or fnmatchcase(f.member, root.member)]
+    if not found:
+        raise UserError(f"{shown(root.path)} holds no picture {shown(root.member)}")
+    return found
 
 
 def _zip(path: str) -> tuple[zipfile.ZipFile, threading.Lock]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from painters_mtl.stream import Forward
 
 CROP = 7 / 8  # side of the crops of --tta crops
-COMPARED = 64  # pictures for which another runtime's answers are compared with Keras's
+SENT = 64  # pictures for a comparison with Keras, should a Ray worker have to make one
 IN_GALLERY = 3  # likeliest classes shown of each task
 
 
@@ -102,12 +102,12 @@ def label(
 ) -> Iterator[Labelled]:
     """Label pictures one after the other, in order, in constant memory: decoding overlaps with the network.
 
-    A runtime other than Keras that is used for the first time is compared with it on the first of `files`, which must
-    then be a list.
+    A runtime other than Keras that is used for the first time is compared with it on some of `files`, which must then
+    be a list.
     """
     from painters_mtl.runtimes import load
 
-    sample = files[:COMPARED] if isinstance(files, Sequence) else ()
+    sample = files if isinstance(files, Sequence) else ()
     yield from answers(run, looks(load(run, runtime, batch_size, sample), tta), files, batch_size, threads)
 
 
@@ -262,18 +262,18 @@ def _lines(settings: Settings, run: "Run", files: "list[ImageFile]", ways: dict[
 
     if not files:
         return
-    sample, size = files[:COMPARED], settings.batch_size
+    size = settings.batch_size
     if settings.engine == "local":
-        forward = looks(load(run, settings.runtime, size, sample), settings.tta)
+        forward = looks(load(run, settings.runtime, size, files), settings.tta)
         yield from rows(run, forward, files, **ways)
         return
     from painters_mtl.ray_engine import label_files
 
-    runtime = fastest(run, sample) if settings.runtime == "auto" else settings.runtime
+    runtime = fastest(run, files) if settings.runtime == "auto" else settings.runtime
     if runtime != "keras":
-        load(run, runtime, size, sample)  # exported and compared once, before many open it
+        load(run, runtime, size, files)  # exported and compared once, before many open it
     opening: dict[str, Any] = {"model": run.folder, "runtime": runtime, "batch_size": size}
-    opening |= {"sample": sample, "tta": settings.tta}
+    opening |= {"sample": files[:SENT], "tta": settings.tta}
     yield from label_files(files, opening, ways, settings.ray_address, settings.ray_cpus)
 
 

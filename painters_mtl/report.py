@@ -20,7 +20,7 @@ import pandas as pd
 
 from painters_mtl import images, metrics, runs
 from painters_mtl.calibration import reliability, soften
-from painters_mtl.comparison import COSTS, verdicts
+from painters_mtl.comparison import COSTS, p_value, verdicts
 from painters_mtl.dataset import Dataset
 from painters_mtl.files import whole, write_text
 from painters_mtl.readout import FEW
@@ -56,6 +56,7 @@ def write_report(
         figures["differences"] = forest({"": result})
     html = page("report.html.jinja").render(
         pct=percent,
+        p_value=p_value,
         result=result,
         costs=COSTS,
         verdicts=verdicts(result) if result is not None else [],

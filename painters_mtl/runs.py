@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from painters_mtl import cli
 from painters_mtl.errors import UserError
 from painters_mtl.files import whole, write_json
+from painters_mtl.places import DEMO_FOLDER
 from painters_mtl.settings import TrainSettings
 from painters_mtl.tasks import TASK_NAMES, Task, tasks_from_dict, tasks_to_dict
 
@@ -104,6 +105,10 @@ def own_data(run: Run, place: Path | None, way_out: str) -> TrainSettings:
             raise UserError(f"{run.folder} lacks {name}, so its own paintings are not known: {way_out}")
     settings = TrainSettings.load(run.folder / CONFIG)
     place = place or settings.data
+    if place is None and run.demo:  # and not what --data was left out for since
+        from painters_mtl.demo import make_demo
+
+        place = make_demo(DEMO_FOLDER)
     if place is not None and not place.exists():
         raise UserError(f"the paintings of {run.folder} are not in {place}: {way_out}")
     classes = {f"{name}s": task.classes for name, task in run.tasks.items()}

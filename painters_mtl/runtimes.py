@@ -315,7 +315,7 @@ def own_paintings(run: "Run") -> "list[ImageFile]":
     """The pictures that the run was trained on, if they are still where its config.json says; else none."""
     from painters_mtl import images
     from painters_mtl.catalog import find_data
-    from painters_mtl.dataset import DEMO_FOLDER
+    from painters_mtl.places import DEMO_FOLDER
     from painters_mtl.runs import CONFIG
 
     if not (config := _read(run.folder / CONFIG)):
@@ -470,7 +470,11 @@ def fastest(run: "Run", sample: "Sequence[ImageFile]" = ()) -> str:
     kept = _read(file)
     if kept.get("valid_for") == valid_for and kept.get("fastest") in ("keras", *names):
         return str(kept["fastest"])
-    copies = copies_of(run, list(sample) or own_paintings(run))
+    try:
+        copies = copies_of(run, list(sample) or own_paintings(run))
+    except UserError as error:
+        print(f"note: {error}; using --runtime keras", flush=True)
+        return "keras"
     copies = np.resize(copies, (32, *copies.shape[1:]))
     rates: dict[str, float] = {}
     for name in ("keras", *names):

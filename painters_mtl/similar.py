@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 MOST = 1000  # pictures on a sheet
 DOUBTFUL = 0.5  # labels that are less sure are grey
 COLUMNS, SIDE, GAP, MARGIN, LINE = 6, 216, 18, 36, 18  # of the sheet, in pixels: a picture's square, a line of text
+TEXT = 8 + 4 * LINE  # below a picture: its cosine and name, three labels
+JPEG_SIDE = 65_500  # the most pixels that libjpeg writes
 ENLARGED = 4.0  # small pictures at most
 INK, GREY, PALE, ACCENT, EMPTY = "#1b1b1b", "#6b6b6b", "#a8a8a8", "#1f5fa8", "#f0f0f0"
 
@@ -80,6 +82,10 @@ def similar(settings: Settings) -> int:
             f"{len(asked):,} pictures with --count {settings.count} are more than a sheet can show ({MOST:,} in all): "
             "ask for fewer"
         )
+    rows, block = -(-settings.count // COLUMNS), SIDE + TEXT + GAP
+    tall = len(asked) * (max(rows, 2) * block + 2 * GAP)  # or less, where fewer are found
+    if settings.output.suffix.lower() == ".jpg" and tall > JPEG_SIDE:
+        raise UserError(f"--output {settings.output}: a JPEG is {JPEG_SIDE:,} pixels high at most; name a .png")
     print(f"looking for {_number(len(asked))} in {len(files):,} pictures, with {run.folder}", flush=True)
     both = vectors.compute(run, [*asked, *files], settings.cache)
     among = replace(both, files=files)
@@ -192,12 +198,11 @@ def sheet(queries: "Sequence[Vector]", answers: Sequence[Sequence[Match]]) -> "I
 
     most = max(len(matches) for matches in answers)
     columns = max(1, min(COLUMNS, most))
-    text = 8 + 4 * LINE  # below a picture: its cosine and name, three labels
     large = 2 * SIDE + GAP if most > COLUMNS else SIDE
     asked = [_thumbnail(query, large) for query in queries]
     left = MARGIN + max(SIDE, *(picture.width for picture in asked)) + 2 * GAP
     lines = [-(-len(matches) // columns) for matches in answers]
-    heights = [max(n * (SIDE + text + GAP), p.height + text + GAP) for n, p in zip(lines, asked, strict=True)]
+    heights = [max(n * (SIDE + TEXT + GAP), p.height + TEXT + GAP) for n, p in zip(lines, asked, strict=True)]
     width = left + columns * (SIDE + GAP) - GAP + MARGIN
     height = 2 * MARGIN + sum(heights) + 2 * GAP * (len(heights) - 1) - GAP
     image = Image.new("RGB", (width, height), "white")
@@ -212,7 +217,7 @@ def sheet(queries: "Sequence[Vector]", answers: Sequence[Sequence[Match]]) -> "I
         _write(draw, query, MARGIN, high + picture.height, left - MARGIN - 2 * GAP, query.file.name, ACCENT)
         for k, match in enumerate(matches):
             found = _thumbnail(match.vector, SIDE)
-            x, foot = left + k % columns * (SIDE + GAP), top + k // columns * (SIDE + text + GAP) + SIDE
+            x, foot = left + k % columns * (SIDE + GAP), top + k // columns * (SIDE + TEXT + GAP) + SIDE
             image.paste(found, (x, foot - found.height))
             _write(draw, match.vector, x, foot, SIDE, f"{match.cosine:.3f}  {match.vector.file.name}", INK)
         top += heights[block] + 2 * GAP

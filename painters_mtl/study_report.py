@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl import metrics, runs
-from painters_mtl.comparison import COSTS, answers, verdicts
+from painters_mtl.comparison import COSTS, answers, p_value, verdicts
 from painters_mtl.dataset import Dataset
 from painters_mtl.files import write_text
 from painters_mtl.report import conditions, conflict, confusion_figure, forest, now, page, percent, save_figures
@@ -60,6 +60,7 @@ def write_study_report(
         settings=(folder / runs.CONFIG).read_text(encoding="utf-8"),
         date=now(),
         pct=percent,
+        p_value=p_value,
     )
     write_text(folder / runs.REPORT, html)
 

@@ -1,6 +1,8 @@
 """The demo: the same bytes every time, the label statistics it promises, and files that are never half-written."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,20 @@ def test_few_works_can_be_planned(count: int) -> None:
 
 def test_bytes_do_not_depend_on_the_number_of_workers(small: Path, tmp_path: Path) -> None:
     assert contents(make_demo(tmp_path, count=12, size=48, seed=3, workers=2)) == contents(small)
+
+
+def test_two_that_draw_at_once_draw_one_demo(tmp_path: Path) -> None:
+    """The second waits for the first, and finds it done."""
+    code = "import sys; from pathlib import Path; from painters_mtl.demo import make_demo; "
+    code += "print('drawing', flush=True); make_demo(Path(sys.argv[1]), count=150, size=48)"
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "demo")], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0] and [s.count("drawing\n") for s in said] == [1, 1]
+    assert len(list((tmp_path / "demo" / "images").iterdir())) == 150
+    assert [f.name for f in tmp_path.iterdir()] == ["demo"]
 
 
 def test_another_seed_gives_other_pictures_and_labels(small: Path, tmp_path: Path) -> None:

@@ -179,6 +179,9 @@ def test_eight_bits_are_measured_on_training_paintings_and_their_loss_on_test_pa
     assert "lost" in capsys.readouterr().out
     weights = open_run(folder).model().count_params()
     assert (tmp_path / "small" / "model.tflite").stat().st_size < 2 * weights  # bytes; 4 a weight in Keras
+    words[1] = str(folder / "baselines" / "painter")  # the data have labels for tasks that this network has not
+    assert export.main([*words, "--overwrite", "--format", "litert-int8"]) == 0
+    assert set(json.loads((tmp_path / "small" / "comparison.json").read_text())["accuracy"]) == {"painter"}
 
 
 def test_accuracy_counts_labelled_paintings_only() -> None:
@@ -227,6 +230,7 @@ def test_an_earlier_export_stays_unless_it_is_to_be_replaced(
         (["--format", "litert-int8", "--max-loss", "2"], "--max-loss 2.0 must be"),
         ([], "lacks config.json, so its own paintings are not known: name paintings with --images"),
         (["--images", "nowhere"], "there is no file or folder nowhere"),
+        (["--images", ".", "--data", "."], "give one of them"),
     ],
 )
 def test_one_sentence_for_what_goes_wrong(

@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     for name in ("a0", "a1", "a2", "below/a3", "b[1]", "Renoir, Pierre"):
         Image.new("RGB", (40, 30), "teal").save(tmp_path / f"{name}.png")
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
-        for name in ("c[1].png", "d.png"):
+        for name in ("c[1].png", "d.png", "in/e.png", "in/f.png", "in/notes.txt"):
             archive.write(tmp_path / "a0.png", name)
     return tmp_path
 
@@ -36,7 +36,12 @@ def test_patterns_files_and_members(folder: Path) -> None:
     assert names(folder, "a[12].png", "a0.png", "a1.png") == ["a1.png", "a2.png", "a0.png"]  # none twice
     assert names(folder, "b[1].png", "Renoir, Pierre.png") == ["b[1].png", "Renoir, Pierre.png"]  # they are files
     assert names(folder, "z.zip/c[1].png") == ["z.zip/c[1].png"]  # a member, no pattern
-    assert names(folder, "*.zip") == ["z.zip/c[1].png", "z.zip/d.png"]
+    assert names(folder, "*.zip") == ["z.zip/c[1].png", "z.zip/d.png", "z.zip/in/e.png", "z.zip/in/f.png"]
+    assert names(folder, "z.zip/in/*.png") == names(folder, "z.zip/in/") == ["z.zip/in/e.png", "z.zip/in/f.png"]
+    assert names(folder, "z.zip/in/notes.txt") == ["z.zip/in/notes.txt"]  # named directly: whatever it is called
+    for gone in ("z.zip/gone.png", "z.zip/gone/*.png"):
+        with pytest.raises(UserError, match=r"z\.zip holds no picture gone"):
+            names(folder, gone)
     with pytest.raises(UserError, match=r"no file fits the pattern .*x\*\.png"):
         names(folder, "x*.png")
     with pytest.raises(UserError, match="there is no file or folder"):

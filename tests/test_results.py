@@ -22,7 +22,7 @@ from painters_mtl import gallery, images, novelty, predict, results, runs
 from painters_mtl.errors import UserError
 from painters_mtl.files import alone
 from painters_mtl.settings import TrainSettings
-from painters_mtl.tasks import TASK_NAMES
+from painters_mtl.tasks import TASK_NAMES, Task
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +92,18 @@ def test_a_long_gallery_has_pages(folder: Path, tmp_path: Path) -> None:
     with results.Journal(output, {}) as journal:
         for k in range(1001):
             journal.write({"path": f"{k}.jpg", "error": "empty"})
-    other = tmp_path / "out-2.html"
-    other.write_text("somebody else's")
-    with pytest.raises(UserError, match=r"out-2\.html is not a page of a gallery and is not replaced"):
-        gallery.write_gallery(output, runs.open_run(folder))
-    assert other.read_text() == "somebody else's" and (tmp_path / "out.html.part").exists() and not output.exists()
-    other.unlink()
+    with results.Journal(tmp_path / "monet.html", {}) as journal:
+        journal.write({"path": "0.jpg", "error": "empty"})
+    (another,) = gallery.write_gallery(tmp_path / "monet.html", runs.open_run(folder))
+    others = ["somebody else's", (folder / "report.html").read_text(), another.read_text()]
+    another.unlink()
+    for text in others:
+        other = tmp_path / "out-2.html"
+        other.write_text(text)
+        with pytest.raises(UserError, match=r"out-2\.html is not a page of the gallery .*and is not replaced"):
+            gallery.write_gallery(output, runs.open_run(folder))
+        assert other.read_text() == text and (tmp_path / "out.html.part").exists() and not output.exists()
+        other.unlink()
     written = gallery.write_gallery(output, runs.open_run(folder))
     assert [f.name for f in written] == ["out.html", "out-2.html", "out-3.html"]
     assert {f.name for f in tmp_path.iterdir()} == {f.name for f in written}
@@ -105,11 +111,24 @@ def test_a_long_gallery_has_pages(folder: Path, tmp_path: Path) -> None:
     assert [len(found) for found in names] == [500, 500, 1]
     assert [int(n) for found in names for n in found] == list(range(1001))
 
-    with results.Journal(output, {}) as journal:  # a shorter one: pages of the longer go, another's file does not
-        journal.write({"path": "0.jpg", "error": "empty"})
-    (tmp_path / "out-4.html").write_text("somebody else's")
-    assert gallery.write_gallery(output, runs.open_run(folder)) == [output]
-    assert {f.name for f in tmp_path.iterdir()} == {"out.html", "out-4.html"}
+    for text in ("", *others):  # a shorter one: pages of the longer go, another's file does not
+        with results.Journal(output, {}) as journal:
+            journal.write({"path": "0.jpg", "error": "empty"})
+        if text:
+            (tmp_path / "out-2.html").write_text(text)
+        assert gallery.write_gallery(output, runs.open_run(folder)) == [output]
+        assert {f.name for f in tmp_path.iterdir()} == ({"out.html", "out-2.html"} if text else {"out.html"})
+
+
+def test_the_gallery_shows_as_many_classes_as_were_asked_for() -> None:
+    classes = tuple(f"painter {k}" for k in range(12))
+    run = runs.Run(Path(), {"painter": Task("painter", classes)}, 32, 40, False, {"painter": 1.0})
+    row = {"path": "a.jpg", "error": "", "doubtful": []}
+    for k, name in enumerate(classes, start=1):
+        key = "painter" if k == 1 else f"painter_{k}"
+        row |= {key: name, f"{key}_confidence": 1 / 2**k}
+    ((_, _, found),) = gallery._card(row, run)["answers"]
+    assert found == [(name, 1 / 2**k) for k, name in enumerate(classes, start=1)]
 
 
 # ------------------------------------------------------------------------------------------------- going on
@@ -125,7 +144,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_table(folder: Path, pictures:
     words = [tmp_path / "in", "--model", folder, "--output", cut, "--batch-size", 4]
     process = subprocess.Popen([sys.executable, "-m", "painters_mtl.predict", *map(str, words)], stderr=subprocess.PIPE)
     part = tmp_path / "cut.csv.part"
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 300
     while (not part.exists() or part.stat().st_size < 20_000) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

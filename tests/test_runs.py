@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from painters_mtl import runs
+from painters_mtl.demo import DEMO_VERSION
 from painters_mtl.errors import UserError
 from painters_mtl.files import whole, write_text
 from painters_mtl.model import build_model
@@ -208,6 +209,21 @@ def test_a_run_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     for name, wanted in model(images, training=False).items():
         np.testing.assert_array_equal(np.asarray(run.model()(images, training=False)[name]), np.asarray(wanted))
     assert sorted(f.name for f in run.folder.iterdir()) == ["labels.json", "model.keras"]
+
+
+def test_a_run_on_the_demo_finds_the_demo_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the competition's data have come since, where no --data means them."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("data/demo", "data/painter-by-numbers", "run"):
+        Path(folder).mkdir(parents=True)
+    Path("data/painter-by-numbers/all_data_info.csv").touch()
+    Path("data/demo/demo.json").write_text(json.dumps({"version": DEMO_VERSION, "count": 2000, "size": 160, "seed": 0}))
+    TrainSettings(painters=("2",)).save(Path("run/config.json"))
+    Path("run/split.csv").touch()
+    run = runs.Run(Path("run"), {"painter": Task("painter", ("a", "b"))}, 32, 40, True, {"painter": 1.0})
+    found = runs.own_data(run, None, "")
+    assert (found.data, found.split, found.painters) == (Path("data/demo"), Path("run/split.csv"), ("a", "b"))
+    assert runs.own_data(run, Path("data/painter-by-numbers"), "").data == Path("data/painter-by-numbers")
 
 
 def test_a_run_can_be_moved(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -304,6 +305,13 @@ def test_a_run_without_data_was_trained_where_its_data_are_found(
     place = Path("data/demo" if demo else "data/painter-by-numbers")
     assert {file.path for file in pictures(place, 3)} == {str(place / f"{k}.png") for k in range(3)}
     assert {file.name for file in runtimes.own_paintings(run)} == {f"{k}.png" for k in range(3)}
+
+
+def test_auto_labels_with_keras_where_nothing_can_be_compared(run: Run, tmp_path: Path, capsys: Any) -> None:
+    any_installed()
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    assert runtimes.fastest(run, [ImageFile(str(tmp_path / "bad.png"))]) == "keras"
+    assert "none of the 1 pictures" in capsys.readouterr().out
 
 
 def test_a_run_that_cannot_be_written_to(run: Run, files: list[ImageFile], capsys: pytest.CaptureFixture[str]) -> None:

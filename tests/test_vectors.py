@@ -589,6 +589,11 @@ def test_similar_misused(run: runs.Run, folder: Path, tmp_path: Path, capsys: py
     assert "ask for fewer" in refused(capsys, similar.main, query, "--in", folder, "--count", 1000, *rest)
     assert ".png or .jpg" in refused(capsys, similar.main, query, "--in", folder, *rest[:-1], tmp_path / "s.gif")
     assert "can be read" in refused(capsys, similar.main, tmp_path / "bad.png", "--in", folder, *rest)
+    (tmp_path / "many").mkdir()
+    for k in range(100):
+        shutil.copy(query, tmp_path / "many" / f"{k}.png")
+    words = (tmp_path / "many", "--in", folder, "--count", 4, *rest[:-1], tmp_path / "s.jpg")
+    assert "name a .png" in refused(capsys, similar.main, *words)
     assert not (tmp_path / "s.png").exists()
     search(run, tmp_path, query, tmp_path / "bad.png", "--in", folder, status=1)  # the other one is answered
     assert f"{tmp_path / 'bad.png'} cannot be read: empty" in capsys.readouterr().err
