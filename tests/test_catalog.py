@@ -3,7 +3,6 @@
 import csv
 import os
 import shutil
-import time
 import unicodedata
 import zipfile
 from collections import Counter
@@ -409,9 +408,7 @@ def test_tasks_without_two_classes():
 @pytest.mark.real
 def test_the_real_competition_data(paintings):
     folder = paintings / "pbn64"
-    start = time.process_time()
     catalog = read_catalog(folder)
-    assert time.process_time() - start < 6  # 2.4 s on an idle core
     table = catalog.table
     assert (len(table), Counter(table["competition"])) == (13_783, {"train": 12_169, "test": 1_614})
     assert table["id"].is_unique and all(Path(file).is_file() for file in table["file"][::500])

@@ -248,9 +248,8 @@ def test_a_training_that_lost_a_worker_ends_as_that_of_one_process(tmp_path: Pat
     with together(commands) as workers:
         until(workers[0], "epoch 2")
         workers[1].kill()
-        killed = time.monotonic()
-        out, _ = workers[0].communicate(timeout=60)
-        assert workers[0].returncode == 2 and time.monotonic() - killed < 60
+        out, _ = workers[0].communicate(timeout=60)  # it must end within 60 s
+        assert workers[0].returncode == 2
         assert "worker 1 (localhost:" in out and "is gone: start all workers again" in out
     with together(commands) as workers:
         ends = [worker.communicate(timeout=120)[0] for worker in workers]

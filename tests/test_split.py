@@ -1,7 +1,5 @@
 """The split: what counts as a copy, that copies stay together, proportions, the competition's test set, split.csv."""
 
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -93,9 +91,7 @@ def test_a_hundred_thousand_hashes_in_tiles():
     hashes = hashes_like_real(n)
     hashes[:1000] = 0  # flat pictures
     hashes[-500:] = hashes[5000:5500]
-    start = time.process_time()
     groups = group_copies(catalogue(n), hashes)
-    assert time.process_time() - start < 3
     assert (groups[-500:] == groups[5000:5500]).all()
     assert len(set(groups[:1000].tolist())) == 1000 and np.bincount(groups).max() < 5
 
@@ -195,9 +191,11 @@ def test_too_few():
 def test_eighty_thousand_rows():
     n = 80_000
     labels, groups = labels_like_real(n), np.random.default_rng(0).integers(0, 70_000, n)
-    start = time.process_time()
-    make_split(catalogue(n), labels, groups)
-    assert time.process_time() - start < 10  # about 1.5 s on an idle core
+    split = make_split(catalogue(n), labels, groups)
+    shares = {part: np.mean(split == part) for part in ("train", "validation", "test")}
+    assert shares == pytest.approx({"train": 0.7, "validation": 0.15, "test": 0.15}, abs=0.01)
+    used = split != ""
+    assert (pd.Series(split[used]).groupby(groups[used]).nunique() == 1).all()  # copies stay together
 
 
 # ------------------------------------------------------------------------------------------------- split.csv
