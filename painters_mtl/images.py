@@ -369,6 +369,8 @@ def _rescue(data: bytes, image: Any, target: Any, error: Exception) -> tuple[Any
     read = np.concatenate([(values != last).reshape(len(values), -1).any(axis=1) for values in strips])
     rows = np.flatnonzero(read[:: -1 if upwards else 1])
     share = (rows[-1] + 1) / height if len(rows) else 0.0
+    if image.format == "JPEG" and (abs(last.astype(int) - 128) > 1).any():  # no grey: it ends in plain paper
+        share = 1.0
     if share < MIN_READ:
         raise Unreadable(fault, f"{share:.0%} of it could be read") from error
     return image, box, fault, float(share)

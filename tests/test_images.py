@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from painters_mtl import images
 from painters_mtl.errors import UserError
@@ -119,6 +119,21 @@ def test_sixteen_bits_are_scaled() -> None:
     assert reason(big_endian) in ("damaged", "truncated")
     pgm = b"P5 256 256 65535 " + values.astype(">u2").tobytes()
     assert (decode(pgm).pixels == expected).all()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_drawing_on_plain_paper_that_lacks_its_end_marker_is_whole(mode: str, progressive: bool) -> None:
+    """What libjpeg does not have becomes grey; paper that is not grey was there."""
+    paper = Image.new("RGB", (400, 600), (250, 240, 225))
+    ImageDraw.Draw(paper).line([(10, 5), (380, 35)], "black", 3)
+    stream = io.BytesIO()
+    paper.convert(mode).save(stream, "JPEG", progressive=progressive)
+    cut, whole = decode(stream.getvalue()[:-2]), decode(stream.getvalue())
+    assert (cut.repaired, cut.share, whole.repaired) == ("truncated", 1.0, "")
+    np.testing.assert_array_equal(cut.pixels, whole.pixels)
+    half = decode(stream.getvalue()[: len(stream.getvalue()) // 2 + 300])
+    assert half.repaired == "truncated" and (progressive or half.share < 0.9)
 
 
 def test_integers_and_floats() -> None:
