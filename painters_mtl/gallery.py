@@ -1,12 +1,12 @@
 """Predictions as pages to look at: a thumbnail of each painting, its labels with bars, filters; self-contained."""
 
 import base64
+import html
 import io
 from itertools import islice
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
 from PIL import Image
 
 from painters_mtl.errors import UserError
@@ -63,9 +63,9 @@ def write_gallery(output: Path, run: Run) -> list[Path]:
     return files
 
 
-def _mark(output: Path, number: int) -> Markup:
-    """What tells a page from all other files."""
-    return Markup("<!-- page {} of the gallery {} -->").format(number, shown(output.name).replace("--", "- -"))
+def _mark(output: Path, number: int) -> str:
+    """The comment in a page that tells it from all other files."""
+    return f"<!-- page {number} of the gallery {html.escape(shown(output.name)).replace('--', '- -')} -->"
 
 
 def is_page(file: Path, output: Path, number: int) -> bool:
