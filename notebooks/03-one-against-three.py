@@ -61,7 +61,7 @@ data = prepare(settings)
 #
 # A network for one task alone is the same network with one head: same backbone, data, split, augmentation, schedule and
 # stopping rule, trained on every painting that has its label. Each trains to its own end. What is trained already with
-# the same settings is read back.
+# the same settings is read back; for other settings take another `folder` (or `overwrite=True` among them).
 
 # %%
 folder = Path("models") / f"notebook-03-{data.folder.name}"

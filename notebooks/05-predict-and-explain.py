@@ -48,7 +48,8 @@ from painters_mtl.runs import open_run
 from painters_mtl.settings import TrainSettings
 from painters_mtl.training import fit
 
-# A quick network that knows four painters; read back if it is there. A better one takes minutes: painters_mtl.train
+# A quick network that knows four painters; read back if it is there (for other settings take another `folder`). A better
+# one takes minutes: python -m painters_mtl.train
 settings = TrainSettings(
     data=Path(DATA) if DATA else None,
     sample=SAMPLE,
