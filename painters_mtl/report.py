@@ -87,9 +87,11 @@ def conditions(settings: TrainSettings, history: pd.DataFrame, demo: bool) -> li
     Args:
         history: of the shared network; it tells which heads there were.
     """
-    default = EPOCHS_OF_HEADS if settings.fine_tune == "heads" else default_epochs(1, demo) if demo else 0
-    epochs = settings.epochs or default
-    length = f"{epochs} epochs" if epochs else f"some {VIEWS:,} views, in 5 to 20 epochs"
+    length = f"some {VIEWS:,} views, in 5 to 20 epochs"
+    if settings.epochs or settings.fine_tune == "heads":
+        length = f"{settings.epochs or EPOCHS_OF_HEADS} epochs"
+    elif demo:
+        length = f"{default_epochs(1, demo)} epochs"
     budgets = {
         "early-stop": "Every network trains by the same rules on every painting that has a label of its own: "
         f"{length}, or until the validation accuracy has not risen for {settings.patience} epochs, and the epoch that "

@@ -272,7 +272,7 @@ def finished(data: Dataset, folder: Path, key: str, keep_model: bool = True) -> 
 
 def _check_data(folder: Path, key: str) -> None:
     try:
-        measured = json.loads((folder / runs.METRICS).read_text(encoding="utf-8"))
+        measured = read_json(folder / runs.METRICS)
         other = not measured["interrupted"] and measured["fingerprint"] != key
     except (OSError, ValueError, KeyError, TypeError):
         return
