@@ -14,7 +14,7 @@ from painters_mtl.places import DEMO_FOLDER
 from painters_mtl.settings import TrainSettings
 from painters_mtl.split import PARTS, group_copies, load_split, make_split
 from painters_mtl.store import Store, build_store, copy_side
-from painters_mtl.tasks import TASK_NAMES, Task
+from painters_mtl.tasks import ALL_PAINTERS, NO_LABEL, TASK_NAMES, Task, known_head
 
 MIN_WORKS = 10  # of a painter, for a class of its own in the head over all painters
 
@@ -46,16 +46,17 @@ class Dataset:
             if all((values[self.rows(part)] >= 0).any() for part in ("train", "test"))
         ]
 
-    def painter_known(self) -> np.ndarray:
-        """Whether a work is by one of the painter classes: int32 (n,), 1 yes, 0 another painter, -1 not said."""
+    def painter_known(self) -> tuple[Task, np.ndarray]:
+        """A task: is a work by any of the painter classes? And its labels: int32 (n,), -1 where no painter is said."""
         named = (self.table["painter"] != "").to_numpy()
-        return np.where(self.labels["painter"] >= 0, 1, np.where(named, 0, -1)).astype(np.int32)
+        labels = np.where(self.labels["painter"] >= 0, 1, np.where(named, 0, NO_LABEL))
+        return Task(known_head("painter"), ("another", "known")), labels.astype(np.int32)
 
     def other_painters(self) -> tuple[Task, np.ndarray]:
         """A task over every painter with at least 10 training works, and its labels: int32 (n,)."""
         counts = self.table["painter"][self.split == "train"].value_counts()
         names = sorted(str(name) for name, count in counts.items() if name and count >= MIN_WORKS)
-        task = Task("all_painters", tuple(names))
+        task = Task(ALL_PAINTERS, tuple(names))
         return task, task.encode(self.table["painter"])
 
 

@@ -219,6 +219,7 @@ def rows_of(
     from painters_mtl.gradcam import scaled
     from painters_mtl.novelty import UNKNOWN, scores
     from painters_mtl.pipeline import middle_views
+    from painters_mtl.tasks import known_head
 
     assert seen.outputs is not None
     shown = [pixels]
@@ -233,8 +234,8 @@ def rows_of(
         best = int(likely.argmax())
         if best != chosen:
             title += f"\nlikeliest: {task.classes[best]}  {100 * likely[best]:.1f} %"
-        known = f"{name}_known"
-        outputs = {known: seen.outputs[f"{known} probabilities"]} if f"{known} probabilities" in seen.outputs else {}
+        beside = known_head(name)
+        outputs = {beside: seen.outputs[f"{beside} probabilities"]} if f"{beside} probabilities" in seen.outputs else {}
         if name == "painter" and run.unknown(name, scores({name: likely}, outputs, name)):
             title += f"\npredict says: {UNKNOWN}"
         heats = scaled(seen.outputs[f"{name} map"][None])[0]

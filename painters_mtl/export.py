@@ -191,7 +191,7 @@ def table(comparison: dict[str, Any]) -> str:
 def _describe(run: "Run", file_format: str, file: Path, outputs: dict[str, int], folder: Path) -> None:
     """Write labels.json, manifest.json and README.md; `outputs` are those of the network with their widths."""
     from painters_mtl.runs import LABELS
-    from painters_mtl.tasks import tasks_to_dict
+    from painters_mtl.tasks import known_head, tasks_to_dict
 
     side = run.copy_side
     pictures = {
@@ -201,7 +201,7 @@ def _describe(run: "Run", file_format: str, file: Path, outputs: dict[str, int],
     inputs = {name: pictures[name] for name in ("image", "detail")[: len(run.views)]}
     meanings = {name: f"probabilities of the classes in {LABELS}, calibrated" for name in run.tasks}
     meanings |= {
-        f"{name}_known": f"another's, known: that it belongs to none of the {name} classes, or to one"
+        known_head(name): f"another's, known: that it belongs to none of the {name} classes, or to one"
         for name in run.tasks
     }
     manifest = {

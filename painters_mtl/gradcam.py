@@ -27,6 +27,7 @@ from PIL import Image
 from painters_mtl.folding import fold
 from painters_mtl.model import FEATURES, backbone_of, producer
 from painters_mtl.pipeline import in_batches, middle_views, whole_views
+from painters_mtl.tasks import known_head
 
 TOP = -1  # as a wanted class: the likeliest one
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -78,7 +79,7 @@ def explainer(
     returns the "probabilities" only.
     """
     names = list(tasks or model.output)
-    beside = [f"{name}_known" for name in names if f"{name}_known" in model.output and f"{name}_known" not in names]
+    beside = [known_head(name) for name in names if known_head(name) in model.output and known_head(name) not in names]
     views = len(model.inputs)
     # The Dense layers of the heads, softmax included.
     ends = {name: producer(model.output[name]) for name in (*names, *beside)}

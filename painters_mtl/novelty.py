@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from painters_mtl.dataset import Dataset
+from painters_mtl.tasks import known_head
 
 KEPT = 0.95  # share of the works with a label that keep their name
 FEWEST = 10  # labelled validation paintings; from fewer no threshold is set
@@ -25,9 +26,9 @@ def scores(probabilities: Mapping[str, np.ndarray], outputs: Mapping[str, np.nda
         outputs: all that the network gave.
     """
     largest = probabilities[task].max(axis=-1)
-    if (known := outputs.get(f"{task}_known")) is None:
+    if (answers := outputs.get(known_head(task))) is None:
         return largest
-    other, own = np.moveaxis(np.asarray(known), -1, 0)
+    other, own = np.moveaxis(np.asarray(answers), -1, 0)
     return own * largest / (own * largest + other)
 
 

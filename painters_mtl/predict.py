@@ -76,6 +76,21 @@ class Settings:
     """with --engine ray, how many cores a worker takes; 0: as many as this machine has, or the smallest of the
     cluster"""
 
+    @property
+    def gallery(self) -> bool:
+        """Whether the output is one, and no table."""
+        return self.output.suffix.lower() == ".html"
+
+    @property
+    def classes(self) -> int:
+        """How many of each task are kept, the likeliest first."""
+        return max(self.top_k, IN_GALLERY) if self.gallery else self.top_k
+
+    @property
+    def doubted(self) -> tuple[str, ...]:
+        """The tasks whose answer may be "unknown"."""
+        return self.unknown_tasks if self.unknown else ()
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -200,54 +215,41 @@ def predict(settings: Settings) -> int:
     check_output(settings.output)
     run = open_run(settings.model)
     run.check()
-    gallery = settings.output.suffix.lower() == ".html"
-    top_k = max(settings.top_k, IN_GALLERY) if gallery else settings.top_k
-    unknown = tuple(name for name in settings.unknown_tasks if settings.unknown)
     files = named(settings.paths)
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
-    made_with = {"model": run.digest or str(run.folder), "--top-k": top_k, "--unknown": unknown, "--tta": settings.tta}
-    made_with |= {"--runtime": settings.runtime, "--output": settings.output.suffix.lower()}
     lock = settings.output.with_name(f".{settings.output.name}.lock")
     with alone(lock, f"writing {settings.output}", wait=False):
-        return _write(settings, run, files, made_with, top_k, unknown, gallery)
+        return _write(settings, run, files)
 
 
-def _write(
-    settings: Settings,
-    run: "Run",
-    files: "list[ImageFile]",
-    made_with: dict[str, Any],
-    top_k: int,
-    unknown: Sequence[str],
-    gallery: bool,
-) -> int:
+def _write(settings: Settings, run: "Run", files: "list[ImageFile]") -> int:
     """Label the files and write the table or the gallery; returns the verb's status."""
     from tqdm import tqdm
 
     from painters_mtl.gallery import write_gallery
     from painters_mtl.results import Journal, finish, put_in_order
 
+    made_with = {"model": run.digest or str(run.folder), "--top-k": settings.classes, "--unknown": settings.doubted}
+    made_with |= {"--tta": settings.tta, "--runtime": settings.runtime, "--output": settings.output.suffix.lower()}
     with Journal(settings.output, made_with, settings.resume) as journal:
         todo = [file for file in files if str(file) not in journal.done]
         if journal.done:
             print(f"going on behind {len(journal.done):,} pictures that are done")
         print(f"labelling {len(todo):,} pictures with {run.folder}", flush=True)
-        ways: dict[str, Any] = {"batch_size": settings.batch_size, "threads": settings.threads}
-        ways |= {"top_k": top_k, "unknown": unknown, "thumbnails": gallery}
         try:
-            for line in tqdm(_lines(settings, run, todo, ways), total=len(todo), unit=" pictures", mininterval=0.5):
+            for line in tqdm(_lines(settings, run, todo), total=len(todo), unit=" pictures", mininterval=0.5):
                 journal.write(line)
         except (KeyboardInterrupt, OSError):
             print(f"\n{journal.file} holds what is done: the same command with --resume goes on", file=sys.stderr)
             raise
     if settings.engine != "local" or settings.resume:  # Ray's groups come back in any order, also before a cut
         put_in_order(journal.file, map(str, files))
-    if gallery:
+    if settings.gallery:
         written = write_gallery(settings.output, run)
         print(f"wrote {journal.rows:,} pictures to {', '.join(map(str, written[:3]))}{' ...' * (len(written) > 3)}")
     else:
-        finish(settings.output, columns(run, top_k))
+        finish(settings.output, columns(run, settings.classes))
         print(f"wrote {journal.rows:,} rows to {settings.output}")
     if journal.errors:
         counts = Counter(error.split(" (")[0] for error in journal.errors)
@@ -256,13 +258,15 @@ def _write(
     return 1 if journal.errors else 0
 
 
-def _lines(settings: Settings, run: "Run", files: "list[ImageFile]", ways: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _lines(settings: Settings, run: "Run", files: "list[ImageFile]") -> Iterator[dict[str, Any]]:
     """What the journal gets: from this process, or from the machines of a cluster."""
     from painters_mtl.runtimes import fastest, load
 
     if not files:
         return
     size = settings.batch_size
+    ways: dict[str, Any] = {"batch_size": size, "threads": settings.threads, "top_k": settings.classes}
+    ways |= {"unknown": settings.doubted, "thumbnails": settings.gallery}
     if settings.engine == "local":
         forward = looks(load(run, settings.runtime, size, files), settings.tta)
         yield from rows(run, forward, files, **ways)

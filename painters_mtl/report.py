@@ -26,7 +26,7 @@ from painters_mtl.files import whole, write_text
 from painters_mtl.readout import FEW
 from painters_mtl.settings import TrainSettings
 from painters_mtl.split import PARTS
-from painters_mtl.tasks import TASK_NAMES, Task
+from painters_mtl.tasks import ALL_PAINTERS, TASK_NAMES, Task, known_head
 from painters_mtl.trainer import EPOCHS_OF_HEADS, VIEWS, default_epochs
 
 if TYPE_CHECKING:
@@ -113,9 +113,9 @@ def conditions(settings: TrainSettings, history: pd.DataFrame, demo: bool) -> li
             "features, as far as that is better in validation."
         )
     helpers = []
-    if "all_painters_loss" in history:
+    if f"{ALL_PAINTERS}_loss" in history:
         helpers.append("a head over all painters with ten works or more")
-    if "painter_known_loss" in history:
+    if f"{known_head('painter')}_loss" in history:
         helpers.append("a head that learns whether a work is by any of the painters")
     if helpers:
         said.append(

@@ -16,7 +16,7 @@ from painters_mtl.errors import UserError
 from painters_mtl.files import whole, write_json
 from painters_mtl.places import DEMO_FOLDER
 from painters_mtl.settings import TrainSettings
-from painters_mtl.tasks import TASK_NAMES, Task, tasks_from_dict, tasks_to_dict
+from painters_mtl.tasks import TASK_NAMES, Task, known_head, tasks_from_dict, tasks_to_dict
 
 if TYPE_CHECKING:
     import keras
@@ -58,8 +58,8 @@ class Run:
         except Exception as error:  # keras raises whatever its parts raise
             reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
             raise UserError(f"{file} cannot be loaded ({reason}): train it again or get a sound copy") from error
-        known = {f"{name}_known" for name in self.tasks}
-        found = {name: output.shape[-1] for name, output in model.output.items() if name not in known}
+        beside = {known_head(name) for name in self.tasks}
+        found = {name: output.shape[-1] for name, output in model.output.items() if name not in beside}
         if found != (wanted := {name: len(task.classes) for name, task in self.tasks.items()}):
             raise UserError(f"{self.folder / LABELS} does not belong to {MODEL}: it has {wanted} classes, that {found}")
         return model
@@ -71,13 +71,13 @@ class Run:
         write both.
         """
         file = self.folder / MODEL
-        layers, weights = _opened(file)
+        layers, weights, config = _opened(file)
         if self.digest and self.digest != _digest(layers, weights):
             raise UserError(
                 f"{file} is not the one that the training wrote (its checksum is not that in {LABELS}): get a sound "
                 "copy of the folder, or train it again"
             )
-        for module, name in _classes(json.loads(layers)):
+        for module, name in _classes(config):
             if name == "Lambda" or module.split(".")[0] != "keras":
                 raise UserError(f"{file} is refused: it holds {module}.{name}; only Keras's own layers are loaded")
 
@@ -120,18 +120,18 @@ def digest_of(file: Path) -> str:
 
     Raises `UserError` when the file cannot be read.
     """
-    return _digest(*_opened(file))
+    layers, weights, _ = _opened(file)
+    return _digest(layers, weights)
 
 
-def _opened(file: Path) -> tuple[bytes, bytes]:
-    """What a `.keras` file holds: its layers as JSON, its weights as HDF5."""
+def _opened(file: Path) -> tuple[bytes, bytes, Any]:
+    """What a `.keras` file holds: its layers as JSON, its weights as HDF5, and the layers as they are read."""
     try:
         with zipfile.ZipFile(file) as archive:
             layers, weights = archive.read("config.json"), archive.read("model.weights.h5")
-        json.loads(layers)
+        return layers, weights, json.loads(layers)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{file} cannot be loaded ({error}): train it again or get a sound copy") from error
-    return layers, weights
 
 
 def _digest(layers: bytes, weights: bytes) -> str:

@@ -7,6 +7,12 @@ import numpy as np
 
 TASK_NAMES = ("painter", "style", "genre")
 NO_LABEL = -1
+ALL_PAINTERS = "all_painters"  # a head that helps in training and is no part of the finished network
+
+
+def known_head(task: str) -> str:
+    """The name of a head with two classes, beside that of a task: is it by, or of, none of the task's classes?"""
+    return f"{task}_known"
 
 
 @dataclass(frozen=True)

@@ -29,13 +29,12 @@ from painters_mtl.readout import refit
 from painters_mtl.settings import OF_THE_COMMAND, TrainSettings
 from painters_mtl.split import save_split
 from painters_mtl.store import copy_side
-from painters_mtl.tasks import Task
+from painters_mtl.tasks import ALL_PAINTERS, Task, known_head
 from painters_mtl.trainer import Trainer, predict, turn_summary
 from painters_mtl.transplant import check_unseen, soft_answers, start_from
 
 FEWEST_OTHERS = 10  # works of other painters; from fewer nobody learns what another painter is
 PROBABILITIES = "test_probabilities.npz"
-KNOWN = Task("painter_known", ("another", "known"))  # the head that tells whether a work is by any of the painters
 WITHOUT_EFFECT = {  # settings that do not change what is trained: labels and split are looked at themselves
     "data", "task_data", "sample", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models",
     "overwrite", "baselines", "budget", *OF_THE_COMMAND,
@@ -111,7 +110,7 @@ def _fit(
     full = network_of(trained_tasks, settings)
     if settings.start_from:
         start_from(full, settings.start_from, tasks, settings.start_shared)
-    network = with_heads(full, [*tasks, *({KNOWN.name} & trained_tasks.keys())])
+    network = with_heads(full, [*tasks, *({known_head("painter")} & trained_tasks.keys())])
     soft = soft_answers(data, settings.teachers, tasks) if settings.teachers else {}
     trainer = Trainer(data, settings, folder, full, network, labels, soft, keep_model, key, devices)
     if not devices.chief:
@@ -165,8 +164,8 @@ def _fit(
         "fingerprint": key,
     }
     if "painter" in tasks:
-        known = novelty.scores(probabilities, outputs, "painter")
-        measured["unknown"] = novelty.measure(data, known, thresholds["painter"])
+        found = novelty.scores(probabilities, outputs, "painter")
+        measured["unknown"] = novelty.measure(data, found, thresholds["painter"])
     if trainer.gaps:
         measured["turns"] = turn_summary(trainer.gaps)
     if keep_model:
@@ -247,8 +246,8 @@ def fingerprint(data: Dataset, settings: TrainSettings, tasks: Mapping[str, Task
     if Path(settings.weights).is_file():
         digest.update(hashlib.blake2b(Path(settings.weights).read_bytes()).digest())
     digest.update(json.dumps([__version__, values, updates], sort_keys=True, default=str).encode())
-    for name in (*tasks, "all_painters"):
-        task, labels = data.other_painters() if name == "all_painters" else (tasks[name], data.labels[name])
+    for name in (*tasks, ALL_PAINTERS):
+        task, labels = data.other_painters() if name == ALL_PAINTERS else (tasks[name], data.labels[name])
         digest.update(json.dumps([name, task.classes]).encode() + labels.tobytes())
     digest.update("\n".join([*data.table["id"], *data.split, *data.store.contents]).encode())
     return digest.hexdigest()
@@ -323,10 +322,10 @@ def _with_help(
             tasks = {**tasks, task.name: task}
             labels[task.name], weights[task.name] = numbers, settings.other_painters
     if settings.painter_known > 0 and "painter" in tasks:
-        known = data.painter_known()
-        if (known[data.rows("train")] == 0).sum() >= FEWEST_OTHERS:
-            tasks = {**tasks, KNOWN.name: KNOWN}
-            labels[KNOWN.name], weights[KNOWN.name] = known, settings.painter_known
+        task, numbers = data.painter_known()
+        if (numbers[data.rows("train")] == 0).sum() >= FEWEST_OTHERS:
+            tasks = {**tasks, task.name: task}
+            labels[task.name], weights[task.name] = numbers, settings.painter_known
     return tasks, labels, weights
 
 

@@ -33,13 +33,14 @@ from painters_mtl.novelty import UNKNOWN, scores
 from painters_mtl.runs import Run
 from painters_mtl.store import stamps as stamps_of
 from painters_mtl.stream import Forward, through
+from painters_mtl.tasks import known_head
 
 VERSION = 2  # of the rows; another one is another file
 T = TypeVar("T")
 CACHE = Path("data/cache")
 CHUNK = 128  # pictures between two writes, and in each look into the cache
 FLOATS = np.dtype("<f4")  # a row of the cache: the probabilities of each task, two of KNOWN (or NaN), the features
-KNOWN = "painter_known"  # the output that says whether a work is by any of the painters
+KNOWN = known_head("painter")
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,11 @@ class Vectors:
             return
         tasks = self.run.tasks
         sizes = [len(task.classes) for task in tasks.values()]
-        *parts, known, features = np.split(np.stack(rows), np.cumsum([*sizes, 2]), axis=1)
+        *parts, beside, features = np.split(np.stack(rows), np.cumsum([*sizes, 2]), axis=1)
         soft = {name: soften(p, self.run.temperatures[name]) for name, p in zip(tasks, parts, strict=True)}
         unknown = np.zeros(len(rows), bool)
         if "painter" in tasks:
-            outputs = {} if np.isnan(known).all() else {KNOWN: known}
+            outputs = {} if np.isnan(beside).all() else {KNOWN: beside}
             unknown = self.run.unknown("painter", scores(soft, outputs, "painter"))
         for k, file in enumerate(files):
             labels = {}

@@ -23,6 +23,7 @@ from helpers import (
     arguments,
     fitted,
     make_data,
+    python,
     read_rows,
     same_weights,
     tiny_settings,
@@ -163,6 +164,18 @@ def test_the_same_settings_give_the_same_run_bit_for_bit(run: tuple[Path, TrainS
 
 
 @pytest.mark.slow
+def test_several_threads_give_the_same_run_bit_for_bit(small: Path, tmp_path: Path) -> None:
+    """The other tests may well have one thread."""
+    for name in ("one", "again"):
+        settings = tiny_settings(small, tmp_path, epochs=2, dropout=0.3, baselines=False, name=name)
+        process = python("-m", "painters_mtl.train", *arguments(settings), TF_NUM_INTRAOP_THREADS="3")
+        assert process.returncode == 0, process.stderr
+    one, again = (settings.models / name for name in ("one", "again"))
+    assert same_weights(weights_of(one), weights_of(again))
+    assert (one / "test_predictions.csv").read_bytes() == (again / "test_predictions.csv").read_bytes()
+
+
+@pytest.mark.slow
 def test_another_seed_gives_another_split_and_network(small: Path, tmp_path: Path) -> None:
     settings = [tiny_settings(small, tmp_path, epochs=1, seed=seed, name=str(seed)) for seed in (0, 1)]
     one, other = (fitted(s)[2] for s in settings)
@@ -227,7 +240,7 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
         known = data.labels["painter"] + 0
         known[(known < 0) & (numbers >= 0)] = -2
         labels["painter_known"] = np.select([known >= 0, known == -2], [1, 0], -1).astype(np.int32)
-        more["painter_known"], wanted_weights["painter_known"] = training.KNOWN, other_painters
+        more["painter_known"], wanted_weights["painter_known"] = data.painter_known()[0], other_painters
     train_rows = data.rows("train")
     known = np.any([labels[name][train_rows] >= 0 for name in labels], axis=0)
     rows = train_rows[known]
