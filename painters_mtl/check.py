@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from painters_mtl import cli
-from painters_mtl.errors import UserError
+from painters_mtl.errors import Unreadable, UserError, shown
 from painters_mtl.files import whole
 
 if TYPE_CHECKING:
@@ -60,14 +60,14 @@ class Row:
 
 def examine(file: "ImageFile") -> Row:
     """Read and decode one picture."""
-    from painters_mtl import images
+    from painters_mtl.decoding import decode
 
     size = None
     try:
         data = file.read()
         size = len(data)
-        picture = images.decode(data, longest=64, path=str(file))
-    except images.Unreadable as error:
+        picture = decode(data, longest=64, path=str(file))
+    except Unreadable as error:
         return Row(str(file), "refused", error.reason, error.detail, bytes=size)
     status, detail = ("repaired", f"{picture.share:.0%} of it could be read") if picture.repaired else ("ok", "")
     shape = picture.width, picture.height, picture.format, picture.mode
@@ -90,7 +90,6 @@ def check(settings: Settings) -> int:
     """Examine all pictures, print the table, write the CSV; returns the exit status."""
     from tqdm import tqdm
 
-    from painters_mtl import images
     from painters_mtl.inputs import named
 
     if not settings.paths:
@@ -104,7 +103,7 @@ def check(settings: Settings) -> int:
         raise UserError(f"--output must name a file, and {output} is a folder")
     files = named(settings.paths)
     if not files:
-        names = ", ".join(images.shown(path) for path in settings.paths)
+        names = ", ".join(shown(path) for path in settings.paths)
         raise UserError(f"no pictures in {names}: in folders and zips they are known by their suffix (.jpg, .png, ...)")
     threads = settings.threads or os.cpu_count() or 1
     rows = tqdm(examine_all(files, threads), "check", len(files), unit=" pictures", file=sys.stderr)
@@ -129,7 +128,6 @@ def _written(rows: Iterable[Row], output: Path) -> Iterator[Row]:
 
 
 def _print(counts: Counter[tuple[str, str]], faults: list[Row], output: Path | None) -> None:
-    from painters_mtl.images import shown
 
     total = sum(counts.values())
     lines = [f"{total:8,}  pictures"]

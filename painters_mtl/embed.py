@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from painters_mtl import cli
-from painters_mtl.errors import UserError
+from painters_mtl.errors import UserError, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -255,8 +255,6 @@ def map_figure(
     import matplotlib.pyplot as plt
     import numpy as np
     from matplotlib.colors import to_rgb
-
-    from painters_mtl.images import shown
 
     figure, axes = plt.subplots(1, len(labels), figsize=(5.2 * len(labels), 5), squeeze=False)
     middle = (points.min(axis=0) + points.max(axis=0)) / 2

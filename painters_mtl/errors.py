@@ -1,4 +1,17 @@
-"""The one exception that is meant for the user."""
+"""The two exceptions that are meant for the user, and how paths and reasons are shown."""
+
+REASONS = (
+    "missing",
+    "no permission",
+    "read error",
+    "empty",
+    "not an image",
+    "unsupported format",
+    "truncated",
+    "damaged",
+    "too large",
+    "damaged zip",
+)
 
 
 class UserError(Exception):
@@ -6,3 +19,28 @@ class UserError(Exception):
 
     The command line prints it without a traceback and ends with status 2.
     """
+
+
+class Unreadable(Exception):
+    """A picture that is refused: `reason` is one of `REASONS`, `detail` says more, `path` is the file as shown."""
+
+    def __init__(self, reason: str, detail: str = "", path: str = ""):
+        super().__init__(reason, detail, path)  # all three, so that it can be pickled
+        self.reason, self.detail, self.path = reason, detail, path
+
+    def __str__(self) -> str:
+        return f"{shown(self.path) or 'the picture'} cannot be read: {self.reason}" + (
+            f" ({self.detail})" if self.detail else ""
+        )
+
+
+def shown(path: str) -> str:
+    """A path as it can be printed anywhere: on one line, bytes that are not UTF-8 as escapes."""
+    text = path.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def short(error: BaseException) -> str:
+    """An error of a library in at most 100 characters."""
+    text = shown(str(error)) or type(error).__name__
+    return text if len(text) <= 100 else text[:99] + "…"

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from painters_mtl import cli
-from painters_mtl.errors import UserError
+from painters_mtl.errors import Unreadable, UserError, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,16 +163,16 @@ def _write_all(
         if not error:
             try:  # a second time, for the network's copy is too small to be looked at
                 picture = images.load(seen.file, longest=2 * SIDE)
-            except images.Unreadable as gone:
+            except Unreadable as gone:
                 error = f"{gone.reason} ({gone.detail})"
         if error:
             refused += 1
-            tqdm.write(f"{images.shown(str(seen.file))} cannot be read: {error}", file=sys.stderr)
+            tqdm.write(f"{shown(str(seen.file))} cannot be read: {error}", file=sys.stderr)
             continue
         assert seen.outputs is not None
         for task in tasks:
             maps[task].append(seen.outputs[f"{task} map"])
-        drawn = figure(rows_of(run, tasks, seen, picture.pixels), images.shown(seen.file.name), METHODS[settings.layer])
+        drawn = figure(rows_of(run, tasks, seen, picture.pixels), shown(seen.file.name), METHODS[settings.layer])
         with whole(settings.output / name) as temporary, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
             drawn.savefig(temporary, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
@@ -222,11 +222,11 @@ def rows_of(
     from painters_mtl.tasks import known_head
 
     assert seen.outputs is not None
-    shown = [pixels]
+    seen_as = [pixels]
     if len(run.views) > 1:
         detail = middle_views(seen.outputs["copies"][None, 1], run.image_size).numpy()[0]
-        shown.append(np.rint(detail).astype(np.uint8))
-    rows: list[tuple[np.ndarray, list[Panel]]] = [(view, []) for view in shown]
+        seen_as.append(np.rint(detail).astype(np.uint8))
+    rows: list[tuple[np.ndarray, list[Panel]]] = [(view, []) for view in seen_as]
     for name, task in tasks.items():
         chosen = int(seen.outputs[f"{name} class"])
         likely = soften(seen.outputs[f"{name} probabilities"][None], run.temperatures[name])[0]

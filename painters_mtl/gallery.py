@@ -9,9 +9,9 @@ from pathlib import Path
 import jinja2
 from PIL import Image
 
-from painters_mtl.errors import UserError
+from painters_mtl.decoding import Picture
+from painters_mtl.errors import UserError, shown
 from painters_mtl.files import write_text
-from painters_mtl.images import Picture, shown
 from painters_mtl.results import Row, rows_of
 from painters_mtl.runs import Run
 

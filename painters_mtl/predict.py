@@ -31,7 +31,8 @@ from painters_mtl.files import alone
 if TYPE_CHECKING:
     import numpy as np
 
-    from painters_mtl.images import ImageFile, Picture
+    from painters_mtl.decoding import Picture
+    from painters_mtl.images import ImageFile
     from painters_mtl.runs import Run
     from painters_mtl.stream import Forward
 

@@ -22,6 +22,7 @@ from painters_mtl import images, metrics, runs
 from painters_mtl.calibration import reliability, soften
 from painters_mtl.comparison import COSTS, p_value, verdicts
 from painters_mtl.dataset import Dataset
+from painters_mtl.errors import Unreadable
 from painters_mtl.files import whole, write_text
 from painters_mtl.readout import FEW
 from painters_mtl.settings import TrainSettings
@@ -311,6 +312,6 @@ def _thumbnail(data: Dataset, row: int) -> np.ndarray:
     file = images.ImageFile(data.table["file"][row], data.table["member"][row])
     try:
         return images.load(file, longest=220).pixels
-    except images.Unreadable:  # it could be read when the copies were made
+    except Unreadable:  # it could be read when the copies were made
         copy = data.store.pixels[data.pixel_rows[row]]
         return copy if copy.ndim == 3 else copy[0]

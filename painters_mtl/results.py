@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from painters_mtl.errors import UserError
+from painters_mtl.errors import UserError, shown
 from painters_mtl.files import whole
-from painters_mtl.images import shown
 
 ENDINGS = (".csv", ".jsonl", ".parquet", ".html")
 GROUP = 10_000  # rows that a Parquet file is written in at once

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from painters_mtl import cli
-from painters_mtl.errors import UserError
+from painters_mtl.errors import Unreadable, UserError
 from painters_mtl.files import write_json
 
 if TYPE_CHECKING:
@@ -289,7 +289,6 @@ def copies_of(run: "Run", files: "Sequence[ImageFile]", count: int = CHECKED) ->
 
     Raises `UserError` if none can be read.
     """
-    from painters_mtl import images
     from painters_mtl.store import copy_of
 
     first = spread(np.arange(len(files)), count)
@@ -299,7 +298,7 @@ def copies_of(run: "Run", files: "Sequence[ImageFile]", count: int = CHECKED) ->
             break
         try:
             copies.append(copy_of(file.read(), run.copy_side, run.views, str(file))[1])
-        except images.Unreadable:
+        except Unreadable:
             continue
     if not copies:
         raise UserError(f"none of the {len(files)} pictures to compare the runtimes on can be read")

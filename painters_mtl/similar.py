@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from painters_mtl import cli
-from painters_mtl.errors import UserError
+from painters_mtl.errors import Unreadable, UserError, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +92,7 @@ def similar(settings: Settings) -> int:
     queries = []
     for query in both.at(range(len(asked))):
         if query.error:
-            print(f"{images.shown(str(query.file))} cannot be read: {query.error}", file=sys.stderr)
+            print(f"{shown(str(query.file))} cannot be read: {query.error}", file=sys.stderr)
         else:
             queries.append(query)
     if not queries:
@@ -167,7 +167,6 @@ def _unit(features: "np.ndarray | None") -> "np.ndarray":
 
 def table(query: "Vector", matches: Sequence[Match]) -> str:
     """The answer as text: the picture asked for, then a line for each that was found."""
-    from painters_mtl.images import shown
 
     rows = [
         ["", *query.labels, "path"],
@@ -231,7 +230,7 @@ def _thumbnail(one: "Vector", side: int) -> "Image":
 
     try:
         picture = Image.fromarray(images.load(one.file, longest=side).pixels)
-    except images.Unreadable:  # gone since it was computed
+    except Unreadable:  # gone since it was computed
         picture = Image.new("RGB", (side, side), EMPTY)
         ImageDraw.Draw(picture).text((side // 2, side // 2), "no longer there", GREY, _font(), anchor="mm")
     factor = min(side / max(picture.size), ENLARGED)
@@ -242,7 +241,6 @@ def _thumbnail(one: "Vector", side: int) -> "Image":
 
 def _write(draw: "ImageDraw", one: "Vector", x: int, y: int, width: int, heading: str, colour: str) -> None:
     """A picture's heading and labels, below it."""
-    from painters_mtl.images import shown
 
     lines = [(shown(heading), colour, True)]
     for name, confidence in one.labels.values():

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from painters_mtl import images
-from painters_mtl.errors import UserError
+from painters_mtl import decoding, images
+from painters_mtl.errors import Unreadable, UserError
 from painters_mtl.files import alone, sweep, write_text
 
 VERSION = 1  # of the layout; another one is another folder
@@ -139,16 +139,16 @@ def _count(known: Lines) -> int:
 
 def copy_of(
     data: bytes, side: int, views: Sequence[str] = ("whole",), path: str = ""
-) -> tuple[images.Picture, np.ndarray]:
+) -> tuple[decoding.Picture, np.ndarray]:
     """A picture and its small copy: uint8 (side, side, 3), the whole squashed to a square.
 
     With two views (2, side, side, 3): the second is the middle of the picture at its own resolution. Raises
     `Unreadable`.
     """
-    picture = images.decode(data, square=side, path=path)
+    picture = decoding.decode(data, square=side, path=path)
     if len(views) == 1:
         return picture, picture.pixels
-    return picture, np.stack([picture.pixels, images.middle(images.decode(data, path=path).pixels, side)])
+    return picture, np.stack([picture.pixels, decoding.middle(decoding.decode(data, path=path).pixels, side)])
 
 
 def _length(file: Path) -> int:
@@ -227,9 +227,9 @@ def _decode(job: Job, side: int, views: Sequence[str]) -> tuple[dict[str, Any], 
         if before is not None and before["row"] >= 0 and before.get("content") == line["content"]:
             return {**before, "stamp": stamp}, None
         picture, copy = copy_of(data, side, views, str(file))
-    except images.Unreadable as refusal:
+    except Unreadable as refusal:
         return {**line, "reason": refusal.reason, "detail": refusal.detail}, None
-    line |= {"width": picture.width, "height": picture.height, "hash": f"{images.phash(picture.pixels):016x}"}
+    line |= {"width": picture.width, "height": picture.height, "hash": f"{decoding.phash(picture.pixels):016x}"}
     if picture.repaired:
         line["repaired"] = picture.repaired
     return line, copy

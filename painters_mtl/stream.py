@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from painters_mtl import images
+from painters_mtl import decoding, images
+from painters_mtl.errors import Unreadable
 from painters_mtl.runs import Run
 from painters_mtl.store import copy_of
 
@@ -22,7 +23,7 @@ class Seen:
 
     file: images.ImageFile
     outputs: dict[str, np.ndarray] | None
-    picture: images.Picture | None = None  # the small copy that the network saw, with the original's size
+    picture: decoding.Picture | None = None  # the small copy that the network saw, with the original's size
     error: str = ""
 
 
@@ -37,10 +38,10 @@ def through(
         threads: how many pictures are decoded at once; 0: as many as there are cores.
     """
 
-    def decode(file: images.ImageFile) -> tuple[images.Picture, np.ndarray] | images.Unreadable:
+    def decode(file: images.ImageFile) -> tuple[decoding.Picture, np.ndarray] | Unreadable:
         try:
             return copy_of(file.read(), run.copy_side, run.views, str(file))
-        except images.Unreadable as refusal:
+        except Unreadable as refusal:
             return refusal
 
     def finish(batch: list[tuple[images.ImageFile, Future]]) -> list[Seen]:
@@ -49,7 +50,7 @@ def through(
         outputs = {name: np.asarray(v) for name, v in forward(np.stack(copies)).items()} if copies else {}
         seen, k = [], 0
         for file, result in found:
-            if isinstance(result, images.Unreadable):
+            if isinstance(result, Unreadable):
                 detail = f" ({result.detail})" if result.detail else ""
                 seen.append(Seen(file, None, error=result.reason + detail))
             else:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from helpers import trained
 
-from painters_mtl import images
+from painters_mtl import errors, images
 
 CASES, FILES = 3000, 300
 PER_ZIP = 250
@@ -78,7 +78,7 @@ def test_three_thousand_broken_files(paintings: Path, tmp_path: Path, tmp_path_f
             picture = images.load(file, square=120)
             assert picture.pixels.shape == (120, 120, 3)
         except images.Unreadable as refusal:
-            assert refusal.reason in images.REASONS
+            assert refusal.reason in errors.REASONS
         if time.perf_counter() - start > SLOWEST:
             slow.append(str(file))
     assert not slow
@@ -95,6 +95,6 @@ def test_three_thousand_broken_files(paintings: Path, tmp_path: Path, tmp_path_f
         rows = list(csv.DictReader(lines))
     assert [r["path"] for r in rows] == [str(f) for f in files]
     assert all(bool(r["painter"]) != bool(r["error"]) for r in rows)
-    assert {r["error"].split(" (")[0] for r in rows} <= {"", *images.REASONS}
+    assert {r["error"].split(" (")[0] for r in rows} <= {"", *errors.REASONS}
     readable = sum(not r["error"] for r in rows)
     assert 0.3 * count < readable < 0.95 * count

@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from painters_mtl import images
-from painters_mtl.errors import UserError
-from painters_mtl.images import ImageFile, Unreadable, decode, find, load
+from painters_mtl import decoding, errors, images
+from painters_mtl.decoding import decode
+from painters_mtl.errors import Unreadable, UserError
+from painters_mtl.images import ImageFile, find, load
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # pytest undoes the filter that the module sets
 
@@ -48,7 +49,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 def reason(data: bytes, **options: int) -> str:
     with pytest.raises(Unreadable) as caught:
         decode(data, **options)
-    assert caught.value.reason in images.REASONS
+    assert caught.value.reason in errors.REASONS
     return caught.value.reason
 
 
@@ -303,8 +304,8 @@ def test_a_hundred_megapixels_are_read_quietly() -> None:
     """Above Pillow's own limit, which must neither warn nor raise."""
     data = encode(Image.new("L", (25_528, 4_000), 77), "JPEG")
     code = (
-        "import sys; from painters_mtl import images\n"
-        "p = images.decode(sys.stdin.buffer.read(), square=64)\n"
+        "import sys; from painters_mtl import decoding\n"
+        "p = decoding.decode(sys.stdin.buffer.read(), square=64)\n"
         "print(p.width, p.height, p.pixels.min(), p.pixels.max())"
     )
     done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
@@ -346,7 +347,7 @@ def test_fuzz() -> None:
             try:
                 outcomes.append(decode(bytes(data), square=16).pixels.tobytes())
             except Unreadable as error:
-                assert error.reason in images.REASONS
+                assert error.reason in errors.REASONS
                 outcomes.append(str(error).encode())
                 seen.add(error.reason)
         assert outcomes[0] == outcomes[1]
@@ -390,7 +391,7 @@ def test_find_keeps_strange_names_and_leaves_loops(tmp_path: Path) -> None:
     found = find(tmp_path)
     assert sorted(os.fsencode(file.name) for file in found) == sorted(strange)
     assert all(load(file).width == 120 for file in found)
-    assert all(images.shown(str(file)).isprintable() for file in found)
+    assert all(errors.shown(str(file)).isprintable() for file in found)
 
 
 def test_zip_members_equal_files(folder: Path) -> None:
@@ -536,15 +537,15 @@ def test_large_pictures_in_strips_are_those_in_one_piece(mode: str, monkeypatch:
         image = Image.fromarray(np.random.default_rng(2).integers(0, 65536, (701, 930), np.uint16))
     data = encode(image.quantize(64) if mode == "P" else image if mode == "I;16" else image.convert(mode), "PNG")
     wanted = [decode(data, square=50).pixels, decode(data, longest=200).pixels]
-    monkeypatch.setattr(images, "LARGE", 1000)
-    monkeypatch.setattr(images, "STRIP", 40_000)
+    monkeypatch.setattr(decoding, "LARGE", 1000)
+    monkeypatch.setattr(decoding, "STRIP", 40_000)
     for small, other in zip([decode(data, square=50), decode(data, longest=200)], wanted, strict=True):
         np.testing.assert_array_equal(small.pixels, other)
 
 
 def test_one_large_picture_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "LARGE", 90 * 120 - 1)
-    at_once, most, real = 0, 0, images._load
+    monkeypatch.setattr(decoding, "LARGE", 90 * 120 - 1)
+    at_once, most, real = 0, 0, decoding._load
 
     def load_slowly(image, target):  # type: ignore[no-untyped-def]
         nonlocal at_once, most
@@ -553,7 +554,7 @@ def test_one_large_picture_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         at_once -= 1
         return real(image, target)
 
-    monkeypatch.setattr(images, "_load", load_slowly)
+    monkeypatch.setattr(decoding, "_load", load_slowly)
     data = encode(scene(), "PNG")
     with ThreadPoolExecutor(4) as pool:
         assert len({picture.pixels.tobytes() for picture in pool.map(decode, [data] * 8)}) == 1
@@ -565,10 +566,10 @@ def test_the_middle_of_a_thin_picture_needs_no_enlarged_whole() -> None:
     pixels = np.asarray(scene(30, 91))
     whole = np.asarray(Image.fromarray(pixels).resize((round(91 * 60 / 30), 60), Image.Resampling.BICUBIC))
     left = (whole.shape[1] - 60) // 2
-    np.testing.assert_allclose(images.middle(pixels, 60).astype(int), whole[:, left : left + 60], atol=1)
+    np.testing.assert_allclose(decoding.middle(pixels, 60).astype(int), whole[:, left : left + 60], atol=1)
     line = np.zeros((1, 60_000, 3), np.uint8)
     line[:, 29_990:30_010] = 200
-    assert (images.middle(line, 224) == 200).all()
+    assert (decoding.middle(line, 224) == 200).all()
 
 
 def test_too_many_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -584,20 +585,20 @@ def test_phash_agrees_with_the_library() -> None:
     imagehash = pytest.importorskip("imagehash")
     for seed in range(5):
         image = scene(96, 160, seed)
-        assert f"{images.phash(np.asarray(image)):016x}" == str(imagehash.phash(image))
+        assert f"{decoding.phash(np.asarray(image)):016x}" == str(imagehash.phash(image))
 
 
 @pytest.mark.real
 def test_phash_finds_copies_and_tells_others_apart(paintings: Path) -> None:
     files = find(paintings / "gallery" / "images")[:60]
     pixels = [load(file).pixels for file in files]
-    hashes = [images.phash(p) for p in pixels]
+    hashes = [decoding.phash(p) for p in pixels]
     assert all(0 <= h < 2**64 for h in hashes)
     for file, original, h in zip(files, pixels, hashes, strict=True):
         small = load(file, square=96).pixels
         again = decode(encode(Image.fromarray(original), "JPEG", quality=40)).pixels
-        assert (h ^ images.phash(small)).bit_count() <= 6
-        assert (h ^ images.phash(again)).bit_count() <= 6
+        assert (h ^ decoding.phash(small)).bit_count() <= 6
+        assert (h ^ decoding.phash(again)).bit_count() <= 6
     apart = [(a ^ b).bit_count() for i, a in enumerate(hashes) for b in hashes[:i]]
     assert np.median(apart) > 25
 

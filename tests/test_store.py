@@ -13,7 +13,7 @@ import pytest
 from helpers import table_of
 from PIL import Image
 
-from painters_mtl import images
+from painters_mtl import decoding, images
 from painters_mtl.errors import UserError
 from painters_mtl.store import MARGIN, Store, build_store, copy_side
 
@@ -59,7 +59,7 @@ def test_a_copy_is_what_images_load_gives(files: list[Path], tmp_path: Path) -> 
     store = build(files, tmp_path / "cache")
     assert store.pixels.dtype == np.uint8 and store.pixels.shape == (len(files), SIDE, SIDE, 3)
     np.testing.assert_array_equal(of_paintings(store), expected(files))
-    assert [int(h) for h in store.hashes] == [images.phash(pixels) for pixels in expected(files)]
+    assert [int(h) for h in store.hashes] == [decoding.phash(pixels) for pixels in expected(files)]
     assert store.refused.empty and store.repaired.empty
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from helpers import fitted, make_data, read_rows, tiny_settings
 from PIL import Image
 
-from painters_mtl import images, pipeline, predict, runs
+from painters_mtl import decoding, images, pipeline, predict, runs
 from painters_mtl.dataset import prepare
 from painters_mtl.errors import UserError
 from painters_mtl.folding import fold
@@ -82,9 +82,9 @@ def test_parts_of_a_network_with_two_views() -> None:
 
 def test_the_middle_is_at_the_picture_s_own_resolution() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(images.middle(pixels, 40), pixels[25:65, 15:55])
-    np.testing.assert_array_equal(images.middle(pixels, 70), pixels[10:80])
-    enlarged = images.middle(pixels, 140)
+    np.testing.assert_array_equal(decoding.middle(pixels, 40), pixels[25:65, 15:55])
+    np.testing.assert_array_equal(decoding.middle(pixels, 70), pixels[10:80])
+    enlarged = decoding.middle(pixels, 140)
     wanted = np.asarray(Image.fromarray(pixels).resize((140, 180), Image.Resampling.BICUBIC))[20:160]
     np.testing.assert_array_equal(enlarged, wanted)
 
