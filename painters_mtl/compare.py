@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from painters_mtl import cli
 from painters_mtl.errors import UserError
 from painters_mtl.files import whole, write_json
-from painters_mtl.resuming import how, nothing_half_written, resumed
-from painters_mtl.runs import COMPARISON, CONFIG, run_folder
+from painters_mtl.resuming import how, nothing_half_written, resumed, run_folder
+from painters_mtl.runs import COMPARISON, CONFIG
 from painters_mtl.settings import STRATEGIES, Strategy, TrainSettings
 
 if TYPE_CHECKING:

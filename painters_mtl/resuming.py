@@ -1,17 +1,21 @@
-"""--resume: go on with a run that was ended, by its name."""
+"""What a command does about a run folder that is there already: go on with it, refuse it, replace it."""
 
 import dataclasses
+import json
 import shlex
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from painters_mtl import cli
 from painters_mtl.checkpoint import CHECKPOINT
 from painters_mtl.errors import UserError
-from painters_mtl.runs import CONFIG, METRICS, MODEL
+from painters_mtl.runs import CONFIG, LABELS, METRICS, MODEL, open_run
 from painters_mtl.settings import OF_THE_COMMAND, TrainSettings
+from painters_mtl.tasks import TASK_NAMES
 
 S = TypeVar("S", bound=TrainSettings)
 
@@ -81,3 +85,61 @@ def how(verb: str, settings: TrainSettings, folder: Path) -> str:
         if (value := getattr(settings, name, None)) != getattr(type(settings)(), name, None):
             words += [f"--{name.replace('_', '-')}", str(value)]
     return f"to go on: {shlex.join(words)}"
+
+
+def _check_network(settings: TrainSettings) -> None:
+    if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():
+        raise UserError(f"--weights {settings.weights} is not there: give a weights file, imagenet, or none")
+    if settings.backbone not in ("efficientnet_lite0", "small_convnet"):
+        cli.import_tensorflow()
+        from painters_mtl.backbones import find_application
+
+        find_application(settings.backbone)
+
+
+def _check_sources(settings: TrainSettings, folder: Path) -> None:
+    """That the networks to start from or to learn from are there, and not in the folder that may be replaced."""
+    for option, sources in (("--start-from", settings.start_from), ("--teachers", settings.teachers)):
+        for source in sources:
+            open_run(source, option=option)
+            if folder.resolve() in (source.resolve(), *source.resolve().parents):
+                raise UserError(f"{option} {source} is part of the run {folder} itself: choose another --name")
+    if settings.start_shared not in ("mean", "imagenet", *TASK_NAMES):
+        raise UserError(f"--start-shared {settings.start_shared} is unknown: mean, imagenet, {', '.join(TASK_NAMES)}")
+
+
+def run_folder(settings: TrainSettings) -> Path:
+    """Where the run goes. One that is there already is continued if its settings are the same, else refused.
+
+    Also refuses a network that cannot be built: now, not after an hour of making small copies.
+    """
+    _check_network(settings)
+    folder = settings.models / (settings.name or time.strftime("%Y%m%d-%H%M%S"))
+    _check_sources(settings, folder)
+    if not folder.exists():
+        return folder
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file: choose another --name")
+    if any(not file.name.startswith(".") for file in folder.iterdir()):  # a killed write leaves a hidden file
+        if not any((folder / name).exists() for name in (CONFIG, LABELS)):
+            raise UserError(f"{folder} is not the folder of a run and is not replaced: choose another --name")
+        if not settings.overwrite and (changed := changes(settings, folder / CONFIG)):
+            raise UserError(
+                f"{folder} is there already, with other settings ({', '.join(changed)}): choose another --name, or "
+                "--overwrite to replace it"
+            )
+    return folder
+
+
+def changes(settings: TrainSettings, file: Path) -> list[str]:
+    """The settings that differ from those in a run's config.json, but for those that change no result."""
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        before = type(settings)().to_dict() | raw  # it may lack a setting that is newer
+    except (OSError, ValueError, TypeError):
+        return [f"{file.name} is missing or damaged"]
+    now = settings.to_dict()
+    if ("seeds" in raw) != ("seeds" in now):
+        return [f"it was made by python -m painters_mtl.{'compare' if 'seeds' in raw else 'train'}"]
+    same = {"overwrite", "baselines", "cache", "memory_gb", "name", "models", "seeds", "strategies"}
+    return sorted(k for k in {*before, *now} - same if before.get(k) != now.get(k))

@@ -21,8 +21,8 @@ from painters_mtl import cli
 from painters_mtl.cluster import asked_for
 from painters_mtl.errors import UserError
 from painters_mtl.files import write_json
-from painters_mtl.resuming import how, nothing_half_written, resumed
-from painters_mtl.runs import BASELINES, COMPARISON, CONFIG, run_folder
+from painters_mtl.resuming import how, nothing_half_written, resumed, run_folder
+from painters_mtl.runs import BASELINES, COMPARISON, CONFIG
 from painters_mtl.settings import TrainSettings
 
 if TYPE_CHECKING:

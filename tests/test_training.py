@@ -31,7 +31,7 @@ from helpers import (
 )
 from sklearn import metrics as sk
 
-from painters_mtl import pipeline, runs, train, trainer, training, update
+from painters_mtl import pipeline, resuming, runs, train, trainer, training, update
 from painters_mtl.dataset import Dataset, prepare
 from painters_mtl.errors import UserError
 from painters_mtl.model import build_model, features_model
@@ -206,9 +206,9 @@ def test_a_run_of_a_version_with_fewer_settings_goes_on(tmp_path: Path) -> None:
     kept = settings.to_dict()
     del kept["sample"]
     (tmp_path / "run" / "config.json").write_text(json.dumps(kept))
-    assert runs.run_folder(settings) == tmp_path / "run"
+    assert resuming.run_folder(settings) == tmp_path / "run"
     with pytest.raises(UserError, match=r"other settings \(sample\)"):
-        runs.run_folder(dataclasses.replace(settings, sample=5))
+        resuming.run_folder(dataclasses.replace(settings, sample=5))
 
 
 # ------------------------------------------------------------------------------------------------- loss and labels
@@ -452,7 +452,7 @@ def test_heads_alone_leave_the_backbone_as_it_was(small: Path, tmp_path: Path) -
 
 def test_overwriting_has_to_be_asked_for(tmp_path: Path) -> None:
     def folder(**changes: Any) -> Path:
-        return runs.run_folder(TrainSettings(models=tmp_path, **changes))
+        return resuming.run_folder(TrainSettings(models=tmp_path, **changes))
 
     assert folder(name="new") == tmp_path / "new" and not (tmp_path / "new").exists()
     assert re.fullmatch(r"\d{8}-\d{6}", folder().name)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from helpers import fitted, make_data, tiny_settings, trained
 
-from painters_mtl import runs, training
+from painters_mtl import resuming, runs, training
 from painters_mtl.calibration import soften
 from painters_mtl.dataset import prepare
 from painters_mtl.errors import UserError
@@ -229,7 +229,7 @@ def test_sources_that_are_not_there_or_would_be_replaced(tmp_path_factory: pytes
         ({"start_shared": "impressionism"}, "--start-shared impressionism is unknown"),
     ):
         with pytest.raises(UserError, match=words):
-            runs.run_folder(dataclasses.replace(settings, **{"name": "other", **changes}))
+            resuming.run_folder(dataclasses.replace(settings, **{"name": "other", **changes}))
 
 
 @pytest.mark.slow
