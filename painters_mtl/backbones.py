@@ -4,6 +4,7 @@
 Every other name is looked up in `keras.applications`.
 """
 
+import contextlib
 import difflib
 import hashlib
 import importlib.util
@@ -57,6 +58,18 @@ def build_backbone(name: str, image_size: int, weights: str | Path | None = "ima
     if weights and not imagenet:
         _load_file(backbone, Path(weights))
     return backbone
+
+
+def least_side(backbone: keras.Model, image_size: int) -> int:
+    """The smallest side, in whole 8 pixels from 32, of an image of which something is left in the last map.
+
+    InceptionV3 and others do not pad: of 48 pixels nothing comes through. At most `image_size`, for which it was built.
+    """
+    for side in range(32, image_size, 8):
+        with contextlib.suppress(ValueError):  # a convolution with nothing to do
+            if min(backbone.compute_output_spec(keras.KerasTensor((1, side, side, 3))).shape[1:3]) > 0:
+                return side
+    return image_size
 
 
 def set_trainable(backbone: keras.Model, fine_tune: str, pretrained: bool) -> None:

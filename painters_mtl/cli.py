@@ -5,6 +5,7 @@ import ctypes
 import dataclasses
 import errno
 import importlib
+import io
 import logging
 import os
 import sys
@@ -31,6 +32,9 @@ def run(
     import tyro
 
     explained(settings_class)
+    for stream in (sys.stdout, sys.stderr):  # a path that is not UTF-8 must not end a command when it is printed
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         words = split_lists(settings_class, sys.argv[1:] if argv is None else argv)
         settings = tyro.cli(settings_class, args=words, prog=prog, description=description)

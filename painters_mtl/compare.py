@@ -98,9 +98,9 @@ def run(settings: CompareSettings) -> int:
     cli.import_tensorflow()
     from painters_mtl.comparison import against, compare, study_table, text, ways_text
     from painters_mtl.study_report import write_study_report
-    from painters_mtl.training import milliseconds
+    from painters_mtl.training import milliseconds, reserved
 
-    with nothing_half_written(folder, replace=settings.overwrite):
+    with reserved(folder, wait=False), nothing_half_written(folder, replace=settings.overwrite):
         folder.mkdir(parents=True, exist_ok=True)
         settings.save(folder / CONFIG)
         sides = train_all(data, settings, folder / "runs", names)

@@ -71,6 +71,12 @@ def prepare(settings: TrainSettings) -> Dataset:
     if not named.all():
         notes.append(f"{(~named).sum():,} pictures have neither painter nor style nor genre and are not used.")
         table = table[named].reset_index(drop=True)
+    if table.empty:
+        raise UserError(f"in {folder} no picture has a painter, style or genre: there is nothing to learn")
+    # Not only after all copies are made: a class that is not there, or a split.
+    choose_classes(table, settings.classes_wanted())
+    if settings.split is not None and not settings.split.is_file():
+        raise UserError(f"--split {settings.split} is not there")
     if 0 < settings.sample < len(table):
         notes.append(f"{settings.sample:,} of {len(table):,} paintings, drawn at random, are used (--sample).")
         table = table.sample(settings.sample, random_state=settings.seed).sort_index().reset_index(drop=True)
@@ -88,6 +94,11 @@ def prepare(settings: TrainSettings) -> Dataset:
     groups = group_copies(table, hashes)
     if settings.split is None:
         split = make_split(table, labels, groups, settings.seed)
+        if left := int((split == "").sum()):
+            class_notes.append(
+                f"{left:,} paintings are left out: test works of the competition whose painter and title, or picture, "
+                "are in training too, or works without a label of these classes."
+            )
     else:
         split, split_notes = load_split(settings.split, table, groups)
         class_notes = [*class_notes, *split_notes]

@@ -25,6 +25,7 @@ MAX_PIXELS = 150_000_000  # the competition's largest have 100 million
 LARGE = 25_000_000  # pixels; of such pictures one at a time is decoded, or a few threads of them would fill the memory
 MIN_READ = 0.1  # share of the rows that must be there for a cut picture to count as repaired
 STRIP = 4_000_000  # pixels of a large picture that are converted at a time
+HEAD = 1024  # bytes that tell what a file is
 DRAFT = 1.25  # a JPEG is decoded to at least this many times the size asked for, then resized
 
 # What is read, as (what the content starts with, name of Pillow's plugin). No EPS, PDF or WMF: those run programs.
@@ -124,6 +125,20 @@ def phash(pixels: np.ndarray) -> int:
     return int(str(imagehash.phash(image.reduce(max(1, min(image.size) // 128)))), 16)
 
 
+def kind(head: bytes) -> str:
+    """The name of Pillow's plugin for what begins with these bytes. Raises `Unreadable` where there is none."""
+    if name := next((name for magic, name in _FORMATS if magic.match(head)), ""):
+        return name
+    text = head.removeprefix(b"\xef\xbb\xbf")
+    for magic, what in _UNSUPPORTED:
+        if magic.match(text):
+            raise Unreadable("unsupported format", what)
+    for magic, what in _NOT_IMAGES:
+        if magic.match(text):
+            raise Unreadable("not an image", what)
+    raise Unreadable("not an image", f"unknown content, starts with {head[:8].hex(' ')}")
+
+
 def _decode(data: bytes, square: int | None, longest: int | None, max_pixels: int) -> Picture:
     image = _open(data)
     if image.width * image.height > max_pixels:
@@ -171,16 +186,7 @@ def _open(data: bytes) -> Any:
     """The picture with its header read. Plugins are called directly: `Image.open` would warn, guess and run others."""
     if not data:
         raise Unreadable("empty", "0 bytes")
-    name = next((name for magic, name in _FORMATS if magic.match(data)), None)
-    if name is None:
-        head = data[:1024].removeprefix(b"\xef\xbb\xbf")
-        for magic, what in _UNSUPPORTED:
-            if magic.match(head):
-                raise Unreadable("unsupported format", what)
-        for magic, what in _NOT_IMAGES:
-            if magic.match(head):
-                raise Unreadable("not an image", what)
-        raise Unreadable("not an image", f"unknown content, starts with {data[:8].hex(' ')}")
+    name = kind(data[:HEAD])
     try:
         plugin = getattr(importlib.import_module(f"PIL.{name}ImagePlugin"), f"{name}ImageFile")
         try:

@@ -68,10 +68,10 @@ def embed(settings: Settings) -> int:
     _check(settings)
     from painters_mtl import vectors
     from painters_mtl.inputs import named
-    from painters_mtl.runs import open_run
+    from painters_mtl.runs import open_for_use
 
-    run = open_run(settings.model)
-    files = named(settings.paths)
+    run = open_for_use(settings.model)
+    files = [file for file in named(settings.paths) if settings.map is None or not file.is_at(settings.map)]
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     print(f"{len(files):,} pictures, with {run.folder}", flush=True)

@@ -69,7 +69,7 @@ class Settings:
 def explain(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
     from painters_mtl.inputs import named
-    from painters_mtl.runs import open_run
+    from painters_mtl.runs import open_for_use
     from painters_mtl.store import copy_side
 
     if not settings.paths:
@@ -79,7 +79,7 @@ def explain(settings: Settings) -> int:
         raise UserError(f"--size {settings.size} must be from 32 to {LARGEST}, or 0 for the size of the training")
     if settings.output.exists() and not settings.output.is_dir():
         raise UserError(f"--output {settings.output} is a file: name a folder")
-    run = open_run(settings.model)
+    run = open_for_use(settings.model)
     tasks = wanted_tasks(run, settings.tasks)
     classes = wanted_classes(tasks, settings.classes)
     if settings.size not in (0, run.image_size):
@@ -217,9 +217,9 @@ def rows_of(
 
     from painters_mtl.calibration import soften
     from painters_mtl.gradcam import scaled
-    from painters_mtl.novelty import UNKNOWN, scores
+    from painters_mtl.novelty import scores
     from painters_mtl.pipeline import middle_views
-    from painters_mtl.tasks import known_head
+    from painters_mtl.tasks import UNKNOWN, known_head
 
     assert seen.outputs is not None
     seen_as = [pixels]

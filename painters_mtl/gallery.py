@@ -88,7 +88,9 @@ def _card(row: Row, run: Run) -> Row:
     for task in run.tasks:
         keys = [task, *(f"{task}_{k}" for k in range(2, len(run.tasks[task].classes) + 1))]
         found = [(row[key], row[f"{key}_confidence"]) for key in keys if key in row]
-        answers.append((task, task in row["doubtful"], found))
+        if likeliest := row.get("likeliest", {}).get(task):  # the bars are those of the classes, also where it is none
+            found[0] = likeliest, found[0][1]
+        answers.append((task, task in row["doubtful"], bool(likeliest), found))
     card |= {
         "answers": answers,
         "labels": {task: row[task] for task in run.tasks},

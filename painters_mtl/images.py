@@ -20,10 +20,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from painters_mtl.decoding import MAX_PIXELS, Picture, decode
+from painters_mtl.decoding import HEAD, MAX_PIXELS, Picture, decode, kind
 from painters_mtl.errors import Unreadable, UserError, short, shown
 
 MAX_BYTES = 1 << 30  # of one file or zip member
+MANY_BYTES = 1 << 24  # of so large a file the first bytes are looked at before the others are read
 _PICTURE_NAME = re.compile(
     r".+\.(jpe?g|jpe|jfif|jif|mpo|a?png|webp|gif|bmp|dib|tiff?|avif|p[pgbn]m"
     r"|heic|heif|jp2|jxl)",  # not read, but found, so that they are refused rather than overlooked
@@ -56,6 +57,13 @@ class ImageFile:
     def name(self) -> str:
         """The last part: `x.jpg`."""
         return str(self).rsplit("/", 1)[-1]
+
+    def is_at(self, path: Path) -> bool:
+        """Whether it is the very file at `path`: what a verb has drawn there before is no painting."""
+        try:
+            return not self.member and Path(self.path).samefile(path)
+        except (OSError, ValueError):
+            return False
 
     def read(self) -> bytes:
         """The file's bytes. Raises `Unreadable`; never waits for a pipe or a device."""
@@ -207,7 +215,14 @@ def _open_zip(path: str, pid: int, *stamp: int) -> tuple[zipfile.ZipFile, thread
 def _bounded(file: Any, size: int, name: ImageFile) -> bytes:
     if size > MAX_BYTES:
         raise Unreadable("too large", f"{size:,} bytes, the limit is {MAX_BYTES:,}", str(name))
-    return file.read(size)  # no more: of a zip's member the size is what it says of itself
+    head = b""
+    if size > MANY_BYTES:
+        head = file.read(HEAD)
+        try:
+            kind(head)
+        except Unreadable as error:
+            raise Unreadable(error.reason, error.detail, str(name)) from None
+    return head + file.read(size - len(head))  # no more: of a zip's member the size is what it says of itself
 
 
 def _os_reason(error: OSError) -> str:

@@ -107,7 +107,8 @@ def interval(values: np.ndarray, seed: int) -> Interval:
     if seeds > 1:
         interaction = np.mean(np.var(values[1:] - spread[:, None], axis=0)) * seeds / (seeds - 1)  # of one seed
         between = float(np.var(values[0], ddof=1))
-        if between > interaction:  # else the seeds differ by no more than the paintings explain
+        # Else the seeds differ by no more than the paintings explain; with two of them that may well be chance.
+        if between > interaction or seeds == 2:
             shared = np.sqrt(max(0.0, 1 - interaction / seeds / max(np.var(spread), 1e-30)))
             rng = np.random.default_rng([seed, seeds])
             training = np.sqrt(between / seeds) * rng.standard_t(seeds - 1, size=len(spread))

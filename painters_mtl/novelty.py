@@ -11,7 +11,6 @@ from painters_mtl.tasks import known_head
 
 KEPT = 0.95  # share of the works with a label that keep their name
 FEWEST = 10  # labelled validation paintings; from fewer no threshold is set
-UNKNOWN = "unknown"
 
 
 def scores(probabilities: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray], task: str) -> np.ndarray:

@@ -46,14 +46,15 @@ class Settings:
     images: tuple[Path, ...]
     """folders (with all below them) or zips (read in place) with the pictures"""
     pairs: Path | None = None
-    """the CSV of the pairs: index,image1,image2 (may be zipped); without it all pairs of the pictures"""
+    """the CSV of the pairs: index,image1,image2 (it may lie there as .csv.zip); without it all pairs of the pictures"""
     output: Path = Path("submission.csv")
     """the CSV to write; without --pairs pairs.csv, unless another is named"""
     model: Path | None = None
     """run folder of the model, such as models/full; without it the newest one in models"""
     score: Literal["best", "learned", "cosine", "product"] = "best"
     """learned: a softmax over all painters with 10 works, learned on the features, and its product; cosine: of the
-    features; product: of the painter softmaxes; best: what did best on painters that the training was not told of"""
+    features; product: of the painter softmaxes; best: what does best on validation paintings and on painters with too
+    few works to be told apart in training"""
     data: Path | None = None
     """the paintings that the model was trained on, for the learned score; by default where they were"""
     labels: Path | None = None
@@ -75,11 +76,14 @@ class Settings:
 
 def pairs(settings: Settings) -> int:
     """The verb. Returns 0, or 1 when pictures were missing or could not be read."""
+    if settings.pairs is not None and not settings.pairs.exists():
+        zipped = settings.pairs.with_name(settings.pairs.name + ".zip")  # so it comes from the competition
+        settings = replace(settings, pairs=zipped if zipped.exists() else settings.pairs)
     _check(settings)
     from painters_mtl import images
-    from painters_mtl.runs import open_run
+    from painters_mtl.runs import open_for_use, open_run
 
-    run = open_run(settings.model)
+    run = open_for_use(settings.model)
     other = open_run(settings.against, option="--against") if settings.against else None
     files = by_name(images.find(*settings.images))
     if len(files) < 2:

@@ -210,11 +210,11 @@ def predict(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
     from painters_mtl.inputs import named
     from painters_mtl.results import check_output
-    from painters_mtl.runs import open_run
+    from painters_mtl.runs import open_for_use
 
     _check(settings)
     check_output(settings.output)
-    run = open_run(settings.model)
+    run = open_for_use(settings.model)
     run.check()
     files = named(settings.paths)
     if not files:
@@ -308,12 +308,15 @@ def columns(run: "Run", top_k: int) -> list[str]:
 def row(run: "Run", one: Labelled, top_k: int, unknown: Iterable[str] = ("painter",)) -> dict[str, Any]:
     """A line of the table; a picture that could not be read has only path and error.
 
+    What is no column: "doubtful", the tasks whose score is below the threshold, and "likeliest", the class that stood
+    where the answer is "unknown".
+
     Args:
         unknown: tasks whose answer is "unknown" below the run's threshold.
     """
     import numpy as np
 
-    from painters_mtl.novelty import UNKNOWN
+    from painters_mtl.tasks import UNKNOWN
 
     cells: dict[str, Any] = {"path": str(one.file), "error": one.error}
     if one.probabilities is None:
@@ -326,6 +329,7 @@ def row(run: "Run", one: Labelled, top_k: int, unknown: Iterable[str] = ("painte
         if task.name == "painter":
             cells["painter_known"] = round(one.known["painter"], 4)
         if task.name in unknown and one.unknown(run, task.name):
+            cells.setdefault("likeliest", {})[task.name] = cells[task.name]
             cells[task.name] = UNKNOWN
     cells["doubtful"] = [name for name in run.tasks if one.unknown(run, name)]
     return cells

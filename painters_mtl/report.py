@@ -103,11 +103,24 @@ def conditions(settings: TrainSettings, history: pd.DataFrame, demo: bool) -> li
         "is kept.",
     }
     said = [budgets[settings.budget]]
+    seen = "every work is shown once an epoch"
+    if settings.label_share:
+        seen = (
+            "it is shown works with a scarce label up to three times an epoch, until "
+            f"{settings.label_share:.0%} of what it sees has that label"
+        )
     weights = ", ".join(f"{name} {settings.loss_weights().get(name, 1.0):g}" for name in TASK_NAMES)
-    said.append(
-        f"The shared network's losses are weighted ({weights}), and it is shown works with a scarce label up to three "
-        f"times an epoch, until {settings.label_share:.0%} of what it sees has that label."
-    )
+    said.append(f"The shared network's losses are weighted ({weights}), and {seen}.")
+    if settings.start_from:
+        said.append("It alone starts from networks that were trained before; their training is not in its costs.")
+    if settings.teachers:
+        said.append(
+            "It alone learns from the answers of networks that were trained before, the same ones for every seed: what "
+            "it gains is theirs too, and their training is not in its costs."
+        )
+    if settings.freeze != "none":
+        span = f"for {settings.freeze_epochs} epochs" if settings.freeze_epochs else "throughout"
+        said.append(f"Of it alone, the {settings.freeze} stands still {span}.")
     if settings.refits_heads():
         said.append(
             f"At the end, each head with {FEW:,} training paintings or fewer is fitted once more to the finished "

@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from painters_mtl import cli
 from painters_mtl.checkpoint import CHECKPOINT
+from painters_mtl.cluster import asked_for
 from painters_mtl.errors import UserError
-from painters_mtl.runs import CONFIG, LABELS, METRICS, MODEL, open_run
+from painters_mtl.runs import CONFIG, LABELS, METRICS, MODEL, check_teacher, open_run
 from painters_mtl.settings import OF_THE_COMMAND, TrainSettings
 from painters_mtl.tasks import TASK_NAMES
 
@@ -79,6 +80,8 @@ def _unfinished(models: Path) -> str:
 
 def how(verb: str, settings: TrainSettings, folder: Path) -> str:
     """The sentence with the command that goes on."""
+    if asked_for(settings.distribute) is not None:  # not all workers need see the folder that --resume looks into
+        return "to go on: start all workers again with the command of the start"
     models = [] if settings.models == type(settings)().models else ["--models", str(settings.models)]
     words = ["python", "-m", f"painters_mtl.{verb}", "--resume", "--name", folder.name, *models]
     for name in ("distribute", "engine", "ray_address", "ray_cpus"):  # where it runs is not in config.json
@@ -92,20 +95,26 @@ def _check_network(settings: TrainSettings) -> None:
         raise UserError(f"--weights {settings.weights} is not there: give a weights file, imagenet, or none")
     if settings.backbone not in ("efficientnet_lite0", "small_convnet"):
         cli.import_tensorflow()
-        from painters_mtl.backbones import find_application
+        from painters_mtl.backbones import build_backbone
 
-        find_application(settings.backbone)
+        build_backbone(settings.backbone, settings.image_size, settings.weights)
 
 
 def _check_sources(settings: TrainSettings, folder: Path) -> None:
-    """That the networks to start from or to learn from are there, and not in the folder that may be replaced."""
-    for option, sources in (("--start-from", settings.start_from), ("--teachers", settings.teachers)):
-        for source in sources:
-            open_run(source, option=option)
-            if folder.resolve() in (source.resolve(), *source.resolve().parents):
-                raise UserError(f"{option} {source} is part of the run {folder} itself: choose another --name")
+    """That networks to start from or to learn from are there, fit, and not in the folder that may be replaced."""
     if settings.start_shared not in ("mean", "imagenet", *TASK_NAMES):
         raise UserError(f"--start-shared {settings.start_shared} is unknown: mean, imagenet, {', '.join(TASK_NAMES)}")
+    if not settings.start_from and not settings.teachers:
+        return
+    from painters_mtl.store import copy_side
+
+    for option, sources in (("--start-from", settings.start_from), ("--teachers", settings.teachers)):
+        for source in sources:
+            run = open_run(source, option=option)
+            if option == "--teachers":
+                check_teacher(run, copy_side(settings.image_size))
+            if folder.resolve() in (source.resolve(), *source.resolve().parents):
+                raise UserError(f"{option} {source} is part of the run {folder} itself: choose another --name")
 
 
 def run_folder(settings: TrainSettings) -> Path:
@@ -141,5 +150,5 @@ def changes(settings: TrainSettings, file: Path) -> list[str]:
     now = settings.to_dict()
     if ("seeds" in raw) != ("seeds" in now):
         return [f"it was made by python -m painters_mtl.{'compare' if 'seeds' in raw else 'train'}"]
-    same = {"overwrite", "baselines", "cache", "memory_gb", "name", "models", "seeds", "strategies"}
+    same = {"overwrite", "baselines", "budget", "cache", "memory_gb", "name", "models", "seeds", "strategies"}
     return sorted(k for k in {*before, *now} - same if before.get(k) != now.get(k))

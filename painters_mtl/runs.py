@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MODEL, LABELS, CONFIG, SPLIT = "model.keras", "labels.json", "config.json", "split.csv"
 HISTORY, METRICS, REPORT, FIGURES = "history.csv", "metrics.json", "report.html", "figures"
 BASELINES, COMPARISON = "baselines", "comparison.json"
+MOST = 4 << 30  # bytes of a network, unpacked; the largest of keras.applications has 1.4 GB
 
 
 @dataclass(frozen=True)
@@ -126,9 +128,13 @@ def _opened(file: Path) -> tuple[bytes, bytes, Any]:
     """What a `.keras` file holds: its layers as JSON, its weights as HDF5, and the layers as they are read."""
     try:
         with zipfile.ZipFile(file) as archive:
-            layers, weights = archive.read("config.json"), archive.read("model.weights.h5")
+            members = [archive.getinfo(name) for name in ("config.json", "model.weights.h5")]
+            if sum(member.file_size for member in members) > MOST:
+                raise ValueError(f"it would be larger than {MOST >> 30} GB in memory")
+            layers, weights = map(archive.read, members)
         return layers, weights, json.loads(layers)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    # RuntimeError: a password, a compression that Python does not know, or JSON in a thousand brackets
+    except (OSError, ValueError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{file} cannot be loaded ({error}): train it again or get a sound copy") from error
 
 
@@ -204,6 +210,24 @@ def open_run(folder: Path | None, models: Path = Path("models"), option: str = "
         return Run(folder, tasks, size, side, bool(content.get("demo")), temperatures, views, thresholds, checksum)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / LABELS} is damaged ({type(error).__name__}: {error}): get a sound copy") from error
+
+
+def open_for_use(folder: Path | None) -> Run:
+    """As `open_run`, for saying something of a user's pictures: with a note where the model only knows the demo's."""
+    run = open_run(folder)
+    if run.demo:
+        print(
+            f"note: {run.folder} was trained on the demo, paintings drawn by code: what it says of real ones means "
+            "nothing",
+            file=sys.stderr,
+        )
+    return run
+
+
+def check_teacher(run: Run, copy_side: int) -> None:
+    """Raise `UserError` where a network cannot be asked about small copies of this side."""
+    if run.copy_side != copy_side:
+        raise UserError(f"--teachers {run.folder} was trained at --image-size {run.image_size}: use the same size here")
 
 
 def newest(models: Path = Path("models")) -> Path:

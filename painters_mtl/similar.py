@@ -70,10 +70,11 @@ def similar(settings: Settings) -> int:
     from painters_mtl import images, vectors
     from painters_mtl.files import whole
     from painters_mtl.inputs import named
-    from painters_mtl.runs import open_run
+    from painters_mtl.runs import open_for_use
 
-    run = open_run(settings.model)
-    asked, files = named(settings.paths), images.find(*settings.within)
+    run = open_for_use(settings.model)
+    asked = named(settings.paths)
+    files = [file for file in images.find(*settings.within) if not file.is_at(settings.output)]
     for found, where in ((asked, settings.paths), (files, settings.within)):
         if not found:
             raise UserError(f"there is no picture in {', '.join(map(str, where))}")
@@ -167,7 +168,6 @@ def _unit(features: "np.ndarray | None") -> "np.ndarray":
 
 def table(query: "Vector", matches: Sequence[Match]) -> str:
     """The answer as text: the picture asked for, then a line for each that was found."""
-
     rows = [
         ["", *query.labels, "path"],
         ["query", *(_label(*v) for v in query.labels.values()), shown(str(query.file))],
@@ -182,7 +182,9 @@ def table(query: "Vector", matches: Sequence[Match]) -> str:
 
 
 def _label(name: str, confidence: float) -> str:
-    return f"{name} {100 * confidence:.0f} %"
+    from painters_mtl.tasks import UNKNOWN
+
+    return name if name == UNKNOWN else f"{name} {100 * confidence:.0f} %"  # it is of the class that was likeliest
 
 
 # ------------------------------------------------------------------------------------------------- the sheet
@@ -241,10 +243,11 @@ def _thumbnail(one: "Vector", side: int) -> "Image":
 
 def _write(draw: "ImageDraw", one: "Vector", x: int, y: int, width: int, heading: str, colour: str) -> None:
     """A picture's heading and labels, below it."""
+    from painters_mtl.tasks import UNKNOWN
 
     lines = [(shown(heading), colour, True)]
     for name, confidence in one.labels.values():
-        lines.append((_label(name, confidence), GREY if confidence >= DOUBTFUL else PALE, False))
+        lines.append((_label(name, confidence), GREY if confidence >= DOUBTFUL and name != UNKNOWN else PALE, False))
     for k, (text, ink, bold) in enumerate(lines):
         draw.text((x, y + 8 + k * LINE), _fitting(text, width, bold), ink, _font(bold))
 

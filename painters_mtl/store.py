@@ -182,14 +182,14 @@ def stamps(files: Sequence[images.ImageFile]) -> list[str]:
             try:
                 status = Path(file.path).stat()
                 stamps.append(f"{status.st_size}-{status.st_mtime_ns}")
-            except OSError:
+            except (OSError, ValueError):  # or a NUL in the path
                 stamps.append("missing")
             continue
         if file.path not in members:
             try:
                 with zipfile.ZipFile(file.path) as archive:
                     members[file.path] = {i.filename: f"{i.file_size}-{i.CRC:08x}" for i in archive.infolist()}
-            except (OSError, zipfile.BadZipFile):
+            except Exception:  # zipfile raises whatever it finds; reading the picture tells what it is
                 members[file.path] = {}
         stamps.append(members[file.path].get(file.member, "missing"))
     return stamps

@@ -126,27 +126,42 @@ class Famo(Strategy):
     """Weights that let all losses fall at like rates, from the losses alone (Liu 2023, arXiv 2306.03792).
 
     The paper compares the losses of a batch before and after its step, for a second forward pass. Here each batch is
-    compared with the one before it: the noise of the batches cancels in the long run, and the step costs nothing.
+    compared with the one before it: the noise of the batches cancels in the long run, and the step costs nothing. As in
+    the authors' code the logits are moved by Adam, without which they would hardly move at all.
     """
 
-    RATE, DECAY = 0.025, 0.001
+    RATE, DECAY, MEAN, SQUARE, EPSILON = 0.025, 0.001, 0.9, 0.999, 1e-8
     needs_losses = True
 
     def __init__(self, tasks: int, seed: int = 0) -> None:
         super().__init__(tasks, seed)
         self.logits = self.remember("logits", np.zeros(tasks))
         self.before = self.remember("log_losses", np.full(tasks, np.nan))
+        self.mean, self.square, self.steps = (
+            self.remember(name, np.zeros(tasks)) for name in ("mean_gradients", "mean_squares", "steps")
+        )
 
     def weights(self, losses: tf.Tensor, present: tf.Tensor, norms: tf.Tensor | None) -> tf.Tensor:
         """c z / L with z = softmax(logits), over the tasks that are present; c makes their mean 1."""
         logs = tf.math.log(losses + 1e-8)
-        fell = tf.where((present > 0) & ~tf.math.is_nan(self.before), self.before - logs, 0.0)
+        known = (present > 0) & ~tf.math.is_nan(self.before)
+        fell = tf.where(known, self.before - logs, 0.0)
         z = self._shares(present)
         gradient = z * (fell - tf.reduce_sum(z * fell))  # the Jacobian of the softmax is symmetric
-        self.logits.assign_sub(self.RATE * present * (gradient + self.DECAY * self.logits))
+        self._adam(gradient + self.DECAY * self.logits, known)
         self.before.assign(tf.where(present > 0, logs, self.before))
         over = self._shares(present) / (losses + 1e-8)
         return tf.reduce_sum(present) * over / tf.maximum(tf.reduce_sum(over), 1e-12)
+
+    def _adam(self, gradient: tf.Tensor, known: tf.Tensor) -> None:
+        """Move the logits of the tasks whose gradient is `known` (Kingma & Ba 2015, arXiv 1412.6980)."""
+        self.steps.assign_add(tf.cast(known, tf.float32))
+        for moment, part, value in ((self.mean, self.MEAN, gradient), (self.square, self.SQUARE, gradient**2)):
+            moment.assign(tf.where(known, part * moment + (1 - part) * value, moment))
+        steps = tf.maximum(self.steps, 1.0)
+        mean, square = self.mean / (1 - self.MEAN**steps), self.square / (1 - self.SQUARE**steps)
+        moved = self.logits - self.RATE * mean / (tf.sqrt(square) + self.EPSILON)
+        self.logits.assign(tf.where(known, moved, self.logits))
 
     def _shares(self, present: tf.Tensor) -> tf.Tensor:
         """The softmax of the logits over the tasks that are present, 0 for the others."""
@@ -212,7 +227,7 @@ class CAGrad(GradientMethod):
             gw = tf.linalg.matvec(g, w)
             norm = tf.sqrt(tf.maximum(tf.tensordot(w, gw, 1), 1e-12))
             slope = tf.linalg.matvec(g, mean) + self.RADIUS * norm0 * gw / norm
-            slope -= tf.reduce_min(tf.where(present > 0, slope, np.float32(np.inf)))
+            slope = tf.where(present > 0, slope - tf.reduce_min(tf.where(present > 0, slope, np.float32(np.inf))), 0.0)
             w *= tf.exp(-slope / (1 + 0.05 * k)) * present
             w /= tf.maximum(tf.reduce_sum(w), 1e-12)
         norm = tf.sqrt(tf.maximum(tf.tensordot(w, tf.linalg.matvec(g, w), 1), 0.0))

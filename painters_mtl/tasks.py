@@ -7,6 +7,7 @@ import numpy as np
 
 TASK_NAMES = ("painter", "style", "genre")
 NO_LABEL = -1
+UNKNOWN = "unknown"  # the answer where a painting seems to be of none of the classes
 ALL_PAINTERS = "all_painters"  # a head that helps in training and is no part of the finished network
 
 

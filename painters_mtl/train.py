@@ -75,6 +75,8 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
         print(f"training took {outcome.metrics['training_seconds']:.0f} s")
     interrupted = outcome.interrupted
     if settings.baselines and not interrupted and len(data.tasks) > 1:
+        if chief:
+            settings.save(folder / CONFIG)  # a run that was made without baselines may get them later
         alone = fit_baselines(data, settings, folder / BASELINES, outcome.metrics["updates"])
         interrupted = any(o.interrupted for o in alone.values())
         if alone and not interrupted and chief:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from painters_mtl import checkpoint, interrupt, metrics, pipeline, runs
+from painters_mtl.backbones import least_side
 from painters_mtl.calibration import soften
 from painters_mtl.dataset import Dataset
 from painters_mtl.distribution import Devices
@@ -115,6 +116,7 @@ class Trainer:
             if update.alternate:
                 pools = {t: np.any([labels[h] >= 0 for h in heads], axis=0) for t, heads in self.groups.items()}
                 pools |= {t: np.ones(len(train), bool) for t in self.soft}
+                pools = {t: rows & any(weights[h] > 0 for h in self.groups[t]) for t, rows in pools.items()}
                 counts = [int((labels[t] >= 0).sum()) for t in self.groups]
                 share = epoch / max(epochs - 1, 1) if settings.task_sampling == "annealed" else settings.task_sampling
                 return pipeline.plan_turns(pools, counts, factor, share, batch_size, steps, seed, epoch)
@@ -129,7 +131,8 @@ class Trainer:
             if self.encoded is not None:
                 every = [plans(e) for e in range(epochs)]
                 return pipeline.feature_batches(self.encoded[train], labels, every, seed, first, step, mine)
-            sides = training_sides(settings.image_size, epochs)
+            least = least_side(backbone_of(self.full), settings.image_size)
+            sides = [max(side, least) for side in training_sides(settings.image_size, epochs)]
             rows = data.pixel_rows[train]
             return pipeline.training_batches(data.store.pixels, rows, labels, plans, sides, seed, first, step, mine)
 
@@ -189,7 +192,7 @@ class Trainer:
                 if asked():
                     interrupted = True
                     break
-                if self.encoded is None or self._due():  # the heads alone take seconds
+                if self.encoded is None or not settings.checkpoint_minutes or self._due():  # heads alone take seconds
                     self._save(model, update)
             if interrupted:
                 self._save(model, update, found)

@@ -232,6 +232,7 @@ def fit_alone(
         start_from=(),
         teachers=(),
         freeze="none",
+        freeze_epochs=0,
     )
     steps = updates if settings.budget == "equal-updates" else 0
     return fit(data, settings, folder, {name: data.tasks[name]}, steps, keep_model)

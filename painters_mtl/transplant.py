@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 import keras
@@ -13,7 +14,7 @@ from painters_mtl.dataset import Dataset
 from painters_mtl.errors import UserError
 from painters_mtl.features import encode
 from painters_mtl.model import heads_model
-from painters_mtl.runs import SPLIT, Run, open_run
+from painters_mtl.runs import SPLIT, Run, check_teacher, open_run
 from painters_mtl.tasks import ALL_PAINTERS, Task, known_head
 
 
@@ -95,10 +96,11 @@ def _misfit(layer: keras.layers.Layer, source: keras.Model) -> str:
         other = source.get_layer(layer.name)
     except ValueError:
         return f"there is no layer {layer.name}"
-    mine, its = ({w.path: tuple(w.shape) for w in part.weights} for part in (layer, other))
-    for path in [*mine, *its]:
-        if mine.get(path) != its.get(path):
-            return f"{path} is {its.get(path, 'missing')}, wanted {mine.get(path, 'none')}"
+    # By their places: Keras numbers layers without a name, differently in each network that a process builds.
+    for mine, its in zip_longest(layer.weights, other.weights):
+        wanted, found = (None if w is None else tuple(w.shape) for w in (mine, its))
+        if wanted != found:
+            return f"{(its if mine is None else mine).path} is {found or 'missing'}, wanted {wanted or 'none'}"
     return ""
 
 
@@ -112,8 +114,7 @@ def soft_answers(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Tas
     rows = data.rows("train")
     found: dict[str, np.ndarray] = {}
     for folder, run in {run.folder: run for run in runs.values()}.items():
-        if run.copy_side != data.store.pixels.shape[-2]:
-            raise UserError(f"--teachers {folder} was trained at --image-size {run.image_size}: use the same size here")
+        check_teacher(run, data.store.pixels.shape[-2])
         if len(run.views) > 1 and data.store.pixels.ndim == 4:
             raise UserError(f"--teachers {folder} looks at --views {','.join(run.views)}: use the same here")
         seen = data

@@ -390,8 +390,8 @@ class Update:
         def rows_of(part: Batch, totals: Totals | None) -> list[tf.Tensor]:
             with tf.GradientTape(persistent=True) as tape:
                 each = self._losses(self.network(part[0], training=False), part, totals)
-                losses = self._of_tasks(each)
-            return [tf.zeros(len(self.heads)), *(g for row in self._rows(tape, losses) for g in row)]
+                aims = self._scaled(self._of_tasks(each))  # in 16 bits small gradients would else be lost
+            return [tf.zeros(len(self.heads)), *(g for row in self._rows(tape, aims) for g in row)]
 
         _, *found = self._over(batch, rows_of, [*self.shared] * tasks)
         products = gram([found[t * count : (t + 1) * count] for t in range(tasks)])

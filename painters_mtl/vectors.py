@@ -29,11 +29,11 @@ from tqdm import tqdm
 from painters_mtl import cli, images, runs
 from painters_mtl.calibration import soften
 from painters_mtl.errors import UserError
-from painters_mtl.novelty import UNKNOWN, scores
+from painters_mtl.novelty import scores
 from painters_mtl.runs import Run
 from painters_mtl.store import stamps as stamps_of
 from painters_mtl.stream import Forward, through
-from painters_mtl.tasks import known_head
+from painters_mtl.tasks import UNKNOWN, known_head
 
 VERSION = 2  # of the rows; another one is another file
 T = TypeVar("T")
@@ -141,7 +141,8 @@ def compute(
 
 def place(file: images.ImageFile) -> bytes:
     """Where a picture really lies, behind all links; the same for every way to name it. A path need not be text."""
-    return f"{os.path.realpath(file.path)}/{file.member}".encode("utf-8", "surrogateescape")
+    path = file.path if "\0" in file.path else os.path.realpath(file.path)  # no such file can be
+    return f"{path}/{file.member}".encode("utf-8", "surrogateescape")
 
 
 def refusals(errors: Iterable[str]) -> str:

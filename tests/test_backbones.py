@@ -18,7 +18,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from painters_mtl import backbones
-from painters_mtl.backbones import build_backbone, read_torch_state, set_trainable
+from painters_mtl.backbones import build_backbone, least_side, read_torch_state, set_trainable
 from painters_mtl.errors import UserError
 from painters_mtl.precision import in_precision
 
@@ -344,6 +344,17 @@ def test_an_efficientnet_with_imagenet_weights_is_that_of_keras(
 def test_an_unknown_name_suggests_near_ones(name: str, near: str) -> None:
     with pytest.raises(UserError, match=f"--backbone {name} is unknown.*{near}"):
         build_backbone(name, 64)
+
+
+@pytest.mark.slow
+def test_crops_are_not_smaller_than_what_comes_through() -> None:
+    """InceptionV3 does not pad: of less than 75 pixels nothing is left. The default takes 32."""
+    assert least_side(build_backbone("efficientnet_lite0", 96, None), 96) == 32
+    inception = build_backbone("InceptionV3", 96, None)
+    assert least_side(inception, 96) == 80
+    assert inception(np.zeros((1, 80, 80, 3), np.float32)).shape[1:3] == (1, 1)
+    with pytest.raises(ValueError):
+        inception(np.zeros((1, 72, 72, 3), np.float32))
 
 
 def test_images_too_small_for_a_network_are_refused() -> None:

@@ -18,6 +18,7 @@ from painters_mtl.resuming import resumed
 from painters_mtl.settings import TrainSettings
 from painters_mtl.split import group_copies, make_folds
 from painters_mtl.tasks import TASK_NAMES
+from painters_mtl.training import reserved
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +265,17 @@ def test_folds_part_no_copies_and_test_each_painting_once(tmp_path: Path) -> Non
     assert (data.groups == group_copies(data.table, data.store.hashes[data.store.rows >= 0])).all()
     parts = folds_of(data, CompareSettings(data=settings.data, folds=4, seed=1))
     assert all((p.split == s).all() for p, s in zip(parts, splits, strict=True))
+
+
+def test_a_study_that_runs_is_not_replaced(
+    study: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, command = study
+    before = (folder / "comparison.json").read_bytes()
+    with reserved(folder, wait=False):  # as the other process does
+        assert compare.main([*command, "--overwrite"]) == 2
+    assert "another process" in capsys.readouterr().err
+    assert (folder / "comparison.json").read_bytes() == before and (folder / "runs").is_dir()
 
 
 @pytest.mark.parametrize(

@@ -497,6 +497,17 @@ def test_misuse_is_one_sentence(
         assert len(errors) == 1 and told in errors[0]
 
 
+def test_the_table_may_lie_there_zipped(run: Run, paintings_of_two: Path, tmp_path: Path) -> None:
+    """As the competition gives it: submission_info.csv.zip."""
+    plain = "index,image1,image2\n0,0.png,1.png\n1,0.png,2.png\n"
+    with zipfile.ZipFile(tmp_path / "p.csv.zip", "w") as archive:
+        archive.writestr("p.csv", plain)
+    words = ("--score", "cosine", "--pairs", tmp_path / "p.csv")
+    zipped = scored(run, paintings_of_two, tmp_path / "a.csv", *words)
+    (tmp_path / "p.csv").write_text(plain)
+    assert len(zipped) == 2 and zipped == scored(run, paintings_of_two, tmp_path / "b.csv", *words)
+
+
 def test_all_pairs_do_not_take_the_place_of_a_submission(tmp_path: Path) -> None:
     assert pairs.Settings((tmp_path,), pairs=tmp_path / "p.csv").output == Path("submission.csv")
     assert pairs.Settings((tmp_path,)).output == Path("pairs.csv")

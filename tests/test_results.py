@@ -127,8 +127,11 @@ def test_the_gallery_shows_as_many_classes_as_were_asked_for() -> None:
     for k, name in enumerate(classes, start=1):
         key = "painter" if k == 1 else f"painter_{k}"
         row |= {key: name, f"{key}_confidence": 1 / 2**k}
-    ((_, _, found),) = gallery._card(row, run)["answers"]
-    assert found == [(name, 1 / 2**k) for k, name in enumerate(classes, start=1)]
+    bars = [(name, 1 / 2**k) for k, name in enumerate(classes, start=1)]
+    assert gallery._card(row, run)["answers"] == [("painter", False, False, bars)]
+    doubted = row | {"painter": "unknown", "likeliest": {"painter": classes[0]}, "doubtful": ["painter"]}
+    assert gallery._card(doubted, run)["answers"] == [("painter", True, True, bars)]
+    assert gallery._card(doubted, run)["labels"] == {"painter": "unknown"}
 
 
 # ------------------------------------------------------------------------------------------------- going on

@@ -315,6 +315,46 @@ def test_a_damaged_model_is_one_sentence(kept: float, tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("at", "value"), [(8, 1), (10, 99), (6, 255)], ids=["encrypted", "method", "version"])
+def test_a_model_with_another_header_is_one_sentence(at: int, value: int, tmp_path: Path) -> None:
+    """One byte of each entry in the zip's directory, of those that make zipfile raise other errors than its own."""
+    make_run(tmp_path / "a")
+    file = tmp_path / "a" / "model.keras"
+    data = bytearray(file.read_bytes())
+    found = data.find(b"PK\x01\x02")
+    while found >= 0:
+        data[found + at] = value
+        found = data.find(b"PK\x01\x02", found + 4)
+    file.write_bytes(data)
+    with pytest.raises(UserError, match=r"model\.keras cannot be loaded"):
+        runs.open_run(tmp_path / "a").model()
+
+
+def test_a_model_in_a_thousand_brackets_or_too_large_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path / "a")
+    with zipfile.ZipFile(tmp_path / "a" / "model.keras", "w") as archive:
+        archive.writestr("config.json", "[" * 100_000 + "]" * 100_000)
+        archive.writestr("model.weights.h5", b"")
+    with pytest.raises(UserError, match=r"model\.keras cannot be loaded"):
+        runs.open_run(tmp_path / "a").check()
+    monkeypatch.setattr(runs, "MOST", 1000)
+    with pytest.raises(UserError, match=r"model\.keras cannot be loaded \(it would be larger"):
+        runs.open_run(tmp_path / "a").check()
+
+
+def test_who_uses_a_model_of_the_demo_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "a")
+    runs.open_run(tmp_path / "a")
+    assert capsys.readouterr().err == ""
+    assert runs.open_for_use(tmp_path / "a").demo
+    assert "drawn by code" in capsys.readouterr().err
+    runs.save_labels(tmp_path / "a", TASKS, 32, 40, demo=False)
+    runs.open_for_use(tmp_path / "a")
+    assert capsys.readouterr().err == ""
+
+
 def test_a_model_that_would_run_code_is_refused(tmp_path: Path) -> None:
     make_run(tmp_path / "a")
     image = keras.Input((32, 32, 3))

@@ -1,6 +1,6 @@
 """Ways of training the tasks together, each against a closed form, SciPy's solvers, or a step worked out by hand."""
 
-import math
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -85,8 +85,27 @@ def test_famo_weighs_what_falls_slowly_more_and_evens_the_rates() -> None:
     inverse = np.array([1, 1 / 4])
     np.testing.assert_allclose(first, 2 * inverse / inverse.sum(), rtol=1e-5)
     strategy.weights(numbers(0.5, 4.0), tf.ones(2), None)
-    fell = math.log(2)  # softmax (.5, .5): the Jacobian times (fell, 0) is (fell / 4, -fell / 4)
-    np.testing.assert_allclose(strategy.logits, [-0.025 * fell / 4, 0.025 * fell / 4], rtol=1e-4)
+    # Softmax (.5, .5): the Jacobian times (log 2, 0) is (log 2 / 4, -log 2 / 4); Adam's first step has its sign.
+    np.testing.assert_allclose(strategy.logits, [-0.025, 0.025], rtol=1e-4)
+
+
+def test_famo_is_adam_on_its_logits_and_helps_the_task_that_stands_still() -> None:
+    """Losses that fall by e^4, by e and not at all, with a twentieth of noise, against Adam written out in NumPy."""
+    rng = np.random.default_rng(0)
+    steps, rates = 3000, np.array([4.0, 1.0, 0.0])
+    losses = np.exp(-np.arange(steps)[:, None] / steps * rates + 0.05 * rng.standard_normal((steps, 3)))
+    strategy, w, m, v = Famo(3), np.zeros(3), np.zeros(3), np.zeros(3)
+    for t, (before, now) in enumerate(itertools.pairwise(losses), start=1):
+        z = np.exp(w) / np.exp(w).sum()
+        g = (np.diag(z) - np.outer(z, z)) @ np.log(before / now) + 0.001 * w
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        w = w - 0.025 * m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    step = tf.function(lambda row: strategy.weights(row, tf.ones(3), None))
+    for row in losses.astype(np.float32):
+        weights = step(row).numpy()
+    np.testing.assert_allclose(strategy.logits, w, atol=2e-3)
+    z = weights * losses[-1]  # 1 / L apart
+    assert z[2] > 1.15 * z[0] and z[2] > z[1] > z[0]
 
 
 @pytest.mark.parametrize("name", [n for n in STRATEGIES if not issubclass(CLASSES[n], GradientMethod)])  # type: ignore[arg-type]
@@ -183,6 +202,12 @@ def test_upgrad_is_the_sum_of_projections_to_the_cone_that_hurts_nobody(seed: in
         ).x  # fmt: skip
     np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(g).max())
     assert (g @ found / np.linalg.norm(g, axis=1)).min() >= -1e-3 * np.linalg.norm(found)
+
+
+def test_cagrad_without_any_task_moves_nothing() -> None:
+    """Of tasks with weight 0 a batch may have labels, and of the others none."""
+    found = CAGrad(3).combine(tf.zeros((3, 3)), tf.zeros(3), tf.constant(0, tf.int64))
+    np.testing.assert_array_equal(found, 0)
 
 
 @pytest.mark.parametrize("method", [PCGrad, CAGrad, UPGrad])

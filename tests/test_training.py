@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,6 +187,28 @@ def test_another_seed_gives_another_split_and_network(small: Path, tmp_path: Pat
     data = prepare(reused)
     parts = {r["id"]: r["split"] for r in read_rows(one / "split.csv")}
     assert data.split.tolist() == [parts[name] for name in data.table["id"]]
+
+
+def test_what_cannot_work_is_said_before_the_copies_are_made(small: Path, tmp_path: Path) -> None:
+    for changes, said in (
+        ({"painters": ("Nobody",)}, "Nobody"),
+        ({"split": tmp_path / "typo.csv"}, "typo.csv is not there"),
+    ):
+        with pytest.raises(UserError, match=said):
+            prepare(tiny_settings(small, tmp_path, **changes))
+    empty = shutil.copytree(small, tmp_path / "template")
+    table = pd.read_csv(empty / "labels.csv", dtype=str)
+    table.assign(painter="", style="", genre="").to_csv(empty / "labels.csv", index=False)
+    with pytest.raises(UserError, match="no picture has a painter, style or genre"):
+        prepare(tiny_settings(empty, tmp_path))
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.slow
+def test_a_task_without_weight_has_no_turn(small: Path, tmp_path: Path) -> None:
+    changes = {"strategy": "alternate", "task_weights": {"painter": 1.0, "style": 1.0, "genre": 0.0}, "epochs": 1}
+    _, outcome, _ = fitted(tiny_settings(small, tmp_path, **changes))
+    assert set(outcome.metrics["turns"]) == {"painter", "style"}
 
 
 def test_a_sample_is_a_part_of_the_paintings_and_the_same_each_time(small: Path, tmp_path: Path) -> None:

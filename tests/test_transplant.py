@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from helpers import fitted, make_data, tiny_settings, trained
 
-from painters_mtl import resuming, runs, training
+from painters_mtl import resuming, runs, training, transplant
 from painters_mtl.calibration import soften
 from painters_mtl.dataset import prepare
 from painters_mtl.errors import UserError
@@ -199,6 +199,8 @@ def test_what_is_frozen_stands_still_for_so_many_epochs(tmp_path: Path) -> None:
     assert not np.array_equal(
         runs.open_run(later).model().get_layer("style").get_weights()[0], before.get_layer("style").get_weights()[0]
     )
+    # What stands still is a matter of the shared network only.
+    assert training.fit_alone(prepared, again, tmp_path / "alone", "style", 0).metrics["epochs"] == 2
 
 
 @pytest.mark.slow
@@ -217,6 +219,22 @@ def test_a_teacher_fills_in_what_has_no_label(tmp_path_factory: pytest.TempPathF
     assert accuracies[1] > 0.9 > accuracies[0] + 0.1
 
 
+def test_layers_that_keras_numbers_fit_by_their_places() -> None:
+    """EfficientNetB0 and others leave names to Keras, which counts on: the second network has dense_1 for dense."""
+
+    def built(width: int) -> keras.Model:
+        x = keras.Input((4,))
+        inner = keras.Model(x, keras.layers.Dense(width)(keras.layers.Dense(3)(x)), name="backbone")
+        image = keras.Input((4,))
+        return keras.Model(image, inner(image))
+
+    one, other, wider = built(2), built(2), built(5)
+    layer = one.get_layer("backbone")
+    assert layer.weights[0].path != other.get_layer("backbone").weights[0].path
+    assert transplant._misfit(layer, other) == ""
+    assert "(3, 5), wanted (3, 2)" in transplant._misfit(layer, wider)
+
+
 # ------------------------------------------------------------------------------------------------- before it begins
 
 
@@ -226,6 +244,7 @@ def test_sources_that_are_not_there_or_would_be_replaced(tmp_path_factory: pytes
         ({"start_from": (Path("no/where"),)}, "--start-from no/where is not a folder"),
         ({"teachers": (folder / "figures",)}, "lacks model.keras"),
         ({"teachers": (folder / "baselines" / "style",), "name": settings.name}, "is part of the run"),
+        ({"teachers": (folder / "baselines" / "style",), "image_size": 64}, "was trained at --image-size 32"),
         ({"start_shared": "impressionism"}, "--start-shared impressionism is unknown"),
     ):
         with pytest.raises(UserError, match=words):

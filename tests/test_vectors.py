@@ -339,6 +339,35 @@ def search(run: runs.Run, tmp_path: Path, *words: object, status: int = 0) -> No
     assert similar.main([str(w) for w in (*words, *options)]) == status
 
 
+def test_what_was_drawn_is_not_searched(
+    run: runs.Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sheet and the map lie in the folder itself: the second command must not take them for paintings."""
+    words = ["--model", run.folder, "--cache", tmp_path / "cache"]
+    for _ in range(2):
+        asked = [folder / "03.png", "--in", folder, "--count", 30, "--output", folder / "similar.png"]
+        assert similar.main([str(w) for w in (*asked, *words)]) == 0
+        shown = capsys.readouterr().out
+        assert "03.png" in shown and "similar.png" not in shown.split("wrote")[0]
+    (folder / "similar.png").unlink()
+    for _ in range(2):
+        asked = [folder, "--output", tmp_path / "v.npz", "--map", folder / "map.png", "--projection", "pca"]
+        assert embed.main([str(w) for w in (*asked, *words)]) == 0
+        with np.load(tmp_path / "v.npz") as arrays:
+            assert not [path for path in arrays["path"] if str(path).endswith("map.png")]
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "bad.zip/x.jpg"])
+def test_names_that_cannot_be_looked_up_are_rows(name: str, run: runs.Run, tmp_path: Path) -> None:
+    """A NUL, and a zip in whose directory a name is said to be UTF-8 and is not."""
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+        archive.writestr("é.jpg", b"")
+    data = (tmp_path / "bad.zip").read_bytes()
+    (tmp_path / "bad.zip").write_bytes(data.replace("é".encode(), b"\xff\xfe"))
+    found = vectors.compute(run, [images.ImageFile.of(f"{tmp_path}/{name}")], tmp_path / "cache")
+    assert len(found.errors) == 1
+
+
 def test_similar_prints_the_table_and_shows_the_pictures(
     run: runs.Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
