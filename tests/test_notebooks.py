@@ -1,7 +1,9 @@
 """The notebooks: what is stored is what the text beside it says, and every one runs from top to bottom."""
 
+import importlib.util
 import itertools
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,19 @@ def test_the_notebook_is_its_text(text: Path) -> None:
     outputs = [o for c in stored.cells if c.cell_type == "code" for o in c.outputs]
     assert outputs and not [o for o in outputs if o.output_type == "error"]
     assert not re.search(r"/root/|/home/|/work/", notebook.read_text(encoding="utf-8"))  # no path of a machine
+
+
+def test_the_first_cell_installs_what_it_was_given_or_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands in every notebook; never does it ask an index for a package of our name."""
+    cells = {next(c.source for c in jupytext.read(t).cells if c.cell_type == "code") for t in TEXTS}
+    (start,) = {cell[: cell.index("if Path(")] for cell in cells}
+    commands: list[list[str]] = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    with pytest.raises(SystemExit, match="make kaggle-wheels"):
+        exec(start, {})
+    exec(start.replace('PACKAGE = ""', 'PACKAGE = "git+https://example.org/x"'), {})
+    assert len(commands) == 1 and "git+https://example.org/x" in commands[0] and "painters-mtl" not in commands[0]
 
 
 @pytest.mark.slow

@@ -206,7 +206,8 @@ def test_what_cannot_work_is_said_before_the_copies_are_made(small: Path, tmp_pa
 
 @pytest.mark.slow
 def test_a_task_without_weight_has_no_turn(small: Path, tmp_path: Path) -> None:
-    changes = {"strategy": "alternate", "task_weights": {"painter": 1.0, "style": 1.0, "genre": 0.0}, "epochs": 1}
+    changes = {"strategy": "alternate", "task_weights": {"painter": 1.0, "style": 1.0, "genre": 0.0}, "epochs": 4}
+    changes["task_sampling"] = "uniform"
     _, outcome, _ = fitted(tiny_settings(small, tmp_path, **changes))
     assert set(outcome.metrics["turns"]) == {"painter", "style"}
 
