@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import arguments, fitted, make_data, tiny_settings
+from helpers import arguments, fitted, make_data, same_weights, tiny_settings
 from workers import OF_MIRRORED, OF_PROCESSES, Case, steps
 
 from painters_mtl import train
@@ -265,3 +265,26 @@ def test_a_training_that_lost_a_worker_ends_as_that_of_one_process(tmp_path: Pat
     for a, b in zip(*(open_run(f).model().get_weights() for f in (one, two)), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
     assert outcome.metrics["updates"] == json.loads((two / "metrics.json").read_text())["updates"]
+
+
+@pytest.mark.slow
+def test_workers_that_were_stopped_come_to_the_end_of_those_that_were_not(tmp_path: Path) -> None:
+    """Bit for bit, with a dropout of each worker's own and a strategy that remembers."""
+    data = make_data(tmp_path / "data", count=80, seed=1)
+    changes = {"epochs": 3, "dropout": 0.3, "strategy": "dwa", "baselines": False, "checkpoint_minutes": 1e-6}
+    settings = [tiny_settings(data, tmp_path, name=name, **changes) for name in ("stopped", "whole")]
+    stopped, whole = (
+        [["-m", "painters_mtl.train", *arguments(s), "--distribute", "multiworker", "--no-baselines"]] * 2
+        for s in settings
+    )
+    with together(stopped) as workers:
+        until(workers[0], "epoch 2")
+        workers[1].kill()
+        workers[0].communicate(timeout=60)
+    for commands in (stopped, whole):
+        with together(commands) as workers:
+            ends = [worker.communicate(timeout=120)[0] for worker in workers]
+            assert [worker.returncode for worker in workers] == [0, 0], ends
+    one, other = (s.models / s.name for s in settings)
+    assert (one / "history.csv").read_bytes() == (other / "history.csv").read_bytes()
+    assert same_weights(*(open_run(f).model().get_weights() for f in (one, other)))
