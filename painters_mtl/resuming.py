@@ -151,4 +151,7 @@ def changes(settings: TrainSettings, file: Path) -> list[str]:
     if ("seeds" in raw) != ("seeds" in now):
         return [f"it was made by python -m painters_mtl.{'compare' if 'seeds' in raw else 'train'}"]
     same = {"overwrite", "baselines", "budget", "cache", "memory_gb", "name", "models", "seeds", "strategies"}
+    for values in (before, now):  # however the place was written
+        for key in ("data", "split"):
+            values[key] = values.get(key) and str(Path(values[key]).resolve())
     return sorted(k for k in {*before, *now} - same if before.get(k) != now.get(k))

@@ -235,6 +235,17 @@ def test_a_run_of_a_version_with_fewer_settings_goes_on(tmp_path: Path) -> None:
         resuming.run_folder(dataclasses.replace(settings, sample=5))
 
 
+def test_a_place_may_be_written_in_another_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = TrainSettings(data=Path("paintings"), name="run", epochs=3)
+    (tmp_path / "models" / "run").mkdir(parents=True)
+    settings.save(tmp_path / "models" / "run" / "config.json")
+    for place in (tmp_path / "paintings", Path("models/../paintings")):
+        assert resuming.run_folder(dataclasses.replace(settings, data=place, budget="equal-updates")).name == "run"
+    with pytest.raises(UserError, match=r"with other settings \(data\)"):
+        resuming.run_folder(dataclasses.replace(settings, data=tmp_path / "others"))
+
+
 # ------------------------------------------------------------------------------------------------- loss and labels
 
 

@@ -1,0 +1,62 @@
+"""The competition's 22 million pairs, once the pictures are encoded: seconds and memory to read, score and write them.
+
+    python benchmarks/pairs.py                    # vectors of 199 painters, as of pbn64
+    python benchmarks/pairs.py --channels 1584    # as of all painters of the competition
+
+The table is like `submission_info.csv`: 23,817 pictures in 13 groups, all pairs within a group. The vectors are random
+ones, on the grid; scoring does not look at what they hold.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from painters_mtl import pairs
+from painters_mtl.same_painter import on_grid, softmax
+
+PICTURES, GROUPS = 23_817, 13
+
+
+def write_table(file: Path, pictures: int) -> None:
+    """`index,image1,image2`, as the competition has it."""
+    index = 0
+    with file.open("w") as out:
+        out.write("index,image1,image2\n")
+        for group in np.array_split(np.arange(pictures), GROUPS):
+            for first, second in combinations(group.tolist(), 2):
+                out.write(f"{index},{first}.jpg,{second}.jpg\n")
+                index += 1
+
+
+def main() -> None:
+    """Print a line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--channels", type=int, default=199, help="painters in the head")
+    parser.add_argument("--pictures", type=int, default=PICTURES)
+    options = parser.parse_args()
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as place:
+        table, output = Path(place) / "pairs.csv", Path(place) / "submission.csv"
+        write_table(table, options.pictures)
+        settings = pairs.Settings(images=(), pairs=table, output=output)
+        start = time.perf_counter()
+        count, names = pairs.survey(table)
+        surveyed = time.perf_counter() - start
+        vectors = on_grid(softmax(rng.normal(size=(len(names) + 1, options.channels))))
+        start = time.perf_counter()
+        pairs.collect(settings, names, count, [vectors], {})
+        scored = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(
+        f"{count:,} pairs of {len(names):,} pictures, {options.channels} channels: read in {surveyed:.0f} s, scored "
+        f"and written in {scored:.0f} s; {peak:.2f} GB"
+    )
+
+
+if __name__ == "__main__":
+    main()
