@@ -81,7 +81,9 @@ rows = np.random.default_rng(0).permutation(data.rows("test"))[:400]
 files = [images.ImageFile(data.table["file"][row], data.table["member"][row]) for row in rows]
 labelled = list(predict.label(run, files))
 table = pd.DataFrame([predict.row(run, one, top_k=1) for one in labelled])
-table.assign(path=[Path(p).name for p in table["path"]]).drop(columns=["doubtful", "error"]).head(8)
+table.assign(path=[Path(p).name for p in table["path"]]).drop(
+    columns=["doubtful", "likeliest", "error"], errors="ignore"
+).head(8)
 
 # %% [markdown]
 # ## Doubt

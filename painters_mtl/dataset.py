@@ -94,7 +94,8 @@ def prepare(settings: TrainSettings) -> Dataset:
     groups = group_copies(table, hashes)
     if settings.split is None:
         split = make_split(table, labels, groups, settings.seed)
-        if left := int((split == "").sum()):
+        left = 0 if getattr(settings, "folds", 0) else int((split == "").sum())  # folds divide all of them anew
+        if left:
             class_notes.append(
                 f"{left:,} paintings are left out: test works of the competition whose painter and title, or picture, "
                 "are in training too, or works without a label of these classes."

@@ -215,14 +215,13 @@ def _open_zip(path: str, pid: int, *stamp: int) -> tuple[zipfile.ZipFile, thread
 def _bounded(file: Any, size: int, name: ImageFile) -> bytes:
     if size > MAX_BYTES:
         raise Unreadable("too large", f"{size:,} bytes, the limit is {MAX_BYTES:,}", str(name))
-    head = b""
     if size > MANY_BYTES:
-        head = file.read(HEAD)
         try:
-            kind(head)
+            kind(file.read(HEAD))
         except Unreadable as error:
             raise Unreadable(error.reason, error.detail, str(name)) from None
-    return head + file.read(size - len(head))  # no more: of a zip's member the size is what it says of itself
+        file.seek(0)
+    return file.read(size)  # no more: of a zip's member the size is what it says of itself
 
 
 def _os_reason(error: OSError) -> str:

@@ -90,7 +90,8 @@ def interval(values: np.ndarray, seed: int) -> Interval:
     times (Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1 (2)). So the two are added: what the
     seeds share comes from the bootstrap of the paintings; what they differ in, where it is more than the paintings
     explain, from the spread of their estimates, as Student's t of seeds - 1 degrees of freedom. With one seed nothing
-    is known of the second part, and the interval is about this pair of networks only.
+    is known of the second part, and the interval is about this pair of networks only. With two, little is: the interval
+    is cautious, and holds the truth in 95 to 99 % of simulated studies.
 
     Samples that lie beside the estimate, by more than the chance of so many draws, are shifted to it (Efron &
     Tibshirani 1993, An Introduction to the Bootstrap, chapter 10): a sample lacks works of small classes, and macro-F1
@@ -104,17 +105,23 @@ def interval(values: np.ndarray, seed: int) -> Interval:
     bias = spread.mean() - estimate
     if abs(bias) > 3 * spread.std() / np.sqrt(len(spread)):
         spread = spread - bias
+    low, high = _ends(spread)
     if seeds > 1:
         interaction = np.mean(np.var(values[1:] - spread[:, None], axis=0)) * seeds / (seeds - 1)  # of one seed
         between = float(np.var(values[0], ddof=1))
-        # Else the seeds differ by no more than the paintings explain; with two of them that may well be chance.
         if between > interaction or seeds == 2:
             shared = np.sqrt(max(0.0, 1 - interaction / seeds / max(np.var(spread), 1e-30)))
             rng = np.random.default_rng([seed, seeds])
             training = np.sqrt(between / seeds) * rng.standard_t(seeds - 1, size=len(spread))
-            spread = spread.mean() + shared * (spread - spread.mean()) + training
+            ends = _ends(spread.mean() + shared * (spread - spread.mean()) + training)
+            # Two seeds may differ by no more than the paintings explain by mere chance: then the wider one is taken.
+            low, high = ends if between > interaction else (min(low, ends[0]), max(high, ends[1]))
+    return Interval(estimate, low, high)
+
+
+def _ends(spread: np.ndarray) -> tuple[float, float]:
     low, high = np.quantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(estimate, float(low), float(high))
+    return float(low), float(high)
 
 
 def relative_gain(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> np.ndarray:

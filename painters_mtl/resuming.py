@@ -14,7 +14,7 @@ from painters_mtl import cli
 from painters_mtl.checkpoint import CHECKPOINT
 from painters_mtl.cluster import asked_for
 from painters_mtl.errors import UserError
-from painters_mtl.runs import CONFIG, LABELS, METRICS, MODEL, check_teacher, open_run
+from painters_mtl.runs import BASELINES, CONFIG, LABELS, METRICS, MODEL, check_teacher, open_run
 from painters_mtl.settings import OF_THE_COMMAND, TrainSettings
 from painters_mtl.tasks import TASK_NAMES
 
@@ -95,9 +95,12 @@ def _check_network(settings: TrainSettings) -> None:
         raise UserError(f"--weights {settings.weights} is not there: give a weights file, imagenet, or none")
     if settings.backbone not in ("efficientnet_lite0", "small_convnet"):
         cli.import_tensorflow()
-        from painters_mtl.backbones import build_backbone
+        from painters_mtl.backbones import build_backbone, find_application
 
-        build_backbone(settings.backbone, settings.image_size, settings.weights)
+        find_application(settings.backbone)
+        elsewhere = getattr(settings, "engine", "local") != "local"
+        if not elsewhere and asked_for(settings.distribute) is None:  # workers meet before TensorFlow makes a variable
+            build_backbone(settings.backbone, settings.image_size, settings.weights)
 
 
 def _check_sources(settings: TrainSettings, folder: Path) -> None:
@@ -150,7 +153,9 @@ def changes(settings: TrainSettings, file: Path) -> list[str]:
     now = settings.to_dict()
     if ("seeds" in raw) != ("seeds" in now):
         return [f"it was made by python -m painters_mtl.{'compare' if 'seeds' in raw else 'train'}"]
-    same = {"overwrite", "baselines", "budget", "cache", "memory_gb", "name", "models", "seeds", "strategies"}
+    same = {"overwrite", "baselines", "cache", "memory_gb", "name", "models", "seeds", "strategies"}
+    if not (file.parent / BASELINES).is_dir() and "seeds" not in now:
+        same.add("budget")  # of the baselines, and there are none
     for values in (before, now):  # however the place was written
         for key in ("data", "split"):
             values[key] = values.get(key) and str(Path(values[key]).resolve())

@@ -110,6 +110,7 @@ def test_labels_permuted_by_hand_show_no_difference() -> None:
     ("seeds", "paintings", "between", "shared"),
     [
         (1, 300, 0.0, 0.0),
+        (2, 300, 0.0, 0.3),
         (2, 300, 0.02, 0.0),
         (3, 300, 0.02, 0.0),
         (5, 300, 0.0, 0.3),
@@ -140,7 +141,20 @@ def test_a_95_percent_interval_covers_in_95_percent(seeds: int, paintings: int, 
         difference = (times @ (one.T.astype(np.float64) - other.T)) / paintings
         found = interval(difference, study)
         covered += found.low <= truth <= found.high
-    assert 930 <= covered <= 970
+    # Two seeds cannot tell whether trainings differ: where they do not, the interval is wider than it need be.
+    assert 930 <= covered <= (1000 if seeds == 2 and not between else 970)
+
+
+def test_two_seeds_that_agree_by_chance_say_nothing_more_than_one() -> None:
+    """Both have two paintings more than the other side: no spread between them, and still the paintings' own chance."""
+    rng = np.random.default_rng(0)
+    one, other = (np.ones((2, 250)) for _ in range(2))
+    for side, errors in ((one, 20), (other, 22)):
+        for row in side:
+            row[rng.permutation(250)[:errors]] = 0
+    times = draw_paintings(250, 0, draws=1000)
+    found = interval(times @ (one - other).T / 250, 0)
+    assert found.mean == pytest.approx(2 / 250) and found.low < -0.015 and found.high > 0.03
 
 
 @pytest.mark.slow
