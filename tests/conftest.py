@@ -11,6 +11,26 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the other cores are the other workers
 PAINTINGS = Path(__file__).resolve().parents[2] / "shared" / "paintings"
 
 
+LONG = (
+    "distribute",
+    "notebooks",
+    "compare",
+    "resume",
+    "training",
+    "ray",
+    "runtimes",
+    "export",
+    "strategies",
+    "explain",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: a worker takes a whole file, and the last one must not leave the others without work."""
+    place = {f"test_{name}.py": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONG)))
+
+
 @pytest.fixture(scope="session")
 def paintings() -> Path:
     """The folder of real paintings beside the project; tests that need it skip where it is not."""

@@ -242,7 +242,9 @@ def test_the_report_of_a_study_is_one_file(study: tuple[Path, list[str]]) -> Non
 
 @pytest.mark.slow
 def test_a_study_with_folds_tests_every_painting(tmp_path: Path) -> None:
-    settings = tiny_settings(make_data(tmp_path / "data", count=120), tmp_path, name="folds", epochs=1)
+    settings = tiny_settings(
+        make_data(tmp_path / "data", count=120), tmp_path, name="folds", epochs=1, fine_tune="heads"
+    )
     assert compare.main([*arguments(settings), "--seeds", "1", "--folds", "3"]) == 0
     folder = settings.models / "folds"
     found = json.loads((folder / "comparison.json").read_text())["strategies"]["joint"]

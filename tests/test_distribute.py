@@ -281,10 +281,12 @@ def test_workers_that_were_stopped_come_to_the_end_of_those_that_were_not(tmp_pa
         until(workers[0], "epoch 2")
         workers[1].kill()
         workers[0].communicate(timeout=60)
+        assert workers[0].returncode == 2
     for commands in (stopped, whole):
         with together(commands) as workers:
             ends = [worker.communicate(timeout=120)[0] for worker in workers]
             assert [worker.returncode for worker in workers] == [0, 0], ends
+            assert ("going on after epoch" in ends[0]) == (commands is stopped)
     one, other = (s.models / s.name for s in settings)
     assert (one / "history.csv").read_bytes() == (other / "history.csv").read_bytes()
     assert same_weights(*(open_run(f).model().get_weights() for f in (one, other)))

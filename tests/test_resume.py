@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import arguments, fitted, make_data, read_rows, table_of, tiny_settings
 
@@ -59,18 +60,31 @@ def says(words: str) -> Callable[[str], bool]:
     return lambda line: words in line
 
 
-def killed(process: subprocess.Popen[str], ready: Callable[[str], bool], delay: float) -> str:
-    """Kill it so many seconds after the first line that is `ready`; all that it printed. Its end may come first."""
+def killed(
+    process: subprocess.Popen[str], ready: Callable[[str], bool], delay: float, written: Path | None = None
+) -> str:
+    """Kill it so many seconds after the first line that is `ready`; all that it printed. Its end may come first.
+
+    Args:
+        written: a file that must have been written once more, after that line and before the delay.
+    """
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
         lines.append(line)
         if ready(line):
+            before = stamp(written)
+            while stamp(written) == before and written is not None and process.poll() is None:
+                time.sleep(0.002)
             threading.Timer(delay, process.kill).start()
             break
     lines.append(process.communicate(timeout=300)[0])
     assert process.returncode in (-signal.SIGKILL, 0), "".join(lines)
     return "".join(lines)
+
+
+def stamp(file: Path | None) -> int:
+    return file.stat().st_mtime_ns if file is not None and file.exists() else 0
 
 
 def same_run(one: Path, other: Path) -> None:
@@ -91,20 +105,30 @@ def same_run(one: Path, other: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["joint", "alternate", "famo", "pcgrad"])
-def test_killed_in_the_middle_of_epochs(strategy: str, small: Path, tmp_path: Path) -> None:
-    """Again and again, while it goes on, at random moments; with dropout, momentum and the strategy's state."""
-    rng = random.Random(strategy)
-    changes = {"strategy": strategy, "epochs": 2 * KILLS, "dropout": 0.3, "batch_size": 4, "baselines": False}
+def test_killed_in_the_middle_of_epochs(
+    strategy: str, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Again and again, between the steps, at random moments; with dropout, momentum and the strategy's state."""
+    rng, kills = random.Random(strategy), KILLS if strategy == "joint" or KILLS > 2 else 1
+    changes = {"strategy": strategy, "epochs": 2 * kills, "dropout": 0.3, "batch_size": 4, "baselines": False}
+    changes["monitor_conflict"] = strategy == "joint"
     settings = tiny_settings(small, tmp_path, **changes, checkpoint_minutes=EVERY_STEP)
     fitted(dataclasses.replace(settings, name="whole", checkpoint_minutes=0.0))
     command = ["-m", "painters_mtl.train", *arguments(settings)]
     folder = settings.models / "run"
-    killed(start(*command), lambda line: line.startswith("epoch 2 "), rng.uniform(0, 0.3))
-    for _ in range(KILLS - 1):
-        out = killed(start(*command), lambda line: line.startswith("epoch "), rng.uniform(0, 0.3))
+    checkpoint_file = folder / "checkpoint.npz"
+    killed(start(*command), lambda line: line.startswith("epoch 2 "), rng.uniform(0, 0.1), checkpoint_file)
+    for _ in range(kills - 1):
+        out = killed(start(*command), lambda line: line.startswith("epoch "), rng.uniform(0, 0.1), checkpoint_file)
         assert "going on after epoch" in out or "is trained already" in out
+    capsys.readouterr()
     fitted(settings)
+    said = capsys.readouterr().out
+    assert "going on after epoch" in said or "is trained already" in said
     same_run(folder, settings.models / "whole")
+    cosines = pd.read_csv(folder / "history.csv").filter(like="cosine_")
+    assert len(cosines.columns) == (3 if strategy == "joint" else 0)
+    assert ((cosines >= -1.000001) & (cosines <= 1.000001)).all(axis=None)
 
 
 @pytest.mark.slow
@@ -308,12 +332,14 @@ def test_killed_while_features_are_computed(small: Path, tmp_path: Path) -> None
 # ------------------------------------------------------------------------------------------------- the store
 
 BUILD = (
-    "import sys; sys.path.insert(0, sys.argv[3])\n"
+    "import sys\n"
     "from pathlib import Path\n"
-    "from helpers import table_of\n"
+    "import pandas as pd\n"
     "from painters_mtl.store import build_store\n"
+    "files = [str(f) for f in sorted((Path(sys.argv[1]) / 'images').iterdir())]\n"
+    "table = pd.DataFrame({'id': [f.rsplit('/', 1)[-1] for f in files], 'file': files, 'member': ''})\n"
     "print('ready', flush=True)\n"
-    "build_store(table_of(sorted((Path(sys.argv[1]) / 'images').iterdir())), 20, Path(sys.argv[2]), workers=2)\n"
+    "build_store(table, 20, Path(sys.argv[2]), workers=2)\n"
 )
 
 
@@ -339,14 +365,14 @@ def check_store(data: Path, cache: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(max(3, KILLS)))
 def test_killed_while_the_store_is_built(many: Path, tmp_path: Path, seed: int) -> None:
-    process = start("-c", BUILD, many, tmp_path, Path(__file__).parent)
+    process = start("-c", BUILD, many, tmp_path)
     killed(process, lambda line: line == "ready\n", random.Random(seed).uniform(0.05, 1.5))
     check_store(many, tmp_path)
 
 
 @pytest.mark.slow
 def test_two_processes_do_not_build_the_same_store_at_once(many: Path, tmp_path: Path) -> None:
-    both = [start("-c", BUILD, many, tmp_path, Path(__file__).parent) for _ in range(2)]
+    both = [start("-c", BUILD, many, tmp_path) for _ in range(2)]
     outs = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outs
     check_store(many, tmp_path)
