@@ -1,6 +1,5 @@
 """Intervals and tests against closed forms, scipy, statsmodels, scikit-learn and simulations whose truth is known."""
 
-import functools
 from collections import Counter
 
 import numpy as np
@@ -106,12 +105,6 @@ def test_labels_permuted_by_hand_show_no_difference() -> None:
     assert compare_answers({"t": a}, {"t": b})["t"]["accuracy"].verdict() == "no difference shown"
 
 
-@functools.cache
-def some_draws(paintings: int, seed: int) -> np.ndarray:
-    """Drawing is most of the work of a simulation; fifty different draws among its studies do as well."""
-    return draw_paintings(paintings, seed, draws=400)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "paintings", "between", "shared"),
@@ -144,7 +137,7 @@ def test_a_95_percent_interval_covers_in_95_percent(seeds: int, paintings: int, 
         # A tenth of the answers is redrawn for one side, so that there are differences both ways.
         redrawn = rng.random((seeds, paintings)) < 0.1
         one = np.where(redrawn, rng.random((seeds, paintings)) < 0.7 + effect[:, None], one)
-        times = some_draws(paintings, study % 50)
+        times = draw_paintings(paintings, study, draws=400)
         difference = (times @ (one.T.astype(np.float64) - other.T)) / paintings
         found = interval(difference, study)
         covered += found.low <= truth <= found.high
