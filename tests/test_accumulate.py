@@ -156,8 +156,8 @@ def test_a_gradient_that_overflows_moves_nothing_and_halves_the_scale() -> None:
 
 @pytest.mark.parametrize("name", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_a_run_in_sixteen_bits_learns_and_is_saved_in_float32(name: str, tmp_path: Path) -> None:
-    data = make_data(tmp_path / "data", count=120, seed=1)
-    settings = tiny_settings(data, tmp_path, epochs=6, precision=name)
+    data = make_data(tmp_path / "data", count=240, seed=1)
+    settings = tiny_settings(data, tmp_path, epochs=8, precision=name)
     _, outcome, folder = fitted(settings)
     model = runs.open_run(folder).model()
     assert model.get_layer("small_convnet").get_layer("conv2").compute_dtype == "float32"
