@@ -128,7 +128,6 @@ def _written(rows: Iterable[Row], output: Path) -> Iterator[Row]:
 
 
 def _print(counts: Counter[tuple[str, str]], faults: list[Row], output: Path | None) -> None:
-
     total = sum(counts.values())
     lines = [f"{total:8,}  pictures"]
     for status in STATUSES:

@@ -12,7 +12,7 @@ from painters_mtl.demo import make_demo
 from painters_mtl.errors import UserError
 from painters_mtl.places import DEMO_FOLDER
 from painters_mtl.settings import TrainSettings
-from painters_mtl.split import PARTS, group_copies, load_split, make_split
+from painters_mtl.split import PARTS, check_there, group_copies, load_split, make_split
 from painters_mtl.store import Store, build_store, copy_side
 from painters_mtl.tasks import ALL_PAINTERS, NO_LABEL, TASK_NAMES, Task, known_head
 
@@ -75,8 +75,8 @@ def prepare(settings: TrainSettings) -> Dataset:
         raise UserError(f"in {folder} no picture has a painter, style or genre: there is nothing to learn")
     # Not only after all copies are made: a class that is not there, or a split.
     choose_classes(table, settings.classes_wanted())
-    if settings.split is not None and not settings.split.is_file():
-        raise UserError(f"--split {settings.split} is not there")
+    if settings.split is not None:
+        check_there(settings.split)
     if 0 < settings.sample < len(table):
         notes.append(f"{settings.sample:,} of {len(table):,} paintings, drawn at random, are used (--sample).")
         table = table.sample(settings.sample, random_state=settings.seed).sort_index().reset_index(drop=True)

@@ -1,10 +1,12 @@
 """The one place where pictures are found and opened: any file, folder or zip member; `decoding` makes them pixels.
 
-for file in images.find("paintings/"):            # folders, files, zips read in place
-    try:
-        picture = images.load(file, square=224)   # picture.pixels: uint8, (224, 224, 3)
-    except images.Unreadable as refusal:
-        print(refusal)                            # one sentence: path, reason, detail
+    for file in images.find("paintings/"):            # folders, files, zips read in place
+        try:
+            picture = images.load(file, square=224)   # picture.pixels: uint8, (224, 224, 3)
+        except images.Unreadable as refusal:
+            print(refusal)                            # one sentence: path, reason, detail
+
+What cannot be read is refused with one of `errors.REASONS` and its path.
 """
 
 import errno

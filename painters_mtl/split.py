@@ -217,6 +217,12 @@ def save_split(path: Path, table: pd.DataFrame, split: np.ndarray) -> None:
         rows.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL, encoding="utf-8", lineterminator="\n")
 
 
+def check_there(path: Path) -> None:
+    """Raise `UserError` for a split that is no file."""
+    if not path.is_file():
+        raise UserError(f"--split {path} is not there (no such file); give a split.csv of an earlier run")
+
+
 def load_split(path: Path, table: pd.DataFrame, groups: np.ndarray | None = None) -> tuple[np.ndarray, list[str]]:
     """Read a split for the paintings of `table`, by id; those that the file does not name are left out ("").
 
@@ -225,8 +231,7 @@ def load_split(path: Path, table: pd.DataFrame, groups: np.ndarray | None = None
     there, lacks the columns id and split, holds another value than the three, contradicts itself, or fits no painting.
     """
     path, notes = Path(path), list[str]()
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file; give --split a split.csv of an earlier run")
+    check_there(path)
     rows = read_csv(path, notes)
     if not {"id", "split"} <= set(rows):
         raise UserError(f"{path}: needs the columns id and split; it has {', '.join(rows.columns)}")

@@ -127,11 +127,12 @@ class Trainer:
             other = plan(epoch, settings.seed + 1)
             return pipeline.Plan(other.rows[:WATCHED], other.turns[:WATCHED])
 
+        least = 0 if heads_only else least_side(backbone_of(self.full), settings.image_size)
+
         def batches(plans: Callable[[int], pipeline.Plan], seed: int, step: int = 0) -> tf.data.Dataset:
             if self.encoded is not None:
                 every = [plans(e) for e in range(epochs)]
                 return pipeline.feature_batches(self.encoded[train], labels, every, seed, first, step, mine)
-            least = least_side(backbone_of(self.full), settings.image_size)
             sides = [max(side, least) for side in training_sides(settings.image_size, epochs)]
             rows = data.pixel_rows[train]
             return pipeline.training_batches(data.store.pixels, rows, labels, plans, sides, seed, first, step, mine)
