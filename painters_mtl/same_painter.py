@@ -181,9 +181,8 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
     """Make the head from the paintings that the run was trained on, choose temperature and score, and keep it there.
 
     The features are computed once (`features.encode`, from the small copies of the training) and kept in the cache.
-    The choice is made by the mean of two AUCs: that of validation works of the painters in the head ("seen"), and that
-    of all works, but the test's, of painters with fewer than 10 ("unseen"). No head was ever told who painted these,
-    but most of them were in the training for their style and genre: for painters kept out altogether see the test.
+    The choice is made by the mean of two AUCs, both of validation works: of painters that the training has seen, and of
+    those that the split has kept out of it altogether (`split.make_split`).
     Raises `UserError` where the run or its data cannot serve.
     """
     settings = replace(own_data(run, data, "give --data, or take --score cosine"), cache=cache)
@@ -203,7 +202,7 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
         features[rows], labels[rows], len(task.classes), UPDATES, settings.seed, "learning to tell painters apart"
     )
     head = PainterHead(kernel, bias, 1.0, task.classes, {})
-    head = choose(run, head, features[:, 0], found, labels)
+    head = choose(run, head, features[:, 0], found)
     try:
         save_head(head, run)
     except OSError as error:  # on Kaggle a run is attached as a data set that nobody can write to
@@ -211,19 +210,16 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
     return head
 
 
-def choose(run: Run, head: PainterHead, features: np.ndarray, data: "Dataset", labels: np.ndarray) -> PainterHead:
+def choose(run: Run, head: PainterHead, features: np.ndarray, data: "Dataset") -> PainterHead:
     """The head at the temperature that does best in validation, with what all scores do there; see `learn`."""
     painters = data.table["painter"].to_numpy()
-    nobody_told = (labels < 0) & (
-        data.labels.get("painter", labels) < 0
-    )  # of few paintings a class may have fewer works than 10
-    held_out = (data.split == "validation") | ((data.split == "train") & nobody_told)
-    rows = np.flatnonzero(held_out & (painters != ""))
+    rows = np.flatnonzero((data.split == "validation") & (painters != ""))
     if len(rows) > MOST:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
     names, numbers = np.unique(painters[rows], return_inverse=True)
+    trained = np.isin(names, painters[data.rows("train")])
     first, second = np.triu_indices(len(rows), 1)
-    pairs = Pairs(numbers[first], numbers[second], np.isin(names, head.painters))
+    pairs = Pairs(numbers[first], numbers[second], trained)
 
     def worth(vectors: np.ndarray) -> tuple[float, float, float]:
         scores = inner_products(on_grid(vectors), first, second)

@@ -21,6 +21,9 @@ from painters_mtl.tasks import TASK_NAMES
 
 PARTS = ("train", "validation", "test")
 COMPETITION_VALIDATION = 0.1  # of the competition's training set, when its test set is the test set
+STRANGERS = 0.2  # works of painters kept out of training, as a part of the other validation works
+FEWEST_WORKS, FEWEST_STRANGERS = 3, 10  # so few make pairs by one painter; so many are not one painter's habits
+FEWEST_GROUPS = 3  # of a class, in training, that no painter is taken away from
 COPY_DISTANCE = 8  # bits of 64; of the 76 such pairs among 13,783 paintings 73 are one picture or composition (seen)
 SAME_PAINTER_DISTANCE = 12  # between works of one painter; at 10 and 12 bits, those of different painters are unlike
 
@@ -87,6 +90,8 @@ def make_split(
     Iterative stratification (Sechidis, Tsoumakas, Vlahavas: On the Stratification of Multi-Label Data, ECML PKDD
     2011) over the classes of all tasks at once, on groups; then every class of three groups or more is seen to in each
     part. Where the competition's test rows have labels they are the test set, and a tenth of the rest validates.
+    At last some painters who are no class leave train for validation with all their works, a fifth of what is there
+    already: what a network makes of painters that it has never seen can be asked without touching the test set.
 
     Args:
         table: a catalogue's table with n rows.
@@ -123,9 +128,48 @@ def make_split(
         raise UserError("no painting that may be trained on has a label; add some")
     of_group = np.zeros(len(groups), int)  # groups without a label are in train
     of_group[members] = part
+    of_group[_strangers(table, labels, groups, of_group, ~from_test & known, seed)] = 1
     rows = ~from_test & (known | (of_group[groups] == 0))
     split[rows] = np.array(PARTS, object)[of_group[groups[rows]]]
     return split
+
+
+def _strangers(
+    table: pd.DataFrame,
+    labels: Mapping[str, np.ndarray],
+    groups: np.ndarray,
+    part: np.ndarray,
+    usable: np.ndarray,
+    seed: int,
+) -> np.ndarray:
+    """Groups of train that go to validation because a painter of theirs is to be unknown to the network.
+
+    Painters are drawn until their works are enough. None has a class, fewer than three works or more than a tenth of
+    what is wanted, and none is taken whose works a class would miss in train.
+
+    Args:
+        part: of each group, 0 for train, 1 for validation.
+        usable: bool (n,), the rows with a label that may be trained on.
+    """
+    painters = np.array([clean(name).casefold() for name in table["painter"]], object)
+    in_train = usable & (part[groups] == 0)
+    validates = usable & (part[groups] == 1)
+    wanted, found = STRANGERS * validates.sum(), 0
+    classed = set(painters[np.asarray(labels["painter"]) >= 0]) if "painter" in labels else set()
+    works = pd.Series(painters[in_train | validates]).value_counts()
+    most = max(FEWEST_WORKS, wanted / FEWEST_STRANGERS)
+    names = sorted(n for n, k in works.items() if n and n not in classed and FEWEST_WORKS <= k <= most)
+    matrix = _classes_of_groups(labels, np.flatnonzero(in_train), groups[in_train], len(part))
+    counts, taken = matrix.sum(axis=0), np.zeros(len(part), bool)
+    for name in np.random.default_rng([seed, 7]).permutation(np.array(names, object)):
+        if found >= wanted:
+            break
+        own = np.unique(groups[(painters == name) & (part[groups] == 0)])
+        own = own[~taken[own]]
+        left = counts - matrix[own].sum(axis=0)
+        if not ((left < FEWEST_GROUPS) & (left < counts)).any():
+            counts, found, taken[own] = left, found + works[name], True
+    return np.flatnonzero(taken)
 
 
 def make_folds(

@@ -173,6 +173,50 @@ def test_the_competition_test_rows_are_the_test_set():
     assert set(split[:800][~known[:800]]) == {"train"}
 
 
+def with_other_painters(n: int, seed: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Labels as above; who has none of the eight painters is by one of 60 others, or of nobody."""
+    labels, random = labels_like_real(n, seed), np.random.default_rng(seed)
+    other = np.array([f"other {k}" for k in np.minimum(random.geometric(0.05, n), 60)], object)
+    other[random.random(n) < 0.1] = ""
+    names = np.array([f"painter {k}" for k in range(8)], object)
+    return catalogue(n).assign(painter=np.where(labels["painter"] < 0, other, names[labels["painter"]])), labels
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_some_painters_are_kept_out_of_training(seed):
+    n = 4000
+    table, labels = with_other_painters(n, seed)
+    table.loc[::7, "painter"] = table.loc[::7, "painter"].str.upper()  # one painter, spelled in two ways
+    painters = table["painter"].str.lower().to_numpy()
+    titles = np.random.default_rng(seed).integers(0, 200, n)  # some works of a painter are copies of each other
+    groups = pd.factorize(pd.Series(painters) + "|" + titles.astype(str))[0]
+    split = make_split(table, labels, groups, seed)
+    strangers = set(painters[split == "validation"]) - set(painters[split == "train"]) - {""}
+    mine = np.isin(painters, list(strangers))
+    others = (split == "validation") & ~mine
+    assert len(strangers) >= 10 and not any(name.startswith("painter") for name in strangers)
+    assert 0.18 < (mine & (split == "validation")).sum() / others.sum() < 0.28
+    assert set(split[mine]) <= {"validation", "test", ""}
+    assert pd.Series(split[split != ""]).groupby(groups[split != ""]).nunique().max() == 1
+    for values in labels.values():
+        assert set(values[split == "train"]) == set(values)  # no class is lost to training
+    assert (split == make_split(table, labels, groups, seed)).all()
+    assert (split != make_split(table, labels, groups, seed + 1)).any()
+
+
+def test_a_class_keeps_its_works_where_a_painter_has_most_of_them():
+    n = 1200
+    table, labels = with_other_painters(n, 0)
+    rare = np.flatnonzero(labels["painter"] < 0)[:300]
+    table.loc[rare, "painter"] = [f"specialist {k // 6}" for k in range(300)]  # 50 of them, who alone have these:
+    for values in (labels["style"], labels["genre"]):
+        values[values == 0] = -1
+    labels["genre"][rare[:12]] = 0  # twelve works by two, who would leave fewer than three in training
+    for seed in range(8):
+        split = make_split(table, labels, np.arange(n), seed)
+        assert ((split == "train") & (labels["genre"] == 0)).sum() >= 3
+
+
 def test_without_labels_on_its_test_rows_the_train_rows_are_divided_in_three():
     n = 300
     labels = labels_like_real(n)
@@ -265,8 +309,12 @@ def test_the_real_split(paintings):
     assert pd.Series(split[used]).groupby(key[used].to_numpy()).nunique().max() == 1
     test = (table["competition"] == "test").to_numpy()
     assert set(split[~test]) == {"train", "validation"} and set(split[test]) == {"test", ""}
-    assert (split == "test").sum() == 1452 and 1050 < (split == "validation").sum() < 1250
+    painters = table["painter"].to_numpy()
+    strangers = (split == "validation") & ~np.isin(painters, painters[split == "train"]) & (painters != "")
+    others = (split == "validation") & ~strangers
+    assert (split == "test").sum() == 1452 and 1050 < others.sum() < 1250
+    assert 0.2 <= strangers.sum() / others.sum() <= 0.25 and len(set(painters[strangers])) >= 15
     for values in labels.values():  # each class has a tenth of its training works in validation
         for label in range(values.max() + 1):
-            mine = split[(values == label) & ~test]
-            assert abs((mine == "validation").sum() - 0.1 * len(mine)) <= 2 + 0.03 * len(mine)
+            mine = (values == label) & ~test & ~strangers
+            assert abs((mine & others).sum() - 0.1 * mine.sum()) <= 2 + 0.03 * mine.sum()
