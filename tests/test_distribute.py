@@ -269,7 +269,7 @@ def test_a_training_that_lost_a_worker_ends_as_that_of_one_process(tmp_path: Pat
 
 @pytest.mark.slow
 def test_workers_that_were_stopped_come_to_the_end_of_those_that_were_not(tmp_path: Path) -> None:
-    """Bit for bit, with a dropout of each worker's own and a strategy that remembers."""
+    """Bit for bit, with a dropout of each worker's own and a strategy that remembers; worker 0, who writes, died."""
     data = make_data(tmp_path / "data", count=80, seed=1)
     changes = {"epochs": 3, "dropout": 0.3, "strategy": "dwa", "baselines": False, "checkpoint_minutes": 1e-6}
     settings = [tiny_settings(data, tmp_path, name=name, **changes) for name in ("stopped", "whole")]
@@ -279,9 +279,10 @@ def test_workers_that_were_stopped_come_to_the_end_of_those_that_were_not(tmp_pa
     )
     with together(stopped) as workers:
         until(workers[0], "epoch 2")
-        workers[1].kill()
-        workers[0].communicate(timeout=60)
-        assert workers[0].returncode == 2
+        workers[0].kill()
+        out, _ = workers[1].communicate(timeout=60)
+        assert workers[1].returncode == 2
+        assert "worker 0 (localhost:" in out and "is gone: start all workers again" in out
     for commands in (stopped, whole):
         with together(commands) as workers:
             ends = [worker.communicate(timeout=120)[0] for worker in workers]
