@@ -115,7 +115,7 @@ def share_of(ray: Any, wanted: int) -> Share:
     TensorFlow adds up numbers in an order that depends on its threads. So, unless a number is wanted, these are as many
     as it would have here, however small the machine: then the results are the same to the last bit.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    nodes = _machines(ray)
     gpus = int(any(node.get("GPU", 0) >= 1 for node in nodes))
     nodes = [node for node in nodes if node.get("GPU", 0) >= gpus]
     if not nodes:
@@ -125,6 +125,16 @@ def share_of(ray: Any, wanted: int) -> Share:
     cpus = max(1, min(threads, *(int(node["CPU"] // max(1, gpus * node.get("GPU", 0))) for node in nodes)))
     count = sum(int(min(node["CPU"] // cpus, node["GPU"] if gpus else node["CPU"])) for node in nodes)
     return Share(cpus, gpus, count, threads)
+
+
+def has_room(ray: Any, share: Share) -> bool:
+    """Whether a machine of the cluster is large enough for one worker, be it busy or not."""
+    return any(node["CPU"] >= share.cpus and node.get("GPU", 0) >= share.gpus for node in _machines(ray))
+
+
+def _machines(ray: Any) -> list[dict[str, float]]:
+    """What each machine with a core has, of those that are alive."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
 
 
 def _settle(where: str, threads: int) -> None:
@@ -164,6 +174,7 @@ def trainings(
         print(f"{len(pieces)} trainings on a Ray cluster, {share.count} at once with {_cores(share)} each", flush=True)
         began, waiting = time.perf_counter(), list(pieces)
         updates: dict[Piece, int] = {}
+        room = True
         running: dict[Any, Piece] = {}
         deaths: Counter[Piece] = Counter()
         begun: set[Piece] = set()
@@ -177,6 +188,8 @@ def trainings(
             if asked():
                 _end(ray, list(running))
                 return
+            if room != (room := has_room(ray, share)):  # Ray would wait for one without a word
+                print("a machine is there again" if room else _no_room(share), flush=True)
             for answer in ended:
                 piece = running.pop(answer)
                 try:
@@ -202,6 +215,10 @@ def trainings(
                     f"{len(updates)} of {len(pieces)} trained: {piece}{about(spent / len(updates) * left)}", flush=True
                 )
                 yield piece, outcome
+
+
+def _no_room(share: Share) -> str:
+    return f"no machine of the cluster has {_cores(share)} any more: waiting until one joins it; Ctrl-C ends the study"
 
 
 def _cores(share: Share) -> str:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from PIL import Image
 from painters_mtl import compare, predict, training
 from painters_mtl.compare import CompareSettings
 from painters_mtl.errors import UserError
-from painters_mtl.ray_engine import MORE_MACHINES
+from painters_mtl.ray_engine import MORE_MACHINES, has_room, share_of
 from painters_mtl.results import Journal, put_in_order, rows_of
 from painters_mtl.resuming import how
 from painters_mtl.settings import TrainSettings
@@ -108,6 +109,23 @@ def test_a_study_is_laid_out_in_an_order_that_can_be_done() -> None:
             assert piece.after is None
     assert str(pieces[-1]) == "genre alone, seed4-fold1" and pieces[-1].folder == Path("runs/seed4-fold1/genre")
     assert all(p.after is None for p in pieces_of(TrainSettings(), 1, 0, ["joint", *TASK_NAMES], Path("runs")))
+
+
+def test_a_cluster_without_room_is_told_from_one_that_is_busy() -> None:
+    def nodes(*found: tuple[bool, float, float]) -> Any:
+        return SimpleNamespace(
+            nodes=lambda: [{"Alive": a, "Resources": {"CPU": c, **({"GPU": g} if g else {})}} for a, c, g in found]
+        )
+
+    share = share_of(nodes((True, 4, 0), (True, 2, 0)), wanted=0)
+    assert (share.cpus, share.gpus) == (min(2, len(os.sched_getaffinity(0))), 0)
+    assert has_room(nodes((True, share.cpus, 0), (False, 8, 0)), share)
+    assert not has_room(nodes((True, 0, 0), (False, 8, 0), (True, share.cpus - 0.5, 0)), share)
+    with_gpu = share_of(nodes((True, 4, 2), (True, 16, 0)), wanted=2)
+    assert (with_gpu.cpus, with_gpu.gpus, with_gpu.count) == (2, 1, 2)
+    assert has_room(nodes((True, 2, 1)), with_gpu) and not has_room(nodes((True, 16, 0)), with_gpu)
+    with pytest.raises(UserError, match="no machine of the Ray cluster has a core"):
+        share_of(nodes((True, 0, 0), (False, 4, 0)), wanted=0)
 
 
 def test_rows_are_put_in_order(tmp_path: Path) -> None:
