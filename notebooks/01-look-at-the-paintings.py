@@ -165,7 +165,8 @@ plt.show()
 #
 # The same painting, photographed twice, must not be in training and in test: that would be remembering, not seeing.
 # Copies are found by painter and title and by a perceptual hash of the picture, and stay on one side. The split is
-# stratified over all three tasks at once. `prepare` does all of it, and makes the small copies that training reads.
+# stratified over all three tasks at once. Some painters are kept out of training with all their works: validation then
+# shows what a network makes of strangers. `prepare` does all of it, and makes the small copies that training reads.
 
 # %%
 from painters_mtl.dataset import prepare

@@ -62,7 +62,7 @@ settings = TrainSettings(
     epochs=10,
     task_weights={"painter": 1.0, "style": 1.0, "genre": 1.0},
     other_painters=0.0,
-    painter_known=0.0,
+    painter_known=False,
 )
 data = prepare(settings)
 

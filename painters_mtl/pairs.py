@@ -53,8 +53,8 @@ class Settings:
     """run folder of the model, such as models/full; without it the newest one in models"""
     score: Literal["best", "learned", "cosine", "product"] = "best"
     """learned: a softmax over all painters with 10 works, learned on the features, and its product; cosine: of the
-    features; product: of the painter softmaxes; best: what does best on validation paintings and on painters with too
-    few works to be told apart in training"""
+    features; product: of the painter softmaxes; best: what does best on validation paintings, by painters in training
+    and by those kept out of it"""
     data: Path | None = None
     """the paintings that the model was trained on, for the learned score; by default where they were"""
     labels: Path | None = None

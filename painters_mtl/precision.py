@@ -32,7 +32,8 @@ def in_precision(model: keras.Model, name: str, synchronized: bool = False) -> k
 
     def copied(layer: keras.layers.Layer) -> Any:
         config = layer.get_config()
-        if layer.name not in model.output:
+        # An operation that is no layer, such as a slice, computes in what it gets.
+        if isinstance(layer, keras.layers.Layer) and layer.name not in model.output:
             config["dtype"] = name
         if synchronized and isinstance(layer, keras.layers.BatchNormalization):
             config["synchronized"] = layer.trainable

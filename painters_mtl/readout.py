@@ -16,7 +16,7 @@ from tqdm import tqdm
 from painters_mtl import pipeline
 from painters_mtl.calibration import FEWEST, likeliest_temperature
 from painters_mtl.dataset import Dataset
-from painters_mtl.model import producer
+from painters_mtl.model import FEATURES, features_model, producer
 from painters_mtl.trainer import predict
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the fitted head in the one that is kept
@@ -24,26 +24,37 @@ FEW = 5000  # training paintings; a head with so many labels or fewer is fitted 
 UPDATES = 200  # of such a fit
 BATCH, EPOCHS = 256, 15  # of any fit: at least so many epochs
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 1e-3, 0.5, 0.2
+KNOWN_WIDTH, KNOWN_UPDATES = 128, 600  # of the head that knows the painters: its hidden layer, its fit
+MOST_OTHERS, FEWEST_OTHERS = 20_000, 10  # works of other painters that it is shown
 
 
 def fit_head(
-    features: np.ndarray, labels: np.ndarray, classes: int, updates: int, seed: int = 0, description: str = ""
-) -> tuple[np.ndarray, np.ndarray]:
-    """A linear softmax layer: kernel, float32 (channels, classes), and bias, for the features as they are.
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    updates: int,
+    seed: int = 0,
+    description: str = "",
+    hidden: int = 0,
+) -> list[np.ndarray]:
+    """A softmax layer: kernel, float32 (channels, classes), and bias, for the features as they are.
 
     Args:
         features: float32 (n, views, channels); each time a painting is seen through one of its views.
         labels: int (n,), from 0.
         updates: at least so many.
         description: of the progress bar.
+        hidden: width of a layer before it, ReLU; its kernel and bias then come first.
     """
     mean = features[:, 0].mean(axis=0)
     scale = float(features[:, 0].std(axis=0).mean()) or 1.0
     steps = max(1, len(labels) // BATCH)
     epochs = max(EPOCHS, -(-updates // steps))
     keras.utils.set_random_seed(seed)
-    dense = keras.layers.Dense(classes, kernel_initializer="zeros")  # what no painting speaks of stays 0
-    network = keras.Sequential([keras.Input(mean.shape), keras.layers.Dropout(DROPOUT), dense])
+    layers = [keras.layers.Dense(classes, kernel_initializer="zeros")]  # what no painting speaks of stays 0
+    if hidden:
+        layers = [keras.layers.Dense(hidden, activation="relu"), keras.layers.Dropout(DROPOUT), *layers]
+    network = keras.Sequential([keras.Input(mean.shape), keras.layers.Dropout(DROPOUT), *layers])
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps * epochs)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY), loss)
@@ -52,8 +63,50 @@ def fit_head(
         for rows in np.resize(rng.permutation(len(labels)), (steps, min(BATCH, len(labels)))):
             view = rng.integers(features.shape[1], size=len(rows))
             network.train_on_batch((features[rows, view] - mean) / scale, labels[rows])
-    kernel, bias = dense.get_weights()
-    return kernel / np.float32(scale), bias - mean @ kernel / np.float32(scale)
+    kernel, bias, *behind = network.get_weights()
+    return [kernel / np.float32(scale), bias - mean @ kernel / np.float32(scale), *behind]
+
+
+def with_known(
+    network: keras.Model, data: Dataset, image_size: int, seed: int, encoded: np.ndarray | None = None
+) -> keras.Model:
+    """The network with a head beside the painters': is a work by any of them? As it was, where too few are not.
+
+    It is a softmax over the painters and "another", behind a hidden layer, for no plane parts eight painters from all
+    others; what it says of the painters is then added up. It is fitted to the finished features of whole training
+    paintings: while it was trained with the other heads it cost style and genre a point (docs/experiments.md).
+
+    Args:
+        encoded: features of all paintings, float32 (n, views, channels), where they are known.
+    """
+    task, known = data.painter_known()
+    train = data.rows("train")
+    own, others = (train[known[train] == value] for value in (1, 0))
+    if len(own) == 0 or len(others) < FEWEST_OTHERS:
+        return network
+    if len(others) > MOST_OTHERS:
+        others = np.random.default_rng(seed).choice(others, MOST_OTHERS, replace=False)
+    rows = np.sort(np.concatenate([own, others]))
+    if encoded is None:
+        encoder = features_model(network)
+        forward = pipeline.inference(keras.Model(encoder.input, {FEATURES: encoder.output}), image_size)
+        found = predict(forward, data.store.pixels, data.pixel_rows[rows], "features of known and other painters")
+        seen = found[FEATURES][:, None]
+    else:
+        seen = encoded[rows]
+    painters = len(data.tasks["painter"].classes)
+    labels = np.where(known[rows] == 1, data.labels["painter"][rows], painters)
+    weights = fit_head(
+        seen, labels, painters + 1, KNOWN_UPDATES, seed, "learning who is one of the painters", KNOWN_WIDTH
+    )
+    hidden = keras.layers.Dense(KNOWN_WIDTH, activation="relu", name=f"{task.name}_0")
+    each = keras.layers.Dense(painters + 1, activation="softmax", dtype="float32", name=f"{task.name}_1")
+    both = keras.layers.Dense(len(task.classes), use_bias=False, dtype="float32", name=task.name)
+    answers = both(each(hidden(network.get_layer(FEATURES).output)))
+    hidden.set_weights(weights[:2])
+    each.set_weights(weights[2:])
+    both.set_weights([np.eye(2, dtype=np.float32)[[1] * painters + [0]]])  # another, known
+    return keras.Model(network.input, {**network.output, task.name: answers}, name=network.name)
 
 
 def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], image_size: int, seed: int) -> list[str]:

@@ -27,7 +27,7 @@ from painters_mtl.files import whole, write_text
 from painters_mtl.readout import FEW
 from painters_mtl.settings import TrainSettings
 from painters_mtl.split import PARTS
-from painters_mtl.tasks import ALL_PAINTERS, TASK_NAMES, Task, known_head
+from painters_mtl.tasks import ALL_PAINTERS, TASK_NAMES, Task
 from painters_mtl.trainer import EPOCHS_OF_HEADS, VIEWS, default_epochs
 
 if TYPE_CHECKING:
@@ -126,16 +126,11 @@ def conditions(settings: TrainSettings, history: pd.DataFrame, demo: bool) -> li
             f"At the end, each head with {FEW:,} training paintings or fewer is fitted once more to the finished "
             "features, as far as that is better in validation."
         )
-    helpers = []
     if f"{ALL_PAINTERS}_loss" in history:
-        helpers.append("a head over all painters with ten works or more")
-    if f"{known_head('painter')}_loss" in history:
-        helpers.append("a head that learns whether a work is by any of the painters")
-    if helpers:
         said.append(
-            f"The shared network alone trains with {' and '.join(helpers)}: labels that a network for one task does "
-            "not use. What it gains is the gain of all this, not of sharing alone; --other-painters 0 and "
-            "--painter-known 0 leave them out."
+            "The shared network alone trains with a head over all painters with ten works or more: labels that a "
+            "network for one task does not use. What it gains is the gain of both, not of sharing alone; "
+            "--other-painters 0 leaves that head out."
         )
     return said
 

@@ -133,8 +133,8 @@ class TrainSettings:
     """Works with a scarce label are drawn up to 3 times an epoch, until this share of it has the label; 0: never."""
     other_painters: float = 0.5
     """Weight of a head over all painters of 10 works or more that helps the training and is then taken off; 0: none."""
-    painter_known: float = 1.0
-    """Weight of a head that learns whether a work is by any of the painters, for predict's "unknown"; 0: none."""
+    painter_known: bool = True
+    """At the end, add a head that knows whether a work is by any of the painters, for predict's "unknown"."""
     refit: bool = True
     """At the end, fit each head that has 5,000 training paintings or fewer once more, to features of whole paintings,
     as far as that is better in validation. Not where only the heads train."""
@@ -167,7 +167,7 @@ class TrainSettings:
         for name in positive:
             if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must be above 0")
-        for name in ("weight_decay", "other_painters", "painter_known", "checkpoint_minutes", "learning_rate"):
+        for name in ("weight_decay", "other_painters", "checkpoint_minutes", "learning_rate"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} must not be negative")
         if self.image_size < 32:

@@ -158,7 +158,7 @@ def _strangers(
     classed = set(painters[np.asarray(labels["painter"]) >= 0]) if "painter" in labels else set()
     works = pd.Series(painters[in_train | validates]).value_counts()
     most = max(FEWEST_WORKS, wanted / FEWEST_STRANGERS)
-    names = sorted(n for n, k in works.items() if n and n not in classed and FEWEST_WORKS <= k <= most)
+    names = sorted(str(n) for n, k in works.items() if n and n not in classed and FEWEST_WORKS <= k <= most)
     matrix = _classes_of_groups(labels, np.flatnonzero(in_train), groups[in_train], len(part))
     counts, taken = matrix.sum(axis=0), np.zeros(len(part), bool)
     for name in np.random.default_rng([seed, 7]).permutation(np.array(names, object)):

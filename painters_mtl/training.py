@@ -25,15 +25,14 @@ from painters_mtl.errors import UserError
 from painters_mtl.files import alone, read_json, sweep, whole, write_json
 from painters_mtl.model import network_of, with_heads
 from painters_mtl.precision import policy
-from painters_mtl.readout import refit
+from painters_mtl.readout import refit, with_known
 from painters_mtl.settings import OF_THE_COMMAND, TrainSettings
 from painters_mtl.split import save_split
 from painters_mtl.store import copy_side
-from painters_mtl.tasks import ALL_PAINTERS, Task, known_head
+from painters_mtl.tasks import ALL_PAINTERS, Task
 from painters_mtl.trainer import Trainer, predict, turn_summary
 from painters_mtl.transplant import check_unseen, soft_answers, start_from
 
-FEWEST_OTHERS = 10  # works of other painters; from fewer nobody learns what another painter is
 PROBABILITIES = "test_probabilities.npz"
 WITHOUT_EFFECT = {  # settings that do not change what is trained: labels and split are looked at themselves
     "data", "task_data", "sample", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models",
@@ -110,7 +109,7 @@ def _fit(
     full = network_of(trained_tasks, settings)
     if settings.start_from:
         start_from(full, settings.start_from, tasks, settings.start_shared)
-    network = with_heads(full, [*tasks, *({known_head("painter")} & trained_tasks.keys())])
+    network = with_heads(full, tasks)
     soft = soft_answers(data, settings.teachers, tasks) if settings.teachers else {}
     trainer = Trainer(data, settings, folder, full, network, labels, soft, keep_model, key, devices)
     if not devices.chief:
@@ -130,7 +129,9 @@ def _fit(
     again = settings.refits_heads() and not interrupted
     refitted = refit(network, data, tasks, settings.image_size, settings.seed) if again else []
     seconds = time.perf_counter() - start + trainer.seconds_before
-
+    if settings.painter_known and "painter" in tasks and not interrupted:
+        network = with_known(network, data, settings.image_size, settings.seed, trainer.encoded)
+        trainer.use(network)
     rows, validation = data.rows("test"), data.rows("validation")
     outputs, held_outputs = trainer.outputs("test"), trainer.outputs("validation")
     raw, held_out = ({name: found[name] for name in tasks} for found in (outputs, held_outputs))
@@ -225,7 +226,7 @@ def fit_alone(
     settings = dataclasses.replace(
         settings,
         other_painters=0.0,  # the head over all painters is a second task
-        painter_known=0.0,
+        painter_known=False,
         strategy="joint",
         monitor_conflict=False,
         task_weights={name: 1.0},
@@ -312,8 +313,7 @@ def _with_help(
 
     The eight-class head learns from a fraction of the paintings; a head over all painters lets every painting teach
     the features to tell painters apart. It is no part of the finished network. Where no weights are shared that train,
-    it could teach nobody. The head `painter_known`, which learns whether a work is by any of the eight, stays: it is
-    how a prediction can say that it is not.
+    it could teach nobody.
     """
     labels = {name: data.labels[name] for name in tasks}
     weights = {name: settings.loss_weights().get(name, 1.0) for name in tasks}
@@ -322,11 +322,6 @@ def _with_help(
         if len(task.classes) > len(tasks["painter"].classes):
             tasks = {**tasks, task.name: task}
             labels[task.name], weights[task.name] = numbers, settings.other_painters
-    if settings.painter_known > 0 and "painter" in tasks:
-        task, numbers = data.painter_known()
-        if (numbers[data.rows("train")] == 0).sum() >= FEWEST_OTHERS:
-            tasks = {**tasks, task.name: task}
-            labels[task.name], weights[task.name] = numbers, settings.painter_known
     return tasks, labels, weights
 
 

@@ -15,7 +15,7 @@ from painters_mtl.errors import UserError
 from painters_mtl.features import encode
 from painters_mtl.model import heads_model
 from painters_mtl.runs import SPLIT, Run, check_teacher, open_run
-from painters_mtl.tasks import ALL_PAINTERS, Task, known_head
+from painters_mtl.tasks import ALL_PAINTERS, Task
 
 
 def runs_by_task(folders: Sequence[Path], tasks: Mapping[str, Task], option: str) -> dict[str, Run]:
@@ -71,8 +71,8 @@ def start_from(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
         if not layer.weights:
             continue
         owner = [name for name in tasks if layer.name == name or layer.name.startswith(f"{name}_")]
-        if layer.name.startswith((ALL_PAINTERS, known_head("painter"))):
-            continue  # heads beside the painters': networks for one task do not have them
+        if layer.name.startswith(ALL_PAINTERS):
+            continue  # the head beside the painters': networks for one task do not have it
         found = []
         for name in owner or givers:
             if problem := _misfit(layer, sources[name]):

@@ -87,7 +87,7 @@ def test_a_training_ends_with_it_and_the_same_again(tmp_path: Path) -> None:
         tmp_path,
         epochs=2,
         refit=True,
-        painter_known=0.0,
+        painter_known=False,
         task_weights={"genre": 0.0},
     )
     _, outcome, folder = fitted(settings)

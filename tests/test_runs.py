@@ -81,7 +81,7 @@ OTHER: dict[str, Any] = {
     "task_weights": {"style": 0.5, "painter": 2.0},
     "label_share": 0.0,
     "other_painters": 0.0,
-    "painter_known": 0.7,
+    "painter_known": False,
     "refit": False,
     "patience": 9,
     "accumulate": 3,

@@ -138,9 +138,8 @@ def test_the_history_tells_each_epoch_and_the_best_is_kept(run: tuple[Path, Trai
     assert best == int(history["val_score"].idxmax()) + 1
     for task in TASK_NAMES:
         assert history[f"val_{task}_accuracy"][best - 1] == pytest.approx(measured["validation"][task]["accuracy"])
-    # `loss` is the weighted sum; the heads beside the painters' are parts of it
+    # `loss` is the weighted sum; the head beside the painters' is part of it
     total = sum(history[f"{task}_loss"] for task in TASK_NAMES) + settings.other_painters * history["all_painters_loss"]
-    total += settings.painter_known * history["painter_known_loss"]
     np.testing.assert_allclose(history["loss"], total, rtol=1e-4)
 
 
@@ -262,7 +261,7 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
     """With a learning rate that moves nothing, each batch's loss can be had by hand, and their mean is the epoch's."""
     settings = tiny_settings(
         small, tmp_path, epochs=1, learning_rate=1e-30, other_painters=other_painters, label_share=0.6,
-        painter_known=other_painters,
+        painter_known=False,
         task_weights={"style": 0.5, "genre": 2.0}, batch_size=4, label_smoothing=0.0,
     )  # fmt: skip
     data, outcome, _ = fitted(settings)
@@ -272,10 +271,6 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
         task, numbers = data.other_painters()
         labels[task.name], more[task.name], wanted_weights[task.name] = numbers, task, other_painters
         assert len(task.classes) == 3 > len(data.tasks["painter"].classes)
-        known = data.labels["painter"] + 0
-        known[(known < 0) & (numbers >= 0)] = -2
-        labels["painter_known"] = np.select([known >= 0, known == -2], [1, 0], -1).astype(np.int32)
-        more["painter_known"], wanted_weights["painter_known"] = data.painter_known()[0], other_painters
     train_rows = data.rows("train")
     known = np.any([labels[name][train_rows] >= 0 for name in labels], axis=0)
     rows = train_rows[known]

@@ -43,7 +43,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.mark.parametrize("shared", ["mean", "style", "imagenet"])
 def test_heads_and_shared_part_are_taken_over_by_name(alone: list[Path], shared: str) -> None:
-    beside = {"all_painters": Task("all_painters", tuple("abcdef")), "painter_known": Task("painter_known", ("a", "b"))}
+    beside = {"all_painters": Task("all_painters", tuple("abcdef"))}
     model = network(TASKS | beside, 9)
     before = {layer.name: layer.get_weights() for layer in model.layers}
     start_from(model, alone, TASKS, shared)
