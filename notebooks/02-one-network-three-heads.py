@@ -159,9 +159,10 @@ for epoch in range(8):
 #
 # `fit` does the same, and what a real training needs beside it: label smoothing, a learning rate that rises and falls,
 # works with a scarce label drawn more often, the best epoch kept, a run folder, calibration, and exactly the same result
-# again for the same seed. Its losses are weighted (painter 1/2, style 1, genre 2), and beside the painters' head one more
-# learns whether a work is by any of them at all, which is why the sum of its losses is larger. With `fine_tune="top"` it also trains the upper half of the backbone; that takes minutes
-# instead of seconds and is worth it.
+# again for the same seed. Its losses are weighted (painter 1/2, style 1, genre 2), and a head over all painters with ten
+# works or more helps the features, which is why the sum of its losses is larger; it falls away at the end, when one that
+# knows whether a work is by any of the painters is added. With `fine_tune="top"` it also trains the upper half of the
+# backbone; that takes minutes instead of seconds and is worth it.
 #
 # On Kaggle, where a session ends after some hours, train with the command line and keep the files: set Persistence to
 # "Files only", or attach the output of the saved version to the next session and copy it back (`!cp -r

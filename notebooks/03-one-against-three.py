@@ -71,8 +71,7 @@ data = prepare(settings)
 #
 # A network for one task alone is the same network with one head: same backbone, data, split, augmentation, schedule and
 # stopping rule, trained on every painting that has its label. Each trains to its own end. What the shared one has beside
-# its three heads by default (a head that learns whether a work is by any of the painters, weights of the losses) is left
-# out here: sharing alone is compared. What is trained already with the same settings is read back; for other settings
+# its three heads by default (a head over all painters, weights of the losses) is left out here: sharing alone is compared. What is trained already with the same settings is read back; for other settings
 # take another `folder` (or `overwrite=True` among them).
 
 # %%

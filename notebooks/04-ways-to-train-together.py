@@ -54,7 +54,13 @@ from painters_mtl.settings import STRATEGIES, TrainSettings
 from painters_mtl.training import fit, fit_alone
 
 settings = TrainSettings(
-    data=Path(DATA) if DATA else None, sample=SAMPLE, fine_tune="heads", shared_layers=(256,), epochs=5, overwrite=True
+    data=Path(DATA) if DATA else None,
+    sample=SAMPLE,
+    fine_tune="heads",
+    shared_layers=(256,),
+    epochs=5,
+    painter_known=False,
+    overwrite=True,
 )
 data = prepare(settings)
 folder = Path("models") / f"notebook-04-{data.folder.name}"

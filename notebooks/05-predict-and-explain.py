@@ -88,8 +88,8 @@ table.assign(path=[Path(p).name for p in table["path"]]).drop(
 # %% [markdown]
 # ## Doubt
 #
-# A softmax always names somebody. Beside the painter head there is one with two classes that was shown the works of other
-# painters in training: is it by any of the known ones, or by another? Its odds times the largest probability are the odds
+# A softmax always names somebody. Beside the painter head there is one with two classes, fitted at the end to works of
+# the known painters and of others: is it by any of the known ones, or by another? Its odds times the largest probability are the odds
 # of the score `painter_known`. It is no probability: only its order means something, and the threshold, which 95 % of the
 # known painters' works in validation reach and which may be far below 1/2. Below it the answer is "unknown". How well
 # does that part the two?

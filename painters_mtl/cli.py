@@ -8,6 +8,7 @@ import importlib
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -37,6 +38,7 @@ def run(
             stream.reconfigure(errors="backslashreplace")
     try:
         words = split_lists(settings_class, sys.argv[1:] if argv is None else argv)
+        _check_addresses(words)
         settings = tyro.cli(settings_class, args=words, prog=prog, description=description)
         if hasattr(settings, "given"):
             settings.given = named(settings_class, words)
@@ -53,6 +55,16 @@ def run(
     except OSError as error:
         print(f"error: {_sentence(error)}", file=sys.stderr)
         return 2
+
+
+def _check_addresses(words: Sequence[str]) -> None:
+    """Raise `UserError` for s3://BUCKET and the like; as a path it would lose a stroke, and be said not to be there."""
+    for word in words:
+        if found := re.search(r"(?:^|=)((?!ray:)[a-z][a-z0-9+.-]+://.*)", word):
+            raise UserError(
+                f"{found[1]} is an address, and only files and folders are read: mount it as a folder (s3fs, gcsfuse, "
+                "rclone mount), or copy it here first"
+            )
 
 
 def _sentence(error: OSError) -> str:

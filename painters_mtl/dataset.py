@@ -94,7 +94,7 @@ def prepare(settings: TrainSettings) -> Dataset:
     groups = group_copies(table, hashes)
     if settings.split is None:
         split = make_split(table, labels, groups, settings.seed)
-        left = 0 if getattr(settings, "folds", 0) else int((split == "").sum())  # folds divide all of them anew
+        left = 0 if settings.folds else int((split == "").sum())  # folds divide all of them anew
         if left:
             class_notes.append(
                 f"{left:,} paintings are left out: test works of the competition whose painter and title, or picture, "
@@ -103,6 +103,13 @@ def prepare(settings: TrainSettings) -> Dataset:
     else:
         split, split_notes = load_split(settings.split, table, groups)
         class_notes = [*class_notes, *split_notes]
+    names = table["painter"].to_numpy()
+    strangers = (split == "validation") & (names != "") & ~np.isin(names, names[split == "train"])
+    if strangers.any() and not settings.folds:
+        class_notes.append(
+            f"{strangers.sum():,} paintings by {len(set(names[strangers])):,} painters are in validation and not in "
+            "training: they show what the network makes of strangers."
+        )
     data = Dataset(table, tasks, labels, split, store, pixel_rows, [*notes, *class_notes], demo, folder, groups)
     _check_parts(data)
     for note in data.notes:

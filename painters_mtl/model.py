@@ -94,7 +94,7 @@ def build_model(
 def network_of(tasks: Mapping[str, Task], settings: TrainSettings, weights: str | None = None) -> keras.Model:
     """`build_model` with the settings of a run; `weights` instead of theirs, where given."""
     view_of = dict(settings.view_of)
-    if "painter" in view_of:  # the heads beside the painters' look where they look
+    if "painter" in view_of:  # the head beside the painters' looks where it looks
         view_of |= dict.fromkeys(tasks.keys() - set(TASK_NAMES), view_of["painter"])
     return build_model(
         tasks,

@@ -17,7 +17,7 @@ def scores(probabilities: Mapping[str, np.ndarray], outputs: Mapping[str, np.nda
     """How sure it is that a painting belongs to any class of a task: float32 (n,), 0 to 1.
 
     It is the largest probability (Hendrycks & Gimpel 2017, arXiv 1610.02136). A network with an output `{task}_known`,
-    (n, 2), was shown works of others in training: then the odds that it gives there, times the largest probability,
+    (n, 2), was fitted to works of others too: then the odds that it gives there, times the largest probability,
     are the odds of this score. (Measured in docs/experiments.md: better than either.)
 
     Args:

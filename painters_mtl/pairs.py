@@ -16,6 +16,7 @@ With --labels the AUC is reported too, with 95 % intervals: for painters with wo
 and for all. Exit status: 0 done, 1 some pictures are missing or could not be read, 2 misuse.
 """
 
+import math
 import sys
 import warnings
 import zipfile
@@ -313,7 +314,8 @@ def choose_score(run: "Run", settings: Settings) -> "tuple[str, PainterHead | No
             print(f"note: no score can be learned ({error}); using --score cosine", flush=True)
             return "cosine", None
     for name, (seen, unseen, _) in head.validation.items():
-        print(f"{run.folder}, validation: {name}: AUC {seen:.3f} of seen painters, {unseen:.3f} of unseen ones")
+        others = f"{unseen:.3f} of those kept out of it" if not math.isnan(unseen) else "too few were kept out of it"
+        print(f"{run.folder}, validation: {name}: AUC {seen:.3f} of painters in training, {others}")
     score = head.best if settings.score == "best" else "learned"
     print(f"{run.folder}: using --score {score}", flush=True)
     return score, head

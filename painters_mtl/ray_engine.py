@@ -188,8 +188,6 @@ def trainings(
             if asked():
                 _end(ray, list(running))
                 return
-            if room != (room := has_room(ray, share)):  # Ray would wait for one without a word
-                print("a machine is there again" if room else _no_room(share), flush=True)
             for answer in ended:
                 piece = running.pop(answer)
                 try:
@@ -215,6 +213,8 @@ def trainings(
                     f"{len(updates)} of {len(pieces)} trained: {piece}{about(spent / len(updates) * left)}", flush=True
                 )
                 yield piece, outcome
+            if (waiting or running) and room != (room := has_room(ray, share)):  # Ray would wait without a word
+                print("a machine is there again" if room else _no_room(share), flush=True)
 
 
 def _no_room(share: Share) -> str:

@@ -72,9 +72,9 @@ def with_known(
 ) -> keras.Model:
     """The network with a head beside the painters': is a work by any of them? As it was, where too few are not.
 
-    It is a softmax over the painters and "another", behind a hidden layer, for no plane parts eight painters from all
-    others; what it says of the painters is then added up. It is fitted to the finished features of whole training
-    paintings: while it was trained with the other heads it cost style and genre a point (docs/experiments.md).
+    A softmax over "another" and "known" behind a hidden layer, for no plane parts eight painters from all others. It is
+    fitted to the finished features of whole training paintings, of all views: trained with the other heads it moves the
+    features, for which style and genre pay (docs/experiments.md).
 
     Args:
         encoded: features of all paintings, float32 (n, views, channels), where they are known.
@@ -94,18 +94,13 @@ def with_known(
         seen = found[FEATURES][:, None]
     else:
         seen = encoded[rows]
-    painters = len(data.tasks["painter"].classes)
-    labels = np.where(known[rows] == 1, data.labels["painter"][rows], painters)
-    weights = fit_head(
-        seen, labels, painters + 1, KNOWN_UPDATES, seed, "learning who is one of the painters", KNOWN_WIDTH
-    )
+    words, classes = "learning who is one of the painters", len(task.classes)
+    weights = fit_head(seen, known[rows], classes, KNOWN_UPDATES, seed, words, KNOWN_WIDTH)
     hidden = keras.layers.Dense(KNOWN_WIDTH, activation="relu", name=f"{task.name}_0")
-    each = keras.layers.Dense(painters + 1, activation="softmax", dtype="float32", name=f"{task.name}_1")
-    both = keras.layers.Dense(len(task.classes), use_bias=False, dtype="float32", name=task.name)
-    answers = both(each(hidden(network.get_layer(FEATURES).output)))
+    head = keras.layers.Dense(classes, activation="softmax", dtype="float32", name=task.name)
+    answers = head(hidden(network.get_layer(FEATURES).output))
     hidden.set_weights(weights[:2])
-    each.set_weights(weights[2:])
-    both.set_weights([np.eye(2, dtype=np.float32)[[1] * painters + [0]]])  # another, known
+    head.set_weights(weights[2:])
     return keras.Model(network.input, {**network.output, task.name: answers}, name=network.name)
 
 

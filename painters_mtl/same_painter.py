@@ -32,6 +32,7 @@ BLOCK = 4096  # pairs at once where it is not
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
 UPDATES = 600  # of the head, at least
 MOST = 3_000  # validation paintings; more make millions of pairs and no better choice
+FEWEST = 30  # pairs by one painter; an AUC from fewer chooses by chance
 
 
 # ------------------------------------------------------------------------------------------------- scores
@@ -182,7 +183,8 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
 
     The features are computed once (`features.encode`, from the small copies of the training) and kept in the cache.
     The choice is made by the mean of two AUCs, both of validation works: of painters that the training has seen, and of
-    those that the split has kept out of it altogether (`split.make_split`).
+    those that the split has kept out of it altogether (`split.make_split`). Fewer than 30 pairs by one painter do not
+    count.
     Raises `UserError` where the run or its data cannot serve.
     """
     settings = replace(own_data(run, data, "give --data, or take --score cosine"), cache=cache)
@@ -224,7 +226,11 @@ def choose(run: Run, head: PainterHead, features: np.ndarray, data: "Dataset") -
     def worth(vectors: np.ndarray) -> tuple[float, float, float]:
         scores = inner_products(on_grid(vectors), first, second)
         groups = [pairs.group(name) for name in ("seen", "unseen", "all")]
-        seen, unseen, every = (float(auc(scores[g], pairs.one[g], pairs.other[g])[0]) for g in groups)
+        enough = [((pairs.one == pairs.other) & g).sum() >= FEWEST for g in groups]
+        seen, unseen, every = (
+            float(auc(scores[g], pairs.one[g], pairs.other[g])[0]) if many else float("nan")
+            for g, many in zip(groups, enough, strict=True)
+        )
         return seen, unseen, every
 
     heads = [PainterHead(head.kernel, head.bias, t, head.painters, {}) for t in TEMPERATURES]

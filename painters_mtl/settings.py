@@ -24,6 +24,7 @@ class TrainSettings:
     """What `python -m painters_mtl.train` can be told. Every value has a default that works."""
 
     given = frozenset[str]()  # no setting: those that the command line named, also where it named the default
+    folds = 0  # a study has it as a setting
 
     # Data
     data: Path | None = None
@@ -288,6 +289,6 @@ class TrainSettings:
                 return {k: Path(v) for k, v in value.items()} if "Path" in str(kind) else dict(value)
             if kind is Path or (isinstance(kind, types.UnionType) and Path in kind.__args__):
                 return None if value is None else Path(value)
-            return value
+            return bool(value) if kind is bool else value  # painter_known was a weight once
 
         return cls(**{k: convert(types_of[k], v) for k, v in values.items()})

@@ -90,8 +90,8 @@ def make_split(
     Iterative stratification (Sechidis, Tsoumakas, Vlahavas: On the Stratification of Multi-Label Data, ECML PKDD
     2011) over the classes of all tasks at once, on groups; then every class of three groups or more is seen to in each
     part. Where the competition's test rows have labels they are the test set, and a tenth of the rest validates.
-    At last some painters who are no class leave train for validation with all their works, a fifth of what is there
-    already: what a network makes of painters that it has never seen can be asked without touching the test set.
+    At last some painters who are no class leave train for validation with all their works there, a fifth of what is in
+    validation already: what a network makes of painters that it has never seen can be asked without the test set.
 
     Args:
         table: a catalogue's table with n rows.
@@ -128,43 +128,33 @@ def make_split(
         raise UserError("no painting that may be trained on has a label; add some")
     of_group = np.zeros(len(groups), int)  # groups without a label are in train
     of_group[members] = part
-    of_group[_strangers(table, labels, groups, of_group, ~from_test & known, seed)] = 1
     rows = ~from_test & (known | (of_group[groups] == 0))
     split[rows] = np.array(PARTS, object)[of_group[groups[rows]]]
+    split[np.isin(groups, _strangers(table, labels, groups, split, seed)) & (split == "train")] = "validation"
     return split
 
 
 def _strangers(
-    table: pd.DataFrame,
-    labels: Mapping[str, np.ndarray],
-    groups: np.ndarray,
-    part: np.ndarray,
-    usable: np.ndarray,
-    seed: int,
+    table: pd.DataFrame, labels: Mapping[str, np.ndarray], groups: np.ndarray, split: np.ndarray, seed: int
 ) -> np.ndarray:
     """Groups of train that go to validation because a painter of theirs is to be unknown to the network.
 
     Painters are drawn until their works are enough. None has a class, fewer than three works or more than a tenth of
     what is wanted, and none is taken whose works a class would miss in train.
-
-    Args:
-        part: of each group, 0 for train, 1 for validation.
-        usable: bool (n,), the rows with a label that may be trained on.
     """
     painters = np.array([clean(name).casefold() for name in table["painter"]], object)
-    in_train = usable & (part[groups] == 0)
-    validates = usable & (part[groups] == 1)
+    train, validates = split == "train", split == "validation"
     wanted, found = STRANGERS * validates.sum(), 0
     classed = set(painters[np.asarray(labels["painter"]) >= 0]) if "painter" in labels else set()
-    works = pd.Series(painters[in_train | validates]).value_counts()
+    works = pd.Series(painters[train | validates]).value_counts()
     most = max(FEWEST_WORKS, wanted / FEWEST_STRANGERS)
     names = sorted(str(n) for n, k in works.items() if n and n not in classed and FEWEST_WORKS <= k <= most)
-    matrix = _classes_of_groups(labels, np.flatnonzero(in_train), groups[in_train], len(part))
-    counts, taken = matrix.sum(axis=0), np.zeros(len(part), bool)
+    matrix = _classes_of_groups(labels, np.flatnonzero(train), groups[train], int(groups.max()) + 1)
+    counts, taken = matrix.sum(axis=0), np.zeros(len(matrix), bool)
     for name in np.random.default_rng([seed, 7]).permutation(np.array(names, object)):
         if found >= wanted:
             break
-        own = np.unique(groups[(painters == name) & (part[groups] == 0)])
+        own = np.unique(groups[(painters == name) & train])
         own = own[~taken[own]]
         left = counts - matrix[own].sum(axis=0)
         if not ((left < FEWEST_GROUPS) & (left < counts)).any():

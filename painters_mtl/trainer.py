@@ -55,7 +55,7 @@ class Trainer:
         self.started, self.seconds_before = time.perf_counter(), 0.0
         self.saved_at = self.started
         self.full, self.network, self.labels, self.soft = full, network, labels, soft
-        # What helps the painter task is a second and a third head of it: a strategy sees their losses as one.
+        # What helps the painter task is a second head of it: a strategy sees their losses as one.
         self.groups = {name: [name] for name in labels if name in data.tasks}
         if "painter" in self.groups:
             self.groups["painter"] += [name for name in labels if name not in data.tasks]

@@ -72,7 +72,8 @@ def fit(
 
     Args:
         updates: train for about so many steps (whole epochs), whatever the settings say of epochs; 0: as they say.
-        keep_model: write `model.keras`; a study that only compares predictions does without.
+        keep_model: write `model.keras`; a study that only compares predictions does without, and without the head that
+            knows the painters.
     """
     tasks, devices = dict(data.tasks if tasks is None else tasks), connect(settings.distribute)
     if not devices.chief:
@@ -129,7 +130,8 @@ def _fit(
     again = settings.refits_heads() and not interrupted
     refitted = refit(network, data, tasks, settings.image_size, settings.seed) if again else []
     seconds = time.perf_counter() - start + trainer.seconds_before
-    if settings.painter_known and "painter" in tasks and not interrupted:
+    parameters = network.count_params()  # like the seconds, those of what is compared with networks for one task
+    if settings.painter_known and keep_model and "painter" in tasks and not interrupted:
         network = with_known(network, data, settings.image_size, settings.seed, trainer.encoded)
         trainer.use(network)
     rows, validation = data.rows("test"), data.rows("validation")
@@ -159,7 +161,7 @@ def _fit(
         "updates": trainer.updates,
         "refitted": refitted,
         "training_seconds": round(seconds, 1),
-        "parameters": network.count_params(),
+        "parameters": parameters,
         "interrupted": interrupted,
         "demo": data.demo,
         "fingerprint": key,

@@ -113,6 +113,19 @@ def test_the_copy_computes_in_sixteen_bits_on_float32_weights(name: str) -> None
         np.testing.assert_allclose(np.array(p), np.array(model(images)[task]), atol=0.02)
 
 
+def test_views_that_are_kept_apart_are_copied_too() -> None:
+    """What parts them is an operation, not a layer, and knows no precision."""
+    keras.utils.set_random_seed(0)
+    views = ("whole", "detail")
+    model = build_model(
+        TASKS, "small_convnet", 32, weights="none", views=views, merge="none", view_of={"style": "detail"}
+    )
+    images = dict(zip(("image", "detail"), (batch_of(seed)[0] for seed in (0, 1)), strict=True))
+    found = in_precision(model, "mixed_bfloat16")(images)
+    for task, p in model(images).items():
+        np.testing.assert_allclose(np.array(found[task]), np.array(p), atol=0.02)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "accumulate"), [("joint", 1), ("gradnorm", 1), ("pcgrad", 3)])
 def test_losses_are_scaled_and_gradients_are_not(strategy: str, accumulate: int) -> None:

@@ -189,6 +189,13 @@ def test_settings_that_cannot_work_are_one_line_and_touch_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [["--data", "s3://bucket/a"], ["--data=gs://a"], ["--task-data", "style=s3://a/b"]])
+def test_an_address_is_no_folder(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(words) == 2
+    said = capsys.readouterr().err
+    assert words[-1].rpartition("=")[2] in said and "is an address, and only files and folders are read" in said
+
+
 def test_lists_may_have_commas_and_dicts_equals_signs() -> None:
     words = (
         "--shared-layers 512,256 --painters Bruegel, the Elder --task-weights painter=2 style 3 --views=whole,detail"

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import picture, python, read_rows, trained
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from painters_mtl import images, pairs, same_painter
+from painters_mtl.dataset import Dataset
 from painters_mtl.pair_auc import Pairs, auc, auc_draws, draw_painters, intervals
 from painters_mtl.readout import fit_head
 from painters_mtl.runs import Run, open_run
@@ -195,6 +197,36 @@ def test_few_paintings_are_enough_for_a_head() -> None:
     features = np.repeat(np.eye(2, dtype=np.float32), 5, axis=0)
     kernel, bias = fit_head(np.stack([features, features], axis=1), np.repeat([0, 1], 5), 2, UPDATES)
     assert (softmax(features @ kernel + bias).argmax(axis=1) == np.repeat([0, 1], 5)).all()
+
+
+@pytest.mark.parametrize(("strangers", "best"), [(20, "cosine"), (0, "learned"), (6, "learned")])
+def test_the_score_is_chosen_by_painters_in_training_and_by_those_kept_out(strangers: int, best: str) -> None:
+    """The head knows five painters by a channel each, and is blind to the two by which it could tell strangers."""
+    rng = np.random.default_rng(0)
+    names = np.array([f"p{k % 5}" for k in range(100)] + [f"stranger {k % 2}" for k in range(strangers)], object)
+    features = rng.normal(0, 0.2, (len(names), 7)).astype(np.float32)
+    for k, name in enumerate(names):
+        features[k, 5 + int(name[-1]) if name.startswith("s") else int(name[-1])] += 2
+    features[:100, 5:] += rng.normal(0, 2, (100, 2))  # which only disturbs the cosine of the five
+    split = np.array(["train", "validation"], object)[(np.arange(len(names)) >= 50).astype(int)]
+    table = pd.DataFrame({"painter": names})
+    data = Dataset(table, {}, {}, split, None, np.arange(len(names)))  # type: ignore[arg-type]
+    kernel = np.vstack([4 * np.eye(5), np.zeros((2, 5))]).astype(np.float32)
+    head = PainterHead(kernel, np.zeros(5, np.float32), 1.0, tuple(f"p{k}" for k in range(5)), {})
+    run = Run(Path(), {}, 32, 40, False, {})
+    found = same_painter.choose(run, head, features, data)
+    assert found.best == best and found.temperature in same_painter.TEMPERATURES
+    seen, unseen, _ = found.validation["learned"]
+    assert seen > 0.95 > found.validation["cosine"][0]
+    if strangers == 20:  # 2 x 45 pairs by one of them
+        first, second = np.triu_indices(20, 1)
+        by_hand = roc_auc_score(
+            names[100:][first] == names[100:][second],
+            (same_painter.unit(features[100:]) @ same_painter.unit(features[100:]).T)[first, second],
+        )
+        assert found.validation["cosine"][1] == pytest.approx(by_hand, abs=1e-9) and by_hand > 0.95 > unseen
+    else:  # six make 6 pairs by one painter: chance
+        assert np.isnan(unseen)
 
 
 @pytest.fixture(scope="module")

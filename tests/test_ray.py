@@ -111,7 +111,9 @@ def test_a_study_is_laid_out_in_an_order_that_can_be_done() -> None:
     assert all(p.after is None for p in pieces_of(TrainSettings(), 1, 0, ["joint", *TASK_NAMES], Path("runs")))
 
 
-def test_a_cluster_without_room_is_told_from_one_that_is_busy() -> None:
+def test_a_cluster_without_room_is_told_from_one_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)  # tests that run beside others have it
+
     def nodes(*found: tuple[bool, float, float]) -> Any:
         return SimpleNamespace(
             nodes=lambda: [{"Alive": a, "Resources": {"CPU": c, **({"GPU": g} if g else {})}} for a, c, g in found]

@@ -89,6 +89,11 @@ OTHER: dict[str, Any] = {
 }
 
 
+def test_what_was_a_weight_is_now_on_or_off() -> None:
+    for old, new in ((1.0, True), (0.3, True), (0.0, False)):
+        assert TrainSettings.from_dict({"painter_known": old}).painter_known is new
+
+
 def test_settings_round_trip(tmp_path: Path) -> None:
     default = TrainSettings()
     other = TrainSettings(**OTHER)

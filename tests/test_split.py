@@ -204,6 +204,18 @@ def test_some_painters_are_kept_out_of_training(seed):
     assert (split != make_split(table, labels, groups, seed + 1)).any()
 
 
+def test_painters_are_kept_out_where_only_painters_are_said():
+    """Works of the others then have no label at all, and are in training for the head over all painters."""
+    n = 3000
+    table, labels = with_other_painters(n, 1)
+    split = make_split(table, {"painter": labels["painter"]}, np.arange(n), 1)
+    painters = table["painter"].to_numpy()
+    strangers = (split == "validation") & ~np.isin(painters, painters[split == "train"])
+    others = (split == "validation") & ~strangers
+    assert (labels["painter"][strangers] < 0).all() and "" not in set(painters[strangers])
+    assert 0.18 < strangers.sum() / others.sum() < 0.28
+
+
 def test_a_class_keeps_its_works_where_a_painter_has_most_of_them():
     n = 1200
     table, labels = with_other_painters(n, 0)
