@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended as Extended
 
 from painters_mtl.cluster import Cluster, asked_for
 from painters_mtl.errors import UserError
@@ -188,6 +189,9 @@ def connect(distribute: str = "none") -> Devices:
         others = ", ".join(a for i, a in enumerate(cluster.addresses) if i != cluster.index)
         print(f"worker {cluster.index} of {len(cluster.addresses)}: waiting for {others}", flush=True)
         cluster.meet()
+        # A process that hangs keeps its socket: it is asked for a sign of life, each 10 s instead of 30, so that the
+        # others end within a minute. TensorFlow has no public option for it.
+        Extended._check_health_interval, Extended._check_health_timeout = 10, 5
         try:
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
         except (tf.errors.OpError, RuntimeError) as error:

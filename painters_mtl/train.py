@@ -46,7 +46,11 @@ def train(settings: TrainSettings) -> int:
 
     devices = connect(settings.distribute)
     with devices.together():
-        return _train(data, settings, folder, devices.chief)
+        try:
+            return _train(data, settings, folder, devices.chief)
+        except KeyboardInterrupt:  # between two trainings, or behind the last step of one
+            print(how("train", settings, folder), flush=True)
+            raise
 
 
 def check_several(settings: TrainSettings, worker: int) -> None:

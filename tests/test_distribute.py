@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -265,6 +266,20 @@ def test_a_training_that_lost_a_worker_ends_as_that_of_one_process(tmp_path: Pat
     for a, b in zip(*(open_run(f).model().get_weights() for f in (one, two)), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
     assert outcome.metrics["updates"] == json.loads((two / "metrics.json").read_text())["updates"]
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_ends_the_others(tmp_path: Path) -> None:
+    """Its machine answers still, it does not."""
+    data = make_data(tmp_path / "data", count=80, seed=1)
+    settings = tiny_settings(data, tmp_path, epochs=1000, patience=1000, baselines=False)
+    command = ["-m", "painters_mtl.train", *arguments(settings), "--distribute", "multiworker", "--no-baselines"]
+    with together([command] * 2) as workers:
+        until(workers[0], "epoch 2")
+        workers[1].send_signal(signal.SIGSTOP)
+        out, _ = workers[0].communicate(timeout=60)
+        assert workers[0].returncode == 2
+        assert "a worker does not answer" in out and "start all workers again" in out
 
 
 @pytest.mark.slow

@@ -158,6 +158,33 @@ def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_resume_goes_on(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["kill", "ctrl-c"])
+def test_stopped_behind_the_last_step(
+    how: str, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While the head that knows the painters is fitted: the training is over, and what comes after it is done anew."""
+    settings = tiny_settings(small, tmp_path, epochs=2, baselines=False, dropout=0.3)
+    process = start("-m", "painters_mtl.train", *arguments(settings))
+    if how == "kill":
+        killed(process, says("features of known and other painters"), 0.2)
+    else:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "features of known and other painters" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        out = process.communicate(timeout=300)[0]
+        assert process.returncode == 130 and "Traceback" not in out, out
+        assert f"to go on: python -m painters_mtl.train --resume --name run --models {settings.models}" in out
+    assert not (settings.models / "run" / "metrics.json").exists()
+    capsys.readouterr()
+    fitted(settings)
+    assert "going on after epoch 2" in capsys.readouterr().out
+    fitted(dataclasses.replace(settings, name="whole"))
+    same_run(settings.models / "run", settings.models / "whole")
+
+
+@pytest.mark.slow
 def test_ctrl_c_twice_ends_at_once(small: Path, tmp_path: Path) -> None:
     settings = tiny_settings(small, tmp_path, epochs=1000, patience=1000, batch_size=1)
     process = start("-m", "painters_mtl.train", *arguments(settings))
