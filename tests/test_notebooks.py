@@ -43,7 +43,9 @@ def test_the_notebook_is_its_text(text: Path) -> None:
     assert not re.search(r"/root/|/home/|/work/", notebook.read_text(encoding="utf-8"))  # no path of a machine
 
 
-def test_the_first_cell_installs_what_it_was_given_or_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_cell_installs_what_it_was_given_or_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It stands in every notebook; never does it ask an index for a package of our name."""
     cells = {next(c.source for c in jupytext.read(t).cells if c.cell_type == "code") for t in TEXTS}
     (start,) = {cell[: cell.index("if Path(")] for cell in cells}
@@ -54,6 +56,13 @@ def test_the_first_cell_installs_what_it_was_given_or_says_what_it_needs(monkeyp
         exec(start, {})
     exec(start.replace('PACKAGE = ""', 'PACKAGE = "git+https://example.org/x"'), {})
     assert len(commands) == 1 and "git+https://example.org/x" in commands[0] and "painters-mtl" not in commands[0]
+    wheel = tmp_path / "my-wheels" / "painters_mtl-9.9-py3-none-any.whl"
+    wheel.parent.mkdir()
+    wheel.touch()
+    exec(start.replace("/kaggle/input", str(tmp_path)), {})
+    assert str(wheel) in commands[1] and not any("git+" in word for word in commands[1])
+    at = commands[1].index("--no-index")  # without internet: from beside the wheel, and nowhere else
+    assert commands[1][at : at + 3] == ["--no-index", "--find-links", str(wheel.parent)]
 
 
 @pytest.mark.slow
