@@ -1,10 +1,12 @@
 """The competition's 22 million pairs, once the pictures are encoded: seconds and memory to read, score and write them.
 
+TensorFlow is not part of it: a head that has been learned is read from the run folder.
+
     python benchmarks/pairs.py                    # vectors of 199 painters, as of pbn64
     python benchmarks/pairs.py --channels 1584    # as of all painters of the competition
 
-The table is like `submission_info.csv`: 23,817 pictures in 13 groups, all pairs within a group. The vectors are random
-ones, on the grid; scoring does not look at what they hold.
+The table is like `submission_info.csv`: 23,817 pictures in 13 groups, all pairs within a group. The features and
+the head over all painters are random; scoring does not look at what they hold.
 """
 
 import argparse
@@ -17,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from painters_mtl import pairs
-from painters_mtl.same_painter import on_grid, softmax
+from painters_mtl.runs import Run
+from painters_mtl.same_painter import PainterHead, embed
 
-PICTURES, GROUPS = 23_817, 13
+PICTURES, GROUPS, FEATURES = 23_817, 13, 1280
 
 
 def write_table(file: Path, pictures: int) -> None:
@@ -47,8 +50,12 @@ def main() -> None:
         start = time.perf_counter()
         count, names = pairs.survey(table)
         surveyed = time.perf_counter() - start
-        vectors = on_grid(softmax(rng.normal(size=(len(names) + 1, options.channels))))
+        features = rng.standard_normal((len(names), FEATURES), np.float32)
+        kernel = 0.1 * rng.standard_normal((FEATURES, options.channels), np.float32)
+        painters = tuple(map(str, range(options.channels)))
+        head = PainterHead(kernel, np.zeros(options.channels, np.float32), 1.0, painters, {})
         start = time.perf_counter()
+        vectors = embed("learned", features, Run(Path(), {}, 96, 120, False, {}), head)
         pairs.collect(settings, names, count, [vectors], {})
         scored = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
