@@ -49,7 +49,7 @@ def few(originals: Path, tmp_path: Path) -> Path:
 
 
 def labelled(
-    folder: Path, output: Path, *paths: Path, status: int = 0, unknown: bool = False, **options: int
+    folder: Path, output: Path, *paths: Path, status: int = 0, unknown: bool = False, **options: object
 ) -> list[dict[str, str]]:
     words = [w for k, v in options.items() for w in (f"--{k.replace('_', '-')}", str(v))]
     words += [] if unknown else ["--no-unknown"]
@@ -351,3 +351,37 @@ def test_the_command_line_of_the_helpers_is_the_settings(trained_run: tuple[Path
     """`arguments` serves other tests: what it says must be what the run was told."""
     folder, settings = trained_run
     assert "--backbone" in arguments(settings) and TrainSettings.load(folder / runs.CONFIG) == settings
+
+
+# ------------------------------------------------------------------------------------------------- other ways to look
+
+
+def confidences(rows: list[dict[str, str]]) -> np.ndarray:
+    return np.array([[float(row[f"{task}_confidence"]) for task in TASK_NAMES] for row in rows])
+
+
+@pytest.mark.parametrize("tta", ["flip", "crops"])
+def test_a_picture_and_its_mirror_image_get_the_same_label(tta: str, folder: Path, few: Path, tmp_path: Path) -> None:
+    mirrored = tmp_path / "mirrored"
+    mirrored.mkdir()
+    for file in few.iterdir():
+        Image.open(file).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored / file.name)
+    plain = [labelled(folder, tmp_path / f"plain-{place.name}.csv", place) for place in (few, mirrored)]
+    both = [labelled(folder, tmp_path / f"{place.name}.csv", place, tta=tta) for place in (few, mirrored)]
+    np.testing.assert_allclose(confidences(both[0]), confidences(both[1]), atol=2e-4)
+    assert np.abs(confidences(plain[0]) - confidences(plain[1])).max() > 1e-3
+    assert [row["painter"] for row in both[0]] == [row["painter"] for row in both[1]]
+
+
+@pytest.mark.parametrize(("runtime", "package"), [("openvino", "openvino"), ("litert", "ai_edge_litert")])
+def test_another_runtime_writes_the_same_table(
+    runtime: str, package: str, folder: Path, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip(package, reason=f"needs the extra {runtime}")
+    run = shutil.copytree(folder, tmp_path / "run")  # it gets the exported network
+    wanted = labelled(run, tmp_path / "keras.csv", few)
+    found = labelled(run, tmp_path / f"{runtime}.csv", few, runtime=runtime)
+    names = ["path", *TASK_NAMES]
+    assert [[row[n] for n in names] for row in found] == [[row[n] for n in names] for row in wanted]
+    np.testing.assert_allclose(confidences(found), confidences(wanted), atol=2e-3)
+    assert "largest difference of a probability" in capsys.readouterr().out
