@@ -21,10 +21,9 @@ GROUPS = {"painter": ["painter", "all_painters"], "style": ["style"], "genre": [
 WEIGHTS = {"painter": 0.5, "all_painters": 0.3, "style": 1.0, "genre": 2.0}
 SIZE = 12
 Case = tuple[str, int, float]  # strategy, accumulate, teachers' weight
-# Every strategy once: the steps are the same ones, whether devices are in one process or in several.
-OF_PROCESSES: list[Case] = [("alternate", 1, 0), ("gradnorm", 1, 0), ("pcgrad", 1, 0), ("joint", 2, 0.4)]
-OF_MIRRORED: list[Case] = [(s, 1, 0) for s in STRATEGIES if s not in ("alternate", "gradnorm", "pcgrad")]
-OF_MIRRORED += [("famo", 2, 0)]
+# Every strategy in several processes; on several devices of one process, where the steps are the same ones, a few.
+OF_PROCESSES: list[Case] = [*((s, 1, 0) for s in STRATEGIES), ("joint", 2, 0.4)]
+OF_MIRRORED: list[Case] = [("alternate", 1, 0), ("gradnorm", 1, 0), ("upgrad", 1, 0), ("famo", 2, 0)]
 
 
 def network() -> keras.Model:
