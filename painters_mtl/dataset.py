@@ -38,6 +38,11 @@ class Dataset:
         """Positions of the paintings of a part of the split."""
         return np.flatnonzero(self.split == part)
 
+    def of_trained_painters(self) -> np.ndarray:
+        """Which paintings are by somebody whose works are in the training part: bool (n,)."""
+        painters = self.table["painter"].to_numpy()
+        return (painters != "") & np.isin(painters, painters[self.rows("train")])
+
     def compared_tasks(self) -> list[str]:
         """The tasks for which a network alone can be trained and tested: those with labels in both parts."""
         return [
@@ -103,14 +108,14 @@ def prepare(settings: TrainSettings) -> Dataset:
     else:
         split, split_notes = load_split(settings.split, table, groups)
         class_notes = [*class_notes, *split_notes]
-    names = table["painter"].to_numpy()
-    strangers = (split == "validation") & (names != "") & ~np.isin(names, names[split == "train"])
-    if strangers.any() and not settings.folds:
-        class_notes.append(
-            f"{strangers.sum():,} paintings by {len(set(names[strangers])):,} painters are in validation and not in "
-            "training: they show what the network makes of strangers."
-        )
     data = Dataset(table, tasks, labels, split, store, pixel_rows, [*notes, *class_notes], demo, folder, groups)
+    said = (table["painter"] != "").to_numpy()
+    strangers = table["painter"][(split == "validation") & said & ~data.of_trained_painters()]
+    if len(strangers) and not settings.folds:
+        data.notes.append(
+            f"{len(strangers):,} paintings by {strangers.nunique():,} painters are in validation and not in training: "
+            "they show what the network makes of strangers."
+        )
     _check_parts(data)
     for note in data.notes:
         print(f"note: {note}")

@@ -16,7 +16,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended as Extended
 
 from painters_mtl.cluster import Cluster, asked_for
 from painters_mtl.errors import UserError
@@ -191,6 +190,8 @@ def connect(distribute: str = "none") -> Devices:
         cluster.meet()
         # A process that hangs keeps its socket: it is asked for a sign of life, each 10 s instead of 30, so that the
         # others end within a minute. TensorFlow has no public option for it.
+        from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended as Extended
+
         Extended._check_health_interval, Extended._check_health_timeout = 10, 5
         try:
             strategy = tf.distribute.MultiWorkerMirroredStrategy()

@@ -58,7 +58,7 @@ def measure(data: Dataset, found: np.ndarray, limit: float) -> dict[str, Any]:
     """
     rows = data.rows("test")
     names, known = data.table["painter"].to_numpy()[rows], data.labels["painter"][rows] >= 0
-    trained = np.isin(names, data.table["painter"].to_numpy()[data.rows("train")])
+    trained = data.of_trained_painters()[rows]
     groups = {"not in training": ~trained & (names != ""), "in training": trained & ~known & (names != "")}
     measured: dict[str, Any] = {"threshold": limit, "kept": float("nan"), "groups": {}}
     if known.any():

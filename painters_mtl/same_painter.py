@@ -232,15 +232,14 @@ def choose(run: Run, head: PainterHead, features: np.ndarray, data: "Dataset") -
     rows = np.flatnonzero((data.split == "validation") & (painters != ""))
     if len(rows) > MOST:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
-    names, numbers = np.unique(painters[rows], return_inverse=True)
-    trained = np.isin(names, painters[data.rows("train")])
+    _, of_each, numbers = np.unique(painters[rows], return_index=True, return_inverse=True)
     first, second = np.triu_indices(len(rows), 1)
-    pairs = Pairs(numbers[first], numbers[second], trained)
+    pairs = Pairs(numbers[first], numbers[second], data.of_trained_painters()[rows[of_each]])
+    groups = [pairs.group(name) for name in ("seen", "unseen", "all")]
+    enough = [((pairs.one == pairs.other) & g).sum() >= FEWEST for g in groups]
 
     def worth(vectors: np.ndarray) -> tuple[float, float, float]:
         scores = inner_products(on_grid(vectors), first, second)
-        groups = [pairs.group(name) for name in ("seen", "unseen", "all")]
-        enough = [((pairs.one == pairs.other) & g).sum() >= FEWEST for g in groups]
         seen, unseen, every = (
             float(auc(scores[g], pairs.one[g], pairs.other[g])[0]) if many else float("nan")
             for g, many in zip(groups, enough, strict=True)

@@ -24,7 +24,7 @@ class TrainSettings:
     """What `python -m painters_mtl.train` can be told. Every value has a default that works."""
 
     given = frozenset[str]()  # no setting: those that the command line named, also where it named the default
-    folds = 0  # a study has it as a setting
+    folds, engine = 0, "local"  # a study has them as settings
 
     # Data
     data: Path | None = None

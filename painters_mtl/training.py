@@ -134,6 +134,7 @@ def _fit(
     if settings.painter_known and keep_model and "painter" in tasks and not interrupted:
         network = with_known(network, data, settings.image_size, settings.seed, trainer.encoded)
         trainer.use(network)
+
     rows, validation = data.rows("test"), data.rows("validation")
     outputs, held_outputs = trainer.outputs("test"), trainer.outputs("validation")
     raw, held_out = ({name: found[name] for name in tasks} for found in (outputs, held_outputs))
