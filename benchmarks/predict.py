@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from painters_mtl import cli, images, runs
+from painters_mtl.decoding import copy_of
 from painters_mtl.errors import UserError
 from painters_mtl.runtimes import load
-from painters_mtl.store import copy_of, copy_side
+from painters_mtl.store import copy_side
 from painters_mtl.stream import through
 from painters_mtl.tasks import Task
 

@@ -144,7 +144,7 @@ plt.show()
 
 # %%
 from painters_mtl import gradcam
-from painters_mtl.store import copy_of
+from painters_mtl.decoding import copy_of
 
 model = run.model()
 shown = files[:4]

@@ -1,8 +1,6 @@
 """Do confidences mean what they say? Temperature scaling, and how to see whether it was needed."""
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
 
 BINS = 15
 RANGE = (0.05, 20.0)  # of temperatures
@@ -14,8 +12,8 @@ def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
     Above 1 they become less sure, below 1 surer; the order of the classes stays. `soften(soften(p, t), 1 / t)` is p.
     """
-    logits = np.log(np.maximum(probabilities, 1e-12)) / temperature
-    return softmax(logits, axis=1).astype(np.float32)
+    powers = np.maximum(probabilities.astype(np.float64), 1e-12) ** (1 / temperature)
+    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -41,6 +39,9 @@ def likeliest_temperature(labels: np.ndarray, logits: np.ndarray) -> tuple[float
         labels: int of shape (n,), none missing.
         logits: float of shape (n, classes), or the logarithms of probabilities.
     """
+    from scipy.optimize import minimize_scalar  # not at the top: who only predicts need not wait for it
+    from scipy.special import log_softmax
+
     rows = np.arange(len(labels))
 
     def surprise(log_temperature: float) -> float:

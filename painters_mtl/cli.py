@@ -10,10 +10,13 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from painters_mtl.errors import UserError
+
+# What Keras looks for when it is imported, for parts that nobody calls here: a third of the time to the first label.
+ONLY_TRIED = ("matplotlib", "pandas", "sklearn")
 
 S = TypeVar("S")
 
@@ -145,10 +148,22 @@ def import_tensorflow() -> None:
     if "tensorflow" in sys.modules:
         return
     _keep_freed_memory()
-    with quiet():
+    with quiet(), _without(ONLY_TRIED):
         importlib.import_module("tensorflow")
     # Each network has a compiled function of its own; TensorFlow takes that for one that is compiled again and again.
     logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
+
+
+@contextlib.contextmanager
+def _without(packages: Iterable[str]) -> Iterator[None]:
+    """Have those that are not loaded yet look as if they were not installed."""
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

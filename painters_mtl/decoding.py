@@ -13,6 +13,7 @@ import io
 import re
 import threading
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +116,18 @@ def middle(pixels: np.ndarray, side: int) -> np.ndarray:
         return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC, box))
     top, left = (height - side) // 2, (width - side) // 2
     return pixels[top : top + side, left : left + side]
+
+
+def copy_of(data: bytes, side: int, views: Sequence[str] = ("whole",), path: str = "") -> tuple[Picture, np.ndarray]:
+    """A picture and its small copy: uint8 (side, side, 3), the whole squashed to a square.
+
+    With two views (2, side, side, 3): the second is the middle of the picture at its own resolution. Raises
+    `Unreadable`.
+    """
+    picture = decode(data, square=side, path=path)
+    if len(views) == 1:
+        return picture, picture.pixels
+    return picture, np.stack([picture.pixels, middle(decode(data, path=path).pixels, side)])
 
 
 def phash(pixels: np.ndarray) -> int:

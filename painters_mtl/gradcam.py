@@ -46,7 +46,7 @@ def gradcam(
     Args:
         model: of `build_model`, or loaded by `runs.Run.model`.
         copies: uint8 (n, side, side, 3), whole pictures squashed to squares (`images.load(file, square=side)`); of a
-            network with two views (n, 2, side, side, 3), as `store.copy_of` makes them.
+            network with two views (n, 2, side, side, 3), as `decoding.copy_of` makes them.
         task: the head.
         classes: int (n,), which class of it to explain; without it the likeliest of each picture.
         image_size: the side at which the network looks at them; without it the side of the copies.

@@ -1,13 +1,14 @@
 """Is it by any of them? A score for each task, and the threshold below which the answer is "unknown"."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
-from painters_mtl.dataset import Dataset
 from painters_mtl.tasks import known_head
+
+if TYPE_CHECKING:
+    from painters_mtl.dataset import Dataset
 
 KEPT = 0.95  # share of the works with a label that keep their name
 FEWEST = 10  # labelled validation paintings; from fewer no threshold is set
@@ -45,7 +46,7 @@ def threshold(labels: np.ndarray, found: np.ndarray) -> float:
     return float(np.floor(1e6 * reached[int((1 - KEPT) * len(reached))]) / 1e6)
 
 
-def measure(data: Dataset, found: np.ndarray, limit: float) -> dict[str, Any]:
+def measure(data: "Dataset", found: np.ndarray, limit: float) -> dict[str, Any]:
     """How well the score parts the known painters' test works from those of others.
 
     Args:
@@ -56,6 +57,8 @@ def measure(data: Dataset, found: np.ndarray, limit: float) -> dict[str, Any]:
     "refused": share below it, "auroc": chance that a known painter's work scores higher}}} for works of painters
     "not in training" and of other painters "in training"; a group without works is left out.
     """
+    from sklearn.metrics import roc_auc_score
+
     rows = data.rows("test")
     names, known = data.table["painter"].to_numpy()[rows], data.labels["painter"][rows] >= 0
     trained = data.of_trained_painters()[rows]

@@ -236,15 +236,18 @@ def _untuned() -> tf.data.Options:
     return options
 
 
-def inference(network: keras.Model, image_size: int) -> Callable[[np.ndarray], Any]:
+def inference(network: keras.Model, image_size: int, compiled: bool = True) -> Callable[[np.ndarray], Any]:
     """The network on whole paintings: a function from copies, uint8 (n, side, side, 3), to its outputs for any n.
 
     A network with two views takes copies of shape (n, 2, side, side, 3).
-    Compiled once; validation, test and prediction go through it, so that they see the same pixels.
+    Validation, test and prediction go through it, so that they see the same pixels.
+
+    Args:
+        compiled: to compile it takes as long as a few batches do; without, the outputs differ by rounding.
     """
     detailed = len(network.inputs) > 1
     spec = tf.TensorSpec((None, 2, None, None, 3) if detailed else (None, None, None, 3), tf.uint8)
-    network = fold(network, inference=True)
+    network = fold(network, inference=True) if compiled else network
 
     def forward(copies: tf.Tensor) -> Any:
         if not detailed:
@@ -252,7 +255,7 @@ def inference(network: keras.Model, image_size: int) -> Callable[[np.ndarray], A
         both = {"image": whole_views(copies[:, 0], image_size), "detail": middle_views(copies[:, 1], image_size)}
         return network(both, training=False)
 
-    return tf.function(forward, input_signature=[spec], autograph=False)
+    return tf.function(forward, input_signature=[spec], autograph=False) if compiled else forward
 
 
 def in_batches(n: int, batch_size: int = 64) -> Iterator[slice]:

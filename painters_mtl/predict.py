@@ -269,7 +269,7 @@ def _lines(settings: Settings, run: "Run", files: "list[ImageFile]") -> Iterator
     ways: dict[str, Any] = {"batch_size": size, "threads": settings.threads, "top_k": settings.classes}
     ways |= {"unknown": settings.doubted, "thumbnails": settings.gallery}
     if settings.engine == "local":
-        forward = looks(load(run, settings.runtime, size, files), settings.tta)
+        forward = looks(load(run, settings.runtime, size, files, once=len(files) <= size), settings.tta)
         yield from rows(run, forward, files, **ways)
         return
     from painters_mtl.ray_engine import label_files

@@ -55,23 +55,26 @@ SLICE = 8  # pictures of 120 x 120 that go through one core at once; of larger o
 Result = dict[str, np.ndarray]
 
 
-def load(run: "Run", name: str = "keras", batch: int = 32, sample: "Sequence[ImageFile]" = ()) -> "Forward":
+def load(
+    run: "Run", name: str = "keras", batch: int = 32, sample: "Sequence[ImageFile]" = (), once: bool = False
+) -> "Forward":
     """The run's network in a runtime of `RUNTIMES`, as a function from copies to outputs.
 
     Args:
         batch: how many pictures it will be given at once; 1 is tuned for the time of a single one.
         sample: pictures to compare it with Keras on, if that is still to be done; without, the run's own paintings.
+        once: it will be given one batch, for which Keras need not compile.
 
     The outputs are those of the network, not calibrated. Raises `UserError` for a runtime that is not installed, and
     for one whose probabilities are not Keras's.
     """
     if name not in RUNTIMES:
         raise UserError(f"--runtime {name} is unknown: {', '.join(RUNTIMES)}")
-    run.check()
     if name == "auto":
         name = fastest(run, sample)
     if name == "keras":
-        return keras_forward(run)
+        return keras_forward(run, not once)
+    run.check()
     imported(PACKAGES[_kind(name)], _kind(name))
     if name == "openvino-bf16" and "BF16" not in _openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise UserError("--runtime openvino-bf16: this processor does not compute in bfloat16; use openvino")
@@ -86,12 +89,12 @@ def load(run: "Run", name: str = "keras", batch: int = 32, sample: "Sequence[Ima
     return open_exported(_kind(name), place / FILES[_kind(name)], batch, "bf16" if name.endswith("bf16") else "f32")
 
 
-def keras_forward(run: "Run") -> "Forward":
+def keras_forward(run: "Run", compiled: bool = True) -> "Forward":
     """The network in Keras, as validation and test saw it."""
     cli.import_tensorflow()
     from painters_mtl.pipeline import inference
 
-    function = inference(run.model(), run.image_size)
+    function = inference(run.model(), run.image_size, compiled)
     return lambda copies: {name: values.numpy() for name, values in function(copies).items()}
 
 
@@ -289,7 +292,7 @@ def copies_of(run: "Run", files: "Sequence[ImageFile]", count: int = CHECKED) ->
 
     Raises `UserError` if none can be read.
     """
-    from painters_mtl.store import copy_of
+    from painters_mtl.decoding import copy_of
 
     first = spread(np.arange(len(files)), count)
     copies: list[np.ndarray] = []

@@ -67,7 +67,7 @@ def build_store(
         folder: the cache; the store becomes a sub-folder, named after the data's place and `side`.
         memory_gb: larger stores are mapped from disk instead of read into memory.
         workers: threads; by default as many as there are cores.
-        views: ("whole",), or ("whole", "detail"); see `copy_of`.
+        views: ("whole",), or ("whole", "detail"); see `decoding.copy_of`.
 
     A picture is made again when its size and time (in a zip: its size and checksum) have changed and its content too.
     Raises `UserError` when the disk is too small or no picture can be read.
@@ -135,20 +135,6 @@ def _make(
 
 def _count(known: Lines) -> int:
     return max((line["row"] + 1 for line in known.values()), default=0)
-
-
-def copy_of(
-    data: bytes, side: int, views: Sequence[str] = ("whole",), path: str = ""
-) -> tuple[decoding.Picture, np.ndarray]:
-    """A picture and its small copy: uint8 (side, side, 3), the whole squashed to a square.
-
-    With two views (2, side, side, 3): the second is the middle of the picture at its own resolution. Raises
-    `Unreadable`.
-    """
-    picture = decoding.decode(data, square=side, path=path)
-    if len(views) == 1:
-        return picture, picture.pixels
-    return picture, np.stack([picture.pixels, decoding.middle(decoding.decode(data, path=path).pixels, side)])
 
 
 def _length(file: Path) -> int:
@@ -226,7 +212,7 @@ def _decode(job: Job, side: int, views: Sequence[str]) -> tuple[dict[str, Any], 
         line["content"] = hashlib.blake2b(data, digest_size=16).hexdigest()
         if before is not None and before["row"] >= 0 and before.get("content") == line["content"]:
             return {**before, "stamp": stamp}, None
-        picture, copy = copy_of(data, side, views, str(file))
+        picture, copy = decoding.copy_of(data, side, views, str(file))
     except Unreadable as refusal:
         return {**line, "reason": refusal.reason, "detail": refusal.detail}, None
     line |= {"width": picture.width, "height": picture.height, "hash": f"{decoding.phash(picture.pixels):016x}"}

@@ -11,7 +11,6 @@ import numpy as np
 from painters_mtl import decoding, images
 from painters_mtl.errors import Unreadable
 from painters_mtl.runs import Run
-from painters_mtl.store import copy_of
 
 Forward = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """Copies, uint8 (n, side, side, 3), of two views (n, 2, side, side, 3), to outputs {name: (n, ...)}."""
@@ -40,7 +39,7 @@ def through(
 
     def decode(file: images.ImageFile) -> tuple[decoding.Picture, np.ndarray] | Unreadable:
         try:
-            return copy_of(file.read(), run.copy_side, run.views, str(file))
+            return decoding.copy_of(file.read(), run.copy_side, run.views, str(file))
         except Unreadable as refusal:
             return refusal
 

@@ -14,10 +14,10 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from painters_mtl import explain, images, runs
+from painters_mtl.decoding import copy_of
 from painters_mtl.gradcam import explainer, gradcam, likeness, overlay, scaled, stretched
 from painters_mtl.model import backbone_of, build_model
 from painters_mtl.pipeline import inference, middle_views, whole_views
-from painters_mtl.store import copy_of
 from painters_mtl.tasks import Task
 
 VIEWS = ("whole", "detail")

@@ -153,6 +153,17 @@ def test_probabilities_are_those_of_keras(name: str, kind: str, base: Path, file
     assert kept["paintings"] == 7 and max(kept["largest_difference"].values()) < rounding(kind)
 
 
+@pytest.mark.parametrize("kind", ["convnet", "views", pytest.param("lite0", marks=pytest.mark.slow)])
+def test_keras_says_the_same_without_being_compiled(kind: str, base: Path, files: list[ImageFile]) -> None:
+    run = make_run(base / kind, kind)
+    copies = runtimes.copies_of(run, files)
+    wanted, found = runtimes.load(run)(copies), runtimes.load(run, once=True)(copies)
+    assert found.keys() == wanted.keys()
+    for task in wanted:
+        assert found[task].dtype == np.float32
+        np.testing.assert_allclose(found[task], wanted[task], atol=rounding(kind))
+
+
 # ------------------------------------------------------------------------------------------------ checked, then kept
 
 

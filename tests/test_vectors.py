@@ -18,10 +18,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from painters_mtl import embed, images, predict, runs, similar, vectors
 from painters_mtl.calibration import soften
+from painters_mtl.decoding import copy_of
 from painters_mtl.errors import UserError
 from painters_mtl.model import build_model, features_model
 from painters_mtl.pipeline import middle_views, whole_views
-from painters_mtl.store import copy_of
 from painters_mtl.tasks import Task
 
 TASKS = {

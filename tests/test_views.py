@@ -12,11 +12,11 @@ from PIL import Image
 
 from painters_mtl import decoding, images, pipeline, predict, runs
 from painters_mtl.dataset import prepare
+from painters_mtl.decoding import copy_of
 from painters_mtl.errors import UserError
 from painters_mtl.folding import fold
 from painters_mtl.model import build_model, heads_model, with_heads
 from painters_mtl.settings import TrainSettings
-from painters_mtl.store import copy_of
 from painters_mtl.tasks import Task
 
 TASKS = {name: Task(name, tuple("abc")) for name in ("painter", "style", "genre")}
