@@ -168,11 +168,13 @@ def rows(
     thumbnails: bool,
 ) -> Iterator[dict[str, Any]]:
     """The journal's line of each picture, in order: its cells, and for a gallery its thumbnail."""
-    from painters_mtl.gallery import thumbnail
-
     for one in answers(run, forward, files, batch_size, threads):
-        extra = {"thumbnail": thumbnail(one.picture)} if thumbnails and one.picture else {}
-        yield row(run, one, top_k, unknown) | extra
+        cells = row(run, one, top_k, unknown)
+        if thumbnails and one.picture:
+            from painters_mtl.gallery import thumbnail
+
+            cells["thumbnail"] = thumbnail(one.picture)
+        yield cells
 
 
 def looks(forward: "Forward", tta: str) -> "Forward":
@@ -228,7 +230,6 @@ def _write(settings: Settings, run: "Run", files: "list[ImageFile]") -> int:
     """Label the files and write the table or the gallery; returns the verb's status."""
     from tqdm import tqdm
 
-    from painters_mtl.gallery import write_gallery
     from painters_mtl.results import Journal, finish, put_in_order
 
     made_with = {"model": run.digest or str(run.folder), "--top-k": settings.classes, "--unknown": settings.doubted}
@@ -247,6 +248,8 @@ def _write(settings: Settings, run: "Run", files: "list[ImageFile]") -> int:
     if settings.engine != "local" or settings.resume:  # Ray's groups come back in any order, also before a cut
         put_in_order(journal.file, map(str, files))
     if settings.gallery:
+        from painters_mtl.gallery import write_gallery
+
         written = write_gallery(settings.output, run)
         print(f"wrote {journal.rows:,} pictures to {', '.join(map(str, written[:3]))}{' ...' * (len(written) > 3)}")
     else:
