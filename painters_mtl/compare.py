@@ -96,6 +96,16 @@ def run(settings: CompareSettings) -> int:
     if len(names) < 2:
         raise UserError(f"only {', '.join(names) or 'no task'} has labels in train and test: there is nothing to share")
     cli.import_tensorflow()
+    try:
+        return _study(data, settings, folder, names)
+    except KeyboardInterrupt:  # between two trainings, or behind the last
+        if folder.is_dir():
+            print(how("compare", settings, folder), flush=True)
+        raise
+
+
+def _study(data: "Dataset", settings: CompareSettings, folder: Path, names: list[str]) -> int:
+    """Train all that is not trained yet, compare, write the report; returns the verb's status."""
     from painters_mtl.comparison import against, compare, study_table, text, ways_text
     from painters_mtl.study_report import write_study_report
     from painters_mtl.training import milliseconds, reserved

@@ -49,7 +49,8 @@ def train(settings: TrainSettings) -> int:
         try:
             return _train(data, settings, folder, devices.chief)
         except KeyboardInterrupt:  # between two trainings, or behind the last step of one
-            print(how("train", settings, folder), flush=True)
+            if folder.is_dir():
+                print(how("train", settings, folder), flush=True)
             raise
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -485,3 +486,13 @@ def test_a_study_that_was_killed_ends_the_same(small: Path, tmp_path: Path) -> N
     for kind in kinds:
         same_run(one / "runs" / "seed0" / kind, other / "runs" / "seed0" / kind)
     assert read_rows(one / "comparison.csv") == read_rows(other / "comparison.csv")
+
+    again = start("-m", "painters_mtl.compare", *resume)  # Ctrl-C behind the last training
+    assert again.stdout is not None
+    for line in again.stdout:
+        if "genre is trained already" in line:
+            again.send_signal(signal.SIGINT)
+            break
+    out = again.communicate(timeout=300)[0]
+    assert again.returncode == 130 and "Traceback" not in out, out
+    assert f"to go on: python -m painters_mtl.compare {shlex.join(resume)}" in out
