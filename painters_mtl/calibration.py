@@ -12,7 +12,8 @@ def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
     Above 1 they become less sure, below 1 surer; the order of the classes stays. `soften(soften(p, t), 1 / t)` is p.
     """
-    powers = np.maximum(probabilities.astype(np.float64), 1e-12) ** (1 / temperature)
+    p = np.maximum(probabilities.astype(np.float64), 1e-12)
+    powers = (p / p.max(axis=1, keepdims=True)) ** (1 / temperature)
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
 

@@ -144,7 +144,10 @@ def split_lists(settings_class: type, argv: Sequence[str]) -> list[str]:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow without the lines its C++ parts write to standard error while they look for GPUs."""
+    """Import TensorFlow without the lines its C++ parts write to standard error while they look for GPUs.
+
+    Keras takes what of `ONLY_TRIED` is not loaded yet for missing, as long as the process lives.
+    """
     if "tensorflow" in sys.modules:
         return
     _keep_freed_memory()

@@ -243,7 +243,7 @@ def inference(network: keras.Model, image_size: int, compiled: bool = True) -> C
     Validation, test and prediction go through it, so that they see the same pixels.
 
     Args:
-        compiled: to compile it takes as long as a few batches do; without, the outputs differ by rounding.
+        compiled: takes a second. Without, the outputs differ by rounding, and all activations of a batch are held.
     """
     detailed = len(network.inputs) > 1
     spec = tf.TensorSpec((None, 2, None, None, 3) if detailed else (None, None, None, 3), tf.uint8)

@@ -15,6 +15,7 @@ stays that of the likeliest of them. The ending of --output decides: .csv, .json
 Exit status: 0 all read, 1 some were not, 2 misuse, 130 interrupted (--resume goes on).
 """
 
+import contextlib
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from painters_mtl.stream import Forward
 
 CROP = 7 / 8  # side of the crops of --tta crops
+FEW = 8  # pictures that Keras labels sooner than it compiles the network; it then holds all their activations
 SENT = 64  # pictures for a comparison with Keras, should a Ray worker have to make one
 IN_GALLERY = 3  # likeliest classes shown of each task
 
@@ -147,14 +149,14 @@ def answers(
 
 
 def open_network(
-    model: Path, runtime: str, batch_size: int, sample: "Sequence[ImageFile]", tta: str
+    model: Path, runtime: str, batch_size: int, sample: "Sequence[ImageFile]", tta: str, once: bool
 ) -> "tuple[Run, Forward]":
     """A run and its network in a runtime, compared with Keras on `sample` if that is still to be done."""
     from painters_mtl.runs import open_run
     from painters_mtl.runtimes import load
 
     run = open_run(model)
-    return run, looks(load(run, runtime, batch_size, sample), tta)
+    return run, looks(load(run, runtime, batch_size, sample, once), tta)
 
 
 def rows(
@@ -239,27 +241,35 @@ def _write(settings: Settings, run: "Run", files: "list[ImageFile]") -> int:
         if journal.done:
             print(f"going on behind {len(journal.done):,} pictures that are done")
         print(f"labelling {len(todo):,} pictures with {run.folder}", flush=True)
-        try:
+        with _resumable(journal.file):
             for line in tqdm(_lines(settings, run, todo), total=len(todo), unit=" pictures", mininterval=0.5):
                 journal.write(line)
-        except (KeyboardInterrupt, OSError):
-            print(f"\n{journal.file} holds what is done: the same command with --resume goes on", file=sys.stderr)
-            raise
-    if settings.engine != "local" or settings.resume:  # Ray's groups come back in any order, also before a cut
-        put_in_order(journal.file, map(str, files))
-    if settings.gallery:
-        from painters_mtl.gallery import write_gallery
+    with _resumable(journal.file):
+        if settings.engine != "local" or settings.resume:  # Ray's groups come back in any order, also before a cut
+            put_in_order(journal.file, map(str, files))
+        if settings.gallery:
+            from painters_mtl.gallery import write_gallery
 
-        written = write_gallery(settings.output, run)
-        print(f"wrote {journal.rows:,} pictures to {', '.join(map(str, written[:3]))}{' ...' * (len(written) > 3)}")
-    else:
-        finish(settings.output, columns(run, settings.classes))
-        print(f"wrote {journal.rows:,} rows to {settings.output}")
+            written = write_gallery(settings.output, run)
+            print(f"wrote {journal.rows:,} pictures to {', '.join(map(str, written[:3]))}{' ...' * (len(written) > 3)}")
+        else:
+            finish(settings.output, columns(run, settings.classes))
+            print(f"wrote {journal.rows:,} rows to {settings.output}")
     if journal.errors:
         counts = Counter(error.split(" (")[0] for error in journal.errors)
         reasons = ", ".join(f"{n} {reason}" for reason, n in counts.most_common())
         print(f"{len(journal.errors):,} pictures could not be read ({reasons}): see the column error", file=sys.stderr)
     return 1 if journal.errors else 0
+
+
+@contextlib.contextmanager
+def _resumable(journal: Path) -> Iterator[None]:
+    """Say where the rows are that are done, when something ends the block early."""
+    try:
+        yield
+    except (KeyboardInterrupt, OSError):
+        print(f"\n{journal} holds what is done: the same command with --resume goes on", file=sys.stderr)
+        raise
 
 
 def _lines(settings: Settings, run: "Run", files: "list[ImageFile]") -> Iterator[dict[str, Any]]:
@@ -271,8 +281,9 @@ def _lines(settings: Settings, run: "Run", files: "list[ImageFile]") -> Iterator
     size = settings.batch_size
     ways: dict[str, Any] = {"batch_size": size, "threads": settings.threads, "top_k": settings.classes}
     ways |= {"unknown": settings.doubted, "thumbnails": settings.gallery}
+    once = len(files) <= min(size, FEW) and settings.tta == "none"
     if settings.engine == "local":
-        forward = looks(load(run, settings.runtime, size, files, once=len(files) <= size), settings.tta)
+        forward = looks(load(run, settings.runtime, size, files, once), settings.tta)
         yield from rows(run, forward, files, **ways)
         return
     from painters_mtl.ray_engine import label_files
@@ -281,7 +292,7 @@ def _lines(settings: Settings, run: "Run", files: "list[ImageFile]") -> Iterator
     if runtime != "keras":
         load(run, runtime, size, files)  # exported and compared once, before many open it
     opening: dict[str, Any] = {"model": run.folder, "runtime": runtime, "batch_size": size}
-    opening |= {"sample": files[:SENT], "tta": settings.tta}
+    opening |= {"sample": files[:SENT], "tta": settings.tta, "once": once}
     yield from label_files(files, opening, ways, settings.ray_address, settings.ray_cpus)
 
 

@@ -63,7 +63,7 @@ def load(
     Args:
         batch: how many pictures it will be given at once; 1 is tuned for the time of a single one.
         sample: pictures to compare it with Keras on, if that is still to be done; without, the run's own paintings.
-        once: it will be given one batch, for which Keras need not compile.
+        once: it will be given one small batch, for which Keras need not compile.
 
     The outputs are those of the network, not calibrated. Raises `UserError` for a runtime that is not installed, and
     for one whose probabilities are not Keras's.

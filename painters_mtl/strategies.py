@@ -269,9 +269,17 @@ class UPGrad(GradientMethod):
         return best
 
 
+class Alternate(Strategy):
+    """A task a step: the step's loss is that of the task whose turn it is, and only its branch and what is shared move.
+
+    Collobert & Weston 2008 (ICML, "A unified architecture for natural language processing") trained so; for the order
+    of the turns see `pipeline.plan_turns` (Stickland & Murray 2019, arXiv 1902.02671).
+    """
+
+
 STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
     "joint": Strategy,
-    "alternate": Strategy,
+    "alternate": Alternate,
     "uncertainty": Uncertainty,
     "dwa": DynamicWeightAverage,
     "gradnorm": GradNorm,

@@ -1,6 +1,6 @@
 """The report of a study: what one network for all tasks gains and saves, in one HTML file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,7 @@ def write_study_report(
         verdicts={name: verdicts(result) for name, result in results.items()},
         tasks=names,
         first=first,
+        turns=turns_of([outcome.metrics["turns"] for folds in sides.get("alternate", []) for outcome in folds]),
         costs=COSTS,
         figures=save_figures(folder, figures),
         paintings=len(data.table),
@@ -63,6 +64,19 @@ def write_study_report(
         p_value=p_value,
     )
     write_text(folder / runs.REPORT, html)
+
+
+def turns_of(found: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """The mean over trainings of what `trainer.turn_summary` says of each."""
+    means = {}
+    for task in found[0] if found else ():
+        after: dict[str, list[float]] = {}
+        for one in found:
+            for wait, loss in one[task]["loss_after"].items():
+                after.setdefault(wait, []).append(loss)
+        share = float(np.mean([one[task]["share"] for one in found]))
+        means[task] = {"share": share, "loss_after": {wait: float(np.mean(v)) for wait, v in after.items()}}
+    return means
 
 
 def curves(name: str, shared: "Side", alone: "Side") -> Any:

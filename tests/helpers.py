@@ -1,10 +1,13 @@
 """Tiny data and a tiny trained run, shared by the tests of store, training and prediction."""
 
+import contextlib
 import csv
 import dataclasses
 import os
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -120,6 +123,17 @@ def python(*arguments: object, cwd: Path | None = None, **environment: str) -> s
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         timeout=120,
     )
+
+
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file may grow beyond `size` bytes: as on a disk that is full, the write that would do it fails there."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:

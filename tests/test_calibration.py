@@ -33,6 +33,14 @@ def test_soften_is_undone_by_its_inverse() -> None:
     np.testing.assert_allclose(soften(p, 2.5), softmax(np.log(p) / 2.5, axis=1), rtol=1e-5)
 
 
+@pytest.mark.parametrize("temperature", [0.001, 0.05, 1.0, 20.0])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_soften_at_the_ends(temperature: float, dtype: type) -> None:
+    p = np.array([[1, 0, 0], [0.5, 0.5, 0], [1 / 3, 1 / 3, 1 / 3], [0.7, 0.2, 0.1]], dtype)
+    wanted = softmax(np.log(np.maximum(p.astype(np.float64), 1e-12)) / temperature, axis=1)
+    np.testing.assert_allclose(soften(p, temperature), wanted, rtol=1e-6, atol=1e-12)
+
+
 def test_the_error_by_hand() -> None:
     """Two answers at 0.9 of which one is right, two at 0.6 of which both are: (0.4 + 0.4) / 2."""
     p = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4], [0.5, 0.5]])

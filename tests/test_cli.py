@@ -74,13 +74,16 @@ def test_tensorflow_comes_in_silence_and_standard_error_comes_back() -> None:
 
 
 @pytest.mark.slow
-def test_tensorflow_does_not_bring_what_keras_only_tries_and_that_can_be_had_afterwards() -> None:
-    code = "import sys\nimport pandas\nfrom painters_mtl.cli import import_tensorflow\nimport_tensorflow()\n"
+@pytest.mark.parametrize("before", [False, True])
+def test_tensorflow_does_not_bring_what_keras_only_tries_and_that_can_be_had_afterwards(before: bool) -> None:
+    code = "import sys\n" + "import pandas as first\n" * before
+    code += "from painters_mtl.cli import import_tensorflow\nimport_tensorflow()\n"
     code += "print([name in sys.modules for name in ('pandas', 'sklearn', 'matplotlib', 'scipy.stats')])\n"
-    code += "import matplotlib.pyplot\nimport sklearn.manifold\nimport keras\nimport pandas as again\n"
-    code += "print(again is pandas, keras.layers.Dense(2)(pandas.DataFrame([[1.0]]).to_numpy()).shape)\n"
+    code += "import matplotlib.pyplot\nimport sklearn.manifold\nimport keras\nimport pandas\n"
+    code += "print(keras.layers.Dense(2)(pandas.DataFrame([[1.0]]).to_numpy()).shape)\n"
+    code += "assert first is pandas\n" * before
     done = python("-c", code)
-    assert done.stdout.splitlines() == ["[True, False, False, False]", "True (1, 2)"], done.stderr
+    assert done.stdout.splitlines() == [f"[{before}, False, False, False]", "(1, 2)"], done.stderr
 
 
 # ------------------------------------------------------------------------------------------------- verbs

@@ -219,7 +219,7 @@ def test_a_strategy_is_added_and_set_against_the_first(
     measured = json.loads((tmp_path / "study/runs/seed0/alternate/metrics.json").read_text())
     assert sum(turns["share"] for turns in measured["turns"].values()) == pytest.approx(1, abs=1e-3)
     page = (tmp_path / "study" / "report.html").read_text(encoding="utf-8")
-    assert "Ways of training together" in page and "<td>alternate</td>" in page
+    assert "Ways of training together" in page and "<td>alternate</td>" in page and "<h3>Turns</h3>" in page
     table = pd.read_csv(tmp_path / "study" / "comparison.csv")
     assert set(table["strategy"]) == {"joint", "alternate"}
     assert table[table["strategy"] == "alternate"]["against_first"].notna().all()

@@ -8,9 +8,11 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import LEVELS, arguments, picture, python, read_rows, trained
 from PIL import Image
 
@@ -312,6 +314,39 @@ def test_a_process_of_its_own_needs_the_run_folder_only(folder: Path, few: Path,
     assert done.returncode == 1 and "Traceback" not in done.stderr
     rows = read_rows(tmp_path / "out.csv")
     assert [r for r in rows if not r["error"]] == wanted and len(rows) == len(wanted) + 1
+
+
+@pytest.mark.slow
+def test_a_label_waits_for_nothing_that_it_does_not_need(folder: Path, few: Path, tmp_path: Path) -> None:
+    code = "import sys\nfrom painters_mtl.predict import main\nmain(sys.argv[1:])\n"
+    code += "print([n for n in ('pandas', 'sklearn', 'matplotlib', 'scipy.optimize', 'jinja2') if n in sys.modules])\n"
+    done = python("-c", code, min(few.iterdir()), "--model", folder, "--output", tmp_path / "one.csv")
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "wanted"),
+    [(2, {}, False), (9, {}, True), (2, {"batch_size": 1}, True), (2, {"tta": "flip"}, True)],
+)
+def test_a_few_pictures_are_not_worth_compiling_for(
+    count: int,
+    options: dict[str, object],
+    wanted: bool,
+    folder: Path,
+    originals: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled, function = [], tf.function
+
+    def watched(*args: Any, **keywords: Any) -> Any:
+        if "input_signature" in keywords:  # Keras makes some of its own
+            compiled.append(args)
+        return function(*args, **keywords)
+
+    monkeypatch.setattr(tf, "function", watched)
+    labelled(folder, tmp_path / "out.csv", *sorted(originals.iterdir())[:count], **options)
+    assert len(compiled) == wanted
 
 
 def test_row_and_columns_agree_by_hand() -> None:

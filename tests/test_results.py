@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import make_data, read_rows, trained
+from helpers import largest_file, make_data, read_rows, trained
 from PIL import Image
 
 from painters_mtl import gallery, images, novelty, predict, results, runs
@@ -211,6 +211,25 @@ def test_a_full_disk_is_one_sentence(
     error = capsys.readouterr().err
     assert "No space left on device" in error and "Traceback" not in error
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_disk_that_is_full_when_the_table_is_written_costs_nothing(
+    folder: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The gallery is larger than its journal: rows and thumbnails are all there when the disk is full."""
+    output, few = tmp_path / "out.html", sorted(pictures.iterdir())[:3]
+    run(folder, *few, "--output", output)
+    wanted = output.read_bytes()
+    output.unlink()
+    with largest_file(len(wanted) - 1):
+        run(folder, *few, "--output", output, status=2)
+    error = capsys.readouterr().err
+    assert "out.html.part holds what is done: the same command with --resume goes on" in error
+    assert "File too large" in error and "Traceback" not in error
+    assert [file.name for file in tmp_path.iterdir() if not file.name.startswith(".")] == ["out.html.part"]
+    run(folder, *few, "--output", output, "--resume")
+    assert "going on behind 3 pictures" in capsys.readouterr().out
+    assert output.read_bytes() == wanted
 
 
 # ------------------------------------------------------------------------------------------------- none of these

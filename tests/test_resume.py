@@ -1,12 +1,10 @@
 """What was killed, torn or cut short by a full disk ends as if nothing had happened."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import random
-import resource
 import shlex
 import shutil
 import signal
@@ -14,14 +12,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import arguments, fitted, make_data, read_rows, table_of, tiny_settings
+from helpers import arguments, fitted, largest_file, make_data, read_rows, table_of, tiny_settings
 
 from painters_mtl import checkpoint, compare, features, images, train
 from painters_mtl.dataset import Dataset, prepare
@@ -38,17 +36,6 @@ KILLS = int(os.environ.get("PAINTERS_KILLS", "2"))  # of each run below that is 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_data(tmp_path_factory.mktemp("small") / "data", count=80, seed=1)
-
-
-@contextlib.contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """No file may grow beyond `size` bytes: as on a disk that is full, the write that would do it fails there."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def start(*words: object) -> subprocess.Popen[str]:

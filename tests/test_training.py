@@ -212,6 +212,16 @@ def test_a_task_without_weight_has_no_turn(small: Path, tmp_path: Path) -> None:
     assert set(outcome.metrics["turns"]) == {"painter", "style"}
 
 
+def test_turns_by_hand() -> None:
+    nan = float("nan")
+    gaps = {"painter": [(1, 2.0), (1, 1.0), (5, 4.0), (4, nan)], "style": [(2, 3.0)], "genre": [(3, 1.0)] * 3}
+    assert trainer.turn_summary(gaps) == {
+        "painter": {"share": 0.5, "loss_after": {"1": 1.5, "4 or more": 4.0}},
+        "style": {"share": 0.125, "loss_after": {"2": 3.0}},
+        "genre": {"share": 0.375, "loss_after": {"3": 1.0}},
+    }
+
+
 def test_a_sample_is_a_part_of_the_paintings_and_the_same_each_time(small: Path, tmp_path: Path) -> None:
     def ids(**changes: Any) -> list[str]:
         data = prepare(tiny_settings(small, tmp_path, **changes))

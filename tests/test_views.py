@@ -17,7 +17,7 @@ from painters_mtl.errors import UserError
 from painters_mtl.folding import fold
 from painters_mtl.model import build_model, heads_model, with_heads
 from painters_mtl.settings import TrainSettings
-from painters_mtl.tasks import Task
+from painters_mtl.tasks import TASK_NAMES, Task
 
 TASKS = {name: Task(name, tuple("abc")) for name in ("painter", "style", "genre")}
 VIEWS = ("whole", "detail")
@@ -168,6 +168,18 @@ def test_a_task_learns_from_its_own_folder(tmp_path: Path) -> None:
         assert rows[name] == painter
     all_own = dataclasses.replace(settings, data=None, task_data={"painter": other, "style": main, "genre": main})
     assert not prepare(all_own).demo
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["joint", "alternate"])
+def test_tasks_with_data_of_their_own_learn_together(strategy: str, tmp_path: Path) -> None:
+    main, other = make_data(tmp_path / "main", 120), make_data(tmp_path / "other", 90, seed=5)
+    settings = tiny_settings(main, tmp_path, task_data={"painter": other}, strategy=strategy)
+    _, outcome, _ = fitted(dataclasses.replace(settings, epochs=2 * settings.epochs))
+    shares = outcome.metrics.get("turns", {})
+    assert strategy == "joint" or (set(shares) == set(TASK_NAMES) and all(t["share"] > 0.1 for t in shares.values()))
+    for name, wanted in (("painter", 0.6), ("style", 0.6), ("genre", 0.7)):  # by chance: 1 / 3, 1 / 3, 1 / 2
+        assert outcome.metrics["test"][name]["accuracy"] > wanted, name
 
 
 def test_a_task_s_folder_without_its_label_is_named(tmp_path: Path) -> None:
