@@ -97,9 +97,8 @@ def _check_network(settings: TrainSettings) -> None:
         cli.import_tensorflow()
         from painters_mtl.backbones import build_backbone, find_application
 
-        if (
-            settings.engine != "local" or asked_for(settings.distribute) is not None
-        ):  # workers meet before TensorFlow makes a variable
+        # Workers meet before TensorFlow makes a variable.
+        if settings.engine != "local" or asked_for(settings.distribute) is not None:
             find_application(settings.backbone)
         else:
             build_backbone(settings.backbone, settings.image_size, settings.weights)

@@ -48,6 +48,20 @@ def says(words: str) -> Callable[[str], bool]:
     return lambda line: words in line
 
 
+def interrupted(process: subprocess.Popen[str], ready: Callable[[str], bool]) -> str:
+    """Ctrl-C at the first line that is `ready`; all that it printed until its end, which is in order."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if ready(line):
+            process.send_signal(signal.SIGINT)
+            break
+    out = "".join(lines) + process.communicate(timeout=300)[0]
+    assert process.returncode == 130 and "Traceback" not in out, out
+    return out
+
+
 def killed(
     process: subprocess.Popen[str], ready: Callable[[str], bool], delay: float, written: Path | None = None
 ) -> str:
@@ -127,15 +141,7 @@ def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_resume_goes_on(
     changes = {"epochs": 2, "batch_size": 1, "dropout": 0.3, "label_share": 0.0, "baselines": False}
     settings = tiny_settings(small, tmp_path, **changes)
     process = start("-m", "painters_mtl.train", *arguments(settings))
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith("epoch 1 "):
-            process.send_signal(signal.SIGINT)
-            break
-    out = "".join(lines) + process.communicate(timeout=300)[0]
-    assert process.returncode == 130 and "Traceback" not in out, out
+    out = interrupted(process, lambda line: line.startswith("epoch 1 "))
     assert "saved, and keeping the best network so far" in out
     assert f"to go on: python -m painters_mtl.train --resume --name run --models {settings.models}" in out
     assert open_run(settings.models / "run").model()
@@ -156,13 +162,7 @@ def test_stopped_behind_the_last_step(
     if how == "kill":
         killed(process, says("features of known and other painters"), 0.2)
     else:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "features of known and other painters" in line:
-                process.send_signal(signal.SIGINT)
-                break
-        out = process.communicate(timeout=300)[0]
-        assert process.returncode == 130 and "Traceback" not in out, out
+        out = interrupted(process, says("features of known and other painters"))
         assert f"to go on: python -m painters_mtl.train --resume --name run --models {settings.models}" in out
     assert not (settings.models / "run" / "metrics.json").exists()
     capsys.readouterr()
@@ -475,11 +475,5 @@ def test_a_study_that_was_killed_ends_the_same(small: Path, tmp_path: Path) -> N
     assert read_rows(one / "comparison.csv") == read_rows(other / "comparison.csv")
 
     again = start("-m", "painters_mtl.compare", *resume)  # Ctrl-C behind the last training
-    assert again.stdout is not None
-    for line in again.stdout:
-        if "genre is trained already" in line:
-            again.send_signal(signal.SIGINT)
-            break
-    out = again.communicate(timeout=300)[0]
-    assert again.returncode == 130 and "Traceback" not in out, out
+    out = interrupted(again, says("genre is trained already"))
     assert f"to go on: python -m painters_mtl.compare {shlex.join(resume)}" in out
