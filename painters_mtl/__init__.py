@@ -5,4 +5,4 @@ import os
 # Before TensorFlow is imported, and only where the user has not decided otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

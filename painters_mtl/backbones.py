@@ -60,6 +60,51 @@ def build_backbone(name: str, image_size: int, weights: str | Path | None = "ima
     return backbone
 
 
+PROBE = 256  # side of an image by which the sizes of maps are told
+
+
+def with_levels(backbone: keras.Model) -> keras.Model:
+    """The same backbone with more outputs: its last map, then the last map of each finer size, the finest first.
+
+    Those are its levels, one for each halving (Lin et al. 2017, Feature Pyramid Networks, arXiv 1612.03144). A map that
+    is as large as the image, or that a residual connection goes around, is none.
+    """
+    last, passed = backbone.outputs[0], cuts(backbone)
+    specs = keras.Model(backbone.inputs, [last, *passed]).compute_output_spec(keras.KerasTensor((1, PROBE, PROBE, 3)))
+    end, *halvings = (round(np.log2(PROBE / s.shape[1])) if len(s.shape) == 4 else -1 for s in specs)
+    padding = keras.layers.ZeroPadding2D
+    levels = {
+        number: tensor
+        for number, tensor in zip(halvings, passed, strict=True)
+        if 0 < number < end and not isinstance(tensor._keras_history.operation, padding)
+    }
+    return keras.Model(backbone.inputs, [last, *levels.values()], name=backbone.name)
+
+
+def cuts(backbone: keras.Model) -> list[Any]:
+    """The tensors that everything passes through on its way from the image to the last map, in order.
+
+    Not those inside a branch that a residual connection goes around.
+    """
+    depths = sorted(backbone._nodes_by_depth, reverse=True)
+    nodes = [node for depth in depths for node in backbone._nodes_by_depth[depth]]
+    uses: dict[int, int] = {}
+    for node in nodes:
+        for tensor in node.input_tensors:
+            uses[id(tensor)] = uses.get(id(tensor), 0) + 1
+    waiting: set[int] = set()
+    found = []
+    for node in nodes:
+        for tensor in node.input_tensors:
+            uses[id(tensor)] -= 1
+            if not uses[id(tensor)]:
+                waiting.discard(id(tensor))
+        waiting.update(id(tensor) for tensor in node.output_tensors)
+        if len(waiting) == 1 and not node.is_input and node.output_tensors[0] is not backbone.outputs[0]:
+            found.append(node.output_tensors[0])
+    return found
+
+
 def least_side(backbone: keras.Model, image_size: int) -> int:
     """The smallest side, in whole 8 pixels from 32, of an image of which something is left in the last map.
 
@@ -67,7 +112,8 @@ def least_side(backbone: keras.Model, image_size: int) -> int:
     """
     for side in range(32, image_size, 8):
         with contextlib.suppress(ValueError):  # a convolution with nothing to do
-            if min(backbone.compute_output_spec(keras.KerasTensor((1, side, side, 3))).shape[1:3]) > 0:
+            specs = keras.tree.flatten(backbone.compute_output_spec(keras.KerasTensor((1, side, side, 3))))
+            if min(specs[0].shape[1:3]) > 0:
                 return side
     return image_size
 
@@ -110,8 +156,10 @@ def find_application(name: str) -> str:
 def _from_applications(name: str, image_size: int, weights: str | None) -> keras.Model:
     known = find_application(name)
     build = getattr(keras.applications, known)
+    # A ConvNeXt's stem is a model in the model, which would take no other size than the one that it was built for.
+    side = None if known.startswith("ConvNeXt") else image_size
     try:
-        network = build(include_top=False, weights=weights, input_shape=(image_size, image_size, 3))
+        network = build(include_top=False, weights=weights, input_shape=(side, side, 3))
     except ValueError as error:
         raise UserError(f"--backbone {known} cannot be built for --image-size {image_size}: {error}") from error
     except Exception as error:  # keras wraps every failure of a download in a bare Exception

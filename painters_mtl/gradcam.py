@@ -7,6 +7,8 @@
 For a class with the logit y (before the softmax) and the last feature map A of the backbone (before its pooling), the
 map is ReLU(sum_k a_k A_k) over the channels k, with a_k the mean of dy / dA_k over the map. It shows what speaks for
 the class, no more finely than the map's cells: one for 32 x 32 pixels of the network's picture, in most backbones.
+Where the heads see finer levels too (`model.widened`), what such a level B says by itself, sum_k dy / dB_k x B_k, is
+added up over the pixels of a cell and then to it, before the ReLU.
 
 A cell of the last map may know of the whole picture, and nothing keeps training from gathering there what was seen
 elsewhere. Networks that were fine-tuned here did: in all pictures alike their last map was bright in its bottom row,
@@ -24,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from painters_mtl.backbones import PROBE, cuts
 from painters_mtl.folding import fold
 from painters_mtl.model import FEATURES, backbone_of, producer
 from painters_mtl.pipeline import in_batches, middle_views, whole_views
@@ -83,7 +86,7 @@ def explainer(
     views = len(model.inputs)
     # The Dense layers of the heads, softmax included.
     ends = {name: producer(model.output[name]) for name in (*names, *beside)}
-    lower, upper = _split(fold(backbone_of(model), inference=True), layer)
+    lower, upper = _split(fold(backbone_of(model), inference=True), layer)  # to [the map, *the finer levels]; behind it
     hidden = keras.Model(_tensor(model, FEATURES), {name: node.input_tensors[0] for name, node in ends.items()})
 
     def explain(copies: tf.Tensor, wanted: Mapping[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
@@ -91,11 +94,15 @@ def explainer(
             seen = [whole_views(copies, image_size)]
         else:
             seen = [whole_views(copies[:, 0], image_size), middle_views(copies[:, 1], image_size)]
-        maps = [tf.cast(lower(view, training=False), tf.float32) for view in seen]
+        found = [[_own(m) for m in tf.nest.flatten(lower(view, training=False))] for view in seen]
+        maps = [view[0] for view in found]
         with tf.GradientTape(persistent=True) as tape:
-            tape.watch(maps)
+            tape.watch(found)
             last = maps if upper is None else [tf.cast(upper(m, training=False), tf.float32) for m in maps]
-            before = hidden(tf.concat([tf.reduce_mean(m, axis=(1, 2)) for m in last], axis=1), training=False)
+            pooled = []
+            for end, (_, *levels) in zip(last, found, strict=True):
+                pooled += [_mean(end), *(_unit(_mean(level)) for level in levels)]
+            before = hidden(tf.concat(pooled, axis=1), training=False)
             logits, chosen, scores = {}, {}, {}
             for name, node in ends.items():
                 head = node.operation
@@ -106,20 +113,53 @@ def explainer(
                 scores[name] = tf.gather(logits[name], chosen[name], batch_dims=1)
         explained = {name: {"probabilities": tf.nn.softmax(logits[name])} for name in beside}
         for name in names:
-            gradients = tape.gradient(scores[name], maps, unconnected_gradients="zero")
-            weights = [tf.reduce_mean(g, axis=(1, 2), keepdims=True) for g in gradients] if upper is None else gradients
-            cams = [tf.nn.relu(tf.reduce_sum(m * w, axis=-1)) for m, w in zip(maps, weights, strict=True)]
+            gradients = tape.gradient(scores[name], found, unconnected_gradients="zero")
+            cams = []
+            for (m, *levels), (g, *of_levels) in zip(found, gradients, strict=True):
+                weights = tf.reduce_mean(g, axis=(1, 2), keepdims=True) if upper is None else g
+                speaks = tf.reduce_sum(m * weights, axis=-1, keepdims=True)
+                for level, its in zip(levels, of_levels, strict=True):
+                    speaks += _gathered(tf.reduce_sum(level * its, axis=-1, keepdims=True), tf.shape(m)[1:3])
+                cams.append(tf.nn.relu(speaks[..., 0]))
             explained[name] = {
                 "probabilities": tf.nn.softmax(logits[name]),
                 "class": chosen[name],
                 "map": tf.stack(cams, axis=1),
-                "sees": tf.stack([tf.reduce_any(g != 0, axis=(1, 2, 3)) for g in gradients], axis=1),
+                "sees": tf.stack([_any(view) for view in gradients], axis=1),
             }
         return explained
 
     pixels = tf.TensorSpec((None, None, None, 3) if views == 1 else (None, views, None, None, 3), tf.uint8)
     classes = {name: tf.TensorSpec((None,), tf.int32) for name in names}
     return tf.function(explain, input_signature=[pixels, classes], autograph=False)
+
+
+def _gathered(shares: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Shares (n, h, w, 1) of a sum in the cells of a coarser map (n, *size, 1): what each cell covers, added up."""
+    cells = tf.cast(tf.reduce_prod(tf.shape(shares)[1:3]) / tf.reduce_prod(size), tf.float32)
+    return tf.image.resize(shares, size, "area") * cells
+
+
+def _mean(level: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(level, axis=(1, 2))
+
+
+def _unit(mean: tf.Tensor) -> tf.Tensor:
+    """A level's mean at length 1, as the heads see it; the length counts as a constant, for else nothing could speak.
+
+    (Made larger as a whole, a level says the same: all that its cells say would add up to 0.)
+    """
+    return mean / tf.stop_gradient(tf.maximum(tf.norm(mean, axis=1, keepdims=True), 1e-6))
+
+
+def _own(level: tf.Tensor) -> tf.Tensor:
+    """The same in float32, with a gradient of its own: the map that is explained may be one of the levels too."""
+    return tf.identity(tf.cast(level, tf.float32))
+
+
+def _any(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Of which pictures any gradient, (n, h, w, channels) each, is not 0: bool (n,)."""
+    return tf.reduce_any([tf.reduce_any(g != 0, axis=(1, 2, 3)) for g in gradients], axis=0)
 
 
 def scaled(maps: np.ndarray) -> np.ndarray:
@@ -167,42 +207,19 @@ def overlay(pixels: np.ndarray, heat: np.ndarray, strength: float = 0.5) -> np.n
 
 
 def _split(backbone: keras.Model, layer: str) -> tuple[keras.Model, keras.Model | None]:
-    """The backbone up to the map that is explained, and the rest of it; None: nothing."""
+    """The backbone up to the map that is explained, with the levels beside it, and the rest of it; None: nothing."""
+    last, *levels = backbone.outputs
     if layer == "last":
         return backbone, None
     if layer != "finer":
         raise ValueError(f'layer must be "last" or "finer". Received: {layer!r}')
-    cuts = _cuts(backbone)
-    probe = keras.Model(backbone.inputs, [*cuts, backbone.outputs[0]])
-    *sizes, last = (spec.shape for spec in probe.compute_output_spec(keras.KerasTensor((1, 256, 256, 3))))
-    finer = [cut for cut, size in zip(cuts, sizes, strict=True) if len(size) == 4 and size[1] > last[1]]
+    passed = cuts(backbone)
+    probe = keras.Model(backbone.inputs, [*passed, last])
+    *sizes, end = (spec.shape for spec in probe.compute_output_spec(keras.KerasTensor((1, PROBE, PROBE, 3))))
+    finer = [cut for cut, size in zip(passed, sizes, strict=True) if len(size) == 4 and size[1] > end[1]]
     if not finer:
         raise ValueError(f"{backbone.name} has no feature map that is finer than the last one")
-    return keras.Model(backbone.inputs, finer[-1]), keras.Model(finer[-1], backbone.outputs[0])
-
-
-def _cuts(backbone: keras.Model) -> list[Any]:
-    """The tensors that everything passes through on its way from the image to the last map, in order.
-
-    Not those inside a branch that a residual connection goes around.
-    """
-    depths = sorted(backbone._nodes_by_depth, reverse=True)
-    nodes = [node for depth in depths for node in backbone._nodes_by_depth[depth]]
-    uses: dict[int, int] = {}
-    for node in nodes:
-        for tensor in node.input_tensors:
-            uses[id(tensor)] = uses.get(id(tensor), 0) + 1
-    waiting: set[int] = set()
-    cuts = []
-    for node in nodes:
-        for tensor in node.input_tensors:
-            uses[id(tensor)] -= 1
-            if not uses[id(tensor)]:
-                waiting.discard(id(tensor))
-        waiting.update(id(tensor) for tensor in node.output_tensors)
-        if len(waiting) == 1 and not node.is_input and node.output_tensors[0] is not backbone.outputs[0]:
-            cuts.append(node.output_tensors[0])
-    return cuts
+    return keras.Model(backbone.inputs, [finer[-1], *levels]), keras.Model(finer[-1], last)
 
 
 def _tensor(model: keras.Model, layer: str) -> Any:

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from painters_mtl.backbones import build_backbone, set_trainable
+from painters_mtl.backbones import build_backbone, put_weights, set_trainable, with_levels
 from painters_mtl.errors import UserError
 from painters_mtl.settings import TrainSettings
 from painters_mtl.tasks import TASK_NAMES, Task
 
 PROJECTION = "projection"  # the layer that every branch goes through behind the split
 FEATURES = "features"  # the layer whose output the heads share: (n, channels)
+LAST_POOL = "pool_0"  # with finer levels, the layer that pools the last map; pool_1 and so on pool the finer ones
 
 
 def build_model(
@@ -28,6 +30,7 @@ def build_model(
     views: Sequence[str] = ("whole",),
     merge: str = "concatenate",
     view_of: Mapping[str, str] | None = None,
+    levels: bool = False,
 ) -> keras.Model:
     """A Functional-API model from images to a dict of class probabilities, keyed by task.
 
@@ -50,6 +53,9 @@ def build_model(
             goes through the same backbone; its inputs are then a dict {"image", "detail"}.
         merge: with two views, "concatenate": every head sees the features of both; "none": each sees those of one.
         view_of: with merge "none", {task: view}; a task that is not named sees the whole.
+        levels: the heads see the finer levels of the backbone too (`backbones.with_levels`), the mean of each brought
+            to length 1 (Liu et al. 2015, ParseNet, arXiv 1506.04579): maps with many cells hold larger values, and
+            would drown the last one. With one view only.
 
     >>> model = build_model({"style": Task("style", ("Cubism", "Fauvism"))}, "small_convnet", image_size=32)
     >>> model.output["style"].shape
@@ -57,14 +63,23 @@ def build_model(
     """
     if not tasks:
         raise UserError("a network needs at least one task")
+    if levels and len(views) > 1:
+        raise ValueError("levels are for networks with one view")
     if fine_tune not in ("heads", "top", "all"):
         raise UserError(f"--fine-tune {fine_tune} is unknown: heads, top or all")
     shared = build_backbone(backbone, image_size, weights)
     pretrained = backbone != "small_convnet" and weights not in (None, "none", "None", "")
     set_trainable(shared, fine_tune, pretrained)
+    if levels:
+        shared = with_levels(shared)
     if len(views) == 1:
         inputs: Any = keras.Input((None, None, 3), name="image")
-        features = keras.layers.GlobalAveragePooling2D(name=FEATURES)(shared(inputs))
+        last, *finer = keras.tree.flatten(shared(inputs))
+        features = keras.layers.GlobalAveragePooling2D(name=LAST_POOL if finer else FEATURES)(last)
+        if finer:
+            pooled = [keras.layers.GlobalAveragePooling2D(name=f"pool_{i}")(m) for i, m in enumerate(finer, 1)]
+            means = [keras.layers.UnitNormalization(name=f"level_{i}")(v) for i, v in enumerate(pooled, 1)]
+            features = keras.layers.Concatenate(name=FEATURES)([features, *means])
     else:  # one backbone, called twice: its weights get the gradients of both views
         inputs = {name: keras.Input((None, None, 3), name=name) for name in ("image", "detail")}
         pool = keras.layers.GlobalAveragePooling2D(name="pool")
@@ -91,7 +106,9 @@ def build_model(
     return keras.Model(inputs, outputs, name="painters_mtl")
 
 
-def network_of(tasks: Mapping[str, Task], settings: TrainSettings, weights: str | None = None) -> keras.Model:
+def network_of(
+    tasks: Mapping[str, Task], settings: TrainSettings, weights: str | None = None, levels: bool = False
+) -> keras.Model:
     """`build_model` with the settings of a run; `weights` instead of theirs, where given."""
     view_of = dict(settings.view_of)
     if "painter" in view_of:  # the head beside the painters' looks where it looks
@@ -109,7 +126,24 @@ def network_of(tasks: Mapping[str, Task], settings: TrainSettings, weights: str 
         settings.views,
         settings.merge,
         view_of,
+        levels,
     )
+
+
+def widened(network: keras.Model, tasks: Mapping[str, Task], settings: TrainSettings) -> keras.Model:
+    """A network that says the same, with a copy of the weights, whose heads also see the finer levels of the backbone.
+
+    What they make of them is 0. The network itself, where it has two views, or hidden layers before its heads.
+    """
+    if len(settings.views) > 1 or settings.shared_layers or settings.task_layers or settings.shared_projection:
+        return network
+    wide = network_of(tasks, settings, "none", levels=True)
+    put_weights(backbone_of(wide), backbone_of(network).get_weights())
+    for name in tasks:
+        kernel, bias = network.get_layer(name).get_weights()
+        more = wide.get_layer(name).kernel.shape[0] - len(kernel)
+        wide.get_layer(name).set_weights([np.pad(kernel, ((0, more), (0, 0))), bias])
+    return wide
 
 
 def backbone_of(model: keras.Model) -> keras.Model:
@@ -162,6 +196,27 @@ def producer(tensor: Any) -> Any:
     """The node of the graph that made a tensor: the call of a layer (`operation`), with its `input_tensors`."""
     made = tensor._keras_history
     return made.operation._inbound_nodes[made.node_index]
+
+
+def read_by(head: Any) -> Any:
+    """The tensor (n, channels) that a head reads, before its dropout.
+
+    Args:
+        head: the node of its call, from `producer`.
+    """
+    read = head.input_tensors[0]
+    while isinstance((node := producer(read)).operation, keras.layers.Dropout):
+        read = node.input_tensors[0]
+    return read
+
+
+def finer_channels(read: Any) -> np.ndarray:
+    """Which channels of what a head reads (`read_by`) are those of finer levels: bool (channels,)."""
+    node = producer(read)
+    if LAST_POOL not in {producer(part).operation.name for part in node.input_tensors}:
+        return np.zeros(read.shape[-1], bool)  # the last map's alone, those of two views, or a hidden layer
+    parts = [(producer(part).operation.name != LAST_POOL, part.shape[-1]) for part in node.input_tensors]
+    return np.concatenate([np.full(channels, finer) for finer, channels in parts])
 
 
 def with_heads(model: keras.Model, tasks: Iterable[str]) -> keras.Model:

@@ -16,14 +16,15 @@ from tqdm import tqdm
 from painters_mtl import pipeline
 from painters_mtl.calibration import FEWEST, likeliest_temperature
 from painters_mtl.dataset import Dataset
-from painters_mtl.model import FEATURES, features_model, producer
+from painters_mtl.model import FEATURES, features_model, finer_channels, producer, read_by
 from painters_mtl.trainer import predict
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the fitted head in the one that is kept
-FEW = 5000  # training paintings; a head with so many labels or fewer is fitted once more
-UPDATES = 200  # of such a fit
+MOST = 12_000  # training paintings that a head is fitted to once more
+UPDATES, FAST = 400, 3e-3  # of such a fit, at least; its learning rate
 BATCH, EPOCHS = 256, 15  # of any fit: at least so many epochs
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 1e-3, 0.5, 0.2
+LEAST_SPREAD = 0.1  # of the mean channel's standard deviation: a channel that says nothing is not blown up
 KNOWN_WIDTH, KNOWN_UPDATES = 128, 600  # of the head that knows the painters: its hidden layer, its fit
 MOST_OTHERS, FEWEST_OTHERS = 20_000, 10  # works of other painters that it is shown
 
@@ -36,6 +37,7 @@ def fit_head(
     seed: int = 0,
     description: str = "",
     hidden: int = 0,
+    rate: float = LEARNING_RATE,
 ) -> list[np.ndarray]:
     """A softmax layer: kernel, float32 (channels, classes), and bias, for the features as they are.
 
@@ -45,6 +47,7 @@ def fit_head(
         updates: at least so many.
         description: of the progress bar.
         hidden: width of a layer before it, ReLU; its kernel and bias then come first.
+        rate: of learning, at first.
     """
     mean = features[:, 0].mean(axis=0)
     scale = float(features[:, 0].std(axis=0).mean()) or 1.0
@@ -55,9 +58,9 @@ def fit_head(
     if hidden:
         layers = [keras.layers.Dense(hidden, activation="relu"), keras.layers.Dropout(DROPOUT), *layers]
     network = keras.Sequential([keras.Input(mean.shape), keras.layers.Dropout(DROPOUT), *layers])
-    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps * epochs)
+    schedule = keras.optimizers.schedules.CosineDecay(rate, steps * epochs)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    network.compile(keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY), loss)
+    network.compile(keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY), loss)
     rng = np.random.default_rng(seed)
     for _ in tqdm(range(epochs), description, unit=" epochs", mininterval=0.5):
         for rows in np.resize(rng.permutation(len(labels)), (steps, min(BATCH, len(labels)))):
@@ -105,33 +108,47 @@ def with_known(
 
 
 def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], image_size: int, seed: int) -> list[str]:
-    """Fit the heads of `tasks` that have few labels once more, to features of whole training paintings, in place.
+    """Fit the heads of `tasks` once more, to features of whole training paintings, in place.
 
+    A head that sees finer levels beside the last map (`model.widened`) is fitted to these alone: what the last map says
+    of training paintings is what it has learned by heart, and a head fitted to it would trust it too much.
     Of the head as it was, the fitted one, and three between them (their weights averaged, which averages their logits;
     Wortsman et al. 2022, arXiv 2109.01903), the one under which the validation paintings' labels are likeliest is kept,
     each at its best temperature. Returns the tasks whose head has changed.
     """
     rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    drawn = np.random.default_rng(seed).permutation(data.rows("train"))  # one order, so that tasks share their works
     for name in tasks:
-        train, held_out = (part[data.labels[name][part] >= 0] for part in map(data.rows, ("train", "validation")))
-        if 0 < len(train) <= FEW and len(held_out) >= FEWEST:
+        train = np.sort(drawn[data.labels[name][drawn] >= 0][:MOST])
+        held_out = data.rows("validation")
+        held_out = held_out[data.labels[name][held_out] >= 0]
+        if len(train) and len(held_out) >= FEWEST:
             rows[name] = train, held_out
     if not rows:
         return []
     every = np.unique(np.concatenate([part for both in rows.values() for part in both]))
     nodes = {name: producer(network.output[name]) for name in rows}
-    inputs = keras.Model(network.input, {name: node.input_tensors[0] for name, node in nodes.items()})
+    read = {name: read_by(node) for name, node in nodes.items()}
+    inputs = keras.Model(network.input, {str(id(tensor)): tensor for tensor in read.values()})  # each tensor once
     forward = pipeline.inference(inputs, image_size)
     found = predict(forward, data.store.pixels, data.pixel_rows[every], "features for the heads")
     changed = []
     for name, (train, held_out) in rows.items():
-        labels, head = data.labels[name], nodes[name].operation
-        own, others = (found[name][np.searchsorted(every, part)] for part in (train, held_out))
+        labels, head, features = data.labels[name], nodes[name].operation, found[str(id(read[name]))]
+        finer = finer_channels(read[name])
+        channels = np.flatnonzero(finer if finer.any() else ~finer)
+        own = features[np.ix_(np.searchsorted(every, train), channels)]
+        spread = own.std(axis=0)  # of each channel, for one level is not like another
+        spread += LEAST_SPREAD * spread.mean() or 1.0
+        words = f"fitting the {name} head once more"
+        weights = fit_head(own[:, None] / spread, labels[train], head.units, UPDATES, seed, words, rate=FAST)
         old = head.get_weights()
-        new = fit_head(own[:, None], labels[train], head.units, UPDATES, seed, f"fitting the {name} head once more")
+        new = [np.zeros_like(old[0]), weights[1]]
+        new[0][channels] = weights[0] / spread[:, None]
         between = [[(1 - share) * a + share * b for a, b in zip(old, new, strict=True)] for share in SHARES]
         # The mean cross-entropy of a head's answers, at the temperature that suits them best.
-        best = min(between, key=lambda w: likeliest_temperature(labels[held_out], others @ w[0] + w[1])[1])
+        seen, truth = features[np.searchsorted(every, held_out)], labels[held_out]
+        best = min(between, key=lambda w: likeliest_temperature(truth, seen @ w[0] + w[1])[1])
         if best is not between[0]:
             head.set_weights(best)
             changed.append(name)

@@ -24,7 +24,6 @@ from painters_mtl.comparison import COSTS, p_value, verdicts
 from painters_mtl.dataset import Dataset
 from painters_mtl.errors import Unreadable
 from painters_mtl.files import whole, write_text
-from painters_mtl.readout import FEW
 from painters_mtl.settings import TrainSettings
 from painters_mtl.split import PARTS
 from painters_mtl.tasks import ALL_PAINTERS, TASK_NAMES, Task
@@ -123,8 +122,8 @@ def conditions(settings: TrainSettings, history: pd.DataFrame, demo: bool) -> li
         said.append(f"Of it alone, the {settings.freeze} stands still {span}.")
     if settings.refits_heads():
         said.append(
-            f"At the end, each head with {FEW:,} training paintings or fewer is fitted once more to the finished "
-            "features, as far as that is better in validation."
+            "At the end, each head is fitted once more, to the finished features and those of the backbone's finer "
+            "levels, as far as that is better in validation."
         )
     if f"{ALL_PAINTERS}_loss" in history:
         said.append(

@@ -23,7 +23,7 @@ from painters_mtl.dataset import Dataset
 from painters_mtl.distribution import Devices, check_same, connect
 from painters_mtl.errors import UserError
 from painters_mtl.files import alone, read_json, sweep, whole, write_json
-from painters_mtl.model import network_of, with_heads
+from painters_mtl.model import network_of, widened, with_heads
 from painters_mtl.precision import policy
 from painters_mtl.readout import refit, with_known
 from painters_mtl.settings import OF_THE_COMMAND, TrainSettings
@@ -127,8 +127,12 @@ def _fit(
     data.store.refused.to_csv(folder / "refused.csv", index=False)
     print(_size(network, full), flush=True)
     interrupted = trainer.run(weights, updates, saved)
-    again = settings.refits_heads() and not interrupted
-    refitted = refit(network, data, tasks, settings.image_size, settings.seed) if again else []
+    refitted: list[str] = []
+    if settings.refits_heads() and not interrupted:
+        wide = widened(network, tasks, settings)
+        if refitted := refit(wide, data, tasks, settings.image_size, settings.seed):
+            network = wide
+            trainer.use(network)
     seconds = time.perf_counter() - start + trainer.seconds_before
     parameters = network.count_params()  # like the seconds, those of what is compared with networks for one task
     if settings.painter_known and keep_model and "painter" in tasks and not interrupted:
@@ -297,7 +301,10 @@ def milliseconds(
     """
     copies = data.store.pixels[data.pixel_rows[np.resize(np.arange(len(data.table)), count)]]
     networks = [data.tasks, *({name: data.tasks[name]} for name in names)]
-    forwards = [pipeline.inference(network_of(n, settings, "none"), settings.image_size) for n in networks]
+    built = [network_of(tasks, settings, "none") for tasks in networks]
+    if settings.refits_heads():
+        built = [widened(network, tasks, settings) for network, tasks in zip(built, networks, strict=True)]
+    forwards = [pipeline.inference(network, settings.image_size) for network in built]
     found = []
     for _ in range(rounds + 1):
         line = []

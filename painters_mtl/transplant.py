@@ -13,7 +13,7 @@ from painters_mtl.backbones import put_weights
 from painters_mtl.dataset import Dataset
 from painters_mtl.errors import UserError
 from painters_mtl.features import encode
-from painters_mtl.model import heads_model
+from painters_mtl.model import finer_channels, heads_model, producer, read_by
 from painters_mtl.runs import SPLIT, Run, check_teacher, open_run
 from painters_mtl.tasks import ALL_PAINTERS, Task
 
@@ -75,10 +75,11 @@ def start_from(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
             continue  # the head beside the painters': networks for one task do not have it
         found = []
         for name in owner or givers:
-            if problem := _misfit(layer, sources[name]):
+            weights, problem = _taken(layer, sources[name])
+            if problem:
                 wrong.append(f"{name}: {problem}")
             else:
-                found.append(sources[name].get_layer(layer.name).get_weights())
+                found.append(weights)
         if found:
             # In float64 the mean of equal weights is the same to the bit: features of a frozen backbone stay valid.
             new.append(
@@ -90,18 +91,25 @@ def start_from(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
         put_weights(layer, weights)
 
 
-def _misfit(layer: keras.layers.Layer, source: keras.Model) -> str:
-    """What keeps a layer of `source` from giving its weights to the layer of the same name; empty when nothing does."""
+def _taken(layer: keras.layers.Layer, source: keras.Model) -> tuple[list[np.ndarray], str]:
+    """The weights that the layer of the same name in `source` has for `layer`, and what keeps them from fitting, or "".
+
+    Of a head that sees finer levels too, those for the last map: at the start of a training no head sees more.
+    """
     try:
         other = source.get_layer(layer.name)
     except ValueError:
-        return f"there is no layer {layer.name}"
+        return [], f"there is no layer {layer.name}"
+    weights = other.get_weights()
+    if layer.name in source.output:
+        finer = finer_channels(read_by(producer(source.output[layer.name])))
+        weights[0] = weights[0][~finer]
     # By their places: Keras numbers layers without a name, differently in each network that a process builds.
-    for mine, its in zip_longest(layer.weights, other.weights):
-        wanted, found = (None if w is None else tuple(w.shape) for w in (mine, its))
+    for mine, its, array in zip_longest(layer.weights, other.weights, weights):
+        wanted, found = None if mine is None else tuple(mine.shape), None if array is None else array.shape
         if wanted != found:
-            return f"{(its if mine is None else mine).path} is {found or 'missing'}, wanted {wanted or 'none'}"
-    return ""
+            return [], f"{(its if mine is None else mine).path} is {found or 'missing'}, wanted {wanted or 'none'}"
+    return weights, ""
 
 
 def soft_answers(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from painters_mtl import backbones
-from painters_mtl.backbones import build_backbone, least_side, read_torch_state, set_trainable
+from painters_mtl.backbones import build_backbone, least_side, read_torch_state, set_trainable, with_levels
 from painters_mtl.errors import UserError
 from painters_mtl.precision import in_precision
 
@@ -347,6 +347,38 @@ def test_an_unknown_name_suggests_near_ones(name: str, near: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("small_convnet", [64, 16, 24, 32]),
+        ("efficientnet_lite0", [1280, 96, 144, 240, 672]),  # behind the expansion of each block that halves the map
+        ("VGG16", [512, 128, 256, 512, 512]),
+        ("ResNet50", [2048, 64, 256, 512, 1024]),
+        pytest.param("EfficientNetB0", [1280, 96, 144, 240, 672], marks=pytest.mark.slow),
+        pytest.param("InceptionV3", [2048, 64, 192, 288, 768], marks=pytest.mark.slow),  # pads nothing
+    ],
+)
+def test_levels_are_the_last_map_of_each_size(name: str, channels: list[int]) -> None:
+    backbone = build_backbone(name, 96, None)
+    wide = with_levels(backbone)
+    found = [np.asarray(level) for level in wide(noise(128), training=False)]
+    assert [level.shape[-1] for level in found] == channels
+    np.testing.assert_array_equal(found[0], backbone(noise(128), training=False))
+    sides = [level.shape[1] for level in found]
+    assert sides[1:] == sorted(sides[1:], reverse=True)
+    for coarser, finer in zip([*sides[2:], sides[0]], sides[1:], strict=True):
+        assert 1.6 < finer / coarser <= 3  # each is half as large as the one before, but for what is not padded
+    assert wide.name == name and len(wide.weights) == len(backbone.weights)
+
+
+@pytest.mark.slow
+def test_convnext_takes_other_sizes_than_the_one_it_was_built_for() -> None:
+    backbone = build_backbone("ConvNeXtTiny", 96, None)
+    set_trainable(backbone, "top", pretrained=False)
+    assert backbone(noise(64), training=False).shape == (2, 2, 2, 768)
+    assert with_levels(backbone)(noise(64), training=False)[0].shape == (2, 2, 2, 768)
+
+
 def test_crops_are_not_smaller_than_what_comes_through() -> None:
     """InceptionV3 does not pad: of less than 75 pixels nothing is left. The default takes 32."""
     assert least_side(build_backbone("efficientnet_lite0", 96, None), 96) == 32

@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 from painters_mtl import explain, images, runs
 from painters_mtl.decoding import copy_of
 from painters_mtl.gradcam import explainer, gradcam, likeness, overlay, scaled, stretched
-from painters_mtl.model import backbone_of, build_model
+from painters_mtl.model import backbone_of, build_model, features_model
 from painters_mtl.pipeline import inference, middle_views, whole_views
 from painters_mtl.tasks import Task
 
@@ -29,6 +29,7 @@ CORNERS = list(itertools.product((0, 1), (0, 1)))  # (bottom, right)
 
 def network(seed: int = 0, backbone: str = "small_convnet", **options: object) -> keras.Model:
     keras.utils.set_random_seed(seed)
+    options.setdefault("levels", "views" not in options)
     model = build_model(TASKS, backbone, 32, weights="none", dropout=0.0, **options)  # type: ignore[arg-type]
     _stir(model, seed)
     return model
@@ -55,6 +56,25 @@ def noise(n: int, side: int = 64, seed: int = 0, views: int = 1) -> np.ndarray:
     return fine if views == 1 else fine.reshape(n, views, side, side, 3)
 
 
+def levels_of(model: keras.Model, view: tf.Tensor) -> list[np.ndarray]:
+    """The maps that the heads see of a view, (n, h, w, channels) each: the last one, then the finer levels, each
+    divided by the length of its mean."""
+    last, *finer = [level.numpy() for level in keras.tree.flatten(backbone_of(model)(view, training=False))]
+    lengths = [np.linalg.norm(level.mean(axis=(1, 2)), axis=1) for level in finer]
+    return [last, *(level / length[:, None, None, None] for level, length in zip(finer, lengths, strict=True))]
+
+
+def cam(levels: list[np.ndarray], kernel: np.ndarray, classes: list[int]) -> np.ndarray:
+    """sum_k w_kc A_k with the rows of `kernel` that belong to each level, in the mean over what a last cell covers."""
+    ends = np.cumsum([level.shape[-1] for level in levels])
+    n, h, w, _ = levels[0].shape
+    total = np.zeros((n, h, w))
+    for level, part in zip(levels, np.split(kernel, ends[:-1]), strict=True):
+        shares = np.einsum("nhwk,kn->nhw", level, part[:, classes])
+        total += shares.reshape(n, h, level.shape[1] // h, w, level.shape[2] // w).mean(axis=(2, 4))
+    return total
+
+
 # ------------------------------------------------------------------------------------------------- the formula
 
 
@@ -66,20 +86,30 @@ def test_behind_a_global_mean_and_one_layer_it_is_cam(backbone: str) -> None:
     """Zhou et al. 2016 (arXiv 1512.04150): ReLU(sum_k w_kc A_k), with the head's own weights."""
     model, copies = network(backbone=backbone), noise(5)
     for task, classes in (("painter", [0, 1, 2, 3, 1]), ("style", [2, 0, 1, 1, 2])):
-        maps = backbone_of(model)(whole_views(tf.constant(copies), 64), training=False).numpy()
-        kernel = model.get_layer(task).get_weights()[0]
-        cam = np.maximum(np.einsum("nhwk,kn->nhw", maps, kernel[:, classes]), 0)
-        wanted = cam / np.maximum(cam.max(axis=(1, 2), keepdims=True), 1e-30)
+        levels = levels_of(model, whole_views(tf.constant(copies), 64))
+        assert len(levels) > 3  # so that what the finer ones say is added up
+        speaks = np.maximum(cam(levels, model.get_layer(task).get_weights()[0], classes), 0)
+        wanted = speaks / np.maximum(speaks.max(axis=(1, 2), keepdims=True), 1e-30)
         found = gradcam(model, copies, task, classes)
-        assert found.dtype == np.float32 and found.shape == cam.shape
+        assert found.dtype == np.float32 and found.shape == speaks.shape
         np.testing.assert_allclose(found, wanted, atol=2e-5)
+
+
+def test_the_cells_add_up_to_the_logit() -> None:
+    """Behind means and one layer nothing is lost: where all speaks for a class, its map holds all of its logit."""
+    model, copies = network(), noise(3, side=96)
+    kernel, bias = model.get_layer("style").get_weights()
+    model.get_layer("style").set_weights([np.abs(kernel), bias])  # the maps are behind ReLUs
+    found = explainer(model, 80)(copies, {"painter": np.zeros(3, np.int32), "style": np.ones(3, np.int32)})["style"]
+    logits = features_model(model)(whole_views(tf.constant(copies), 80), training=False).numpy() @ np.abs(kernel)
+    np.testing.assert_allclose(found["map"].numpy().sum(axis=(1, 2, 3)), logits[:, 1], rtol=1e-4)
 
 
 def test_through_hidden_layers_by_finite_differences() -> None:
     """The weight of channel k is what the logit gains when the whole map A_k is raised, not the gain of the softmax."""
     model = network(shared_layers=(12,), task_layers=(9,), shared_projection=7)
     copies, classes = noise(3), [2, 0, 1]
-    maps = backbone_of(model)(whole_views(tf.constant(copies), 64), training=False).numpy().astype(np.float64)
+    levels = [level.astype(np.float64) for level in levels_of(model, whole_views(tf.constant(copies), 64))]
     names = ("shared_0", "style_0", "projection")
     hidden = [[w.astype(np.float64) for w in model.get_layer(name).get_weights()] for name in names]
     kernel, bias = model.get_layer("style").get_weights()
@@ -90,11 +120,11 @@ def test_through_hidden_layers_by_finite_differences() -> None:
         return float((features @ kernel.astype(np.float64) + bias)[chosen])
 
     found = gradcam(model, copies, "style", classes)
-    for a, c, cam in zip(maps, classes, found, strict=True):
-        base, step = a.mean(axis=(0, 1)), 1e-6
-        weights = [(logit(base + step * unit, c) - logit(base - step * unit, c)) for unit in np.eye(len(base))]
-        wanted = np.maximum(a @ np.array(weights), 0)
-        np.testing.assert_allclose(cam, wanted / max(wanted.max(), 1e-30), atol=1e-3)
+    for i, (c, heat) in enumerate(zip(classes, found, strict=True)):
+        base, step = np.concatenate([level[i].mean(axis=(0, 1)) for level in levels]), 1e-6
+        weights = [[logit(base + step * unit, c) - logit(base - step * unit, c)] for unit in np.eye(len(base))]
+        wanted = np.maximum(cam([level[i : i + 1] for level in levels], np.array(weights), [0])[0], 0)
+        np.testing.assert_allclose(heat, wanted / max(wanted.max(), 1e-30), atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -118,17 +148,26 @@ def test_the_finer_map_is_gradient_times_input() -> None:
     """By the gradient of Keras's own layers, called one after the other."""
     model, copies = network(), noise(2)
     layers = {layer.name: layer for layer in backbone_of(model).layers}
-    x = whole_views(tf.constant(copies), 64)
+    kernel, bias = (w.numpy() for w in model.get_layer("style").weights)
+    ends = np.cumsum([level.shape[-1] for level in backbone_of(model).outputs])
+    of_last, *of_levels = np.split(kernel, ends[:-1])
+    x, beside = whole_views(tf.constant(copies), 64), []
     for name in ("rescale", *(f"{part}{i}" for i in range(3) for part in ("conv", "bn", "relu"))):
         x = layers[name](x)
+        beside += [x] if name.startswith("relu") else []
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = x
         for name in (f"{part}{i}" for i in (3, 4) for part in ("conv", "bn", "relu")):
             y = layers[name](y)
-        kernel, bias = model.get_layer("style").weights
-        score = tf.reduce_sum((tf.reduce_mean(y, axis=(1, 2)) @ kernel + bias)[:, 1])
-    wanted = tf.nn.relu(tf.reduce_sum(x * tape.gradient(score, x), axis=-1)).numpy()
+        score = tf.reduce_sum((tf.reduce_mean(y, axis=(1, 2)) @ of_last + bias)[:, 1])
+    wanted = tf.reduce_sum(x * tape.gradient(score, x), axis=-1).numpy()
+    n, h, w = wanted.shape
+    for level, part in zip(beside, of_levels, strict=True):  # what the head sees of each level directly
+        length = np.linalg.norm(level.numpy().mean(axis=(1, 2)), axis=1)[:, None, None]
+        shares = level.numpy() @ part[:, 1] / length / np.prod(level.shape[1:3])
+        wanted += shares.reshape(n, h, level.shape[1] // h, w, level.shape[2] // w).sum(axis=(2, 4))
+    wanted = np.maximum(wanted, 0)
     np.testing.assert_allclose(gradcam(model, copies, "style", [1, 1], layer="finer"), scaled(wanted), atol=2e-5)
 
 
@@ -141,10 +180,9 @@ def test_two_views(merge: str, tmp_path: Path) -> None:
     runs.save_model(model, tmp_path)
     classes = [3, 0, 1, 2]
     seen = [whole_views(tf.constant(copies[:, 0]), 48), middle_views(tf.constant(copies[:, 1]), 48)]
-    maps = [backbone_of(model)(view, training=False).numpy() for view in seen]
-    kernel, channels = model.get_layer("painter").get_weights()[0], maps[0].shape[-1]
+    kernel, channels = model.get_layer("painter").get_weights()[0], features_model(model).output.shape[-1] // 2
     parts = [kernel[:channels], kernel[channels:]] if merge == "concatenate" else [np.zeros_like(kernel), kernel]
-    cams = [np.einsum("nhwk,kn->nhw", m, k[:, classes]) for m, k in zip(maps, parts, strict=True)]
+    cams = [cam(levels_of(model, view), part, classes) for view, part in zip(seen, parts, strict=True)]
     wanted = np.maximum(np.stack(cams, axis=1), 0)
     wanted /= np.maximum(wanted.max(axis=(1, 2, 3), keepdims=True), 1e-30)
     np.testing.assert_allclose(gradcam(model, copies, "painter", classes, 48), wanted, atol=2e-5)

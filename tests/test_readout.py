@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from painters_mtl import dataset, pipeline, readout
 from painters_mtl.dataset import Dataset
-from painters_mtl.model import features_model, heads_model, network_of, producer
+from painters_mtl.model import features_model, heads_model, network_of, producer, widened
 from painters_mtl.readout import fit_head, refit, with_known
 from painters_mtl.runs import open_run
 from painters_mtl.trainer import predict
@@ -73,7 +73,9 @@ def test_what_lies_between_the_old_head_and_the_new_may_be_best(data: Dataset) -
         return predict(forward, data.store.pixels, data.pixel_rows[rows])["features"], labels[rows]
 
     (own, truth), (others, wanted) = known("train"), known("validation")
-    new = fit_head(own[:, None], truth, 3, readout.UPDATES, 0, "")
+    spread = own.std(axis=0) + readout.LEAST_SPREAD * own.std(axis=0).mean()
+    kernel, bias = fit_head(own[:, None] / spread, truth, 3, readout.UPDATES, 0, "", rate=readout.FAST)
+    new = [kernel / spread[:, None], bias]
     fit = LogisticRegression(C=1e6, max_iter=10000).fit(others, wanted)
     best = [fit.coef_.T, fit.intercept_]
     node.operation.set_weights([2 * a - b for a, b in zip(best, new, strict=True)])
@@ -117,16 +119,39 @@ def test_a_head_that_is_better_as_it_is_stays(data: Dataset) -> None:
     assert same_weights(before, producer(model.output["painter"]).operation.get_weights())
 
 
-def test_heads_with_many_labels_or_none_to_judge_by_stay(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heads_with_no_labels_to_judge_by_stay(data: Dataset) -> None:
     model = network(data)
     before = model.get_weights()
     unjudged = data.labels | {"painter": np.where(data.split == "validation", -1, data.labels["painter"])}
     other = Dataset(data.table, data.tasks, unjudged, data.split, data.store, data.pixel_rows)
     assert refit(model, other, ["painter"], 32, seed=0) == []
-    rows = data.rows("train")
-    monkeypatch.setattr(readout, "FEW", int((data.labels["style"][rows] >= 0).sum()) - 1)
-    assert refit(model, data, ["style"], 32, seed=0) == []
     assert same_weights(before, model.get_weights())
+
+
+def test_a_widened_network_says_the_same_until_its_heads_are_fitted_to_the_finer_levels(data: Dataset) -> None:
+    model = network(data)
+    wide = widened(model, data.tasks, tiny_settings(Path(), Path()))
+    np.testing.assert_allclose(probabilities(wide, data, "test"), probabilities(model, data, "test"), atol=1e-6)
+    last = features_model(model).output.shape[-1]
+    kernels = {name: wide.get_layer(name).kernel.numpy() for name in data.tasks}
+    assert all((kernel[last:] == 0).all() and kernel[:last].any() for kernel in kernels.values())
+    assert refit(wide, data, data.tasks, 32, seed=0) == list(data.tasks)
+    for name, kernel in kernels.items():  # the old head's part in the new one is one of five shares, none of it fitted
+        after = wide.get_layer(name).kernel.numpy()
+        share = after[:last].ravel() @ kernel[:last].ravel() / np.square(kernel[:last]).sum()
+        assert any(abs(share - (1 - s)) < 1e-6 for s in readout.SHARES[1:])
+        np.testing.assert_allclose(after[:last], share * kernel[:last], atol=1e-6)
+        assert after[last:].any()
+    assert accuracy(wide, data, "test") > 0.75
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"task_layers": (8,)}, {"shared_layers": (8,)}, {"shared_projection": 8}, {"views": ("whole", "detail")}],
+)
+def test_networks_with_hidden_layers_or_two_views_are_not_widened(changes: dict, data: Dataset) -> None:
+    model = network(data, **changes)
+    assert widened(model, data.tasks, tiny_settings(Path(), Path(), **changes)) is model
 
 
 # ------------------------------------------------------------------------------------------------- who is known

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import fitted, make_data, tiny_settings, trained
+from helpers import fitted, make_data, same_weights, tiny_settings, trained
 
 from painters_mtl import resuming, runs, training, transplant
 from painters_mtl.calibration import soften
@@ -60,6 +60,23 @@ def test_heads_and_shared_part_are_taken_over_by_name(alone: list[Path], shared:
             wanted = [sum(parts) / len(parts) for parts in zip(*its, strict=True)]
         for mine, its_weights in zip(layer.get_weights(), wanted, strict=True):
             np.testing.assert_allclose(mine, its_weights, rtol=1e-6, atol=1e-7, err_msg=layer.name)
+
+
+def test_of_a_head_that_sees_finer_levels_the_last_maps_part_is_taken(tmp_path: Path) -> None:
+    folders = []
+    for seed, (name, task) in enumerate(TASKS.items()):
+        keras.utils.set_random_seed(seed)
+        folders.append(tmp_path / name)
+        folders[-1].mkdir()
+        runs.save_model(build_model({name: task}, "small_convnet", 32, weights="none", levels=True), folders[-1])
+        runs.save_labels(folders[-1], {name: task}, 32, 40, False)
+    model = build_model(TASKS, "small_convnet", 32, weights="none")
+    start_from(model, folders, TASKS, "painter")
+    for folder in folders:
+        kernel, bias = runs.open_run(folder).model().get_layer(folder.name).get_weights()
+        mine = model.get_layer(folder.name).get_weights()
+        np.testing.assert_allclose(mine[0], kernel[:64], rtol=1e-6)  # the last map has 64 channels, and comes first
+        np.testing.assert_allclose(mine[1], bias, rtol=1e-6)
 
 
 def test_the_mean_of_equal_weights_is_those_weights(alone: list[Path], tmp_path: Path) -> None:
@@ -226,13 +243,14 @@ def test_layers_that_keras_numbers_fit_by_their_places() -> None:
         x = keras.Input((4,))
         inner = keras.Model(x, keras.layers.Dense(width)(keras.layers.Dense(3)(x)), name="backbone")
         image = keras.Input((4,))
-        return keras.Model(image, inner(image))
+        return keras.Model(image, {"task": inner(image)})
 
     one, other, wider = built(2), built(2), built(5)
     layer = one.get_layer("backbone")
     assert layer.weights[0].path != other.get_layer("backbone").weights[0].path
-    assert transplant._misfit(layer, other) == ""
-    assert "(3, 5), wanted (3, 2)" in transplant._misfit(layer, wider)
+    weights, problem = transplant._taken(layer, other)
+    assert problem == "" and same_weights(weights, other.get_layer("backbone").get_weights())
+    assert "(3, 5), wanted (3, 2)" in transplant._taken(layer, wider)[1]
 
 
 # ------------------------------------------------------------------------------------------------- before it begins

@@ -1,0 +1,88 @@
+"""Cross-validation of a training here and of a PyTorch fine-tuning, on the same folds, classes and test paintings.
+
+    .venv/bin/python benchmarks/folds.py ../shared/paintings/gallery --image-size 192 --out FOLDS
+    PYTHON benchmarks/folds.py FOLDS --peer ../shared/peers/pytorch_finetune.py --size 192 --epochs 8
+
+For small collections, where one split says little. The first line makes the folds (`make_folds`: copies stay together),
+leaves them in FOLDS and trains on each; the second, with a Python that has PyTorch, trains the peer on them: on the
+validation paintings too, for it has no use for them. Accuracy is over the test paintings of all folds together.
+"""
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+TASKS = {"painter": "artist", "style": "style", "genre": "genre"}  # ours, and the peer's names for them
+
+
+def make(data: Path, image_size: int, out: Path, folds: int, more: list[str]) -> None:
+    """Write fold-K.csv, train on each, print the accuracy of each and of all."""
+    from painters_mtl.dataset import prepare
+    from painters_mtl.settings import TrainSettings
+    from painters_mtl.split import make_folds
+
+    found = prepare(TrainSettings(data=data, image_size=image_size))
+    table = pd.DataFrame({"id": found.table["id"], "file": found.table["file"].map(lambda p: str(Path(p).resolve()))})
+    for name in TASKS:
+        table[name] = found.tasks[name].decode(found.labels[name])
+    splits = make_folds(found.labels, found.groups, folds)
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / f"fold-{k}.csv" for k in range(folds)]
+    for file, split in zip(files, splits, strict=True):
+        table.assign(split=split)[split != ""].to_csv(file, index=False)
+    total: dict[str, list[float]] = {}
+    for file in files:
+        folder = out / f"{file.stem}-run"
+        command = [sys.executable, "-m", "painters_mtl.train", "--data", str(data), "--image-size", str(image_size)]
+        command += ["--split", str(file), "--models", str(out), "--name", folder.name, "--no-baselines", *more]
+        subprocess.run(command, check=True, stdout=subprocess.PIPE)
+        measured = json.loads((folder / "metrics.json").read_text())
+        add(total, {t: (m["accuracy"], m["n"]) for t, m in measured["test"].items()}, measured["training_seconds"])
+
+
+def peer(out: Path, script: Path, more: list[str]) -> None:
+    """Train the peer on fold-K.csv, print the accuracy of each and of all."""
+    spec = importlib.util.spec_from_file_location("peer", script)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    total: dict[str, list[float]] = {}
+    for file in sorted(out.glob("fold-*.csv")):
+        table = pd.read_csv(file).rename(columns={"file": "filename", **TASKS}).assign(folder="", title="")
+        table[list(TASKS.values())] = table[list(TASKS.values())].astype(object)
+        test = table["split"] == "test"
+        module.tables = lambda _, table=table, test=test: (table[~test], table[test])
+        sys.argv = ["peer", "gallery", *more]
+        lines: list[dict] = []
+        module.print = lambda line, lines=lines, **_: lines.append(json.loads(line))
+        module.main()
+        add(total, {t: (lines[-1][c]["accuracy"], lines[-1][c]["n"]) for t, c in TASKS.items()}, lines[-1]["train_s"])
+
+
+def add(total: dict[str, list[float]], fold: dict[str, tuple[float, int]], seconds: float) -> None:
+    """Print a fold and the sum of all so far; `total` is {task: [right, n]}."""
+    for task, (accuracy, n) in fold.items():
+        total[task] = list(np.add(total.get(task, [0, 0]), [round(accuracy * n), n]))
+    here = " / ".join(f"{100 * a:.1f}" for a, _ in fold.values())
+    so_far = " / ".join(f"{100 * right / n:.1f} (n {n:.0f})" for right, n in total.values())
+    print(f"{here} in {seconds:.0f} s; so far {so_far}", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path, help="paintings; with --peer what --out was")
+    parser.add_argument("--image-size", type=int, default=192)
+    parser.add_argument("--out", type=Path, default=Path("folds"))
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--peer", type=Path)
+    args, rest = parser.parse_known_args()
+    if args.peer is None:
+        make(args.folder, args.image_size, args.out, args.folds, rest)
+    else:
+        peer(args.folder, args.peer, rest)
