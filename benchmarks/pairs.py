@@ -22,7 +22,7 @@ from painters_mtl import pairs
 from painters_mtl.runs import Run
 from painters_mtl.same_painter import PainterHead, embed
 
-PICTURES, GROUPS, FEATURES = 23_817, 13, 1280
+PICTURES, GROUPS, FEATURES = 23_817, 13, 2432
 
 
 def write_table(file: Path, pictures: int) -> None:
