@@ -11,12 +11,12 @@ validation paintings too, for it has no use for them. Accuracy is over the test 
 import argparse
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from accuracy import ours
 
 TASKS = {"painter": "artist", "style": "style", "genre": "genre"}  # ours, and the peer's names for them
 
@@ -38,11 +38,7 @@ def make(data: Path, image_size: int, out: Path, folds: int, more: list[str]) ->
         table.assign(split=split)[split != ""].to_csv(file, index=False)
     total: dict[str, list[float]] = {}
     for file in files:
-        folder = out / f"{file.stem}-run"
-        command = [sys.executable, "-m", "painters_mtl.train", "--data", str(data), "--image-size", str(image_size)]
-        command += ["--split", str(file), "--models", str(out), "--name", folder.name, "--no-baselines", *more]
-        subprocess.run(command, check=True, stdout=subprocess.PIPE)
-        measured = json.loads((folder / "metrics.json").read_text())
+        measured = ours(data, image_size, 0, ["--split", str(file), *more])
         add(total, {t: (m["accuracy"], m["n"]) for t, m in measured["test"].items()}, measured["training_seconds"])
 
 

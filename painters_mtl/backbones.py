@@ -11,6 +11,7 @@ import importlib.util
 import pickle
 import sys
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from painters_mtl.errors import UserError
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+PROBE = 256  # side of an image by which the sizes of maps are told
 # repeats, kernel, stride of the first block, expansion, filters: Tan & Le 2019 (arXiv 1905.11946), the "lite" variant
 LITE0_STAGES = [
     (1, 3, 1, 1, 16),
@@ -60,9 +62,6 @@ def build_backbone(name: str, image_size: int, weights: str | Path | None = "ima
     return backbone
 
 
-PROBE = 256  # side of an image by which the sizes of maps are told
-
-
 def with_levels(backbone: keras.Model) -> keras.Model:
     """The same backbone with more outputs: its last map, then the last map of each finer size, the finest first.
 
@@ -70,8 +69,8 @@ def with_levels(backbone: keras.Model) -> keras.Model:
     is as large as the image, or that a residual connection goes around, is none.
     """
     last, passed = backbone.outputs[0], cuts(backbone)
-    specs = keras.Model(backbone.inputs, [last, *passed]).compute_output_spec(keras.KerasTensor((1, PROBE, PROBE, 3)))
-    end, *halvings = (round(np.log2(PROBE / s.shape[1])) if len(s.shape) == 4 else -1 for s in specs)
+    shapes = shapes_of(backbone, [last, *passed])
+    end, *halvings = (round(np.log2(PROBE / shape[1])) if len(shape) == 4 else -1 for shape in shapes)
     padding = keras.layers.ZeroPadding2D
     levels = {
         number: tensor
@@ -105,6 +104,12 @@ def cuts(backbone: keras.Model) -> list[Any]:
     return found
 
 
+def shapes_of(backbone: keras.Model, tensors: Sequence[Any]) -> list[tuple]:
+    """Their shapes for an image of `PROBE` x `PROBE`; the backbone itself takes any size, and does not tell."""
+    image = keras.KerasTensor((1, PROBE, PROBE, 3))
+    return [spec.shape for spec in keras.Model(backbone.inputs, list(tensors)).compute_output_spec(image)]
+
+
 def least_side(backbone: keras.Model, image_size: int) -> int:
     """The smallest side, in whole 8 pixels from 32, of an image of which something is left in the last map.
 
@@ -112,8 +117,7 @@ def least_side(backbone: keras.Model, image_size: int) -> int:
     """
     for side in range(32, image_size, 8):
         with contextlib.suppress(ValueError):  # a convolution with nothing to do
-            specs = keras.tree.flatten(backbone.compute_output_spec(keras.KerasTensor((1, side, side, 3))))
-            if min(specs[0].shape[1:3]) > 0:
+            if min(backbone.compute_output_spec(keras.KerasTensor((1, side, side, 3))).shape[1:3]) > 0:
                 return side
     return image_size
 
@@ -129,12 +133,9 @@ def set_trainable(backbone: keras.Model, fine_tune: str, pretrained: bool) -> No
         pretrained: BatchNormalization then stays as it is (inference mode, statistics and scales frozen): batches of
             a few paintings would spoil the statistics of a million photographs (keras-team/keras #9965).
     """
-    side = 256
     layers = [layer for layer in backbone.layers if layer.weights and layer.name != "preprocess"]
-    probe = keras.Model(backbone.inputs, [layer.output for layer in layers])
-    outputs = probe.compute_output_spec(keras.KerasTensor((1, side, side, 3)))
-    for layer, output in zip(layers, outputs, strict=True):
-        coarse = len(output.shape) < 4 or output.shape[1] * 16 <= side
+    for layer, shape in zip(layers, shapes_of(backbone, [layer.output for layer in layers]), strict=True):
+        coarse = len(shape) < 4 or shape[1] * 16 <= PROBE
         depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
         layer.trainable = fine_tune == "all" or (fine_tune == "top" and coarse and not (pretrained and depthwise))
         if pretrained and isinstance(layer, keras.layers.BatchNormalization):

@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from painters_mtl.backbones import PROBE, cuts
+from painters_mtl.backbones import cuts, shapes_of
 from painters_mtl.folding import fold
 from painters_mtl.model import FEATURES, backbone_of, producer
 from painters_mtl.pipeline import in_batches, middle_views, whole_views
@@ -214,8 +214,7 @@ def _split(backbone: keras.Model, layer: str) -> tuple[keras.Model, keras.Model 
     if layer != "finer":
         raise ValueError(f'layer must be "last" or "finer". Received: {layer!r}')
     passed = cuts(backbone)
-    probe = keras.Model(backbone.inputs, [*passed, last])
-    *sizes, end = (spec.shape for spec in probe.compute_output_spec(keras.KerasTensor((1, PROBE, PROBE, 3))))
+    *sizes, end = shapes_of(backbone, [*passed, last])
     finer = [cut for cut, size in zip(passed, sizes, strict=True) if len(size) == 4 and size[1] > end[1]]
     if not finer:
         raise ValueError(f"{backbone.name} has no feature map that is finer than the last one")

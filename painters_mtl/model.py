@@ -135,7 +135,7 @@ def widened(network: keras.Model, tasks: Mapping[str, Task], settings: TrainSett
 
     What they make of them is 0. The network itself, where it has two views, or hidden layers before its heads.
     """
-    if len(settings.views) > 1 or settings.shared_layers or settings.task_layers or settings.shared_projection:
+    if not settings.plain_heads():
         return network
     wide = network_of(tasks, settings, "none", levels=True)
     put_weights(backbone_of(wide), backbone_of(network).get_weights())

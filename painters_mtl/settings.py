@@ -226,8 +226,12 @@ class TrainSettings:
         """Whether weights that several tasks share train: with a frozen backbone and heads alone, none do."""
         return self.fine_tune != "heads" or bool(self.shared_layers) or self.shared_projection > 0
 
+    def plain_heads(self) -> bool:
+        """Whether nothing but dropout is between the backbone's features, of one view, and the heads."""
+        return len(self.views) == 1 and not (self.shared_layers or self.task_layers or self.shared_projection)
+
     def refits_heads(self) -> bool:
-        """Whether heads with few labels are fitted once more at the end: not where they alone train."""
+        """Whether the heads are fitted once more at the end: not where they alone train."""
         return self.refit and self.fine_tune != "heads"
 
     def check_sharing(self, strategies: Sequence[str]) -> None:

@@ -132,11 +132,11 @@ def _fit(
         wide = widened(network, tasks, settings)
         if refitted := refit(wide, data, tasks, settings.image_size, settings.seed):
             network = wide
-            trainer.use(network)
     seconds = time.perf_counter() - start + trainer.seconds_before
     parameters = network.count_params()  # like the seconds, those of what is compared with networks for one task
     if settings.painter_known and keep_model and "painter" in tasks and not interrupted:
         network = with_known(network, data, settings.image_size, settings.seed, trainer.encoded)
+    if network is not trainer.network:
         trainer.use(network)
 
     rows, validation = data.rows("test"), data.rows("validation")
@@ -301,10 +301,8 @@ def milliseconds(
     """
     copies = data.store.pixels[data.pixel_rows[np.resize(np.arange(len(data.table)), count)]]
     networks = [data.tasks, *({name: data.tasks[name]} for name in names)]
-    built = [network_of(tasks, settings, "none") for tasks in networks]
-    if settings.refits_heads():
-        built = [widened(network, tasks, settings) for network, tasks in zip(built, networks, strict=True)]
-    forwards = [pipeline.inference(network, settings.image_size) for network in built]
+    levels = settings.refits_heads() and settings.plain_heads()
+    forwards = [pipeline.inference(network_of(n, settings, "none", levels), settings.image_size) for n in networks]
     found = []
     for _ in range(rounds + 1):
         line = []
