@@ -70,17 +70,37 @@ def fit_head(
     return [kernel / np.float32(scale), bias - mean @ kernel / np.float32(scale), *behind]
 
 
-def with_known(
-    network: keras.Model, data: Dataset, image_size: int, seed: int, encoded: np.ndarray | None = None
-) -> keras.Model:
+class Finished:
+    """The features of whole paintings under a network whose shared part moves no more, each computed when first asked.
+
+    Args:
+        encoded: features of all paintings, float32 (n, views, channels), where they are known already.
+    """
+
+    def __init__(self, network: keras.Model, data: Dataset, image_size: int, encoded: np.ndarray | None = None) -> None:
+        encoder = features_model(network)
+        self.data, self.image_size, self.encoded = data, image_size, encoded
+        self.encoder = keras.Model(encoder.input, {FEATURES: encoder.output})
+        self.place = np.arange(len(data.table)) if encoded is not None else np.full(len(data.table), -1)
+
+    def of(self, rows: np.ndarray, words: str) -> np.ndarray:
+        """Float32 (len(rows), views, channels); `words` stand before the progress bar, where there is one."""
+        missing = rows[self.place[rows] < 0]
+        if len(missing):
+            forward = pipeline.inference(self.encoder, self.image_size)
+            new = predict(forward, self.data.store.pixels, self.data.pixel_rows[missing], words)[FEATURES][:, None]
+            self.place[missing] = np.arange(len(missing)) + (0 if self.encoded is None else len(self.encoded))
+            self.encoded = new if self.encoded is None else np.concatenate([self.encoded, new])
+        assert self.encoded is not None
+        return self.encoded[self.place[rows]]
+
+
+def with_known(network: keras.Model, data: Dataset, seed: int, finished: Finished) -> keras.Model:
     """The network with a head beside the painters': is a work by any of them? As it was, where too few are not.
 
     A softmax over "another" and "known" behind a hidden layer, for no plane parts eight painters from all others. It is
     fitted to the finished features of whole training paintings, of all views: trained with the other heads it moves the
     features, for which style and genre pay (docs/experiments.md).
-
-    Args:
-        encoded: features of all paintings, float32 (n, views, channels), where they are known.
     """
     task, known = data.painter_known()
     train = data.rows("train")
@@ -90,13 +110,7 @@ def with_known(
     if len(others) > MOST_OTHERS:
         others = np.random.default_rng(seed).choice(others, MOST_OTHERS, replace=False)
     rows = np.sort(np.concatenate([own, others]))
-    if encoded is None:
-        encoder = features_model(network)
-        forward = pipeline.inference(keras.Model(encoder.input, {FEATURES: encoder.output}), image_size)
-        found = predict(forward, data.store.pixels, data.pixel_rows[rows], "features of known and other painters")
-        seen = found[FEATURES][:, None]
-    else:
-        seen = encoded[rows]
+    seen = finished.of(rows, "features of known and other painters")
     words, classes = "learning who is one of the painters", len(task.classes)
     weights = fit_head(seen, known[rows], classes, KNOWN_UPDATES, seed, words, KNOWN_WIDTH)
     hidden = keras.layers.Dense(KNOWN_WIDTH, activation="relu", name=f"{task.name}_0")
@@ -107,7 +121,7 @@ def with_known(
     return keras.Model(network.input, {**network.output, task.name: answers}, name=network.name)
 
 
-def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], image_size: int, seed: int) -> list[str]:
+def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], seed: int, finished: Finished) -> list[str]:
     """Fit the heads of `tasks` once more, to features of whole training paintings, in place.
 
     A head that sees finer levels beside the last map (`model.widened`) is fitted to these alone: what the last map says
@@ -129,12 +143,15 @@ def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], image_size:
     every = np.unique(np.concatenate([part for both in rows.values() for part in both]))
     nodes = {name: producer(network.output[name]) for name in rows}
     read = {name: read_by(node) for name, node in nodes.items()}
-    inputs = keras.Model(network.input, {str(id(tensor)): tensor for tensor in read.values()})  # each tensor once
-    forward = pipeline.inference(inputs, image_size)
-    found = predict(forward, data.store.pixels, data.pixel_rows[every], "features for the heads")
+    seen = finished.of(every, "features for the heads")[:, 0]
+    shared = network.get_layer(FEATURES).output
+    found = {id(shared): seen}
+    for tensor in read.values():
+        if id(tensor) not in found:  # behind hidden layers; several heads may read the same
+            found[id(tensor)] = np.asarray(keras.Model(shared, tensor)(seen, training=False))
     changed = []
     for name, (train, held_out) in rows.items():
-        labels, head, features = data.labels[name], nodes[name].operation, found[str(id(read[name]))]
+        labels, head, features = data.labels[name], nodes[name].operation, found[id(read[name])]
         finer = finer_channels(read[name])
         channels = np.flatnonzero(finer if finer.any() else ~finer)
         own = features[np.ix_(np.searchsorted(every, train), channels)]

@@ -25,7 +25,7 @@ from painters_mtl.errors import UserError
 from painters_mtl.files import alone, read_json, sweep, whole, write_json
 from painters_mtl.model import network_of, widened, with_heads
 from painters_mtl.precision import policy
-from painters_mtl.readout import refit, with_known
+from painters_mtl.readout import Finished, refit, with_known
 from painters_mtl.settings import OF_THE_COMMAND, TrainSettings
 from painters_mtl.split import save_split
 from painters_mtl.store import copy_side
@@ -129,13 +129,14 @@ def _fit(
     interrupted = trainer.run(weights, updates, saved)
     refitted: list[str] = []
     if settings.refits_heads() and not interrupted:
-        wide = widened(network, tasks, settings)
-        if refitted := refit(wide, data, tasks, settings.image_size, settings.seed):
-            network = wide
+        network = widened(network, tasks, settings)
+    finished = Finished(network, data, settings.image_size, trainer.encoded)
+    if settings.refits_heads() and not interrupted:
+        refitted = refit(network, data, tasks, settings.seed, finished)
     seconds = time.perf_counter() - start + trainer.seconds_before
     parameters = network.count_params()  # like the seconds, those of what is compared with networks for one task
     if settings.painter_known and keep_model and "painter" in tasks and not interrupted:
-        network = with_known(network, data, settings.image_size, settings.seed, trainer.encoded)
+        network = with_known(network, data, settings.seed, finished)
     if network is not trainer.network:
         trainer.use(network)
 

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from painters_mtl import dataset, pipeline, readout
 from painters_mtl.dataset import Dataset
 from painters_mtl.model import features_model, heads_model, network_of, producer, widened
-from painters_mtl.readout import fit_head, refit, with_known
+from painters_mtl.readout import Finished, fit_head, refit, with_known
 from painters_mtl.runs import open_run
 from painters_mtl.trainer import predict
 
@@ -51,7 +51,9 @@ def test_a_head_with_few_labels_is_fitted_and_all_else_stays(changes: dict, data
     model = network(data, **changes)
     before = {v.path: v.numpy() for v in model.variables}
     assert accuracy(model, data, "test") < 0.6
-    assert refit(model, data, data.tasks, 32, seed=0) == list(data.tasks)  # from random heads, all are better
+    assert refit(model, data, data.tasks, 0, Finished(model, data, 32)) == list(
+        data.tasks
+    )  # from random heads, all are better
     moved = {v.path for v in model.variables if not np.array_equal(before[v.path], v.numpy())}
     assert moved == {f"{name}/{part}" for name in data.tasks for part in ("kernel", "bias")}
     assert accuracy(model, data, "test") > 0.75  # red tells the painter, and random features tell red
@@ -79,7 +81,7 @@ def test_what_lies_between_the_old_head_and_the_new_may_be_best(data: Dataset) -
     fit = LogisticRegression(C=1e6, max_iter=10000).fit(others, wanted)
     best = [fit.coef_.T, fit.intercept_]
     node.operation.set_weights([2 * a - b for a, b in zip(best, new, strict=True)])
-    assert refit(model, data, ["painter"], 32, seed=0) == ["painter"]
+    assert refit(model, data, ["painter"], 0, Finished(model, data, 32)) == ["painter"]
     for found, a in zip(node.operation.get_weights(), best, strict=True):
         np.testing.assert_allclose(found, a, atol=1e-3 * np.abs(a).max())
 
@@ -108,14 +110,14 @@ def test_a_training_ends_with_it_and_the_same_again(tmp_path: Path) -> None:
 
 def test_a_head_that_is_better_as_it_is_stays(data: Dataset) -> None:
     model = network(data)
-    refit(model, data, data.tasks, 32, seed=0)
+    refit(model, data, data.tasks, 0, Finished(model, data, 32))
     wrong = dict(data.labels)
     rows = data.rows("train")
     wrong["painter"] = wrong["painter"].copy()
     wrong["painter"][rows] = np.where(wrong["painter"][rows] >= 0, (wrong["painter"][rows] + 1) % 3, -1)
     misled = Dataset(data.table, data.tasks, wrong, data.split, data.store, data.pixel_rows)
     before = producer(model.output["painter"]).operation.get_weights()
-    assert refit(model, misled, ["painter"], 32, seed=0) == []
+    assert refit(model, misled, ["painter"], 0, Finished(model, misled, 32)) == []
     assert same_weights(before, producer(model.output["painter"]).operation.get_weights())
 
 
@@ -124,7 +126,7 @@ def test_heads_with_no_labels_to_judge_by_stay(data: Dataset) -> None:
     before = model.get_weights()
     unjudged = data.labels | {"painter": np.where(data.split == "validation", -1, data.labels["painter"])}
     other = Dataset(data.table, data.tasks, unjudged, data.split, data.store, data.pixel_rows)
-    assert refit(model, other, ["painter"], 32, seed=0) == []
+    assert refit(model, other, ["painter"], 0, Finished(model, other, 32)) == []
     assert same_weights(before, model.get_weights())
 
 
@@ -135,7 +137,7 @@ def test_a_widened_network_says_the_same_until_its_heads_are_fitted_to_the_finer
     last = features_model(model).output.shape[-1]
     kernels = {name: wide.get_layer(name).kernel.numpy() for name in data.tasks}
     assert all((kernel[last:] == 0).all() and kernel[:last].any() for kernel in kernels.values())
-    assert refit(wide, data, data.tasks, 32, seed=0) == list(data.tasks)
+    assert refit(wide, data, data.tasks, 0, Finished(wide, data, 32)) == list(data.tasks)
     for name, kernel in kernels.items():  # the old head's part in the new one is one of five shares, none of it fitted
         after = wide.get_layer(name).kernel.numpy()
         share = after[:last].ravel() @ kernel[:last].ravel() / np.square(kernel[:last]).sum()
@@ -176,14 +178,16 @@ def told_apart(answers: np.ndarray, data: Dataset) -> float:
 def test_the_head_that_knows_the_painters_leaves_all_else_as_it_was(outer_two: Dataset, tmp_path: Path) -> None:
     model = network(outer_two)
     before, weights = probabilities(model, outer_two, "test"), model.get_weights()
-    found = with_known(model, outer_two, 32, seed=0)
+    found = with_known(model, outer_two, 0, Finished(model, outer_two, 32))
     assert set(found.output) == {*outer_two.tasks, "painter_known"} and set(model.output) == set(outer_two.tasks)
     assert same_weights(weights, model.get_weights())
     rows = outer_two.pixel_rows[outer_two.rows("test")]
     outputs = predict(pipeline.inference(found, 32), outer_two.store.pixels, rows)
     np.testing.assert_array_equal(outputs["painter"], before)
     assert told_apart(outputs["painter_known"], outer_two) > 0.9
-    assert same_weights(found.get_weights(), with_known(model, outer_two, 32, seed=0).get_weights())
+    assert same_weights(
+        found.get_weights(), with_known(model, outer_two, 0, Finished(model, outer_two, 32)).get_weights()
+    )
     found.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
     again = predict(pipeline.inference(loaded, 32), outer_two.store.pixels, rows)
@@ -203,7 +207,7 @@ def test_it_finds_painters_that_no_plane_parts_from_others(outer_two: Dataset) -
     said = train[known[train] >= 0]
     plane = LogisticRegression(max_iter=1000).fit(encoded[said, 0], known[said]).predict_proba(encoded[test, 0])
     assert told_apart(plane, outer_two) < 0.7
-    heads = heads_model(with_known(model, outer_two, 32, 0, encoded))
+    heads = heads_model(with_known(model, outer_two, 0, Finished(model, outer_two, 32, encoded)))
     assert told_apart(np.asarray(heads(encoded[test, 0])["painter_known"]), outer_two) > 0.9
 
 
@@ -212,7 +216,7 @@ def test_without_works_by_others_nobody_is_unknown(outer_two: Dataset) -> None:
     table = outer_two.table.copy()
     table.loc[outer_two.labels["painter"] < 0, "painter"] = ""
     alone = dataclasses.replace(outer_two, table=table)
-    assert with_known(model, alone, 32, seed=0) is model
+    assert with_known(model, alone, 0, Finished(model, alone, 32)) is model
 
 
 def test_a_run_that_leaves_it_out_has_three_heads(tmp_path: Path) -> None:
