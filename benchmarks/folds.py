@@ -5,7 +5,8 @@
 
 For small collections, where one split says little. The first line makes the folds (`make_folds`: copies stay together),
 leaves them in FOLDS and trains on each; the second, with a Python that has PyTorch, trains the peer on them: on the
-validation paintings too, for it has no use for them. Accuracy is over the test paintings of all folds together.
+validation paintings too, for it has no use for them, unless --same-paintings has it train on those alone that ours
+trains on. Accuracy is over the test paintings of all folds together.
 """
 
 import argparse
@@ -42,7 +43,7 @@ def make(data: Path, image_size: int, out: Path, folds: int, more: list[str]) ->
         add(total, {t: (m["accuracy"], m["n"]) for t, m in measured["test"].items()}, measured["training_seconds"])
 
 
-def peer(out: Path, script: Path, more: list[str]) -> None:
+def peer(out: Path, script: Path, parts: tuple[str, ...], more: list[str]) -> None:
     """Train the peer on fold-K.csv, print the accuracy of each and of all."""
     spec = importlib.util.spec_from_file_location("peer", script)
     assert spec is not None and spec.loader is not None
@@ -52,8 +53,8 @@ def peer(out: Path, script: Path, more: list[str]) -> None:
     for file in sorted(out.glob("fold-*.csv")):
         table = pd.read_csv(file).rename(columns={"file": "filename", **TASKS}).assign(folder="", title="")
         table[list(TASKS.values())] = table[list(TASKS.values())].astype(object)
-        test = table["split"] == "test"
-        module.tables = lambda _, table=table, test=test: (table[~test], table[test])
+        train, test = table["split"].isin(parts), table["split"] == "test"
+        module.tables = lambda _, table=table, train=train, test=test: (table[train], table[test])
         sys.argv = ["peer", "gallery", *more]
         lines: list[dict] = []
         module.print = lambda line, lines=lines, **_: lines.append(json.loads(line))
@@ -77,8 +78,9 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("folds"))
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--peer", type=Path)
+    parser.add_argument("--same-paintings", action="store_true")
     args, rest = parser.parse_known_args()
     if args.peer is None:
         make(args.folder, args.image_size, args.out, args.folds, rest)
     else:
-        peer(args.folder, args.peer, rest)
+        peer(args.folder, args.peer, ("train",) if args.same_paintings else ("train", "validation"), rest)

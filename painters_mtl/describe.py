@@ -60,7 +60,7 @@ def _network(settings: DescribeSettings) -> "keras.Model":
         classes = tuple(map(str, range(wanted))) if isinstance(wanted, int) else wanted
         tasks[name] = Task(name, classes)
     weights = "none" if settings.weights == "imagenet" else settings.weights  # what it starts as is not drawn
-    return network_of(tasks, settings, weights)
+    return network_of(tasks, settings, weights, levels=settings.refits_heads() and settings.plain_heads())
 
 
 def owners(network: "keras.Model") -> dict[str, tuple[str, ...]]:
@@ -153,7 +153,7 @@ def diagram(network: "keras.Model") -> Any:
             spread[name], -level[name], text, ha="center", va="center", fontsize=8, color="white",
             bbox={"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": "none"},
         )  # fmt: skip
-    axis.set_xlim(-0.6, len(tasks) - 0.4)
+    axis.set_xlim(min(0, *spread.values()) - 0.6, max(len(tasks) - 1, *spread.values()) + 0.6)
     axis.set_ylim(-max(level.values()) - 0.6, 0.6)
     axis.set_axis_off()
     axis.set_title("blue: shared by the tasks; other colours: one task's own", fontsize=9)

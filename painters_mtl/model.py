@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from painters_mtl.backbones import build_backbone, put_weights, set_trainable, with_levels
+from painters_mtl.backbones import build_backbone, set_trainable, with_levels
 from painters_mtl.errors import UserError
 from painters_mtl.settings import TrainSettings
 from painters_mtl.tasks import TASK_NAMES, Task
@@ -19,7 +19,7 @@ LAST_POOL = "pool_0"  # with finer levels, the layer that pools the last map; po
 
 def build_model(
     tasks: Mapping[str, Task],
-    backbone: str = "efficientnet_lite0",
+    backbone: str | keras.Model = "efficientnet_lite0",
     image_size: int = 160,
     shared_layers: Sequence[int] = (),
     task_layers: Sequence[int] = (),
@@ -40,7 +40,8 @@ def build_model(
 
     Args:
         tasks: the heads to build, by name.
-        backbone: a name that `build_backbone` knows.
+        backbone: a name that `build_backbone` knows; or a network from images of any size to a map (n, height, width,
+            channels), which is taken as it is, without a look at `weights` and `fine_tune`.
         image_size: side of the images it is meant for; some backbones refuse small ones.
         shared_layers: widths of hidden layers that all tasks share, behind the backbone.
         task_layers: widths of hidden layers that every task has for itself, before its head.
@@ -67,9 +68,12 @@ def build_model(
         raise ValueError("levels are for networks with one view")
     if fine_tune not in ("heads", "top", "all"):
         raise UserError(f"--fine-tune {fine_tune} is unknown: heads, top or all")
-    shared = build_backbone(backbone, image_size, weights)
-    pretrained = backbone != "small_convnet" and weights not in (None, "none", "None", "")
-    set_trainable(shared, fine_tune, pretrained)
+    if isinstance(backbone, str):
+        shared = build_backbone(backbone, image_size, weights)
+        pretrained = backbone != "small_convnet" and weights not in (None, "none", "None", "")
+        set_trainable(shared, fine_tune, pretrained)
+    else:
+        shared = backbone
     if levels:
         shared = with_levels(shared)
     if len(views) == 1:
@@ -107,15 +111,19 @@ def build_model(
 
 
 def network_of(
-    tasks: Mapping[str, Task], settings: TrainSettings, weights: str | None = None, levels: bool = False
+    tasks: Mapping[str, Task],
+    settings: TrainSettings,
+    weights: str | None = None,
+    levels: bool = False,
+    backbone: keras.Model | None = None,
 ) -> keras.Model:
-    """`build_model` with the settings of a run; `weights` instead of theirs, where given."""
+    """`build_model` with the settings of a run; `weights` and `backbone` instead of theirs, where given."""
     view_of = dict(settings.view_of)
     if "painter" in view_of:  # the head beside the painters' looks where it looks
         view_of |= dict.fromkeys(tasks.keys() - set(TASK_NAMES), view_of["painter"])
     return build_model(
         tasks,
-        settings.backbone,
+        settings.backbone if backbone is None else backbone,
         settings.image_size,
         settings.shared_layers,
         settings.task_layers,
@@ -131,14 +139,13 @@ def network_of(
 
 
 def widened(network: keras.Model, tasks: Mapping[str, Task], settings: TrainSettings) -> keras.Model:
-    """A network that says the same, with a copy of the weights, whose heads also see the finer levels of the backbone.
+    """A network with the same backbone that says the same, whose heads also see the finer levels of the backbone.
 
     What they make of them is 0. The network itself, where it has two views, or hidden layers before its heads.
     """
     if not settings.plain_heads():
         return network
-    wide = network_of(tasks, settings, "none", levels=True)
-    put_weights(backbone_of(wide), backbone_of(network).get_weights())
+    wide = network_of(tasks, settings, levels=True, backbone=backbone_of(network))
     for name in tasks:
         kernel, bias = network.get_layer(name).get_weights()
         more = wide.get_layer(name).kernel.shape[0] - len(kernel)

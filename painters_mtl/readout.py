@@ -26,7 +26,7 @@ BATCH, EPOCHS = 256, 15  # of any fit: at least so many epochs
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 1e-3, 0.5, 0.2
 LEAST_SPREAD = 0.1  # of the mean channel's standard deviation: a channel that says nothing is not blown up
 KNOWN_WIDTH, KNOWN_UPDATES = 128, 600  # of the head that knows the painters: its hidden layer, its fit
-MOST_OTHERS, FEWEST_OTHERS = 20_000, 10  # works of other painters that it is shown
+MOST_EACH, FEWEST_OTHERS = 20_000, 10  # works of known and of other painters that it is shown; of others at least
 
 
 def fit_head(
@@ -104,12 +104,11 @@ def with_known(network: keras.Model, data: Dataset, seed: int, finished: Finishe
     """
     task, known = data.painter_known()
     train = data.rows("train")
-    own, others = (train[known[train] == value] for value in (1, 0))
-    if len(own) == 0 or len(others) < FEWEST_OTHERS:
+    both = [train[known[train] == value] for value in (0, 1)]
+    if len(both[0]) < FEWEST_OTHERS or len(both[1]) == 0:
         return network
-    if len(others) > MOST_OTHERS:
-        others = np.random.default_rng(seed).choice(others, MOST_OTHERS, replace=False)
-    rows = np.sort(np.concatenate([own, others]))
+    rng = np.random.default_rng(seed)
+    rows = np.sort(np.concatenate([r if len(r) <= MOST_EACH else rng.choice(r, MOST_EACH, False) for r in both]))
     seen = finished.of(rows, "features of known and other painters")
     words, classes = "learning who is one of the painters", len(task.classes)
     weights = fit_head(seen, known[rows], classes, KNOWN_UPDATES, seed, words, KNOWN_WIDTH)
@@ -164,8 +163,8 @@ def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], seed: int, 
         new[0][channels] = weights[0] / spread[:, None]
         between = [[(1 - share) * a + share * b for a, b in zip(old, new, strict=True)] for share in SHARES]
         # The mean cross-entropy of a head's answers, at the temperature that suits them best.
-        seen, truth = features[np.searchsorted(every, held_out)], labels[held_out]
-        best = min(between, key=lambda w: likeliest_temperature(truth, seen @ w[0] + w[1])[1])
+        judges, truth = features[np.searchsorted(every, held_out)], labels[held_out]
+        best = min(between, key=lambda w: likeliest_temperature(truth, judges @ w[0] + w[1])[1])
         if best is not between[0]:
             head.set_weights(best)
             changed.append(name)

@@ -121,9 +121,9 @@ def conditions(settings: TrainSettings, history: pd.DataFrame, demo: bool) -> li
         span = f"for {settings.freeze_epochs} epochs" if settings.freeze_epochs else "throughout"
         said.append(f"Of it alone, the {settings.freeze} stands still {span}.")
     if settings.refits_heads():
+        features = "the features of the backbone's finer levels" if settings.plain_heads() else "the finished features"
         said.append(
-            "At the end, each head is fitted once more, to the finished features and those of the backbone's finer "
-            "levels, as far as that is better in validation."
+            f"At the end, each head is fitted once more, to {features}, as far as that is better in validation."
         )
     if f"{ALL_PAINTERS}_loss" in history:
         said.append(

@@ -6,7 +6,7 @@ import re
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,12 @@ from painters_mtl.tasks import Task, known_head, tasks_from_dict, tasks_to_dict
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 MODEL, LABELS, CONFIG, SPLIT = "model.keras", "labels.json", "config.json", "split.csv"
 HISTORY, METRICS, REPORT, FIGURES = "history.csv", "metrics.json", "report.html", "figures"
 BASELINES, COMPARISON = "baselines", "comparison.json"
+HEADS = "heads.npz"  # as they were before they were fitted to finer levels
 MOST = 4 << 30  # bytes of a network, unpacked; the largest of keras.applications has 1.4 GB
 
 
@@ -63,6 +65,17 @@ class Run:
         if found != (wanted := {name: len(task.classes) for name, task in self.tasks.items()}):
             raise UserError(f"{self.folder / LABELS} does not belong to {MODEL}: it has {wanted} classes, that {found}")
         return model
+
+    def trained_head(self, task: str) -> "list[np.ndarray]":
+        """Kernel, float32 (channels of the last map, classes), and bias of a head, as `save_heads` wrote them."""
+        import numpy as np
+
+        file = self.folder / HEADS
+        try:
+            with np.load(file, allow_pickle=False) as found:
+                return [found[f"{task}_kernel"], found[f"{task}_bias"]]
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise UserError(f"{file} is missing or damaged: get a sound copy of the run, or train it again") from error
 
     def check(self) -> None:
         """Refuse a model file that is not the one the training wrote, or that holds more than layers of Keras.
@@ -182,6 +195,17 @@ def save_model(model: "keras.Model", folder: Path) -> None:
     """Write `model.keras`, whole."""
     with whole(folder / MODEL) as temporary:
         model.save(temporary)
+
+
+def save_heads(model: "keras.Model", tasks: Iterable[str], folder: Path) -> None:
+    """Write `heads.npz`, whole: what another training can start from, for at its start no head sees finer levels."""
+    import numpy as np
+
+    named = {}
+    for name in tasks:
+        named[f"{name}_kernel"], named[f"{name}_bias"] = model.get_layer(name).get_weights()
+    with whole(folder / HEADS) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **named)  # type: ignore[arg-type]
 
 
 def open_run(folder: Path | None, models: Path = Path("models"), option: str = "--model") -> Run:

@@ -137,8 +137,8 @@ class TrainSettings:
     painter_known: bool = True
     """At the end, add a head that knows whether a work is by any of the painters, for predict's "unknown"."""
     refit: bool = True
-    """At the end, fit each head once more, to whole paintings and to the finer levels of the backbone too, as far as
-    that is better in validation. Not where only the heads train."""
+    """At the end, fit each head once more, to whole paintings, and to the finer levels of the backbone unless there are
+    hidden layers or two views, as far as that is better in validation. Not where only the heads train."""
     start_from: tuple[Path, ...] = ()
     """Runs of the tasks alone, such as models/NAME/baselines/painter: their heads are taken over, by layer name."""
     start_shared: str = "mean"

@@ -128,11 +128,12 @@ def _fit(
     print(_size(network, full), flush=True)
     interrupted = trainer.run(weights, updates, saved)
     refitted: list[str] = []
+    trained, finished = network, Finished(network, data, settings.image_size, trainer.encoded)
     if settings.refits_heads() and not interrupted:
-        network = widened(network, tasks, settings)
-    finished = Finished(network, data, settings.image_size, trainer.encoded)
-    if settings.refits_heads() and not interrupted:
-        refitted = refit(network, data, tasks, settings.seed, finished)
+        wide = widened(network, tasks, settings)
+        of_wide = Finished(wide, data, settings.image_size)
+        if refitted := refit(wide, data, tasks, settings.seed, of_wide):
+            network, finished = wide, of_wide
     seconds = time.perf_counter() - start + trainer.seconds_before
     parameters = network.count_params()  # like the seconds, those of what is compared with networks for one task
     if settings.painter_known and keep_model and "painter" in tasks and not interrupted:
@@ -178,6 +179,8 @@ def _fit(
     if trainer.gaps:
         measured["turns"] = turn_summary(trainer.gaps)
     if keep_model:
+        if refitted and settings.plain_heads():
+            runs.save_heads(trained, tasks, folder)
         runs.save_model(network, folder)
         runs.save_labels(folder, tasks, *meaning, temperatures, thresholds)
     _save_predictions(folder / "test_predictions.csv", data, tasks, rows, probabilities)

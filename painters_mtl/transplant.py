@@ -14,6 +14,7 @@ from painters_mtl.dataset import Dataset
 from painters_mtl.errors import UserError
 from painters_mtl.features import encode
 from painters_mtl.model import finer_channels, heads_model, producer, read_by
+from painters_mtl.pipeline import in_batches
 from painters_mtl.runs import SPLIT, Run, check_teacher, open_run
 from painters_mtl.tasks import ALL_PAINTERS, Task
 
@@ -59,7 +60,7 @@ def start_from(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
 
     Raises `UserError` that names every layer that does not fit, before anything is changed.
     """
-    sources = {name: run.model() for name, run in runs_by_task(folders, tasks, "start-from").items()}
+    sources = {name: (run, run.model()) for name, run in runs_by_task(folders, tasks, "start-from").items()}
     if missing := [name for name in tasks if name not in sources]:
         raise UserError(f"--start-from has no network for the {', '.join(missing)}: name one for each task")
     if shared not in ("mean", "imagenet", *sources):
@@ -75,7 +76,7 @@ def start_from(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
             continue  # the head beside the painters': networks for one task do not have it
         found = []
         for name in owner or givers:
-            weights, problem = _taken(layer, sources[name])
+            weights, problem = _taken(layer, *sources[name])
             if problem:
                 wrong.append(f"{name}: {problem}")
             else:
@@ -91,10 +92,10 @@ def start_from(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
         put_weights(layer, weights)
 
 
-def _taken(layer: keras.layers.Layer, source: keras.Model) -> tuple[list[np.ndarray], str]:
+def _taken(layer: keras.layers.Layer, run: Run, source: keras.Model) -> tuple[list[np.ndarray], str]:
     """The weights that the layer of the same name in `source` has for `layer`, and what keeps them from fitting, or "".
 
-    Of a head that sees finer levels too, those for the last map: at the start of a training no head sees more.
+    Of a head that sees finer levels too, as it was before: at the start of a training no head sees them.
     """
     try:
         other = source.get_layer(layer.name)
@@ -103,7 +104,7 @@ def _taken(layer: keras.layers.Layer, source: keras.Model) -> tuple[list[np.ndar
     weights = other.get_weights()
     if layer.name in source.output:
         finer = finer_channels(read_by(producer(source.output[layer.name])))
-        weights[0] = weights[0][~finer]
+        weights = run.trained_head(layer.name) if finer.any() else weights
     # By their places: Keras numbers layers without a name, differently in each network that a process builds.
     for mine, its, array in zip_longest(layer.weights, other.weights, weights):
         wanted, found = None if mine is None else tuple(mine.shape), None if array is None else array.shape
@@ -129,8 +130,9 @@ def soft_answers(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Tas
         if data.store.pixels.ndim == 5 and len(run.views) == 1:
             seen = replace(data, store=replace(data.store, pixels=data.store.pixels[:, 0]))
         model = run.model()
-        features, heads = encode(model, seen, run.image_size)[rows], heads_model(model)
-        views = [heads(features[:, view], training=False) for view in range(features.shape[1])]
+        features, heads = encode(model, seen, run.image_size), heads_model(model)
+        parts = [rows[part] for part in in_batches(len(rows), 1024)]
+        said = [[heads(features[part, view], training=False) for view in range(features.shape[1])] for part in parts]
         for name in (name for name, its in runs.items() if its.folder == folder):
-            found[name] = np.mean([np.asarray(view[name]) for view in views], axis=0)
+            found[name] = np.concatenate([np.mean([view[name] for view in views], axis=0) for views in said])
     return found

@@ -346,14 +346,13 @@ def test_an_unknown_name_suggests_near_ones(name: str, near: str) -> None:
         build_backbone(name, 64)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "channels"),
     [
         ("small_convnet", [64, 16, 24, 32]),
         ("efficientnet_lite0", [1280, 96, 144, 240, 672]),  # behind the expansion of each block that halves the map
-        ("VGG16", [512, 128, 256, 512, 512]),
-        ("ResNet50", [2048, 64, 256, 512, 1024]),
+        pytest.param("VGG16", [512, 128, 256, 512, 512], marks=pytest.mark.slow),
+        pytest.param("ResNet50", [2048, 64, 256, 512, 1024], marks=pytest.mark.slow),
         pytest.param("EfficientNetB0", [1280, 96, 144, 240, 672], marks=pytest.mark.slow),
         pytest.param("InceptionV3", [2048, 64, 192, 288, 768], marks=pytest.mark.slow),  # pads nothing
     ],
@@ -379,6 +378,7 @@ def test_convnext_takes_other_sizes_than_the_one_it_was_built_for() -> None:
     assert with_levels(backbone)(noise(64), training=False)[0].shape == (2, 2, 2, 768)
 
 
+@pytest.mark.slow
 def test_crops_are_not_smaller_than_what_comes_through() -> None:
     """InceptionV3 does not pad: of less than 75 pixels nothing is left. The default takes 32."""
     assert least_side(build_backbone("efficientnet_lite0", 96, None), 96) == 32

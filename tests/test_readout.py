@@ -1,7 +1,8 @@
-"""The last step: a head with few labels is fitted once more, and nothing else moves."""
+"""The last step: the heads are fitted once more, and nothing else moves."""
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,8 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from painters_mtl import dataset, pipeline, readout
+from painters_mtl.backbones import small_convnet
 from painters_mtl.dataset import Dataset
-from painters_mtl.model import features_model, heads_model, network_of, producer, widened
+from painters_mtl.model import backbone_of, build_model, features_model, heads_model, network_of, producer, widened
 from painters_mtl.readout import Finished, fit_head, refit, with_known
 from painters_mtl.runs import open_run
 from painters_mtl.trainer import predict
@@ -103,9 +105,12 @@ def test_a_training_ends_with_it_and_the_same_again(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(outcome.history, without.history)
     _, again, third = fitted(dataclasses.replace(settings, name="again"))
     assert again.metrics["test"] == outcome.metrics["test"]
-    one, two, three = (open_run(f).model().get_weights() for f in (folder, third, other))
-    assert same_weights(one, two)
-    assert not same_weights(one, three)
+    one, two, three = (open_run(f).model() for f in (folder, third, other))
+    assert same_weights(one.get_weights(), two.get_weights())
+    assert features_model(one).output.shape[-1] == 64 + 16 + 24 + 32 and features_model(three).output.shape[-1] == 64
+    for name in three.output:  # another training can start from the heads as they were
+        assert same_weights(open_run(folder).trained_head(name), three.get_layer(name).get_weights())
+    assert same_weights(backbone_of(one).get_weights(), backbone_of(three).get_weights())
 
 
 def test_a_head_that_is_better_as_it_is_stays(data: Dataset) -> None:
@@ -135,6 +140,7 @@ def test_a_widened_network_says_the_same_until_its_heads_are_fitted_to_the_finer
     wide = widened(model, data.tasks, tiny_settings(Path(), Path()))
     np.testing.assert_allclose(probabilities(wide, data, "test"), probabilities(model, data, "test"), atol=1e-6)
     last = features_model(model).output.shape[-1]
+    assert [v.path for v in wide.trainable_variables] == [v.path for v in model.trainable_variables]
     kernels = {name: wide.get_layer(name).kernel.numpy() for name in data.tasks}
     assert all((kernel[last:] == 0).all() and kernel[:last].any() for kernel in kernels.values())
     assert refit(wide, data, data.tasks, 0, Finished(wide, data, 32)) == list(data.tasks)
@@ -145,6 +151,36 @@ def test_a_widened_network_says_the_same_until_its_heads_are_fitted_to_the_finer
         np.testing.assert_allclose(after[:last], share * kernel[:last], atol=1e-6)
         assert after[last:].any()
     assert accuracy(wide, data, "test") > 0.75
+
+
+def test_a_backbone_that_is_another_without_imagenets_weights_stays_what_it_is(data: Dataset) -> None:
+    """Keras gives EfficientNet a layer without weights more where the weights are ImageNet's."""
+    backbone = small_convnet()
+    image = keras.Input((None, None, 3))
+    brighter = keras.Model(image, backbone(keras.layers.Rescaling(2.0)(image)))
+    brighter = keras.Model(image, keras.layers.Conv2D(8, 3, 2, "same")(brighter.output), name="brighter")
+    model = build_model(data.tasks, brighter, 32)
+    wide = widened(model, data.tasks, tiny_settings(Path(), Path()))
+    np.testing.assert_allclose(probabilities(wide, data, "test"), probabilities(model, data, "test"), atol=1e-6)
+    assert features_model(wide).output.shape[-1] == 8 + 64
+
+
+def test_features_are_computed_once_and_are_those_of_their_paintings(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, asked = network(data), []
+
+    def counted(forward: Any, pixels: np.ndarray, rows: np.ndarray, words: str) -> dict[str, np.ndarray]:
+        asked.extend(rows)
+        return predict(forward, pixels, rows, words)
+
+    monkeypatch.setattr(readout, "predict", counted)
+    finished, rows = Finished(model, data, 32), np.arange(40)
+    first, second, third = finished.of(rows[10:20], ""), finished.of(rows[::-1], ""), finished.of(rows[5:15], "")
+    assert sorted(asked) == sorted(data.pixel_rows[rows])
+    whole = Finished(model, data, 32).of(rows, "")
+    for found, wanted in ((first, whole[10:20]), (second, whole[::-1]), (third, whole[5:15])):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -62,21 +62,25 @@ def test_heads_and_shared_part_are_taken_over_by_name(alone: list[Path], shared:
             np.testing.assert_allclose(mine, its_weights, rtol=1e-6, atol=1e-7, err_msg=layer.name)
 
 
-def test_of_a_head_that_sees_finer_levels_the_last_maps_part_is_taken(tmp_path: Path) -> None:
-    folders = []
+def test_a_head_that_sees_finer_levels_is_taken_as_it_was_before(tmp_path: Path) -> None:
+    folders, before = [], {}
     for seed, (name, task) in enumerate(TASKS.items()):
         keras.utils.set_random_seed(seed)
         folders.append(tmp_path / name)
         folders[-1].mkdir()
         runs.save_model(build_model({name: task}, "small_convnet", 32, weights="none", levels=True), folders[-1])
+        narrow = build_model({name: task}, "small_convnet", 32, weights="none")
+        before[name] = narrow.get_layer(name).get_weights()
+        runs.save_heads(narrow, [name], folders[-1])
         runs.save_labels(folders[-1], {name: task}, 32, 40, False)
     model = build_model(TASKS, "small_convnet", 32, weights="none")
     start_from(model, folders, TASKS, "painter")
-    for folder in folders:
-        kernel, bias = runs.open_run(folder).model().get_layer(folder.name).get_weights()
-        mine = model.get_layer(folder.name).get_weights()
-        np.testing.assert_allclose(mine[0], kernel[:64], rtol=1e-6)  # the last map has 64 channels, and comes first
-        np.testing.assert_allclose(mine[1], bias, rtol=1e-6)
+    for name, weights in before.items():
+        for mine, its in zip(model.get_layer(name).get_weights(), weights, strict=True):
+            np.testing.assert_allclose(mine, its, rtol=1e-6)
+    (folders[0] / runs.HEADS).unlink()
+    with pytest.raises(UserError, match=f"{runs.HEADS} is missing or damaged: get a sound copy"):
+        start_from(model, folders, TASKS, "painter")
 
 
 def test_the_mean_of_equal_weights_is_those_weights(alone: list[Path], tmp_path: Path) -> None:
@@ -246,11 +250,12 @@ def test_layers_that_keras_numbers_fit_by_their_places() -> None:
         return keras.Model(image, {"task": inner(image)})
 
     one, other, wider = built(2), built(2), built(5)
+    its_run = runs.Run(Path(), {}, 32, 40, False, {})
     layer = one.get_layer("backbone")
     assert layer.weights[0].path != other.get_layer("backbone").weights[0].path
-    weights, problem = transplant._taken(layer, other)
+    weights, problem = transplant._taken(layer, its_run, other)
     assert problem == "" and same_weights(weights, other.get_layer("backbone").get_weights())
-    assert "(3, 5), wanted (3, 2)" in transplant._taken(layer, wider)[1]
+    assert "(3, 5), wanted (3, 2)" in transplant._taken(layer, its_run, wider)[1]
 
 
 # ------------------------------------------------------------------------------------------------- before it begins
