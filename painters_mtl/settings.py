@@ -105,7 +105,7 @@ class TrainSettings:
     monitor_conflict: bool = False
     """Write the cosines between the tasks' gradients on the shared weights to the history, and a figure."""
     epochs: int = 0
-    """Passes over the training paintings, at most. 0: from 5 for many to 20 for few; 15 where only the heads train; 4
+    """Passes over the training paintings, at most. 0: from 5 for many to 20 for few; 15 where only the heads train; 3
     on the demo."""
     batch_size: int = 0
     """Paintings a step. 0: 64, or 32 or 16 where an epoch would else have fewer than 50 steps."""

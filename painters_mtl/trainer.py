@@ -367,6 +367,6 @@ def peak_rate(asked: float, batch_size: int) -> float:
 def default_epochs(paintings: int, demo: bool = False) -> int:
     """Passes over `paintings` an epoch that make some 100,000 views, but at least 5 and at most 20.
 
-    The demo is there to be tried, with all its networks, in five minutes: 4.
+    The demo is there to be tried, with all its networks, in five minutes: 3.
     """
-    return 4 if demo else int(np.clip(round(VIEWS / paintings), 5, 20))
+    return 3 if demo else int(np.clip(round(VIEWS / paintings), 5, 20))

@@ -53,7 +53,7 @@ def make_run(folder: Path, kind: str = "convnet", seed: int = 0) -> Run:
 
     backbone, views, side = KINDS[kind]
     keras.utils.set_random_seed(seed)
-    network = build_model(TASKS, backbone, 32, (9,), weights="none", views=views)
+    network = build_model(TASKS, backbone, 32, (9,), weights="none", views=views, levels=len(views) == 1)
     seen = np.stack([drawn(np.random.default_rng(i), (32, 32)) for i in range(16)]).astype(np.float32)
     inputs = seen if len(views) == 1 else dict.fromkeys(("image", "detail"), seen)
     parts = [network, *(layer for layer in network.layers if isinstance(layer, keras.Model))]
