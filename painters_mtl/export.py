@@ -38,8 +38,8 @@ class Settings:
     output: Path
     """the folder to write"""
     format: Literal["saved_model", "litert", "litert-int8", "onnx", "openvino"] = "saved_model"
-    """saved_model (TensorFlow, TF Serving), litert (phones, small boards), litert-int8 (the same in 8 bits: a quarter
-    of the size), onnx (ONNX Runtime), openvino (Intel and AMD processors)"""
+    """saved_model (TensorFlow, TF Serving), litert (phones, small boards), litert-int8 (its backbone in 8 bits: four
+    tenths of the size), onnx (ONNX Runtime), openvino (Intel and AMD processors)"""
     model: Path | None = None
     """run folder of the model, such as models/full; without it the newest one in models"""
     images: tuple[Path, ...] = ()

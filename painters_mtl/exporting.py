@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from painters_mtl import cli
 from painters_mtl.folding import fold
+from painters_mtl.model import backbone_of
 from painters_mtl.runs import Run
 from painters_mtl.runtimes import FILES, imported, inputs_of
 
@@ -123,24 +124,37 @@ def save(
         elif file_format == "onnx":
             file.write_bytes(_onnx(graph))
         else:
-            file.write_bytes(_litert(graph, training if file_format == "litert-int8" else None))
+            copies = training if file_format == "litert-int8" else None
+            file.write_bytes(_litert(graph, copies, backbone_of(network).name))
     return file
 
 
-def _litert(graph: Path, training: np.ndarray | None) -> bytes:
-    """A LiteRT model; with training copies, weights and activations in 8 bits, and float32 probabilities still."""
+def _litert(graph: Path, training: np.ndarray | None, backbone: str) -> bytes:
+    """A LiteRT model; with training copies, the backbone's weights and activations in 8 bits, float32 behind it.
+
+    Behind it the means of finer levels stand beside those of the last map: small, and far apart among themselves. One
+    range for all of them would leave nothing of most.
+    """
     converter = tf.lite.TFLiteConverter.from_saved_model(str(graph))
-    if training is not None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    with cli.quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls its own interpreter outdated
+        content = converter.convert()
+        if training is None:
+            return content
+        interpreter = tf.lite.Interpreter(model_content=content)
+        tensors = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
+        nodes = [tensors[i] for operation in interpreter._get_ops_details() for i in operation["outputs"]]
+        behind = [node for node in nodes if f"/{backbone}" not in node]
 
         def examples() -> Iterator[dict[str, np.ndarray]]:
             for copy in training:
                 yield inputs_of(copy[None])
 
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = examples
-    with cli.quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it calls its own interpreter outdated
-        return converter.convert()
+        options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=behind)
+        chooser = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
+        return chooser.get_nondebug_quantized_model()
 
 
 def _onnx(graph: Path) -> bytes:

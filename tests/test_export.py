@@ -179,6 +179,13 @@ def test_eight_bits_are_measured_on_training_paintings_and_their_loss_on_test_pa
     assert "lost" in capsys.readouterr().out
     weights = open_run(folder).model().count_params()
     assert (tmp_path / "small" / "model.tflite").stat().st_size < 2 * weights  # bytes; 4 a weight in Keras
+    from ai_edge_litert.interpreter import Interpreter
+
+    tensors = Interpreter(str(tmp_path / "small" / "model.tflite")).get_tensor_details()
+    large = [t for t in tensors if np.prod(t["shape"]) > 64 and len(t["shape"]) > 1]
+    assert any(t["dtype"] is np.int8 and "/small_convnet" in t["name"] for t in large)
+    behind = [t for t in large if "/small_convnet" not in t["name"] and len(t["shape"]) == 2]
+    assert behind and all(t["dtype"] is np.float32 for t in behind)  # means and heads
     words[1] = str(folder / "baselines" / "painter")  # the data have labels for tasks that this network has not
     assert export.main([*words, "--overwrite", "--format", "litert-int8"]) == 0
     assert set(json.loads((tmp_path / "small" / "comparison.json").read_text())["accuracy"]) == {"painter"}
