@@ -60,7 +60,7 @@ def _network(settings: DescribeSettings) -> "keras.Model":
         classes = tuple(map(str, range(wanted))) if isinstance(wanted, int) else wanted
         tasks[name] = Task(name, classes)
     weights = "none" if settings.weights == "imagenet" else settings.weights  # what it starts as is not drawn
-    return network_of(tasks, settings, weights, levels=settings.refits_heads() and settings.plain_heads())
+    return network_of(tasks, settings, weights, levels=settings.ends_with_levels())
 
 
 def owners(network: "keras.Model") -> dict[str, tuple[str, ...]]:

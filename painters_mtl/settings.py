@@ -234,6 +234,10 @@ class TrainSettings:
         """Whether the heads are fitted once more at the end: not where they alone train."""
         return self.refit and self.fine_tune != "heads"
 
+    def ends_with_levels(self) -> bool:
+        """Whether the heads see the finer levels of the backbone at the end: where they are fitted to them."""
+        return self.refits_heads() and self.plain_heads()
+
     def check_sharing(self, strategies: Sequence[str]) -> None:
         """Refuse what looks at shared weights where none train."""
         if self.trains_shared_weights():

@@ -179,7 +179,7 @@ def _fit(
     if trainer.gaps:
         measured["turns"] = turn_summary(trainer.gaps)
     if keep_model:
-        if refitted and settings.plain_heads():
+        if refitted and settings.ends_with_levels():
             runs.save_heads(trained, tasks, folder)
         runs.save_model(network, folder)
         runs.save_labels(folder, tasks, *meaning, temperatures, thresholds)
@@ -305,7 +305,7 @@ def milliseconds(
     """
     copies = data.store.pixels[data.pixel_rows[np.resize(np.arange(len(data.table)), count)]]
     networks = [data.tasks, *({name: data.tasks[name]} for name in names)]
-    levels = settings.refits_heads() and settings.plain_heads()
+    levels = settings.ends_with_levels()
     forwards = [pipeline.inference(network_of(n, settings, "none", levels), settings.image_size) for n in networks]
     found = []
     for _ in range(rounds + 1):

@@ -53,9 +53,8 @@ def test_a_head_with_few_labels_is_fitted_and_all_else_stays(changes: dict, data
     model = network(data, **changes)
     before = {v.path: v.numpy() for v in model.variables}
     assert accuracy(model, data, "test") < 0.6
-    assert refit(model, data, data.tasks, 0, Finished(model, data, 32)) == list(
-        data.tasks
-    )  # from random heads, all are better
+    # From random heads, all are better.
+    assert refit(model, data, data.tasks, 0, Finished(model, data, 32)) == list(data.tasks)
     moved = {v.path for v in model.variables if not np.array_equal(before[v.path], v.numpy())}
     assert moved == {f"{name}/{part}" for name in data.tasks for part in ("kernel", "bias")}
     assert accuracy(model, data, "test") > 0.75  # red tells the painter, and random features tell red
@@ -107,6 +106,7 @@ def test_a_training_ends_with_it_and_the_same_again(tmp_path: Path) -> None:
     assert again.metrics["test"] == outcome.metrics["test"]
     one, two, three = (open_run(f).model() for f in (folder, third, other))
     assert same_weights(one.get_weights(), two.get_weights())
+    assert not same_weights(one.get_weights(), three.get_weights())
     assert features_model(one).output.shape[-1] == 64 + 16 + 24 + 32 and features_model(three).output.shape[-1] == 64
     for name in three.output:  # another training can start from the heads as they were
         assert same_weights(open_run(folder).trained_head(name), three.get_layer(name).get_weights())
@@ -221,9 +221,8 @@ def test_the_head_that_knows_the_painters_leaves_all_else_as_it_was(outer_two: D
     outputs = predict(pipeline.inference(found, 32), outer_two.store.pixels, rows)
     np.testing.assert_array_equal(outputs["painter"], before)
     assert told_apart(outputs["painter_known"], outer_two) > 0.9
-    assert same_weights(
-        found.get_weights(), with_known(model, outer_two, 0, Finished(model, outer_two, 32)).get_weights()
-    )
+    again = with_known(model, outer_two, 0, Finished(model, outer_two, 32))
+    assert same_weights(found.get_weights(), again.get_weights())
     found.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
     again = predict(pipeline.inference(loaded, 32), outer_two.store.pixels, rows)
