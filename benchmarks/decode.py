@@ -26,7 +26,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from painters_mtl import images
+from painters_mtl.images import files as images
 
 ORIGINALS = Path(__file__).resolve().parents[2] / "shared" / "paintings" / "originals"
 

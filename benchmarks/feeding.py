@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from painters_mtl import cli
-from painters_mtl.catalog import read_catalog
-from painters_mtl.store import build_store, copy_side
+from painters_mtl.common import command_line
+from painters_mtl.data.catalog import read_catalog
+from painters_mtl.images.cache import build_store, copy_side
 
 SIZE, BATCH, ROUNDS = 96, 32, 3
 
 
 def main(folder: Path) -> None:
     """Print images/s with the copies in memory and mapped from disk."""
-    cli.import_tensorflow()
-    from painters_mtl.pipeline import plan_epoch, steps_in_epoch, training_batches
+    command_line.import_tensorflow()
+    from painters_mtl.training.batches import plan_epoch, steps_in_epoch, training_batches
 
     table = read_catalog(folder).table
     for place, memory_gb in (("in memory", 4.0), ("from disk", 0.0)):

@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from painters_mtl import images, runtimes
+from painters_mtl.images import files as images
+from painters_mtl.inference import runtimes
 
 
 def measured(command: list[str]) -> tuple[float, float]:

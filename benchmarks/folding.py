@@ -10,9 +10,9 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from painters_mtl.folding import fold
-from painters_mtl.model import build_model
-from painters_mtl.tasks import Task
+from painters_mtl.data.tasks import Task
+from painters_mtl.network.batchnorm_folding import fold
+from painters_mtl.network.multitask import build_model
 
 TASKS = {name: Task(name, tuple(map(str, range(n)))) for name, n in (("painter", 8), ("style", 10), ("genre", 23))}
 

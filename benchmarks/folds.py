@@ -24,9 +24,9 @@ TASKS = {"painter": "artist", "style": "style", "genre": "genre"}  # ours, and t
 
 def make(data: Path, image_size: int, out: Path, folds: int, more: list[str]) -> None:
     """Write fold-K.csv, train on each, print the accuracy of each and of all."""
-    from painters_mtl.dataset import prepare
-    from painters_mtl.settings import TrainSettings
-    from painters_mtl.split import make_folds
+    from painters_mtl.data.dataset import prepare
+    from painters_mtl.data.split import make_folds
+    from painters_mtl.training.settings import TrainSettings
 
     found = prepare(TrainSettings(data=data, image_size=image_size))
     table = pd.DataFrame({"id": found.table["id"], "file": found.table["file"].map(lambda p: str(Path(p).resolve()))})

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from painters_mtl import pairs
-from painters_mtl.runs import Run
-from painters_mtl.same_painter import PainterHead, embed
+from painters_mtl.inference.painter_pairs import PainterHead, embed
+from painters_mtl.runs.run import Run
 
 PICTURES, GROUPS, FEATURES = 23_817, 13, 2432
 

@@ -21,7 +21,7 @@ def measure(layer: str) -> float:
     import keras
     import numpy as np
 
-    from painters_mtl.backbones import efficientnet_lite0, set_trainable
+    from painters_mtl.network.backbones import efficientnet_lite0, set_trainable
 
     backbone = efficientnet_lite0()
     if layer == "conv":

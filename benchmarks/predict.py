@@ -17,20 +17,22 @@ from pathlib import Path
 
 import numpy as np
 
-from painters_mtl import cli, images, runs
-from painters_mtl.decoding import copy_of
-from painters_mtl.errors import UserError
-from painters_mtl.runtimes import load
-from painters_mtl.store import copy_side
-from painters_mtl.stream import through
-from painters_mtl.tasks import Task
+from painters_mtl.common import command_line
+from painters_mtl.common.errors import UserError
+from painters_mtl.data.tasks import Task
+from painters_mtl.images import files as images
+from painters_mtl.images.cache import copy_side
+from painters_mtl.images.decode import copy_of
+from painters_mtl.images.stream import through
+from painters_mtl.inference.runtimes import load
+from painters_mtl.runs import run as runs
 
 SIDE, BATCH = 224, 32
 
 
 def run_folder(folder: Path) -> runs.Run:
     """A run with untrained weights."""
-    from painters_mtl.model import build_model
+    from painters_mtl.network.multitask import build_model
 
     sizes = {"painter": 8, "style": 10, "genre": 23}
     tasks = {name: Task(name, tuple(f"{name} {k}" for k in range(n))) for name, n in sizes.items()}
@@ -105,7 +107,7 @@ def main() -> None:
     options = parser.parse_args()
     import os
 
-    cli.import_tensorflow()
+    command_line.import_tensorflow()
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
         run = run_folder(Path(folder))

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from painters_mtl.catalog import read_catalog
-from painters_mtl.split import group_copies, make_split
+from painters_mtl.data.catalog import read_catalog
+from painters_mtl.data.split import group_copies, make_split
 
 SIZES = (20_000, 80_000)
 

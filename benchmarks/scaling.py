@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from painters_mtl import images
+from painters_mtl.images import files as images
 
 IN_FOLDER = 1000
 

@@ -12,11 +12,11 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from painters_mtl.folding import fold
-from painters_mtl.model import backbone_of, build_model
-from painters_mtl.settings import STRATEGIES, TrainSettings
-from painters_mtl.tasks import Task
-from painters_mtl.update import Update
+from painters_mtl.data.tasks import Task
+from painters_mtl.network.batchnorm_folding import fold
+from painters_mtl.network.multitask import backbone_of, build_model
+from painters_mtl.training.settings import STRATEGIES, TrainSettings
+from painters_mtl.training.step import Update
 
 CLASSES = {"painter": 8, "style": 10, "genre": 23, "all_painters": 199}
 GROUPS = {"painter": ["painter", "all_painters"], "style": ["style"], "genre": ["genre"]}

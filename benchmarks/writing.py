@@ -12,8 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from painters_mtl import images
-from painters_mtl.results import Journal, finish
+from painters_mtl.images import files as images
+from painters_mtl.inference.result_files import Journal, finish
 
 ROW = {
     "painter": "Camille Pissarro",

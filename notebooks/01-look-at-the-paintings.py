@@ -53,8 +53,8 @@ import pandas as pd
 DATA = os.environ.get("PAINTERS_DATA")
 SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are read, in the last parts; 0: all
 
-from painters_mtl.catalog import find_data, read_catalog
-from painters_mtl.demo import make_demo
+from painters_mtl.data.catalog import find_data, read_catalog
+from painters_mtl.data.demo.collection import make_demo
 
 folder = find_data(DATA) or make_demo(Path("data/demo"))
 catalog = read_catalog(folder)
@@ -132,7 +132,7 @@ plt.show()
 # them squashed to 64 x 64 pixels: what a network sees of a painting, and why it need not see its shape.)
 
 # %%
-from painters_mtl import images
+from painters_mtl.images import files as images
 
 sample = catalog.table.sample(min(300, len(catalog.table)), random_state=1)
 sizes, refused = [], []
@@ -169,8 +169,8 @@ plt.show()
 # shows what a network makes of strangers. `prepare` does all of it, and makes the small copies that training reads.
 
 # %%
-from painters_mtl.dataset import prepare
-from painters_mtl.settings import TrainSettings
+from painters_mtl.data.dataset import prepare
+from painters_mtl.training.settings import TrainSettings
 
 settings = TrainSettings(data=folder, sample=SAMPLE)
 data = prepare(settings)

@@ -47,8 +47,8 @@ import pandas as pd
 DATA = os.environ.get("PAINTERS_DATA")  # a folder of paintings; None: Kaggle's, else the demo
 SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are used; 0: all
 
-from painters_mtl.dataset import prepare
-from painters_mtl.settings import TrainSettings
+from painters_mtl.data.dataset import prepare
+from painters_mtl.training.settings import TrainSettings
 
 # The backbone stands still: its features are computed once and kept, and a training takes seconds.
 settings = TrainSettings(
@@ -72,7 +72,7 @@ data = prepare(settings)
 # %%
 import keras
 
-from painters_mtl.backbones import build_backbone
+from painters_mtl.network.backbones import build_backbone
 
 keras.utils.set_random_seed(0)
 backbone = build_backbone("efficientnet_lite0", settings.image_size)  # its ImageNet weights come with pip
@@ -93,7 +93,7 @@ print({name: output.shape for name, output in network.output.items()})
 
 # %%
 from painters_mtl.describe import diagram, parameter_table
-from painters_mtl.model import network_of
+from painters_mtl.network.multitask import network_of
 
 ours = network_of(data.tasks, settings)
 print(parameter_table(ours))
@@ -112,7 +112,7 @@ plt.show()
 # %%
 import tensorflow as tf
 
-from painters_mtl.features import encode
+from painters_mtl.network.features import encode
 
 encoded = encode(ours, data, settings.image_size)[:, 0]  # (paintings, channels)
 train, validation = data.rows("train"), data.rows("validation")
@@ -177,9 +177,10 @@ outcome = fit(data, settings, Path("models/notebook"))
 pd.DataFrame(outcome.metrics["test"]).T
 
 # %%
-from painters_mtl import metrics, report
+from painters_mtl.evaluation import metrics
+from painters_mtl.reports import run_report
 
-report.curves(outcome.history)
+run_report.curves(outcome.history)
 plt.show()
 
 # %% [markdown]
@@ -193,12 +194,12 @@ for name, task in data.tasks.items():
     counts = metrics.confusion(
         data.labels[name][outcome.test_rows], outcome.test_probabilities[name].argmax(1), len(task.classes)
     )
-    report.confusion_figure(counts, task)
+    run_report.confusion_figure(counts, task)
     plt.title(f"{name}: {np.trace(counts) / counts.sum():.1%} of {counts.sum():,} right")
     plt.show()
 
 # %%
-report.contact_sheet(data, outcome)
+run_report.contact_sheet(data, outcome)
 plt.show()
 
 # %% [markdown]

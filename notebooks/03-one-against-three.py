@@ -50,9 +50,9 @@ SEEDS = 3
 
 import dataclasses
 
-from painters_mtl.dataset import prepare
-from painters_mtl.settings import TrainSettings
-from painters_mtl.training import fit, fit_alone, milliseconds
+from painters_mtl.data.dataset import prepare
+from painters_mtl.training.fit import fit, fit_alone, milliseconds
+from painters_mtl.training.settings import TrainSettings
 
 settings = TrainSettings(
     data=Path(DATA) if DATA else None,
@@ -94,13 +94,13 @@ for seed in range(SEEDS):
 # that one side has right and the other wrong.
 
 # %%
-from painters_mtl.comparison import compare, text, verdicts
+from painters_mtl.studies.comparison import compare, text, verdicts
 
 result = compare(data, shared, alone, milliseconds(data, settings, list(alone)))
 print(text(result))
 
 # %%
-from painters_mtl.report import forest
+from painters_mtl.reports.run_report import forest
 
 forest({"": result})
 plt.show()

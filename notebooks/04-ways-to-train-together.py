@@ -49,9 +49,9 @@ SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are u
 
 import dataclasses
 
-from painters_mtl.dataset import prepare
-from painters_mtl.settings import STRATEGIES, TrainSettings
-from painters_mtl.training import fit, fit_alone
+from painters_mtl.data.dataset import prepare
+from painters_mtl.training.fit import fit, fit_alone
+from painters_mtl.training.settings import STRATEGIES, TrainSettings
 
 settings = TrainSettings(
     data=Path(DATA) if DATA else None,
@@ -105,7 +105,7 @@ plt.show()
 # `monitor_conflict` had the first training, `joint`, note it after each epoch.
 
 # %%
-from painters_mtl.report import conflict
+from painters_mtl.reports.run_report import conflict
 
 conflict(outcomes["joint"].history)
 plt.show()
@@ -148,7 +148,7 @@ print(
 import tensorflow as tf
 
 from painters_mtl.describe import diagram
-from painters_mtl.model import build_model
+from painters_mtl.network.multitask import build_model
 
 variants = {
     "concatenate": build_model(data.tasks, "small_convnet", 32, weights="none", views=("whole", "detail")),

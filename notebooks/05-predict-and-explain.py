@@ -46,10 +46,10 @@ import pandas as pd
 DATA = os.environ.get("PAINTERS_DATA")  # a folder of paintings; None: Kaggle's, else the demo
 SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are used; 0: all
 
-from painters_mtl.dataset import prepare
-from painters_mtl.runs import open_run
-from painters_mtl.settings import TrainSettings
+from painters_mtl.data.dataset import prepare
+from painters_mtl.runs.run import open_run
 from painters_mtl.training import fit
+from painters_mtl.training.settings import TrainSettings
 
 # A quick network that knows four painters; read back if it is there (for other settings take another `folder`). A better
 # one takes minutes: python -m painters_mtl.train
@@ -75,7 +75,8 @@ run = open_run(folder)
 # Here: the test paintings, read from their files again.
 
 # %%
-from painters_mtl import images, predict
+from painters_mtl import predict
+from painters_mtl.images import files as images
 
 rows = np.random.default_rng(0).permutation(data.rows("test"))[:400]
 files = [images.ImageFile(data.table["file"][row], data.table["member"][row]) for row in rows]
@@ -129,10 +130,10 @@ plt.show()
 # the logits (Guo et al. 2017); the order of the classes stays.
 
 # %%
-from painters_mtl import report
+from painters_mtl.reports import run_report
 
 print({name: f"temperature {t:.2f}" for name, t in run.temperatures.items()})
-report.reliability_figure(data, outcome)
+run_report.reliability_figure(data, outcome)
 plt.show()
 
 # %% [markdown]
@@ -143,8 +144,8 @@ plt.show()
 # elsewhere, and `layer="finer"` then tells more. On the command line: `python -m painters_mtl.explain IMAGE`.
 
 # %%
-from painters_mtl import gradcam
-from painters_mtl.decoding import copy_of
+from painters_mtl.images.decode import copy_of
+from painters_mtl.network import gradcam
 
 model = run.model()
 shown = files[:4]
@@ -171,9 +172,10 @@ plt.show()
 # whatever helped the three tasks. On the command line: `python -m painters_mtl.similar IMAGE --in FOLDER`.
 
 # %%
-from painters_mtl import similar, vectors
+from painters_mtl import similar
+from painters_mtl.inference import embeddings
 
-among = vectors.compute(run, files)
+among = embeddings.compute(run, files)
 queries = list(among)[:2]
 answers = similar.nearest(queries, among, count=6)
 for query, found in zip(queries, answers, strict=True):

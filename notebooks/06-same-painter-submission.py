@@ -48,10 +48,10 @@ import pandas as pd
 DATA = os.environ.get("PAINTERS_DATA")  # a folder of paintings; None: Kaggle's, else the demo
 SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are used; 0: all
 
-from painters_mtl.dataset import prepare
-from painters_mtl.runs import open_run
-from painters_mtl.settings import TrainSettings
+from painters_mtl.data.dataset import prepare
+from painters_mtl.runs.run import open_run
 from painters_mtl.training import fit
+from painters_mtl.training.settings import TrainSettings
 
 # With hours to spend: python -m painters_mtl.train --image-size 224 --name full, and open_run("models/full") below.
 settings = TrainSettings(
@@ -130,7 +130,7 @@ pd.Series(areas, name="AUC").to_frame().style.format("{:.3f}")
 # anew would give an interval that is far too narrow. We draw painters.
 
 # %%
-from painters_mtl.pair_auc import Pairs, auc_draws, intervals, table
+from painters_mtl.inference.pair_auc import Pairs, auc_draws, intervals, table
 
 names = sorted(set(painter.values()))
 number = {name: k for k, name in enumerate(names)}

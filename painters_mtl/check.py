@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from painters_mtl import cli
-from painters_mtl.errors import Unreadable, UserError, shown
-from painters_mtl.files import whole
+from painters_mtl.common import command_line
+from painters_mtl.common.errors import Unreadable, UserError, shown
+from painters_mtl.common.files import whole
 
 if TYPE_CHECKING:
-    from painters_mtl.images import ImageFile
+    from painters_mtl.images.files import ImageFile
 
 STATUSES = ("ok", "repaired", "refused")
 LISTED = 40  # files named on the terminal at most
@@ -60,7 +60,7 @@ class Row:
 
 def examine(file: "ImageFile") -> Row:
     """Read and decode one picture."""
-    from painters_mtl.decoding import decode
+    from painters_mtl.images.decode import decode
 
     size = None
     try:
@@ -90,7 +90,7 @@ def check(settings: Settings) -> int:
     """Examine all pictures, print the table, write the CSV; returns the exit status."""
     from tqdm import tqdm
 
-    from painters_mtl.inputs import named
+    from painters_mtl.images.inputs import named
 
     if not settings.paths:
         raise UserError("name a folder, a zip or files to check, as in: python -m painters_mtl.check FOLDER")
@@ -150,7 +150,7 @@ def _print(counts: Counter[tuple[str, str]], faults: list[Row], output: Path | N
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return cli.run(Settings, check, argv, "painters-mtl check", __doc__)
+    return command_line.run(Settings, check, argv, "painters-mtl check", __doc__)
 
 
 if __name__ == "__main__":

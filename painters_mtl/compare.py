@@ -16,16 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from painters_mtl import cli
-from painters_mtl.errors import UserError
-from painters_mtl.files import whole, write_json
-from painters_mtl.resuming import how, nothing_half_written, resumed, run_folder
-from painters_mtl.runs import COMPARISON, CONFIG
-from painters_mtl.settings import STRATEGIES, Strategy, TrainSettings
+from painters_mtl.common import command_line
+from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import whole, write_json
+from painters_mtl.runs.run import COMPARISON, CONFIG
+from painters_mtl.training.resume import how, nothing_half_written, resumed, run_folder
+from painters_mtl.training.settings import STRATEGIES, Strategy, TrainSettings
 
 if TYPE_CHECKING:
-    from painters_mtl.dataset import Dataset
-    from painters_mtl.training import Outcome
+    from painters_mtl.data.dataset import Dataset
+    from painters_mtl.training.fit import Outcome
 
 Side = list[list["Outcome"]]  # for each seed, the outcome of each fold
 
@@ -57,7 +57,7 @@ class CompareSettings(TrainSettings):
         super().__post_init__()
         if not self.baselines:
             raise UserError("--no-baselines is for one training: a study compares with the baselines")
-        cli.check_numbers(self, seeds=1)
+        command_line.check_numbers(self, seeds=1)
         if self.folds == 1 or self.folds < 0:
             raise UserError(f"--folds {self.folds} cannot be: 2 or more, or 0 for one split")
         if self.folds and self.split is not None:
@@ -76,7 +76,7 @@ class CompareSettings(TrainSettings):
             raise UserError(f"--distribute {self.distribute} is for one training; a study can have mirrored")
         if self.engine == "ray" and self.distribute != "none":
             raise UserError("--engine ray gives each training to one machine or GPU: leave --distribute out")
-        cli.check_engine(self)
+        command_line.check_engine(self)
         if not self.strategies:
             raise UserError("--strategies is empty: name at least one, joint")
 
@@ -86,16 +86,16 @@ def run(settings: CompareSettings) -> int:
     settings = resumed(settings)
     folder = run_folder(settings)
     if settings.engine == "ray":
-        from painters_mtl.ray_engine import check
+        from painters_mtl.studies.ray_jobs import check
 
         check(settings.ray_address)
-    from painters_mtl.dataset import prepare
+    from painters_mtl.data.dataset import prepare
 
     data = prepare(settings)
     names = data.compared_tasks()
     if len(names) < 2:
         raise UserError(f"only {', '.join(names) or 'no task'} has labels in train and test: there is nothing to share")
-    cli.import_tensorflow()
+    command_line.import_tensorflow()
     try:
         return _study(data, settings, folder, names)
     except KeyboardInterrupt:  # between two trainings, or behind the last
@@ -106,9 +106,9 @@ def run(settings: CompareSettings) -> int:
 
 def _study(data: "Dataset", settings: CompareSettings, folder: Path, names: list[str]) -> int:
     """Train all that is not trained yet, compare, write the report; returns the verb's status."""
-    from painters_mtl.comparison import against, compare, study_table, text, ways_text
-    from painters_mtl.study_report import write_study_report
-    from painters_mtl.training import milliseconds, reserved
+    from painters_mtl.reports.study_report import write_study_report
+    from painters_mtl.studies.comparison import against, compare, study_table, text, ways_text
+    from painters_mtl.training.fit import milliseconds, reserved
 
     with reserved(folder, wait=False), nothing_half_written(folder, replace=settings.overwrite):
         folder.mkdir(parents=True, exist_ok=True)
@@ -147,13 +147,13 @@ def train_all(data: "Dataset", settings: CompareSettings, folder: Path, names: l
 
     Returns the outcomes of each strategy and of each task alone, {name: [seed][fold]}.
     """
-    from painters_mtl.study import one_by_one, pieces_of
+    from painters_mtl.studies.jobs import one_by_one, pieces_of
 
     parts = folds_of(data, settings)
     kinds = [*settings.strategies, *names]
     pieces = pieces_of(settings, settings.seeds, settings.folds, kinds, folder)
     if settings.engine == "ray":
-        from painters_mtl.ray_engine import trainings
+        from painters_mtl.studies.ray_jobs import trainings
 
         found = dict(trainings(pieces, parts, settings, settings.ray_address, settings.ray_cpus))
     else:
@@ -169,7 +169,7 @@ def folds_of(data: "Dataset", settings: CompareSettings) -> list["Dataset"]:
     """The data with its one split, or with that of each fold."""
     if not settings.folds:
         return [data]
-    from painters_mtl.split import make_folds
+    from painters_mtl.data.split import make_folds
 
     splits = make_folds(data.labels, data.groups, settings.folds, settings.seed)
     return [replace(data, split=split) for split in splits]
@@ -177,7 +177,7 @@ def folds_of(data: "Dataset", settings: CompareSettings) -> list["Dataset"]:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return cli.run(CompareSettings, run, argv, "painters-mtl compare", __doc__)
+    return command_line.run(CompareSettings, run, argv, "painters-mtl compare", __doc__)
 
 
 if __name__ == "__main__":

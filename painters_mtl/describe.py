@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from painters_mtl import cli
-from painters_mtl.errors import UserError
-from painters_mtl.settings import TrainSettings
+from painters_mtl.common import command_line
+from painters_mtl.common.errors import UserError
+from painters_mtl.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     import keras
@@ -40,7 +40,7 @@ def describe(settings: DescribeSettings) -> int:
         raise UserError(f"--output {settings.output} must end in .png, .svg or .pdf")
     if not settings.output.absolute().parent.is_dir():
         raise UserError(f"--output {settings.output}: there is no folder {settings.output.parent}")
-    cli.import_tensorflow()
+    command_line.import_tensorflow()
     network = _network(settings)
     print(parameter_table(network))
     how = draw(network, settings.output)
@@ -49,9 +49,9 @@ def describe(settings: DescribeSettings) -> int:
 
 
 def _network(settings: DescribeSettings) -> "keras.Model":
-    from painters_mtl.model import network_of
-    from painters_mtl.runs import open_run
-    from painters_mtl.tasks import Task
+    from painters_mtl.data.tasks import Task
+    from painters_mtl.network.multitask import network_of
+    from painters_mtl.runs.run import open_run
 
     if settings.model is not None:
         return open_run(settings.model).model()
@@ -199,7 +199,7 @@ def _parents(network: "keras.Model") -> dict[str, list[str]]:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return cli.run(DescribeSettings, describe, argv, "painters-mtl describe", __doc__)
+    return command_line.run(DescribeSettings, describe, argv, "painters-mtl describe", __doc__)
 
 
 if __name__ == "__main__":

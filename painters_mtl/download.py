@@ -27,10 +27,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from painters_mtl import cli
-from painters_mtl.errors import UserError
-from painters_mtl.files import write_json
-from painters_mtl.places import KAGGLE_FOLDERS, LOCAL_FOLDER
+from painters_mtl.common import command_line
+from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import write_json
+from painters_mtl.data.locations import KAGGLE_FOLDERS, LOCAL_FOLDER
 
 COMPETITION = "painter-by-numbers"
 TABLES = re.compile(r"\w+\.csv(\.zip)?|replacements_for_corrupted_files\.zip")
@@ -312,7 +312,7 @@ def _refusal(what: str, response) -> str:  # type: ignore[no-untyped-def]  # req
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return cli.run(Settings, download, argv, "painters-mtl download", __doc__)
+    return command_line.run(Settings, download, argv, "painters-mtl download", __doc__)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from painters_mtl import cli
-from painters_mtl.errors import UserError, shown
+from painters_mtl.common import command_line
+from painters_mtl.common.errors import UserError, shown
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from painters_mtl.vectors import Vector, Vectors
+    from painters_mtl.inference.embeddings import Vector, Vectors
 
 MOST = 5000  # points on a map: more hide each other, and t-SNE takes minutes
 FEWEST = 10  # different pictures, for t-SNE; fewer have no neighbourhoods to keep
@@ -66,23 +66,23 @@ class Settings:
 def embed(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
     _check(settings)
-    from painters_mtl import vectors
-    from painters_mtl.inputs import named
-    from painters_mtl.runs import open_for_use
+    from painters_mtl.images.inputs import named
+    from painters_mtl.inference import embeddings
+    from painters_mtl.runs.run import open_for_use
 
     run = open_for_use(settings.model)
     files = [file for file in named(settings.paths) if settings.map is None or not file.is_at(settings.map)]
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     print(f"{len(files):,} pictures, with {run.folder}", flush=True)
-    found = vectors.compute(run, files, settings.cache, settings.batch_size, settings.threads)
+    found = embeddings.compute(run, files, settings.cache, settings.batch_size, settings.threads)
     print(f"computed {found.computed:,} vectors, {len(files) - found.computed - len(found.errors):,} were in the cache")
     write(found, settings.output)
     print(f"wrote {len(files):,} rows to {settings.output}", flush=True)
     if settings.map is not None and len(found.errors) < len(files):
         draw_map(found, settings.map, settings.projection)
     if found.errors:
-        reasons = vectors.refusals(found.errors.values())
+        reasons = embeddings.refusals(found.errors.values())
         print(f"{len(found.errors):,} pictures could not be read ({reasons}): see the column error", file=sys.stderr)
     return 1 if found.errors else 0
 
@@ -90,7 +90,7 @@ def embed(settings: Settings) -> int:
 def _check(settings: Settings) -> None:
     if not settings.paths:
         raise UserError("nothing to embed: name folders, zips or files")
-    cli.check_numbers(settings, batch_size=1, threads=0)
+    command_line.check_numbers(settings, batch_size=1, threads=0)
     wanted = {"--output": (settings.output, (".npz", ".parquet")), "--map": (settings.map, (".png", ".svg", ".pdf"))}
     for option, (file, endings) in wanted.items():
         if file is None:
@@ -112,7 +112,7 @@ def write(found: "Vectors", file: Path) -> None:
     """Write `.parquet` or `.npz`, in constant memory but for the names and labels of an .npz; whole or not at all."""
     from tqdm import tqdm
 
-    from painters_mtl.files import whole
+    from painters_mtl.common.files import whole
 
     rows = iter(tqdm(found, "writing", unit=" rows", mininterval=0.5, delay=2))
     with whole(file) as temporary:
@@ -137,7 +137,7 @@ def _write_parquet(found: "Vectors", rows: "Iterator[Vector]", file: Path) -> No
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from painters_mtl.results import in_groups
+    from painters_mtl.inference.result_files import in_groups
 
     tasks = list(found.run.tasks)
     names = _columns(tasks)
@@ -189,7 +189,7 @@ def draw_map(found: "Vectors", file: Path, projection: str = "tsne", most: int =
     import numpy as np
 
     matplotlib.use("Agg")
-    from painters_mtl.files import whole
+    from painters_mtl.common.files import whole
 
     good = [k for k, one in enumerate(found.files) if one not in found.errors]
     chosen = good if len(good) <= most else sorted(np.random.default_rng(0).choice(good, most, replace=False).tolist())
@@ -296,7 +296,7 @@ def map_figure(
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return cli.run(Settings, embed, argv, "painters-mtl embed", __doc__)
+    return command_line.run(Settings, embed, argv, "painters-mtl embed", __doc__)
 
 
 if __name__ == "__main__":

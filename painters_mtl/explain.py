@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from painters_mtl import cli
-from painters_mtl.errors import Unreadable, UserError, shown
+from painters_mtl.common import command_line
+from painters_mtl.common.errors import Unreadable, UserError, shown
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from painters_mtl.images import ImageFile
-    from painters_mtl.runs import Run
-    from painters_mtl.stream import Seen
-    from painters_mtl.tasks import Task
+    from painters_mtl.data.tasks import Task
+    from painters_mtl.images.files import ImageFile
+    from painters_mtl.images.stream import Seen
+    from painters_mtl.runs.run import Run
 
 ENDING = "-explained.png"
 LARGEST = 2048  # of --size
@@ -68,13 +68,13 @@ class Settings:
 
 def explain(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
-    from painters_mtl.inputs import named
-    from painters_mtl.runs import open_for_use
-    from painters_mtl.store import copy_side
+    from painters_mtl.images.cache import copy_side
+    from painters_mtl.images.inputs import named
+    from painters_mtl.runs.run import open_for_use
 
     if not settings.paths:
         raise UserError("nothing to explain: name folders, zips or files")
-    cli.check_numbers(settings, batch_size=1, threads=0)
+    command_line.check_numbers(settings, batch_size=1, threads=0)
     if settings.size and not 32 <= settings.size <= LARGEST:
         raise UserError(f"--size {settings.size} must be from 32 to {LARGEST}, or 0 for the size of the training")
     if settings.output.exists() and not settings.output.is_dir():
@@ -92,7 +92,7 @@ def explain(settings: Settings) -> int:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     settings.output.mkdir(parents=True, exist_ok=True)
     print(f"explaining {len(files):,} pictures with {run.folder}", flush=True)
-    cli.import_tensorflow()
+    command_line.import_tensorflow()
     refused, alike = _write_all(run, tasks, classes, files, settings)
     print(f"wrote {len(files) - refused:,} pictures to {settings.output}")
     if len(files) - refused >= ENOUGH and alike > ALIKE:
@@ -137,10 +137,10 @@ def _write_all(
     import numpy as np
     from tqdm import tqdm
 
-    from painters_mtl import images
-    from painters_mtl.files import whole
-    from painters_mtl.gradcam import TOP, explainer, likeness
-    from painters_mtl.stream import through
+    from painters_mtl.common.files import whole
+    from painters_mtl.images import files as images
+    from painters_mtl.images.stream import through
+    from painters_mtl.network.gradcam import TOP, explainer, likeness
 
     try:
         look = explainer(run.model(), run.image_size, list(tasks), settings.layer)
@@ -215,11 +215,11 @@ def rows_of(
     """A row for each view of one painting: the picture, uint8 (h, w, 3), and the panel of each task, for `figure`."""
     import numpy as np
 
-    from painters_mtl.calibration import soften
-    from painters_mtl.gradcam import scaled
-    from painters_mtl.novelty import scores
-    from painters_mtl.pipeline import middle_views
-    from painters_mtl.tasks import UNKNOWN, known_head
+    from painters_mtl.data.tasks import UNKNOWN, known_head
+    from painters_mtl.evaluation.calibration import soften
+    from painters_mtl.evaluation.open_set import scores
+    from painters_mtl.network.gradcam import scaled
+    from painters_mtl.training.batches import middle_views
 
     assert seen.outputs is not None
     seen_as = [pixels]
@@ -268,7 +268,7 @@ def figure(rows: "Sequence[tuple[np.ndarray, Sequence[Panel]]]", name: str = "",
     from matplotlib.figure import Figure
     from PIL import Image
 
-    from painters_mtl.gradcam import overlay, stretched
+    from painters_mtl.network.gradcam import overlay, stretched
 
     sizes = [_panel_size(*picture.shape[1::-1]) for picture, _ in rows]
     column = max(SIDE * 3 // 4, *(width for width, _ in sizes))  # room for a title
@@ -329,7 +329,7 @@ def _short(name: str, longest: int = 40) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return cli.run(Settings, explain, argv, "painters-mtl explain", __doc__)
+    return command_line.run(Settings, explain, argv, "painters-mtl explain", __doc__)
 
 
 if __name__ == "__main__":

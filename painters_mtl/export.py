@@ -16,15 +16,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from painters_mtl import cli
-from painters_mtl.errors import UserError
-from painters_mtl.files import write_json, write_text
+from painters_mtl.common import command_line
+from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import write_json, write_text
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from painters_mtl.dataset import Dataset
-    from painters_mtl.runs import Run
+    from painters_mtl.data.dataset import Dataset
+    from painters_mtl.runs.run import Run
 
 MANIFEST, COMPARISON = "manifest.json", "comparison.json"
 COMPARED = 256  # paintings
@@ -54,9 +54,10 @@ class Settings:
 
 def export(settings: Settings) -> int:
     """The verb. Returns 0, or 1 when the exported network does not say what Keras says."""
-    from painters_mtl import images, runtimes
-    from painters_mtl.dataset import prepare
-    from painters_mtl.runs import open_run, own_data
+    from painters_mtl.data.dataset import prepare
+    from painters_mtl.images import files as images
+    from painters_mtl.inference import runtimes
+    from painters_mtl.runs.run import open_run, own_data
 
     _check_output(settings)
     eight_bits = settings.format == "litert-int8"
@@ -70,10 +71,10 @@ def export(settings: Settings) -> int:
     needed = {"saved_model": (), "onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}
     for module in needed.get(settings.format, ("ai_edge_litert",)):
         runtimes.imported(module, settings.format.removesuffix("-int8"))
-    cli.import_tensorflow()
+    command_line.import_tensorflow()
     if settings.format == "onnx":  # it imports TensorFlow itself
         runtimes.imported("tf2onnx", "onnx")
-    from painters_mtl.exporting import save
+    from painters_mtl.inference.exporters import save
 
     way_out = "name paintings with --images, or the run's data with --data"
     data = None if settings.images else prepare(own_data(run, settings.data, way_out))
@@ -133,8 +134,8 @@ def _compare(run: "Run", file_format: str, file: Path, copies: "np.ndarray", dat
     """
     import numpy as np
 
-    from painters_mtl import runtimes
-    from painters_mtl.calibration import soften
+    from painters_mtl.evaluation.calibration import soften
+    from painters_mtl.inference import runtimes
 
     keras = runtimes.in_parts(runtimes.keras_forward(run), copies)
     wanted = {name: soften(p, run.temperatures[name]) if name in run.tasks else p for name, p in keras.items()}
@@ -164,7 +165,7 @@ def accuracy(truth: "np.ndarray", keras: "np.ndarray", exported: "np.ndarray") -
 
 def _fault(comparison: dict[str, Any], max_loss: float) -> str:
     """Why this export must not be used; "" if it may."""
-    from painters_mtl import runtimes
+    from painters_mtl.inference import runtimes
 
     if "accuracy" not in comparison:
         if comparison["one_at_a_time_differs_by"] > runtimes.TOLERANCE:
@@ -190,8 +191,8 @@ def table(comparison: dict[str, Any]) -> str:
 
 def _describe(run: "Run", file_format: str, file: Path, outputs: dict[str, int], folder: Path) -> None:
     """Write labels.json, manifest.json and README.md; `outputs` are those of the network with their widths."""
-    from painters_mtl.runs import LABELS
-    from painters_mtl.tasks import known_head, tasks_to_dict
+    from painters_mtl.data.tasks import known_head, tasks_to_dict
+    from painters_mtl.runs.run import LABELS
 
     side = run.copy_side
     pictures = {
@@ -310,7 +311,7 @@ def shape(value: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return cli.run(Settings, export, argv, "painters-mtl export", __doc__)
+    return command_line.run(Settings, export, argv, "painters-mtl export", __doc__)
 
 
 if __name__ == "__main__":

@@ -25,16 +25,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from painters_mtl import cli
-from painters_mtl.errors import UserError
+from painters_mtl.common import command_line
+from painters_mtl.common.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from painters_mtl.images import ImageFile
-    from painters_mtl.runs import Run
-    from painters_mtl.same_painter import PainterHead
+    from painters_mtl.images.files import ImageFile
+    from painters_mtl.inference.painter_pairs import PainterHead
+    from painters_mtl.runs.run import Run
 
 CHUNK = 200_000  # pairs in memory at once
 COLUMNS = ("index", "image1", "image2")
@@ -81,8 +81,8 @@ def pairs(settings: Settings) -> int:
         zipped = settings.pairs.with_name(settings.pairs.name + ".zip")  # so it comes from the competition
         settings = replace(settings, pairs=zipped if zipped.exists() else settings.pairs)
     _check(settings)
-    from painters_mtl import images
-    from painters_mtl.runs import open_for_use, open_run
+    from painters_mtl.images import files as images
+    from painters_mtl.runs.run import open_for_use, open_run
 
     run = open_for_use(settings.model)
     other = open_run(settings.against, option="--against") if settings.against else None
@@ -99,8 +99,8 @@ def pairs(settings: Settings) -> int:
     painters = painters_of(settings.labels) if settings.labels else {}
     score, head = choose_score(run, settings)
     shown = [files[name] for name in found]
-    vectors, failed = vectors_of(run, shown, settings, score, head)
-    both = [vectors]
+    embeddings, failed = vectors_of(run, shown, settings, score, head)
+    both = [embeddings]
     if other is not None:
         _, head = choose_score(other, replace(settings, score=score))  # type: ignore[arg-type]
         both.append(vectors_of(other, shown, settings, score, head)[0])
@@ -120,7 +120,7 @@ def pairs(settings: Settings) -> int:
 
 
 def _check(settings: Settings) -> None:
-    cli.check_numbers(settings, batch_size=1, threads=0)
+    command_line.check_numbers(settings, batch_size=1, threads=0)
     parent = settings.output.absolute().parent
     if not parent.is_dir() or settings.output.is_dir() or settings.output.suffix.lower() != ".csv":
         raise UserError(f"--output {settings.output} cannot be written: name a .csv in a folder that is there")
@@ -249,7 +249,7 @@ def painters_of(place: Path) -> dict[str, str]:
 
     So are names that pictures of several painters have (`Degas/1.jpg`, `Monet/1.jpg`): which is meant is not known.
     """
-    from painters_mtl.catalog import ALIASES, clean, read_catalog, read_csv
+    from painters_mtl.data.catalog import ALIASES, clean, read_catalog, read_csv
 
     if place.is_dir():
         table = read_catalog(place).table
@@ -284,13 +284,13 @@ def vectors_of(
     """
     import numpy as np
 
-    from painters_mtl import same_painter, vectors
+    from painters_mtl.inference import embeddings, painter_pairs
 
-    found = vectors.compute(run, files, settings.cache, settings.batch_size, settings.threads)
+    found = embeddings.compute(run, files, settings.cache, settings.batch_size, settings.threads)
     if len(found.errors) == len(files):
         raise UserError(f"none of the {len(files):,} pictures can be read; see python -m painters_mtl.check")
     features = np.stack([one.features for one in found if one.features is not None])
-    embedded = same_painter.embed(score, features, run, head)
+    embedded = painter_pairs.embed(score, features, run, head)
     if not found.errors:
         return embedded, found.errors
     row = np.full(len(files) + 1, len(features))
@@ -300,14 +300,14 @@ def vectors_of(
 
 def choose_score(run: "Run", settings: Settings) -> "tuple[str, PainterHead | None]":
     """The score to take, and the head for "learned", which is made now if there is none."""
-    from painters_mtl import same_painter
+    from painters_mtl.inference import painter_pairs
 
     if settings.score in ("cosine", "product"):
         return settings.score, None
-    head = same_painter.load_head(run)
+    head = painter_pairs.load_head(run)
     if head is None:
         try:
-            head = same_painter.learn(run, settings.data, settings.cache)
+            head = painter_pairs.learn(run, settings.data, settings.cache)
         except UserError as error:
             if settings.score == "learned" or settings.data is not None:
                 raise
@@ -345,8 +345,8 @@ def collect(
     import numpy as np
     from tqdm import tqdm
 
-    from painters_mtl.files import whole
-    from painters_mtl.same_painter import inner_products
+    from painters_mtl.common.files import whole
+    from painters_mtl.inference.painter_pairs import inner_products
 
     different = sorted({painters[name] for name in names if name in painters})
     number = {painter: k for k, painter in enumerate(different)}
@@ -375,7 +375,7 @@ def report(known: Known, run: "Run", against: "Run | None" = None) -> None:
     """Print the AUC of each group of painters, and the difference of two models."""
     import numpy as np
 
-    from painters_mtl.pair_auc import Pairs, auc_draws, intervals, table
+    from painters_mtl.inference.pair_auc import Pairs, auc_draws, intervals, table
 
     trained = trained_painters(run)
     pairs = Pairs(known.one, known.other, np.array([name in trained for name in known.painters], bool))
@@ -391,8 +391,8 @@ def report(known: Known, run: "Run", against: "Run | None" = None) -> None:
 
 def trained_painters(run: "Run") -> set[str]:
     """The painters with works in the training of a run."""
-    from painters_mtl.catalog import read_csv
-    from painters_mtl.runs import SPLIT
+    from painters_mtl.data.catalog import read_csv
+    from painters_mtl.runs.run import SPLIT
 
     if not (run.folder / SPLIT).is_file():
         raise UserError(f"{run.folder} lacks {SPLIT}, so it is not known which painters it was trained on")
@@ -404,7 +404,7 @@ def trained_painters(run: "Run") -> set[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return cli.run(Settings, pairs, argv, "painters-mtl pairs", __doc__)
+    return command_line.run(Settings, pairs, argv, "painters-mtl pairs", __doc__)
 
 
 if __name__ == "__main__":

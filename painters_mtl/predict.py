@@ -25,17 +25,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from painters_mtl import cli
-from painters_mtl.errors import UserError
-from painters_mtl.files import alone
+from painters_mtl.common import command_line
+from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import alone
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from painters_mtl.decoding import Picture
-    from painters_mtl.images import ImageFile
-    from painters_mtl.runs import Run
-    from painters_mtl.stream import Forward
+    from painters_mtl.images.decode import Picture
+    from painters_mtl.images.files import ImageFile
+    from painters_mtl.images.stream import Forward
+    from painters_mtl.runs.run import Run
 
 CROP = 7 / 8  # side of the crops of --tta crops
 FEW = 8  # pictures that Keras labels sooner than it compiles the network; it then holds all their activations
@@ -123,7 +123,7 @@ def label(
     A runtime other than Keras that is used for the first time is compared with it on some of `files`, which must then
     be a list.
     """
-    from painters_mtl.runtimes import load
+    from painters_mtl.inference.runtimes import load
 
     sample = files if isinstance(files, Sequence) else ()
     yield from answers(run, looks(load(run, runtime, batch_size, sample), tta), files, batch_size, threads)
@@ -135,9 +135,9 @@ def answers(
     """As `label`, with a network that is opened already: see `open_network`."""
     import numpy as np
 
-    from painters_mtl.calibration import soften
-    from painters_mtl.novelty import scores
-    from painters_mtl.stream import through
+    from painters_mtl.evaluation.calibration import soften
+    from painters_mtl.evaluation.open_set import scores
+    from painters_mtl.images.stream import through
 
     for seen in through(files, run, forward, batch_size, threads):
         if seen.outputs is None:
@@ -152,8 +152,8 @@ def open_network(
     model: Path, runtime: str, batch_size: int, sample: "Sequence[ImageFile]", tta: str, once: bool
 ) -> "tuple[Run, Forward]":
     """A run and its network in a runtime, compared with Keras on `sample` if that is still to be done."""
-    from painters_mtl.runs import open_run
-    from painters_mtl.runtimes import load
+    from painters_mtl.inference.runtimes import load
+    from painters_mtl.runs.run import open_run
 
     run = open_run(model)
     return run, looks(load(run, runtime, batch_size, sample, once), tta)
@@ -173,7 +173,7 @@ def rows(
     for one in answers(run, forward, files, batch_size, threads):
         cells = row(run, one, top_k, unknown)
         if thumbnails and one.picture:
-            from painters_mtl.gallery import thumbnail
+            from painters_mtl.reports.gallery import thumbnail
 
             cells["thumbnail"] = thumbnail(one.picture)
         yield cells
@@ -212,9 +212,9 @@ def looks(forward: "Forward", tta: str) -> "Forward":
 
 def predict(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
-    from painters_mtl.inputs import named
-    from painters_mtl.results import check_output
-    from painters_mtl.runs import open_for_use
+    from painters_mtl.images.inputs import named
+    from painters_mtl.inference.result_files import check_output
+    from painters_mtl.runs.run import open_for_use
 
     _check(settings)
     check_output(settings.output)
@@ -232,7 +232,7 @@ def _write(settings: Settings, run: "Run", files: "list[ImageFile]") -> int:
     """Label the files and write the table or the gallery; returns the verb's status."""
     from tqdm import tqdm
 
-    from painters_mtl.results import Journal, finish, put_in_order
+    from painters_mtl.inference.result_files import Journal, finish, put_in_order
 
     made_with = {"model": run.digest or str(run.folder), "--top-k": settings.classes, "--unknown": settings.doubted}
     made_with |= {"--tta": settings.tta, "--runtime": settings.runtime, "--output": settings.output.suffix.lower()}
@@ -248,7 +248,7 @@ def _write(settings: Settings, run: "Run", files: "list[ImageFile]") -> int:
         if settings.engine != "local" or settings.resume:  # Ray's groups come back in any order, also before a cut
             put_in_order(journal.file, map(str, files))
         if settings.gallery:
-            from painters_mtl.gallery import write_gallery
+            from painters_mtl.reports.gallery import write_gallery
 
             written = write_gallery(settings.output, run)
             print(f"wrote {journal.rows:,} pictures to {', '.join(map(str, written[:3]))}{' ...' * (len(written) > 3)}")
@@ -274,7 +274,7 @@ def _resumable(journal: Path) -> Iterator[None]:
 
 def _lines(settings: Settings, run: "Run", files: "list[ImageFile]") -> Iterator[dict[str, Any]]:
     """What the journal gets: from this process, or from the machines of a cluster."""
-    from painters_mtl.runtimes import fastest, load
+    from painters_mtl.inference.runtimes import fastest, load
 
     if not files:
         return
@@ -286,7 +286,7 @@ def _lines(settings: Settings, run: "Run", files: "list[ImageFile]") -> Iterator
         forward = looks(load(run, settings.runtime, size, files, once), settings.tta)
         yield from rows(run, forward, files, **ways)
         return
-    from painters_mtl.ray_engine import label_files
+    from painters_mtl.studies.ray_jobs import label_files
 
     runtime = fastest(run, files) if settings.runtime == "auto" else settings.runtime
     if runtime != "keras":
@@ -297,12 +297,12 @@ def _lines(settings: Settings, run: "Run", files: "list[ImageFile]") -> Iterator
 
 
 def _check(settings: Settings) -> None:
-    cli.check_numbers(settings, top_k=1, batch_size=1, threads=0)
-    cli.check_engine(settings)
+    command_line.check_numbers(settings, top_k=1, batch_size=1, threads=0)
+    command_line.check_engine(settings)
     if not settings.paths:
         raise UserError("nothing to label: name folders, zips or files, or - for a list on standard input")
     if settings.engine == "ray":
-        from painters_mtl.ray_engine import check
+        from painters_mtl.studies.ray_jobs import check
 
         check(settings.ray_address)
 
@@ -330,7 +330,7 @@ def row(run: "Run", one: Labelled, top_k: int, unknown: Iterable[str] = ("painte
     """
     import numpy as np
 
-    from painters_mtl.tasks import UNKNOWN
+    from painters_mtl.data.tasks import UNKNOWN
 
     cells: dict[str, Any] = {"path": str(one.file), "error": one.error}
     if one.probabilities is None:
@@ -351,7 +351,7 @@ def row(run: "Run", one: Labelled, top_k: int, unknown: Iterable[str] = ("painte
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return cli.run(Settings, predict, argv, "painters-mtl predict", __doc__)
+    return command_line.run(Settings, predict, argv, "painters-mtl predict", __doc__)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from painters_mtl import cli
-from painters_mtl.errors import Unreadable, UserError, shown
+from painters_mtl.common import command_line
+from painters_mtl.common.errors import Unreadable, UserError, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
 
-    from painters_mtl.vectors import Vector, Vectors
+    from painters_mtl.inference.embeddings import Vector, Vectors
 
 MOST = 1000  # pictures on a sheet
 DOUBTFUL = 0.5  # labels that are less sure are grey
@@ -67,10 +67,11 @@ class Match:
 def similar(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
     _check(settings)
-    from painters_mtl import images, vectors
-    from painters_mtl.files import whole
-    from painters_mtl.inputs import named
-    from painters_mtl.runs import open_for_use
+    from painters_mtl.common.files import whole
+    from painters_mtl.images import files as images
+    from painters_mtl.images.inputs import named
+    from painters_mtl.inference import embeddings
+    from painters_mtl.runs.run import open_for_use
 
     run = open_for_use(settings.model)
     asked = named(settings.paths)
@@ -88,7 +89,7 @@ def similar(settings: Settings) -> int:
     if settings.output.suffix.lower() == ".jpg" and tall > JPEG_SIDE:
         raise UserError(f"--output {settings.output}: a JPEG is {JPEG_SIDE:,} pixels high at most; name a .png")
     print(f"looking for {_number(len(asked))} in {len(files):,} pictures, with {run.folder}", flush=True)
-    both = vectors.compute(run, [*asked, *files], settings.cache)
+    both = embeddings.compute(run, [*asked, *files], settings.cache)
     among = replace(both, files=files)
     queries = []
     for query in both.at(range(len(asked))):
@@ -107,7 +108,7 @@ def similar(settings: Settings) -> int:
     refused = [both.errors[file] for file in files if file in both.errors]
     if refused:
         print(
-            f"{len(refused):,} pictures could not be read ({vectors.refusals(refused)}): "
+            f"{len(refused):,} pictures could not be read ({embeddings.refusals(refused)}): "
             "python -m painters_mtl.check names them",
             file=sys.stderr,
         )
@@ -123,7 +124,7 @@ def _check(settings: Settings) -> None:
         raise UserError("nothing to look for: name a picture, then --in FOLDER")
     if not settings.within:
         raise UserError("nowhere to look: name folders or zips after --in")
-    cli.check_numbers(settings, count=1)
+    command_line.check_numbers(settings, count=1)
     if settings.output.suffix.lower() not in (".png", ".jpg"):
         raise UserError(f"--output {settings.output} must end in .png or .jpg")
     if not settings.output.absolute().parent.is_dir() or settings.output.is_dir():
@@ -138,7 +139,7 @@ def nearest(queries: "Sequence[Vector]", among: "Vectors", count: int = 12) -> l
     """
     import numpy as np
 
-    from painters_mtl.vectors import place
+    from painters_mtl.inference.embeddings import place
 
     wanted = np.stack([_unit(query.features) for query in queries])
     cosines = np.full((len(queries), len(among)), -np.inf, np.float32)
@@ -182,7 +183,7 @@ def table(query: "Vector", matches: Sequence[Match]) -> str:
 
 
 def _label(name: str, confidence: float) -> str:
-    from painters_mtl.tasks import UNKNOWN
+    from painters_mtl.data.tasks import UNKNOWN
 
     return name if name == UNKNOWN else f"{name} {100 * confidence:.0f} %"  # it is of the class that was likeliest
 
@@ -228,7 +229,7 @@ def sheet(queries: "Sequence[Vector]", answers: Sequence[Sequence[Match]]) -> "I
 def _thumbnail(one: "Vector", side: int) -> "Image":
     from PIL import Image, ImageDraw
 
-    from painters_mtl import images
+    from painters_mtl.images import files as images
 
     try:
         picture = Image.fromarray(images.load(one.file, longest=side).pixels)
@@ -243,7 +244,7 @@ def _thumbnail(one: "Vector", side: int) -> "Image":
 
 def _write(draw: "ImageDraw", one: "Vector", x: int, y: int, width: int, heading: str, colour: str) -> None:
     """A picture's heading and labels, below it."""
-    from painters_mtl.tasks import UNKNOWN
+    from painters_mtl.data.tasks import UNKNOWN
 
     lines = [(shown(heading), colour, True)]
     for name, confidence in one.labels.values():
@@ -274,7 +275,7 @@ def _fitting(text: str, width: int, bold: bool) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return cli.run(Settings, similar, argv, "painters-mtl similar", __doc__)
+    return command_line.run(Settings, similar, argv, "painters-mtl similar", __doc__)
 
 
 if __name__ == "__main__":

@@ -17,17 +17,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from painters_mtl import cli
-from painters_mtl.cluster import asked_for
-from painters_mtl.errors import UserError
-from painters_mtl.files import write_json
-from painters_mtl.resuming import how, nothing_half_written, resumed, run_folder
-from painters_mtl.runs import BASELINES, COMPARISON, CONFIG
-from painters_mtl.settings import TrainSettings
+from painters_mtl.common import command_line
+from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import write_json
+from painters_mtl.runs.run import BASELINES, COMPARISON, CONFIG
+from painters_mtl.training.resume import how, nothing_half_written, resumed, run_folder
+from painters_mtl.training.settings import TrainSettings
+from painters_mtl.training.tf_config import asked_for
 
 if TYPE_CHECKING:
-    from painters_mtl.dataset import Dataset
-    from painters_mtl.training import Outcome
+    from painters_mtl.data.dataset import Dataset
+    from painters_mtl.training.fit import Outcome
 
 
 def train(settings: TrainSettings) -> int:
@@ -38,11 +38,11 @@ def train(settings: TrainSettings) -> int:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the peers' every word, else
     settings = resumed(settings)
     folder = run_folder(settings)
-    from painters_mtl.dataset import prepare
+    from painters_mtl.data.dataset import prepare
 
     data = prepare(settings)
-    cli.import_tensorflow()
-    from painters_mtl.distribution import connect
+    command_line.import_tensorflow()
+    from painters_mtl.training.devices import connect
 
     devices = connect(settings.distribute)
     with devices.together():
@@ -69,8 +69,8 @@ def check_several(settings: TrainSettings, worker: int) -> None:
 
 
 def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) -> int:
-    from painters_mtl.report import write_report
-    from painters_mtl.training import fit
+    from painters_mtl.reports.run_report import write_report
+    from painters_mtl.training.fit import fit
 
     with nothing_half_written(folder) if chief else contextlib.nullcontext():
         outcome = fit(data, settings, folder)
@@ -85,7 +85,7 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
         alone = fit_baselines(data, settings, folder / BASELINES, outcome.metrics["updates"])
         interrupted = any(o.interrupted for o in alone.values())
         if alone and not interrupted and chief:
-            from painters_mtl.comparison import text
+            from painters_mtl.studies.comparison import text
 
             result = one_against_three(data, settings, outcome, alone)
             write_json(folder / COMPARISON, result)
@@ -100,7 +100,7 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
 
 def fit_baselines(data: "Dataset", settings: TrainSettings, folder: Path, updates: int) -> "dict[str, Outcome]":
     """Train a network for each task alone; ends at the first that Ctrl-C interrupts."""
-    from painters_mtl.training import fit_alone
+    from painters_mtl.training.fit import fit_alone
 
     found = {}
     for name in data.compared_tasks():
@@ -115,8 +115,8 @@ def one_against_three(
     data: "Dataset", settings: TrainSettings, outcome: "Outcome", alone: "dict[str, Outcome]"
 ) -> dict[str, Any]:
     """The comparison of one run, as `comparison.compare` gives it."""
-    from painters_mtl.comparison import compare
-    from painters_mtl.training import milliseconds
+    from painters_mtl.studies.comparison import compare
+    from painters_mtl.training.fit import milliseconds
 
     speed = milliseconds(data, settings, list(alone))
     return compare(data, [[outcome]], {name: [[o]] for name, o in alone.items()}, speed)
@@ -133,7 +133,7 @@ def table(test: dict[str, dict[str, float]]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return cli.run(TrainSettings, train, argv, "painters-mtl train", __doc__)
+    return command_line.run(TrainSettings, train, argv, "painters-mtl train", __doc__)
 
 
 if __name__ == "__main__":

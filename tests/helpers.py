@@ -16,9 +16,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from painters_mtl import dataset, train, training
-from painters_mtl.dataset import Dataset
-from painters_mtl.settings import TrainSettings
+from painters_mtl import train
+from painters_mtl.data import dataset
+from painters_mtl.data.dataset import Dataset
+from painters_mtl.training import fit as training
+from painters_mtl.training.settings import TrainSettings
 
 LEVELS = (35, 125, 215)
 PAINTERS = ("Ada Red", 'Bo "Brush", the Elder', "Cy Umber")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from painters_mtl.demo import make_demo
+from painters_mtl.data.demo.collection import make_demo
 
 jupytext = pytest.importorskip("jupytext", reason="the extra notebooks is not installed")
 nbclient = pytest.importorskip("nbclient", reason="the extra notebooks is not installed")

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from painters_mtl.distribution import Devices, connect
-from painters_mtl.model import FEATURES
-from painters_mtl.precision import in_precision
-from painters_mtl.settings import STRATEGIES, TrainSettings
-from painters_mtl.update import Update
+from painters_mtl.network.multitask import FEATURES
+from painters_mtl.network.precision import in_precision
+from painters_mtl.training.devices import Devices, connect
+from painters_mtl.training.settings import STRATEGIES, TrainSettings
+from painters_mtl.training.step import Update
 
 GROUPS = {"painter": ["painter", "all_painters"], "style": ["style"], "genre": ["genre"]}
 WEIGHTS = {"painter": 0.5, "all_painters": 0.3, "style": 1.0, "genre": 2.0}

@@ -1,0 +1,196 @@
+"""What every verb's command line shares: settings from a dataclass, errors in one sentence, exit statuses."""
+
+import contextlib
+import ctypes
+import dataclasses
+import errno
+import importlib
+import io
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from painters_mtl.common.errors import UserError
+
+# What Keras looks for when it is imported, for parts that nobody calls here: a third of the time to the first label.
+ONLY_TRIED = ("matplotlib", "pandas", "sklearn")
+
+S = TypeVar("S")
+
+
+def run(
+    settings_class: type[S],
+    command: Callable[[S], int],
+    argv: Sequence[str] | None,
+    prog: str,
+    description: str | None = None,
+) -> int:
+    """Parse `argv` into `settings_class` (tyro), call `command` with it and return the exit status.
+
+    A `UserError` becomes one line on standard error and status 2 (as does a wrong option, by argparse's custom);
+    Ctrl-C becomes 130; a closed pipe (`| head`) is no error.
+    """
+    import tyro
+
+    explained(settings_class)
+    for stream in (sys.stdout, sys.stderr):  # a path that is not UTF-8 must not end a command when it is printed
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        words = split_lists(settings_class, sys.argv[1:] if argv is None else argv)
+        _check_addresses(words)
+        settings = tyro.cli(settings_class, args=words, prog=prog, description=description)
+        if hasattr(settings, "given"):
+            settings.given = named(settings_class, words)
+        return command(settings)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        return 2
+
+
+def _check_addresses(words: Sequence[str]) -> None:
+    """Raise `UserError` for s3://BUCKET and the like; as a path it would lose a stroke, and be said not to be there."""
+    for word in words:
+        if found := re.search(r"(?:^|=)((?!ray:)[a-z][a-z0-9+.-]+://.*)", word):
+            raise UserError(
+                f"{found[1]} is an address, and only files and folders are read: mount it as a folder (s3fs, gcsfuse, "
+                "rclone mount), or copy it here first"
+            )
+
+
+def _sentence(error: OSError) -> str:
+    """What the system says, and a way out. Of a full disk it names no file: the error comes from the write itself."""
+    what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{what}; make room, or write elsewhere (--help names the options)"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{what}; change who may use it, or name another place"
+    return what
+
+
+def check_numbers(settings: object, **least: int) -> None:
+    """Raise `UserError` for the first option that is below the least it can be, given as batch_size=1."""
+    for name, low in least.items():
+        if (value := getattr(settings, name)) < low:
+            bound = f"must be at least {low}" if low else "must not be negative"
+            raise UserError(f"--{name.replace('_', '-')} {value} {bound}")
+
+
+def check_engine(settings: Any) -> None:
+    """Raise `UserError` for options of --engine ray that cannot work, or that the engine asked for does not have."""
+    check_numbers(settings, ray_cpus=0)
+    if settings.engine == "local" and (settings.ray_address or settings.ray_cpus):
+        raise UserError("--ray-address and --ray-cpus are for --engine ray: add it, or leave them out")
+
+
+def named(settings_class: type, words: Sequence[str]) -> frozenset[str]:
+    """The fields that a command line names: --batch-size=8 and --no-refit name batch_size and refit."""
+    fields = {field.name for field in dataclasses.fields(settings_class)}
+    options = {word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
+    return frozenset(fields & (options | {option.removeprefix("no_") for option in options}))
+
+
+def explained(settings_class: type) -> None:
+    """Give tyro each option's docstring as one paragraph; it would break it where the source does."""
+    import docstring_parser
+
+    fields = settings_class.__dataclass_fields__  # type: ignore[attr-defined]
+    for base in settings_class.__mro__[:-1]:
+        for found in docstring_parser.parse_from_object(base).params:
+            if found.arg_name in fields and not fields[found.arg_name].metadata:
+                fields[found.arg_name].metadata = {"help": " ".join((found.description or "").split())}
+
+
+def split_lists(settings_class: type, argv: Sequence[str]) -> list[str]:
+    """Let lists be written with commas and dicts with "=": --shared-layers 512,256 and --task-weights painter=2.
+
+    Names of classes are left alone: a painter's may hold a comma.
+    """
+    marks = {
+        f"--{field.name.replace('_', '-')}": "," if str(field.type).startswith("tuple") else "="
+        for field in dataclasses.fields(settings_class)
+        if str(field.type).startswith(("tuple", "dict")) and "tuple[str" not in str(field.type)
+    }
+    words: list[str] = []
+    mark, value_next = "", False
+    for word in argv:
+        if word.startswith("--"):
+            option, equals, word = word.partition("=")
+            mark, value_next = marks.get(option.replace("_", "-"), ""), False
+            if not equals or not mark:
+                words.append(option + equals + word)
+                continue
+            words.append(option)
+        if mark == ",":  # but a path that is there may hold one
+            words += [word] if os.path.lexists(word) else [part for part in word.split(",") if part]
+        elif mark == "=" and not value_next and "=" in word:
+            words += word.split("=", 1)
+        else:
+            words.append(word)
+            value_next = mark == "=" and not value_next
+    return words
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow without the lines its C++ parts write to standard error while they look for GPUs.
+
+    Keras takes what of `ONLY_TRIED` is not loaded yet for missing, as long as the process lives.
+    """
+    if "tensorflow" in sys.modules:
+        return
+    _keep_freed_memory()
+    with quiet(), _without(ONLY_TRIED):
+        importlib.import_module("tensorflow")
+    # Each network has a compiled function of its own; TensorFlow takes that for one that is compiled again and again.
+    logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
+
+
+@contextlib.contextmanager
+def _without(packages: Iterable[str]) -> Iterator[None]:
+    """Have those that are not loaded yet look as if they were not installed."""
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep off standard error what C++ libraries tell there of their inner life; their errors are exceptions."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what is freed instead of giving it back to the system and asking for it again at the next step.
+
+    A training step frees and takes some hundred megabytes; the page faults of that were a third of its time.
+    """
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # from malloc.h
+    with contextlib.suppress(OSError, AttributeError):  # another libc
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+        libc.mallopt(top_pad, 2**26)

@@ -1,0 +1,111 @@
+"""Files are written whole: to a temporary name beside them, then renamed; and by one process at a time."""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from painters_mtl.common.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: there nobody is kept waiting
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary path with the same ending; it becomes `path` when the block ends well and goes when it does not."""
+    path = Path(path)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())  # a power cut must not keep the name and lose the content
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove what `whole` was writing to `name` when it was killed; only for the one process that may write there."""
+    for file in folder.glob(f".[0-9]*-{name}"):
+        file.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(file: Path, purpose: str, wait: bool) -> Iterator[None]:
+    """Hold the lock `file`, which at most one process does at a time; the system frees it when the process dies.
+
+    Args:
+        file: made for the time of the block, with the number of the process in it.
+        purpose: what the other process may be doing, for the sentence that names it: "making small copies in DIR".
+        wait: until the other is done, and say so; else raise `UserError`.
+    """
+    if fcntl is None:
+        yield
+        return
+    waited = False
+    while True:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if waited else fcntl.LOCK_NB))
+        except BlockingIOError:
+            other = os.read(handle, 20).decode() or "unknown"
+            os.close(handle)
+            if not wait:
+                raise UserError(f"another process ({other}) is {purpose}: wait for its end, or end it") from None
+            print(f"another process ({other}) is {purpose}: waiting for it", flush=True)
+            waited = True
+            continue
+        except OSError:  # a file system without locks
+            pass
+        try:
+            current = os.path.samestat(os.fstat(handle), file.stat())
+        except FileNotFoundError:
+            current = False
+        if current:
+            break
+        os.close(handle)  # the one before has just taken its file away: make another
+    try:
+        os.truncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole, in UTF-8."""
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON whole. JSON has no NaN: what is unknown is null."""
+    write_text(path, json.dumps(_without_nan(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote: null is NaN. Raises `OSError` or `ValueError`."""
+    return _with_nan(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _with_nan(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _with_nan(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [_with_nan(value) for value in values]
+    return math.nan if values is None else values
+
+
+def _without_nan(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _without_nan(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_without_nan(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values

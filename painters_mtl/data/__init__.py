@@ -1,0 +1,1 @@
+"""A folder of paintings to a table, classes and a split."""

@@ -1,0 +1,1 @@
+"""Numbers about predictions: arrays in, numbers out. Imports nothing of this package."""

@@ -1,0 +1,1 @@
+"""Any file, folder or zip to RGB pixels, resized once, streamed in order."""

@@ -1,0 +1,1 @@
+"""Pictures through a trained network: labels, vectors, pair scores, exports."""

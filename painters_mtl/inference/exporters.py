@@ -1,0 +1,178 @@
+"""A trained network as one graph that needs nothing of this project: uint8 pictures in, named probabilities out.
+
+The picture's way to the network's size is part of the graph and takes the very samples that `pipeline.inference`
+takes. Weights are constants in it. Every format is made from the same graph: TensorFlow's SavedModel.
+"""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from painters_mtl.common import command_line
+from painters_mtl.inference.runtimes import FILES, imported, inputs_of
+from painters_mtl.network.batchnorm_folding import fold
+from painters_mtl.network.multitask import backbone_of
+from painters_mtl.runs.run import Run
+
+SIGNATURE = "serving_default"
+
+
+def whole_view(image: tf.Tensor, image_size: int) -> tf.Tensor:
+    """As `pipeline.whole_views`, by an operation that every format has: float32 (n, image_size, image_size, 3)."""
+    pixels = tf.cast(image, tf.float32)  # LiteRT has no resizing from 8 to 32 bits
+    return tf.raw_ops.ResizeBilinear(images=pixels, size=(image_size, image_size), align_corners=True)
+
+
+def middle_view(image: tf.Tensor, image_size: int) -> tf.Tensor:
+    """As `pipeline.middle_views`; the places that are sampled are constants here, for the side is known."""
+    side = image.shape[1]
+    part = np.float32(image_size / side) / 2 if image_size < side else np.float32(0.5)
+    start, end = np.float32(0.5) - part, np.float32(0.5) + part
+    step = (end - start) * np.float32(side - 1) / np.float32(max(image_size - 1, 1))
+    at = start * np.float32(side - 1) + np.arange(image_size, dtype=np.float32) * step
+    at = np.clip(at, 0, side - 1).astype(np.float32)
+    low, high = np.floor(at).astype(np.int32), np.ceil(at).astype(np.int32)
+    weight = (at - low)[:, None]
+    seen = tf.cast(image, tf.float32)
+    first, second = tf.gather(seen, low, axis=1), tf.gather(seen, high, axis=1)
+    seen = first + (second - first) * weight[:, None]
+    first, second = tf.gather(seen, low, axis=2), tf.gather(seen, high, axis=2)
+    return first + (second - first) * weight
+
+
+def save_graph(run: Run, network: keras.Model, folder: Path, calibrated: bool) -> None:
+    """Write the network as a SavedModel with the signature `serving_default`.
+
+    Inputs: `image`, uint8 (n, copy_side, copy_side, 3), any n; with two views also `detail`, of the same shape.
+    Outputs: those of the network by name, float32 (n, ...).
+
+    Args:
+        calibrated: divide the logits by the run's temperatures, as `calibration.soften` does.
+    """
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    # The logits' own inputs: dividing logits keeps the small probabilities that the log of a softmax would lose in
+    # 8 bits. A head that is no Dense softmax is softened by the logarithm.
+    heads = {name: network.get_layer(name) for name in run.tasks if calibrated and run.temperatures[name] != 1}
+    dense = {n: h for n, h in heads.items() if isinstance(h, keras.layers.Dense) and h.activation.__name__ == "softmax"}
+    outputs = dict(network.output)
+    for name, head in dense.items():
+        outputs[name] = head.input
+    folded = fold(keras.Model(network.input, outputs), inference=True)
+    views = {"image": whole_view, "detail": middle_view}
+    wanted = list(views)[: len(network.inputs)]
+
+    def serve(*pictures: tf.Tensor) -> dict[str, tf.Tensor]:
+        seen = {name: views[name](x, run.image_size) for name, x in zip(wanted, pictures, strict=True)}
+        found = dict(folded(seen if len(wanted) > 1 else seen["image"], training=False))
+        for name, head in heads.items():
+            if name in dense:
+                logits = tf.matmul(tf.cast(found[name], tf.float32), head.kernel)
+                logits = logits if head.bias is None else logits + head.bias
+            else:
+                logits = tf.math.log(tf.maximum(found[name], 1e-12))
+            found[name] = tf.nn.softmax(logits / run.temperatures[name])
+        return {name: tf.cast(found[name], tf.float32) for name in sorted(found)}
+
+    shape = (None, run.copy_side, run.copy_side, 3)
+    signature = [tf.TensorSpec(shape, tf.uint8, name=name) for name in wanted]
+    with command_line.quiet():
+        traced = tf.function(serve, input_signature=signature, autograph=False).get_concrete_function()
+        frozen = convert_variables_to_constants_v2(traced)
+        named = tf.function(
+            lambda *pictures: dict(zip(sorted(outputs), frozen(*pictures), strict=True)),
+            input_signature=signature,
+            autograph=False,
+        )
+        module = tf.Module()
+        module.serve = named
+        tf.saved_model.save(module, str(folder), signatures={SIGNATURE: named})
+
+
+def save(
+    run: Run,
+    network: keras.Model,
+    file_format: str,
+    folder: Path,
+    calibrated: bool,
+    training: np.ndarray | None = None,
+) -> Path:
+    """Write the network in a format of `runtimes.FILES` into `folder`; returns what its runtime opens.
+
+    Args:
+        calibrated: as for `save_graph`.
+        training: for "litert-int8": copies of training paintings, from which the ranges of the 8 bits are measured.
+
+    Raises `UserError` for a package that is missing.
+    """
+    file = folder / FILES[file_format]
+    if file_format == "saved_model":
+        save_graph(run, network, file, calibrated)
+        return file
+    with TemporaryDirectory(dir=folder, prefix=".graph-") as temporary:
+        graph = Path(temporary)
+        save_graph(run, network, graph, calibrated)
+        if file_format == "openvino":
+            openvino = imported("openvino", "openvino")
+            # Not openvino.convert_model, which reports its use over the network.
+            openvino.save_model(openvino.Core().read_model(graph), file, compress_to_fp16=False)
+        elif file_format == "onnx":
+            file.write_bytes(_onnx(graph))
+        else:
+            copies = training if file_format == "litert-int8" else None
+            file.write_bytes(_litert(graph, copies, backbone_of(network).name))
+    return file
+
+
+def _litert(graph: Path, training: np.ndarray | None, backbone: str) -> bytes:
+    """A LiteRT model; with training copies, the backbone's weights and activations in 8 bits, float32 behind it.
+
+    Behind it the means of finer levels stand beside those of the last map: small, and far apart among themselves. One
+    range for all of them would leave nothing of most.
+    """
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(graph))
+    with command_line.quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls its own interpreter outdated
+        content = converter.convert()
+        if training is None:
+            return content
+        interpreter = tf.lite.Interpreter(model_content=content)
+        tensors = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
+        nodes = [tensors[i] for operation in interpreter._get_ops_details() for i in operation["outputs"]]
+        behind = [node for node in nodes if f"/{backbone}" not in node]
+
+        def examples() -> Iterator[dict[str, np.ndarray]]:
+            for copy in training:
+                yield inputs_of(copy[None])
+
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = examples
+        options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=behind)
+        chooser = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
+        return chooser.get_nondebug_quantized_model()
+
+
+def _onnx(graph: Path) -> bytes:
+    """An ONNX model, by tf2onnx."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    imported("onnx", "onnx")
+    convert = imported("tf2onnx.convert", "onnx")
+    served = tf.saved_model.load(str(graph)).signatures[SIGNATURE]
+    frozen = convert_variables_to_constants_v2(served)
+    ins = {tensor.name: tensor.name.split(":")[0] for tensor in frozen.inputs}
+    outs = dict(zip((tensor.name for tensor in frozen.outputs), sorted(served.structured_outputs), strict=True))
+    with command_line.quiet():
+        model, _ = convert.from_graph_def(
+            frozen.graph.as_graph_def(),
+            input_names=list(ins),
+            output_names=list(outs),
+            tensors_to_rename=ins | outs,
+            opset=17,
+        )
+    return model.SerializeToString()

@@ -1,0 +1,257 @@
+"""Are two paintings by one painter? Vectors whose inner product says so, and the head that learns them.
+
+Three scores, all inner products of two vectors of length at most 1:
+
+- product: of the painter softmaxes, the probability that two draws from them agree (the winner of "Painter by Numbers"
+  did this, with 18 networks over all 1,584 painters).
+- cosine: of the features that the heads share.
+- learned: product again, with a softmax over every painter of 10 works or more, made on the features after training.
+  It was the best of what was tried: linear discriminant analysis, within-class whitening, PLDA, cosine of the logits.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import special
+
+from painters_mtl.common import command_line
+from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import whole
+from painters_mtl.inference.pair_auc import Pairs, auc
+from painters_mtl.runs.run import MODEL, Run, digest_of, own_data
+
+if TYPE_CHECKING:
+    from painters_mtl.data.dataset import Dataset
+
+HEAD = "same_painter.npz"  # in the run folder
+GRID = 2.0**26
+DENSE = 8  # a block of all rows with all columns is computed where at most so many of its cells are not asked for
+BLOCK = 4096  # pairs at once where it is not
+TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
+UPDATES = 600  # of the head, at least
+MOST = 3_000  # validation paintings; more make millions of pairs and no better choice
+FEWEST = 30  # pairs by one painter; an AUC from fewer chooses by chance
+
+
+# ------------------------------------------------------------------------------------------------- scores
+
+
+def on_grid(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of length at most 1 in multiples of 2^-26, float64.
+
+    A product of two such numbers is a multiple of 2^-52, and every partial sum of an inner product lies within -2 and
+    2: a float64 holds it exactly. So the scores do not depend on the order of the additions: not on blocks, threads or
+    the machine.
+    """
+    return _onto_grid(np.array(vectors, np.float64))
+
+
+def _onto_grid(vectors: np.ndarray) -> np.ndarray:
+    """The same in place: the vectors of many pictures by many painters are large."""
+    vectors *= GRID
+    np.round(vectors, out=vectors)
+    vectors /= GRID
+    return vectors
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1, float64; a row of zeros stays."""
+    vectors = np.asarray(vectors, np.float64)
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Along the rows, float64."""
+    return special.softmax(np.asarray(logits, np.float64), axis=1)
+
+
+def inner_products(vectors: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Scores of pairs of rows: float64 (pairs,).
+
+    Args:
+        vectors: float64 (rows, channels) from `on_grid`.
+        first, second: int (pairs,), rows.
+    """
+    rows, at_row = _distinct(first, len(vectors))
+    columns, at_column = _distinct(second, len(vectors))
+    if len(rows) * len(columns) <= DENSE * len(first):
+        return (vectors[rows] @ vectors[columns].T)[at_row, at_column]
+    blocks = [slice(k, k + BLOCK) for k in range(0, len(first), BLOCK)]
+    return np.concatenate([np.einsum("nc,nc->n", vectors[first[b]], vectors[second[b]]) for b in blocks])
+
+
+def _distinct(numbers: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The different numbers below n, and where each one's is among them: `np.unique` without sorting."""
+    there = np.zeros(n, bool)
+    there[numbers] = True
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[numbers]
+
+
+def embed(score: str, features: np.ndarray, run: Run, head: "PainterHead | None") -> np.ndarray:
+    """Vectors of paintings, on the grid: float64 (n, channels); one for "nothing known" is the last, (n + 1).
+
+    It is the mean of the others, so that the score of a pair with it is what a painting scores on average.
+
+    Args:
+        features: float32 (n, channels), those that the heads share.
+        head: for "learned".
+    """
+    parts: Iterable[np.ndarray]
+    if score == "product":
+        found = painter_softmax(run, features)
+        parts, width = [found], found.shape[1]
+    else:
+        blocks = (features[k : k + BLOCK] for k in range(0, len(features), BLOCK))
+        if score == "cosine":
+            parts, width = map(unit, blocks), features.shape[1]
+        else:
+            assert head is not None
+            parts, width = map(head.probabilities, blocks), len(head.bias)
+    vectors, done = np.empty((len(features) + 1, width)), 0  # once: by all painters of the competition 0.3 GB
+    for part in parts:
+        vectors[done : done + len(part)] = part
+        done += len(part)
+    vectors[-1] = vectors[:-1].mean(axis=0)
+    return _onto_grid(vectors)
+
+
+def painter_softmax(run: Run, features: np.ndarray) -> np.ndarray:
+    """The calibrated probabilities of the run's painter head: float32 (n, painters)."""
+    if "painter" not in run.tasks:
+        raise UserError(f"--score product needs painters, and {run.folder} knows none: --score cosine does without")
+    command_line.import_tensorflow()
+    from painters_mtl.evaluation.calibration import soften
+    from painters_mtl.network.multitask import heads_model
+    from painters_mtl.training.batches import in_batches
+
+    heads = heads_model(run.model())
+    found = [np.asarray(heads(features[part], training=False)["painter"]) for part in in_batches(len(features), 4096)]
+    return soften(np.concatenate(found), run.temperatures["painter"])
+
+
+# ------------------------------------------------------------------------------------------------- the head
+
+
+@dataclass(frozen=True)
+class PainterHead:
+    """A softmax over many painters on the features, and how the scores did on validation paintings."""
+
+    kernel: np.ndarray  # float32 (channels, painters)
+    bias: np.ndarray  # float32 (painters,)
+    temperature: float
+    painters: tuple[str, ...]
+    validation: dict[str, tuple[float, float, float]]  # {score: AUC of seen painters, unseen ones, all}
+
+    @property
+    def best(self) -> str:
+        """The score to take: the best mean of the AUC for seen and for unseen painters, learned where none is known."""
+        return max(self.validation, key=lambda name: _worth(self.validation[name]), default="learned")
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Of the painters: float64 (n, painters)."""
+        return softmax((features @ self.kernel + self.bias) / self.temperature)
+
+
+def _worth(found: tuple[float, float, float]) -> float:
+    """Seen and unseen painters count alike, though a test set may have few pairs of the second; -1: not known."""
+    known = [v for v in found[:2] if np.isfinite(v)]
+    return float(np.mean(known)) if known else -1.0
+
+
+def save_head(head: PainterHead, run: Run) -> None:
+    """Write `same_painter.npz` into the run folder, whole."""
+    names = list(head.validation)
+    with whole(run.folder / HEAD) as temporary, temporary.open("wb") as stream:
+        np.savez(
+            stream,
+            kernel=head.kernel,
+            bias=head.bias,
+            temperature=head.temperature,
+            painters=np.array(head.painters, str),
+            scores=np.array(names, str),
+            validation=np.array([head.validation[name] for name in names], np.float64).reshape(len(names), 3),
+            model=digest_of(run.folder / MODEL),
+        )
+
+
+def load_head(run: Run) -> PainterHead | None:
+    """What `save_head` wrote for this very network; None where there is none, it is damaged or of another network."""
+    try:
+        with np.load(run.folder / HEAD, allow_pickle=False) as arrays:
+            held = dict(arrays)
+        if str(held["model"]) != digest_of(run.folder / MODEL):
+            return None
+        validation = {str(n): tuple(map(float, v)) for n, v in zip(held["scores"], held["validation"], strict=True)}
+        painters = tuple(map(str, held["painters"]))
+        return PainterHead(held["kernel"], held["bias"], float(held["temperature"]), painters, validation)  # type: ignore[arg-type]
+    except Exception:  # numpy and zipfile raise whatever they find
+        return None
+
+
+def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
+    """Make the head from the paintings that the run was trained on, choose temperature and score, and keep it there.
+
+    The features are computed once (`features.encode`, from the small copies of the training) and kept in the cache.
+    The choice is made by the mean of two AUCs, both of validation works: of painters that the training has seen, and of
+    those that the split has kept out of it altogether (`split.make_split`). Fewer than 30 pairs by one painter do not
+    count.
+    Raises `UserError` where the run or its data cannot serve.
+    """
+    settings = replace(own_data(run, data, "give --data, or take --score cosine"), cache=cache)
+    from painters_mtl.data.dataset import prepare
+
+    found = prepare(settings)
+    command_line.import_tensorflow()
+    from painters_mtl.network.features import encode
+    from painters_mtl.training.head_refit import fit_head
+
+    features = encode(run.model(), found, run.image_size)
+    task, labels = found.other_painters()
+    if len(task.classes) < 2:
+        raise UserError(f"--score learned needs two painters with 10 training works each; {found.folder} has fewer")
+    rows = np.flatnonzero((found.split == "train") & (labels >= 0))
+    kernel, bias = fit_head(
+        features[rows], labels[rows], len(task.classes), UPDATES, settings.seed, "learning to tell painters apart"
+    )
+    head = PainterHead(kernel, bias, 1.0, task.classes, {})
+    head = choose(run, head, features[:, 0], found)
+    try:
+        save_head(head, run)
+    except OSError as error:  # on Kaggle a run is attached as a data set that nobody can write to
+        print(f"note: {run.folder / HEAD} cannot be written ({error.strerror or error}): it is not kept", flush=True)
+    return head
+
+
+def choose(run: Run, head: PainterHead, features: np.ndarray, data: "Dataset") -> PainterHead:
+    """The head at the temperature that does best in validation, with what all scores do there; see `learn`."""
+    painters = data.table["painter"].to_numpy()
+    rows = np.flatnonzero((data.split == "validation") & (painters != ""))
+    if len(rows) > MOST:
+        rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
+    _, of_each, numbers = np.unique(painters[rows], return_index=True, return_inverse=True)
+    first, second = np.triu_indices(len(rows), 1)
+    pairs = Pairs(numbers[first], numbers[second], data.of_trained_painters()[rows[of_each]])
+    groups = [pairs.group(name) for name in ("seen", "unseen", "all")]
+    enough = [((pairs.one == pairs.other) & g).sum() >= FEWEST for g in groups]
+
+    def worth(vectors: np.ndarray) -> tuple[float, float, float]:
+        scores = inner_products(on_grid(vectors), first, second)
+        seen, unseen, every = (
+            float(auc(scores[g], pairs.one[g], pairs.other[g])[0]) if many else float("nan")
+            for g, many in zip(groups, enough, strict=True)
+        )
+        return seen, unseen, every
+
+    heads = [PainterHead(head.kernel, head.bias, t, head.painters, {}) for t in TEMPERATURES]
+    tried = [worth(one.probabilities(features[rows])) for one in heads] if len(rows) > 1 else []
+    best = max(range(len(tried)), key=lambda k: _worth(tried[k]), default=0)
+    found = {}
+    if tried:
+        found = {"learned": tried[best], "cosine": worth(unit(features[rows]))}
+        if "painter" in run.tasks:
+            found["product"] = worth(painter_softmax(run, features[rows]))
+    return PainterHead(head.kernel, head.bias, TEMPERATURES[best], head.painters, found)

@@ -1,0 +1,1 @@
+"""Build, split, fold, run and explain keras.Models. Reads no painting."""

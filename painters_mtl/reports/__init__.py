@@ -1,0 +1,1 @@
+"""What people look at: figures, HTML pages, sheets."""

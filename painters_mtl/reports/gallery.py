@@ -1,0 +1,100 @@
+"""Predictions as pages to look at: a thumbnail of each painting, its labels with bars, filters; self-contained."""
+
+import base64
+import html
+import io
+from itertools import islice
+from pathlib import Path
+
+import jinja2
+from PIL import Image
+
+from painters_mtl.common.errors import UserError, shown
+from painters_mtl.common.files import write_text
+from painters_mtl.images.decode import Picture
+from painters_mtl.inference.result_files import Row, rows_of
+from painters_mtl.runs.run import Run
+
+PER_PAGE = 500
+LONGEST = 160  # side of a thumbnail, in pixels
+
+
+def thumbnail(picture: Picture) -> str:
+    """The small copy, a squashed square, in the original's shape again: a JPEG in base64."""
+    scale = LONGEST / max(picture.width, picture.height)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    stream = io.BytesIO()
+    Image.fromarray(picture.pixels).resize(size, Image.Resampling.BICUBIC).save(stream, "JPEG", quality=80)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def write_gallery(output: Path, run: Run) -> list[Path]:
+    """Pages of at most 500 pictures from the journal of `output`, which then goes; returns their files.
+
+    The first page is `output`, the next are `NAME-2.html` ...; later pages of an earlier, longer gallery go.
+    """
+    journal = output.with_name(output.name + ".part")
+    with journal.open("rb") as lines:
+        count = sum(1 for _ in lines) - 1
+    pages = max(1, -(-count // PER_PAGE))
+    files = [output if k == 1 else output.with_stem(f"{output.stem}-{k}") for k in range(1, pages + 1)]
+    for number, file in enumerate(files[1:], start=2):
+        if file.exists() and not is_page(file, output, number):
+            raise UserError(
+                f"{file} is not a page of the gallery {output} and is not replaced: move it, and go on with --resume, "
+                "or choose another --output"
+            )
+    loader = jinja2.PackageLoader("painters_mtl.reports")
+    template = jinja2.Environment(loader=loader, autoescape=True).get_template("gallery.html.jinja")
+    rows = rows_of(journal)
+    for number, file in enumerate(files, start=1):
+        cards = [_card(row, run) for row in islice(rows, PER_PAGE)]
+        links = [(k, other.name) for k, other in enumerate(files, start=1)] if pages > 1 else []
+        page = template.render(
+            name=shown(output.name), title="labels", cards=cards, tasks=list(run.tasks), links=links, number=number,
+            count=count, model=run.folder.name, demo=run.demo, mark=_mark(output, number),
+        )  # fmt: skip
+        write_text(file, page)
+    k = pages + 1
+    while is_page(old := output.with_stem(f"{output.stem}-{k}"), output, k):
+        old.unlink()
+        k += 1
+    journal.unlink()
+    return files
+
+
+def _mark(output: Path, number: int) -> str:
+    """The comment in a page that tells it from all other files."""
+    return f"<!-- page {number} of the gallery {html.escape(shown(output.name)).replace('--', '- -')} -->"
+
+
+def is_page(file: Path, output: Path, number: int) -> bool:
+    """Whether a file is a page, of this number, that `write_gallery` wrote for this output."""
+    try:
+        with file.open("rb") as opened:
+            return _mark(output, number).encode() in opened.read(10_000)
+    except OSError:
+        return False
+
+
+def _card(row: Row, run: Run) -> Row:
+    """What the page shows of a picture."""
+    path = shown(row["path"])
+    card: Row = {"path": path, "name": path.rsplit("/", 1)[-1], "error": row["error"]}
+    card["thumbnail"] = row.get("thumbnail")
+    if row["error"]:
+        return card
+    answers = []
+    for task in run.tasks:
+        keys = [task, *(f"{task}_{k}" for k in range(2, len(run.tasks[task].classes) + 1))]
+        found = [(row[key], row[f"{key}_confidence"]) for key in keys if key in row]
+        if likeliest := row.get("likeliest", {}).get(task):  # the bars are those of the classes, also where it is none
+            found[0] = likeliest, found[0][1]
+        answers.append((task, task in row["doubtful"], bool(likeliest), found))
+    card |= {
+        "answers": answers,
+        "labels": {task: row[task] for task in run.tasks},
+        "doubtful": bool(row["doubtful"]),
+        "sure": min(row[f"{task}_confidence"] for task in run.tasks),
+    }
+    return card

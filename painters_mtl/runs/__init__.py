@@ -1,0 +1,1 @@
+"""The run folder: open, check, load, save, find its paintings again."""

@@ -1,0 +1,171 @@
+"""A linear softmax layer fitted to finished features: the last step of a training, and of what learns from a run.
+
+While all tasks train together, a head with few labels has a share in a loss that is mostly the others'. The features
+are good for more than it has learned to read from them: on real paintings the painters' head got 1 to 4 points more
+right after seconds of fitting (docs/experiments.md). Classifiers may well be trained after their backbone (Kang et al.
+2020, arXiv 1910.09217), and here they see whole paintings, as in prediction, not crops (Touvron et al. 2019, arXiv
+1906.06423).
+"""
+
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from painters_mtl.data.dataset import Dataset
+from painters_mtl.evaluation.calibration import FEWEST, likeliest_temperature
+from painters_mtl.network.multitask import FEATURES, features_model, finer_channels, producer, read_by
+from painters_mtl.training import batches
+from painters_mtl.training.loop import predict
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the fitted head in the one that is kept
+MOST = 12_000  # training paintings that a head is fitted to once more
+UPDATES, FAST = 400, 3e-3  # of such a fit, at least; its learning rate
+BATCH, EPOCHS = 256, 15  # of any fit: at least so many epochs
+LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 1e-3, 0.5, 0.2
+LEAST_SPREAD = 0.1  # of the mean channel's standard deviation: a channel that says nothing is not blown up
+KNOWN_WIDTH, KNOWN_UPDATES = 128, 600  # of the head that knows the painters: its hidden layer, its fit
+MOST_EACH, FEWEST_OTHERS = 20_000, 10  # works of known and of other painters that it is shown; of others at least
+
+
+def fit_head(
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    updates: int,
+    seed: int = 0,
+    description: str = "",
+    hidden: int = 0,
+    rate: float = LEARNING_RATE,
+) -> list[np.ndarray]:
+    """A softmax layer: kernel, float32 (channels, classes), and bias, for the features as they are.
+
+    Args:
+        features: float32 (n, views, channels); each time a painting is seen through one of its views.
+        labels: int (n,), from 0.
+        updates: at least so many.
+        description: of the progress bar.
+        hidden: width of a layer before it, ReLU; its kernel and bias then come first.
+        rate: of learning, at first.
+    """
+    mean = features[:, 0].mean(axis=0)
+    scale = float(features[:, 0].std(axis=0).mean()) or 1.0
+    steps = max(1, len(labels) // BATCH)
+    epochs = max(EPOCHS, -(-updates // steps))
+    keras.utils.set_random_seed(seed)
+    layers = [keras.layers.Dense(classes, kernel_initializer="zeros")]  # what no painting speaks of stays 0
+    if hidden:
+        layers = [keras.layers.Dense(hidden, activation="relu"), keras.layers.Dropout(DROPOUT), *layers]
+    network = keras.Sequential([keras.Input(mean.shape), keras.layers.Dropout(DROPOUT), *layers])
+    schedule = keras.optimizers.schedules.CosineDecay(rate, steps * epochs)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    network.compile(keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY), loss)
+    rng = np.random.default_rng(seed)
+    for _ in tqdm(range(epochs), description, unit=" epochs", mininterval=0.5):
+        for rows in np.resize(rng.permutation(len(labels)), (steps, min(BATCH, len(labels)))):
+            view = rng.integers(features.shape[1], size=len(rows))
+            network.train_on_batch((features[rows, view] - mean) / scale, labels[rows])
+    kernel, bias, *behind = network.get_weights()
+    return [kernel / np.float32(scale), bias - mean @ kernel / np.float32(scale), *behind]
+
+
+class Finished:
+    """The features of whole paintings under a network whose shared part moves no more, each computed when first asked.
+
+    Args:
+        encoded: features of all paintings, float32 (n, views, channels), where they are known already.
+    """
+
+    def __init__(self, network: keras.Model, data: Dataset, image_size: int, encoded: np.ndarray | None = None) -> None:
+        encoder = features_model(network)
+        self.data, self.image_size, self.encoded = data, image_size, encoded
+        self.encoder = keras.Model(encoder.input, {FEATURES: encoder.output})
+        self.place = np.arange(len(data.table)) if encoded is not None else np.full(len(data.table), -1)
+
+    def of(self, rows: np.ndarray, words: str) -> np.ndarray:
+        """Float32 (len(rows), views, channels); `words` stand before the progress bar, where there is one."""
+        missing = rows[self.place[rows] < 0]
+        if len(missing):
+            forward = batches.inference(self.encoder, self.image_size)
+            new = predict(forward, self.data.store.pixels, self.data.pixel_rows[missing], words)[FEATURES][:, None]
+            self.place[missing] = np.arange(len(missing)) + (0 if self.encoded is None else len(self.encoded))
+            self.encoded = new if self.encoded is None else np.concatenate([self.encoded, new])
+        assert self.encoded is not None
+        return self.encoded[self.place[rows]]
+
+
+def with_known(network: keras.Model, data: Dataset, seed: int, finished: Finished) -> keras.Model:
+    """The network with a head beside the painters': is a work by any of them? As it was, where too few are not.
+
+    A softmax over "another" and "known" behind a hidden layer, for no plane parts eight painters from all others. It is
+    fitted to the finished features of whole training paintings, of all views: trained with the other heads it moves the
+    features, for which style and genre pay (docs/experiments.md).
+    """
+    task, known = data.painter_known()
+    train = data.rows("train")
+    both = [train[known[train] == value] for value in (0, 1)]
+    if len(both[0]) < FEWEST_OTHERS or len(both[1]) == 0:
+        return network
+    rng = np.random.default_rng(seed)
+    rows = np.sort(np.concatenate([r if len(r) <= MOST_EACH else rng.choice(r, MOST_EACH, False) for r in both]))
+    seen = finished.of(rows, "features of known and other painters")
+    words, classes = "learning who is one of the painters", len(task.classes)
+    weights = fit_head(seen, known[rows], classes, KNOWN_UPDATES, seed, words, KNOWN_WIDTH)
+    hidden = keras.layers.Dense(KNOWN_WIDTH, activation="relu", name=f"{task.name}_0")
+    head = keras.layers.Dense(classes, activation="softmax", dtype="float32", name=task.name)
+    answers = head(hidden(network.get_layer(FEATURES).output))
+    hidden.set_weights(weights[:2])
+    head.set_weights(weights[2:])
+    return keras.Model(network.input, {**network.output, task.name: answers}, name=network.name)
+
+
+def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], seed: int, finished: Finished) -> list[str]:
+    """Fit the heads of `tasks` once more, to features of whole training paintings, in place.
+
+    A head that sees finer levels beside the last map (`model.widened`) is fitted to these alone: what the last map says
+    of training paintings is what it has learned by heart, and a head fitted to it would trust it too much.
+    Of the head as it was, the fitted one, and three between them (their weights averaged, which averages their logits;
+    Wortsman et al. 2022, arXiv 2109.01903), the one under which the validation paintings' labels are likeliest is kept,
+    each at its best temperature. Returns the tasks whose head has changed.
+    """
+    rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    drawn = np.random.default_rng(seed).permutation(data.rows("train"))  # one order, so that tasks share their works
+    for name in tasks:
+        train = np.sort(drawn[data.labels[name][drawn] >= 0][:MOST])
+        held_out = data.rows("validation")
+        held_out = held_out[data.labels[name][held_out] >= 0]
+        if len(train) and len(held_out) >= FEWEST:
+            rows[name] = train, held_out
+    if not rows:
+        return []
+    every = np.unique(np.concatenate([part for both in rows.values() for part in both]))
+    nodes = {name: producer(network.output[name]) for name in rows}
+    read = {name: read_by(node) for name, node in nodes.items()}
+    seen = finished.of(every, "features for the heads")[:, 0]
+    shared = network.get_layer(FEATURES).output
+    found = {id(shared): seen}
+    for tensor in read.values():
+        if id(tensor) not in found:  # behind hidden layers; several heads may read the same
+            found[id(tensor)] = np.asarray(keras.Model(shared, tensor)(seen, training=False))
+    changed = []
+    for name, (train, held_out) in rows.items():
+        labels, head, features = data.labels[name], nodes[name].operation, found[id(read[name])]
+        finer = finer_channels(read[name])
+        channels = np.flatnonzero(finer if finer.any() else ~finer)
+        own = features[np.ix_(np.searchsorted(every, train), channels)]
+        spread = own.std(axis=0)  # of each channel, for one level is not like another
+        spread += LEAST_SPREAD * spread.mean() or 1.0
+        words = f"fitting the {name} head once more"
+        weights = fit_head(own[:, None] / spread, labels[train], head.units, UPDATES, seed, words, rate=FAST)
+        old = head.get_weights()
+        new = [np.zeros_like(old[0]), weights[1]]
+        new[0][channels] = weights[0] / spread[:, None]
+        between = [[(1 - share) * a + share * b for a, b in zip(old, new, strict=True)] for share in SHARES]
+        # The mean cross-entropy of a head's answers, at the temperature that suits them best.
+        judges, truth = features[np.searchsorted(every, held_out)], labels[held_out]
+        best = min(between, key=lambda w: likeliest_temperature(truth, judges @ w[0] + w[1])[1])
+        if best is not between[0]:
+            head.set_weights(best)
+            changed.append(name)
+    return changed

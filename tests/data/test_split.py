@@ -1,0 +1,332 @@
+"""The split: what counts as a copy, that copies stay together, proportions, the competition's test set, split.csv."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from painters_mtl.common.errors import UserError
+from painters_mtl.data.catalog import choose_classes, read_catalog
+from painters_mtl.data.split import group_copies, load_split, make_split, save_split
+
+
+def hashes_like_real(n: int, seed: int = 0) -> np.ndarray:
+    """n uint64 with half of their 64 bits set, as a pHash has."""
+    order = np.random.default_rng(seed).random((n, 64)).argsort(axis=1)
+    return np.packbits(order < 32, axis=1).view(np.uint64)[:, 0]
+
+
+def flip(value: np.uint64, bits: int) -> np.uint64:
+    return np.uint64(int(value) ^ sum(1 << (k * 3) for k in range(bits)))
+
+
+def catalogue(n: int, competition: object = "") -> pd.DataFrame:
+    return pd.DataFrame(
+        {"id": [f"{i}.jpg" for i in range(n)], "painter": "", "style": "", "genre": "", "title": "",
+         "competition": competition}, dtype=object)  # fmt: skip
+
+
+def labels_like_real(n: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Labels with a few frequent and many rare classes, a third of each task missing."""
+    random = np.random.default_rng(seed)
+    labels = {}
+    for name, classes in (("painter", 8), ("style", 10), ("genre", 23)):
+        values = np.minimum(random.geometric(0.25, n) - 1, classes - 1)
+        labels[name] = np.where(random.random(n) < 1 / 3, -1, values).astype(np.int32)
+    return labels
+
+
+def same(groups: np.ndarray) -> set[frozenset[int]]:
+    return {frozenset(np.flatnonzero(groups == g).tolist()) for g in set(groups.tolist())}
+
+
+# ------------------------------------------------------------------------------------------------- copies
+
+
+def test_same_painter_and_title():
+    rows = [("Monet", "Haystacks"), ("monet ", " hay  stacks"), ("MONET", "HAYSTACKS"), ("Manet", "Haystacks"),
+            ("Monet", ""), ("Monet", ""), ("", "Haystacks"), ("", "Haystacks"), ("Monet", "Untitled"),
+            ("Monet", "untitled"), ("Monet", "Hay\xa0Stacks")]  # fmt: skip
+    table = catalogue(len(rows)).assign(painter=[r[0] for r in rows], title=[r[1] for r in rows])
+    groups = group_copies(table)
+    assert groups.dtype == np.int64 and groups.shape == (11,)
+    assert same(groups) == {frozenset(g) for g in ([0, 2], [1, 10], [3], [4], [5], [6], [7], [8, 9])}
+
+
+def test_near_hashes_flat_pictures_and_chains():
+    h = hashes_like_real(4)
+    values = [h[0], flip(h[0], 8), h[1], flip(h[1], 9), h[2], flip(h[2], 12), 0, 0, 1, 2**64 - 1, h[3]]
+    table = catalogue(len(values))
+    hashes = np.array(values, np.uint64)
+    singles = [[i] for i in range(6, 11)]
+    assert same(group_copies(table, hashes)) == set(map(frozenset, [[0, 1], [2], [3], [4], [5], *singles]))
+    table["painter"] = "Monet"  # works of one painter may be less alike
+    assert same(group_copies(table, hashes)) == set(map(frozenset, [[0, 1], [2, 3], [4, 5], *singles]))
+    table.loc[[1, 10], "title"] = "Haystacks"  # 0 looks like 1, which is called as 10
+    assert frozenset([0, 1, 10]) in same(group_copies(table, hashes))
+
+
+def test_groups_are_those_of_a_slow_search():
+    base = hashes_like_real(60, seed=1)
+    random = np.random.default_rng(2)
+    drawn = zip(random.integers(0, 60, 300).tolist(), random.integers(0, 12, 300).tolist(), strict=True)
+    hashes = np.array([flip(base[i], bits) for i, bits in drawn])
+    table = catalogue(300).assign(painter=[f"P{i % 7}" for i in range(300)])
+    groups = group_copies(table, hashes, max_distance=6, same_painter_distance=9)
+    numbers = list(range(300))  # relabel until nothing changes
+
+    def linked(i: int, j: int) -> bool:
+        distance = bin(int(hashes[i]) ^ int(hashes[j])).count("1")
+        usable = all(24 <= bin(int(hashes[k])).count("1") <= 40 for k in (i, j))
+        return usable and distance <= (9 if i % 7 == j % 7 else 6)
+
+    links = [(i, j) for i in range(300) for j in range(i) if linked(i, j)]
+    for _ in range(300):
+        for i, j in links:
+            numbers[i] = numbers[j] = min(numbers[i], numbers[j])
+    assert same(groups) == same(np.array(numbers)) and 10 < len(set(numbers)) < 250
+
+
+def test_a_hundred_thousand_hashes_in_tiles():
+    n = 20_000  # a 25th of the work that 100,000 make
+    hashes = hashes_like_real(n)
+    hashes[:1000] = 0  # flat pictures
+    hashes[-500:] = hashes[5000:5500]
+    groups = group_copies(catalogue(n), hashes)
+    assert (groups[-500:] == groups[5000:5500]).all()
+    assert len(set(groups[:1000].tolist())) == 1000 and np.bincount(groups).max() < 5
+
+
+# ------------------------------------------------------------------------------------------------- the split
+
+
+def test_proportions_hold_for_every_class_of_every_task():
+    n = 3000
+    labels = labels_like_real(n)
+    split = make_split(catalogue(n), labels, np.arange(n))
+    assert split.shape == (n,) and set(split) == {"train", "validation", "test"}
+    for values in labels.values():
+        for label in range(values.max() + 1):
+            mine = split[values == label]
+            for part, share in (("train", 0.7), ("validation", 0.15), ("test", 0.15)):
+                assert abs((mine == part).sum() - share * len(mine)) <= 2 + 0.03 * len(mine), (label, part, len(mine))
+    unlabelled = np.all([values < 0 for values in labels.values()], axis=0)
+    assert unlabelled.any() and set(split[unlabelled]) == {"train"}
+
+
+def test_better_than_chance():
+    """The sum of deviations from the wished counts is under half of that of a random split."""
+    n = 1000
+    labels = labels_like_real(n, seed=5)
+
+    def deviation(split: np.ndarray) -> float:
+        return sum(abs((split[values == k] == "test").sum() - 0.15 * (values == k).sum())
+                   for values in labels.values() for k in range(values.max() + 1))  # fmt: skip
+
+    random = np.random.default_rng(0).choice(["train", "validation", "test"], n, p=[0.7, 0.15, 0.15])
+    assert deviation(make_split(catalogue(n), labels, np.arange(n))) < deviation(random) / 2
+
+
+def test_groups_stay_together_and_seeds_decide():
+    n = 2000
+    labels, groups = labels_like_real(n, 1), np.random.default_rng(3).integers(0, 900, n)
+    split = make_split(catalogue(n), labels, groups, seed=4)
+    parts = pd.DataFrame({"g": groups, "s": split})[split != ""].groupby("g")["s"].nunique()
+    assert parts.max() == 1
+    known = np.any([values >= 0 for values in labels.values()], axis=0)
+    assert not (split[known] == "").any()
+    outside = np.isin(groups, groups[(split == "validation") | (split == "test")])
+    assert (~known & outside).any()
+    assert set(split[~known & outside]) == {""} and set(split[~known & ~outside]) == {"train"}
+    assert (split == make_split(catalogue(n), labels, groups, seed=4)).all()
+    assert (split != make_split(catalogue(n), labels, groups, seed=5)).any()
+    assert 0.66 < (split == "train").sum() / (split != "").sum() < 0.76
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_class_of_three_groups_is_in_each_part(seed):
+    random = np.random.default_rng(seed)
+    n = 120  # 23 genres of three or four works: the rarest real case
+    genre = np.repeat(np.arange(23), [3 + (k < 5) for k in range(23)])
+    labels = {name: np.full(n, -1, np.int32) for name in ("painter", "style", "genre")}
+    labels["genre"][: len(genre)] = genre
+    labels["painter"][:] = random.integers(0, 8, n)
+    labels["style"][:] = random.integers(0, 10, n)
+    split = make_split(catalogue(n), labels, np.arange(n), seed=seed)
+    for values in labels.values():
+        for label in range(values.max() + 1):
+            if (values == label).sum() >= 3:
+                assert set(split[values == label]) == {"train", "validation", "test"}
+
+
+def test_the_competition_test_rows_are_the_test_set():
+    n = 1000
+    labels = labels_like_real(n, 2)
+    test = np.arange(n) >= 800
+    groups = np.arange(n)
+    groups[800:820] = np.arange(20)  # twenty test works have a copy in train
+    split = make_split(catalogue(n, np.where(test, "test", "train")), labels, groups)
+    known = np.any([values >= 0 for values in labels.values()], axis=0)
+    assert set(split[800:820]) == {""}
+    assert set(split[820:][known[820:]]) == {"test"} and set(split[820:][~known[820:]]) == {""}
+    assert set(split[:800]) == {"train", "validation"}
+    assert abs((split[:800][known[:800]] == "validation").mean() - 0.1) < 0.02
+    assert set(split[:800][~known[:800]]) == {"train"}
+
+
+def with_other_painters(n: int, seed: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Labels as above; who has none of the eight painters is by one of 60 others, or of nobody."""
+    labels, random = labels_like_real(n, seed), np.random.default_rng(seed)
+    other = np.array([f"other {k}" for k in np.minimum(random.geometric(0.05, n), 60)], object)
+    other[random.random(n) < 0.1] = ""
+    names = np.array([f"painter {k}" for k in range(8)], object)
+    return catalogue(n).assign(painter=np.where(labels["painter"] < 0, other, names[labels["painter"]])), labels
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_some_painters_are_kept_out_of_training(seed):
+    n = 4000
+    table, labels = with_other_painters(n, seed)
+    table.loc[::7, "painter"] = table.loc[::7, "painter"].str.upper()  # one painter, spelled in two ways
+    painters = table["painter"].str.lower().to_numpy()
+    titles = np.random.default_rng(seed).integers(0, 200, n)  # some works of a painter are copies of each other
+    groups = pd.factorize(pd.Series(painters) + "|" + titles.astype(str))[0]
+    split = make_split(table, labels, groups, seed)
+    strangers = set(painters[split == "validation"]) - set(painters[split == "train"]) - {""}
+    mine = np.isin(painters, list(strangers))
+    others = (split == "validation") & ~mine
+    assert len(strangers) >= 10 and not any(name.startswith("painter") for name in strangers)
+    assert 0.18 < (mine & (split == "validation")).sum() / others.sum() < 0.28
+    assert set(split[mine]) <= {"validation", "test", ""}
+    assert pd.Series(split[split != ""]).groupby(groups[split != ""]).nunique().max() == 1
+    for values in labels.values():
+        assert set(values[split == "train"]) == set(values)  # no class is lost to training
+    assert (split == make_split(table, labels, groups, seed)).all()
+    assert (split != make_split(table, labels, groups, seed + 1)).any()
+
+
+def test_painters_are_kept_out_where_only_painters_are_said():
+    """Works of the others then have no label at all, and are in training for the head over all painters."""
+    n = 3000
+    table, labels = with_other_painters(n, 1)
+    split = make_split(table, {"painter": labels["painter"]}, np.arange(n), 1)
+    painters = table["painter"].to_numpy()
+    strangers = (split == "validation") & ~np.isin(painters, painters[split == "train"])
+    others = (split == "validation") & ~strangers
+    assert (labels["painter"][strangers] < 0).all() and "" not in set(painters[strangers])
+    assert 0.18 < strangers.sum() / others.sum() < 0.28
+
+
+def test_a_class_keeps_its_works_where_a_painter_has_most_of_them():
+    n = 1200
+    table, labels = with_other_painters(n, 0)
+    rare = np.flatnonzero(labels["painter"] < 0)[:300]
+    table.loc[rare, "painter"] = [f"specialist {k // 6}" for k in range(300)]  # 50 of them, who alone have these:
+    for values in (labels["style"], labels["genre"]):
+        values[values == 0] = -1
+    labels["genre"][rare[:12]] = 0  # twelve works by two, who would leave fewer than three in training
+    for seed in range(8):
+        split = make_split(table, labels, np.arange(n), seed)
+        assert ((split == "train") & (labels["genre"] == 0)).sum() >= 3
+
+
+def test_without_labels_on_its_test_rows_the_train_rows_are_divided_in_three():
+    n = 300
+    labels = labels_like_real(n)
+    test = np.arange(n) >= 200
+    for values in labels.values():
+        values[test] = -1
+    split = make_split(catalogue(n, np.where(test, "test", "train")), labels, np.arange(n))
+    assert set(split[~test]) == {"train", "validation", "test"} and set(split[test]) == {""}
+
+
+def test_too_few():
+    with pytest.raises(UserError, match="2 paintings"):
+        make_split(catalogue(4), {"style": np.array([0, 1, -1, -1])}, np.arange(4))
+
+
+def test_eighty_thousand_rows():
+    n = 80_000
+    labels, groups = labels_like_real(n), np.random.default_rng(0).integers(0, 70_000, n)
+    split = make_split(catalogue(n), labels, groups)
+    shares = {part: np.mean(split == part) for part in ("train", "validation", "test")}
+    assert shares == pytest.approx({"train": 0.7, "validation": 0.15, "test": 0.15}, abs=0.01)
+    used = split != ""
+    assert (pd.Series(split[used]).groupby(groups[used]).nunique() == 1).all()  # copies stay together
+
+
+# ------------------------------------------------------------------------------------------------- split.csv
+
+
+def test_saved_and_loaded(tmp_path):
+    table = catalogue(6).assign(painter=["A, B", 'C "D"', "É", "", "x", "y"])
+    split = np.array(["train", "validation", "test", "", "train", "test"], object)
+    path = tmp_path / "runs" / "split.csv"
+    save_split(path, table, split)
+    assert [p.name for p in path.parent.iterdir()] == ["split.csv"]
+    assert path.read_text(encoding="utf-8").splitlines()[:2] == ["id,split,painter,style,genre", '0.jpg,train,"A, B",,']
+    loaded, notes = load_split(path, table)
+    assert loaded.tolist() == split.tolist()
+    assert notes == ["1 of 6 paintings are not in split.csv and are left out."]
+    more, notes = load_split(path, table.iloc[[5, 0, 3]])
+    assert more.tolist() == ["test", "train", ""] and "3 ids of split.csv are not in the data." in notes
+    _, notes = load_split(path, table, groups=np.array([0, 0, 1, 1, 1, 2]))
+    assert any(note.startswith("2 groups of copies") for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("id,part\n0.jpg,train\n", "id and split; it has id, part"),
+        ("id,split\n0.jpg,train\n1.jpg,val\n", "line 3: the split is 'val'"),
+        ("id,split\n0.jpg,train\n0.jpg,test\n", "line 3: 0.jpg is in test and in train"),
+        ("id,split\nz.jpg,train\n", "none of its 1 ids"),
+        ("", "is empty"),
+    ],
+)
+def test_bad_split_files_are_named(tmp_path, text, word):
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=word) as error:
+        load_split(path, catalogue(3))
+    assert str(path) in str(error.value)
+    with pytest.raises(UserError, match="no such file"):
+        load_split(tmp_path / "none.csv", catalogue(3))
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "split.csv"
+    path.write_text("old")
+
+    def full_disk(self, target, **kwargs):
+        target.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        save_split(path, catalogue(1), np.array(["train"], object))
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+# ------------------------------------------------------------------------------------------------- the real data
+
+
+@pytest.mark.real
+def test_the_real_split(paintings):
+    table = read_catalog(paintings / "pbn64").table
+    tasks, _ = choose_classes(table, {"painter": 8, "style": 10, "genre": 23})
+    labels = {name: task.encode(table[name]) for name, task in tasks.items()}
+    split = make_split(table, labels, group_copies(table))
+    key = table["painter"].str.lower() + "|" + table["title"].str.lower()
+    used = (split != "") & (table["painter"] != "").to_numpy() & (table["title"] != "").to_numpy()
+    assert pd.Series(split[used]).groupby(key[used].to_numpy()).nunique().max() == 1
+    test = (table["competition"] == "test").to_numpy()
+    assert set(split[~test]) == {"train", "validation"} and set(split[test]) == {"test", ""}
+    painters = table["painter"].to_numpy()
+    strangers = (split == "validation") & ~np.isin(painters, painters[split == "train"]) & (painters != "")
+    others = (split == "validation") & ~strangers
+    assert (split == "test").sum() == 1452 and 1050 < others.sum() < 1250
+    assert 0.2 <= strangers.sum() / others.sum() <= 0.25 and len(set(painters[strangers])) >= 15
+    for values in labels.values():  # each class has a tenth of its training works in validation
+        for label in range(values.max() + 1):
+            mine = (values == label) & ~test & ~strangers
+            assert abs((mine & others).sum() - 0.1 * mine.sum()) <= 2 + 0.03 * mine.sum()

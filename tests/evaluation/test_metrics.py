@@ -1,0 +1,82 @@
+"""The metrics against scikit-learn's."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from painters_mtl.evaluation.metrics import all_metrics, confusion, macro_f1, mean_accuracy, task_metrics
+
+
+def random_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, some of them -1, and probabilities that know a little of them; some classes may not occur."""
+    rng = np.random.default_rng(seed)
+    n, classes = int(rng.integers(1, 200)), int(rng.integers(4, 25))
+    labels = rng.integers(-1, rng.integers(1, classes + 1), n)
+    scores = rng.random((n, classes)) + 0.5 * (np.arange(classes) == labels[:, None])
+    return labels.astype(np.int32), (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_against_scikit_learn(seed: int) -> None:
+    labels, probabilities = random_case(seed)
+    if (labels < 0).all():
+        labels[0] = 0
+    known = labels >= 0
+    true, predicted = labels[known], probabilities[known].argmax(axis=1)
+    classes = np.arange(probabilities.shape[1])
+    found = task_metrics(labels, probabilities)
+    assert set(found) == {"accuracy", "top3", "macro_f1", "majority", "n"} and found["n"] == known.sum()
+    assert found["accuracy"] == pytest.approx(sk.accuracy_score(true, predicted), abs=1e-12)
+    top3 = sk.top_k_accuracy_score(true, probabilities[known], k=3, labels=classes)
+    assert found["top3"] == pytest.approx(top3, abs=1e-12)
+    f1 = sk.f1_score(true, predicted, average="macro", zero_division=0)
+    assert found["macro_f1"] == pytest.approx(f1, abs=1e-12)
+    assert found["majority"] == pytest.approx(np.bincount(true).max() / len(true), abs=1e-12)
+    np.testing.assert_array_equal(
+        confusion(labels, probabilities.argmax(axis=1), len(classes)),
+        sk.confusion_matrix(true, predicted, labels=classes),
+    )
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_paintings_without_a_label_change_nothing(seed: int) -> None:
+    labels, probabilities = random_case(seed)
+    rng = np.random.default_rng(seed)
+    more = rng.random((50, probabilities.shape[1])).astype(np.float32)
+    order = rng.permutation(len(labels) + 50)
+    padded = np.concatenate([labels, np.full(50, -1, np.int32)])[order]
+    assert task_metrics(padded, np.concatenate([probabilities, more])[order]) == task_metrics(labels, probabilities)
+
+
+def test_top_k_by_hand() -> None:
+    probabilities = np.array([[0.4, 0.3, 0.2, 0.1]] * 4)
+    assert task_metrics(np.arange(4), probabilities, top=2)["top2"] == 0.5
+    assert task_metrics(np.arange(4), probabilities, top=4)["top4"] == 1.0
+    assert task_metrics(np.array([0, 1]), np.array([[0.4, 0.6]] * 2))["top3"] == 1.0  # fewer classes than three
+
+
+def test_without_any_label() -> None:
+    for labels, n in ((np.full(5, -1), 5), (np.zeros(0, int), 0)):
+        found = task_metrics(labels, np.full((n, 3), 1 / 3))
+        assert found.pop("n") == 0
+        assert set(found) == {"accuracy", "top3", "macro_f1", "majority"} and all(map(math.isnan, found.values()))
+    assert math.isnan(macro_f1(np.zeros((3, 3), int)))
+
+
+def test_rows_pick_the_paintings_and_tasks_do_not_mix() -> None:
+    labels = {"style": np.array([0, 1, 0, 1]), "genre": np.array([1, -1, 0, -1])}
+    rows = np.array([3, 0])
+    right, wrong = np.array([[0.1, 0.9], [0.9, 0.1]]), np.array([[0.5, 0.5], [0.9, 0.1]])
+    found = all_metrics(labels, {"style": right, "genre": wrong}, rows)
+    assert found["style"]["accuracy"] == 1 and found["style"]["n"] == 2
+    assert found["genre"]["accuracy"] == 0 and found["genre"]["n"] == 1
+
+
+def test_mean_accuracy_is_over_the_tasks_with_a_label() -> None:
+    nothing = task_metrics(np.array([-1]), np.ones((1, 2)))
+    half = {"accuracy": 0.5, "n": 10}
+    whole = {"accuracy": 1.0, "n": 1}
+    assert mean_accuracy({"painter": half, "style": whole, "genre": nothing}) == 0.75
+    assert math.isnan(mean_accuracy({"genre": nothing}))

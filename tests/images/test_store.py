@@ -1,0 +1,268 @@
+"""The store: the same pixels as the originals give, made once, whatever happened in between."""
+
+import os
+import random
+import shutil
+import zipfile
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import table_of
+from PIL import Image
+
+from painters_mtl.common.errors import UserError
+from painters_mtl.images import decode
+from painters_mtl.images import files as images
+from painters_mtl.images.cache import MARGIN, Store, build_store, copy_side
+
+SIDE = 20
+BYTES = SIDE * SIDE * 3
+
+
+def draw(file: Path, seed: int, size: tuple[int, int] = (48, 30)) -> Path:
+    pixels = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(file)
+    return file
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Seven pictures of several formats and shapes."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    names = ["a.jpg", "b.png", "c.webp", "d.jpg", "e.png", "f.bmp", "g.jpg"]
+    return [draw(folder / name, i, (30 + 7 * i, 64 - 5 * i)) for i, name in enumerate(names)]
+
+
+def expected(files: list[Path]) -> np.ndarray:
+    return np.stack([images.load(f, square=SIDE).pixels for f in files])
+
+
+def build(files: list[Path], cache: Path, memory_gb: float = 1) -> Store:
+    return build_store(table_of(files), SIDE, cache, memory_gb, workers=2)
+
+
+def of_paintings(store: Store) -> np.ndarray:
+    return np.asarray(store.pixels[store.rows])
+
+
+def spoil(file: Path) -> None:
+    """Put other bytes in a file without a trace in its size and time: whoever reads it now gets no picture."""
+    status = file.stat()
+    file.write_bytes(b"x" * status.st_size)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_copy_is_what_images_load_gives(files: list[Path], tmp_path: Path) -> None:
+    store = build(files, tmp_path / "cache")
+    assert store.pixels.dtype == np.uint8 and store.pixels.shape == (len(files), SIDE, SIDE, 3)
+    np.testing.assert_array_equal(of_paintings(store), expected(files))
+    assert [int(h) for h in store.hashes] == [decode.phash(pixels) for pixels in expected(files)]
+    assert store.refused.empty and store.repaired.empty
+
+
+@pytest.mark.parametrize("image_size", [32, 96, 127, 224])
+def test_copies_are_larger_than_the_view_by_the_margin(image_size: int) -> None:
+    assert abs(copy_side(image_size) - MARGIN * image_size) <= 0.5 and copy_side(image_size) > image_size
+
+
+def test_a_second_build_opens_no_picture_and_writes_nothing(files: list[Path], tmp_path: Path) -> None:
+    first = build(files, tmp_path / "cache")
+    wanted = expected(files)
+    before = {f.name: (f.stat().st_mtime_ns, f.read_bytes()) for f in first.folder.iterdir()}
+    for file in files:
+        spoil(file)
+    second = build(files, tmp_path / "cache")
+    np.testing.assert_array_equal(of_paintings(second), wanted)
+    np.testing.assert_array_equal(second.hashes, first.hashes)
+    assert {f.name: (f.stat().st_mtime_ns, f.read_bytes()) for f in first.folder.iterdir()} == before
+
+
+def test_mapped_from_disk_gives_the_same(files: list[Path], tmp_path: Path) -> None:
+    held = build(files, tmp_path / "cache")
+    mapped = build(files, tmp_path / "cache", memory_gb=0)
+    assert isinstance(mapped.pixels, np.memmap) and not isinstance(held.pixels, np.memmap)
+    np.testing.assert_array_equal(mapped.pixels, held.pixels)
+    np.testing.assert_array_equal(mapped.rows, held.rows)
+
+
+def test_other_orders_and_parts_of_the_data_find_their_copies(files: list[Path], tmp_path: Path) -> None:
+    build(files, tmp_path / "cache")
+    for file in files:
+        shutil.copy(file, file.with_suffix(".kept"))
+    wanted = dict(zip(files, expected(files), strict=True))
+    for file in files:
+        spoil(file)
+    for chosen in (files[::-1], files[2:5], [files[6], files[0]]):
+        np.testing.assert_array_equal(of_paintings(build(chosen, tmp_path / "cache")), [wanted[f] for f in chosen])
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_kill_at_any_byte_is_made_good(files: list[Path], tmp_path: Path, seed: int) -> None:
+    """Lines follow their pixels to disk, so a kill tears the end of one file or the other, or of both."""
+    rng = random.Random(seed)
+    whole = build(files, tmp_path / "cache")
+    pixels, manifest = whole.folder / "pixels.u8", whole.folder / "manifest.jsonl"
+    torn = rng.choice([(pixels,), (manifest,), (pixels, manifest)])
+    for file in torn:
+        os.truncate(file, rng.randrange(file.stat().st_size))
+    again = build(files, tmp_path / "cache")
+    np.testing.assert_array_equal(of_paintings(again), expected(files))
+    np.testing.assert_array_equal(again.hashes, whole.hashes)
+    assert pixels.stat().st_size == len(files) * BYTES
+    third = build(files, tmp_path / "cache")  # what was written in between is sound too
+    np.testing.assert_array_equal(of_paintings(third), expected(files))
+
+
+def test_lost_pixels_are_not_found_in_other_pictures_places(files: list[Path], tmp_path: Path) -> None:
+    """The manifest outlives its pixels (a full disk, a crash of the machine); other pictures take the places."""
+    store = build(files[:4], tmp_path / "cache")
+    os.truncate(store.folder / "pixels.u8", 2 * BYTES)
+    build(files[4:], tmp_path / "cache")
+    np.testing.assert_array_equal(of_paintings(build(files, tmp_path / "cache")), expected(files))
+
+
+def test_garbage_at_the_end_of_the_manifest_is_dropped(files: list[Path], tmp_path: Path) -> None:
+    store = build(files[:4], tmp_path / "cache")
+    with (store.folder / "manifest.jsonl").open("ab") as lines:
+        lines.write(b'{"id": "e.png", "row": 3, "sta')
+    with (store.folder / "pixels.u8").open("ab") as pixels:
+        pixels.write(b"\7" * (BYTES // 2))
+    np.testing.assert_array_equal(of_paintings(build(files, tmp_path / "cache")), expected(files))
+
+
+def test_only_a_changed_picture_is_made_again(files: list[Path], tmp_path: Path) -> None:
+    before = build(files, tmp_path / "cache")
+    draw(files[3], 99, (90, 41))
+    wanted = expected(files)
+    for file in [*files[:3], *files[4:]]:
+        spoil(file)  # would be refused if it were read again
+    after = build(files, tmp_path / "cache")
+    np.testing.assert_array_equal(of_paintings(after), wanted)
+    changed = [i for i in range(len(files)) if (of_paintings(after)[i] != of_paintings(before)[i]).any()]
+    assert changed == [3]
+    assert (after.hashes != before.hashes).tolist() == [i == 3 for i in range(len(files))]
+
+
+def test_a_touched_picture_is_not_made_again(files: list[Path], tmp_path: Path) -> None:
+    store = build(files, tmp_path / "cache")
+    os.utime(files[2], ns=(0, 1_000_000_000))
+    again = build(files, tmp_path / "cache")
+    np.testing.assert_array_equal(again.rows, store.rows)
+    assert (store.folder / "pixels.u8").stat().st_size == len(files) * BYTES
+    spoil(files[2])  # the new time is known by now: it is not even read
+    np.testing.assert_array_equal(of_paintings(build(files, tmp_path / "cache")), of_paintings(store))
+
+
+def test_another_side_is_another_store(files: list[Path], tmp_path: Path) -> None:
+    small = build(files, tmp_path / "cache")
+    large = build_store(table_of(files), 2 * SIDE, tmp_path / "cache")
+    assert small.folder != large.folder
+    np.testing.assert_array_equal(large.pixels[0], images.load(files[0], square=2 * SIDE).pixels)
+
+
+def test_refused_pictures_have_reasons_and_no_copy(files: list[Path], tmp_path: Path) -> None:
+    files[1].write_bytes(b"")
+    files[4].write_bytes(b"<html>not found</html>")
+    files[5].unlink()
+    store = build(files, tmp_path / "cache")
+    bad = [1, 4, 5]
+    assert np.flatnonzero(store.rows < 0).tolist() == bad and (store.hashes[bad] == 0).all()
+    assert store.refused["id"].tolist() == [files[i].name for i in bad]
+    for i, reason, detail in zip(bad, store.refused["reason"], store.refused["detail"], strict=True):
+        with pytest.raises(images.Unreadable) as refusal:
+            images.load(files[i], square=SIDE)
+        assert (reason, detail) == (refusal.value.reason, refusal.value.detail)
+    manifest = store.folder / "manifest.jsonl"
+    lines = manifest.read_text().count("\n")
+    assert build(files, tmp_path / "cache").refused.equals(store.refused)
+    assert manifest.read_text().count("\n") == lines + 1  # only the missing one was looked for again
+
+    good = [i for i in range(len(files)) if i not in bad]
+    np.testing.assert_array_equal(store.pixels[store.rows[good]], expected([files[i] for i in good]))
+    assert sorted(store.rows[good]) == list(range(len(good)))
+
+    draw(files[4], 4)  # put right, it comes in without the others being made again
+    repaired = build(files, tmp_path / "cache")
+    assert repaired.refused["id"].tolist() == [files[1].name, files[5].name]
+    np.testing.assert_array_equal(repaired.pixels[repaired.rows[4]], expected([files[4]])[0])
+    np.testing.assert_array_equal(repaired.rows[good], store.rows[good])
+
+
+def test_a_repaired_picture_is_marked(tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.jpg" for name in "ab"]
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    for file in files:
+        Image.fromarray(noise).save(file, quality=95)
+    files[1].write_bytes(files[1].read_bytes()[:-900])
+    assert images.load(files[1], square=SIDE).repaired
+    store = build(files, tmp_path / "cache")
+    assert store.repaired["id"].tolist() == ["b.jpg"] and store.rows.tolist() == [0, 1]
+    assert store.repaired["repaired"].tolist() == [images.load(files[1], square=SIDE).repaired]
+
+
+def test_no_readable_picture_is_an_error_that_counts_the_reasons(files: list[Path], tmp_path: Path) -> None:
+    for file in files[:5]:
+        file.write_bytes(b"")
+    for file in files[5:]:
+        file.unlink()
+    reasons = []
+    for file in (files[0], files[5]):
+        with pytest.raises(images.Unreadable) as refusal:
+            images.load(file)
+        reasons.append(refusal.value.reason)
+    with pytest.raises(UserError) as error:
+        build(files, tmp_path / "cache")
+    assert f"5 {reasons[0]}" in str(error.value) and f"2 {reasons[1]}" in str(error.value)
+
+
+def test_members_of_a_zip_equal_files(files: list[Path], tmp_path: Path) -> None:
+    archive = tmp_path / "pictures" / "all.zip"
+    with zipfile.ZipFile(archive, "w") as out:
+        for file in files:
+            out.write(file, f"all/{file.name}")
+    names = [f.name for f in files]
+    table = pd.DataFrame({"id": names, "file": str(archive), "member": [f"all/{n}" for n in names]})
+    zipped = build_store(table, SIDE, tmp_path / "zipped")
+    np.testing.assert_array_equal(of_paintings(zipped), expected(files))
+    manifest = (zipped.folder / "manifest.jsonl").read_bytes()
+
+    os.utime(archive, ns=(0, 1))  # a copied zip: its members are the same
+    build_store(table, SIDE, tmp_path / "zipped")
+    assert (zipped.folder / "manifest.jsonl").read_bytes() == manifest
+
+    draw(files[2], 77)
+    with zipfile.ZipFile(archive, "w") as out:
+        for file in files:
+            out.write(file, f"all/{file.name}")
+    np.testing.assert_array_equal(of_paintings(build_store(table, SIDE, tmp_path / "zipped")), expected(files))
+
+
+def test_the_pictures_are_not_touched(files: list[Path], tmp_path: Path) -> None:
+    before = {f: (f.read_bytes(), f.stat().st_mtime_ns) for f in files[0].parent.iterdir()}
+    build(files, tmp_path / "cache")
+    assert {f: (f.read_bytes(), f.stat().st_mtime_ns) for f in files[0].parent.iterdir()} == before
+
+
+def test_a_disk_too_small_is_refused_before_anything_is_written(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 10**6, len(files) * BYTES - 1))
+    with pytest.raises(UserError, match="make room"):
+        build(files, tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.u8"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 10**6, len(files) * BYTES))
+    assert len(build(files, tmp_path / "cache").pixels) == len(files)
+
+
+@pytest.mark.real
+def test_real_originals(paintings: Path, tmp_path: Path) -> None:
+    files = sorted((paintings / "originals").iterdir())[:24]
+    store = build(files, tmp_path / "cache")
+    good = [i for i, row in enumerate(store.rows) if row >= 0]
+    assert len(good) + len(store.refused) == len(files) and len(good) >= 20
+    np.testing.assert_array_equal(store.pixels[store.rows[good]], expected([files[i] for i in good]))

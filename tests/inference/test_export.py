@@ -1,0 +1,284 @@
+"""Exports: each in its own runtime against Keras, whole or not at all, and used as its README says."""
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import python, trained
+from test_runtimes import TASKS, make_run, pictures, rounding
+
+from painters_mtl import export
+from painters_mtl.evaluation.calibration import soften
+from painters_mtl.images.files import ImageFile
+from painters_mtl.inference import runtimes
+from painters_mtl.runs.run import Run, open_run
+from painters_mtl.training import batches
+
+FORMATS = {
+    "saved_model": (),
+    "litert": ("ai_edge_litert",),
+    "onnx": ("onnxruntime", "tf2onnx", "onnx"),
+    "openvino": ("openvino",),
+}
+
+
+def needs(file_format: str) -> None:
+    for package in FORMATS[file_format.removesuffix("-int8")]:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f'needs {package}: pip install "painters-mtl[{file_format}]"')
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("export")
+
+
+@pytest.fixture(scope="module")
+def files(base: Path) -> list[ImageFile]:
+    return pictures(base / "pictures")
+
+
+@pytest.fixture(scope="module")
+def run(base: Path) -> Run:
+    return make_run(base / "run")
+
+
+def exported(run: Run, files: list[ImageFile], file_format: str, output: Path, *more: str) -> int:
+    place = str(Path(files[0].path).parent)
+    words = ["--model", str(run.folder), "--format", file_format, "--output", str(output), "--images", place, *more]
+    return export.main(words)
+
+
+def calibrated(run: Run, copies: np.ndarray) -> dict[str, np.ndarray]:
+    """What the exported network has to say: Keras's probabilities, softened outside of it."""
+    found = batches.inference(run.model(), run.image_size)(copies)
+    return {name: soften(values.numpy(), run.temperatures[name]) for name, values in found.items()}
+
+
+@pytest.mark.parametrize("kind", ["convnet", "views", pytest.param("lite0", marks=pytest.mark.slow)])
+def test_a_saved_model_needs_nothing_but_tensorflow(kind: str, base: Path, files: list[ImageFile]) -> None:
+    run = make_run(base / kind, kind)
+    output = base / f"saved-{kind}"
+    assert exported(run, files, "saved_model", output) == 0
+    copies = runtimes.copies_of(run, files)
+    np.savez(output / "in.npz", **runtimes.inputs_of(copies))
+    program = (
+        "import sys, numpy as np, tensorflow as tf\n"
+        "network = tf.saved_model.load('saved_model').signatures['serving_default']\n"
+        "pictures = np.load('in.npz')\n"
+        "found = network(**{name: tf.constant(pictures[name]) for name in pictures})\n"
+        "np.savez('out.npz', **{name: values.numpy() for name, values in found.items()})\n"
+        "print('painters_mtl' in sys.modules)\n"
+    )
+    done = python("-c", program, cwd=output)
+    assert done.stdout == "False\n", done.stderr
+    found, wanted = np.load(output / "out.npz"), calibrated(run, copies)
+    assert set(found) == set(TASKS)
+    for task in TASKS:
+        assert found[task].dtype == np.float32 and np.ptp(wanted[task][:, 0]) > 0.05
+        np.testing.assert_allclose(found[task], wanted[task], atol=rounding(kind))
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_the_readme_is_a_program_that_labels_a_picture(
+    file_format: str, run: Run, files: list[ImageFile], tmp_path: Path
+) -> None:
+    """Run as it stands, with nothing of this project."""
+    needs(file_format)
+    output = tmp_path / "out"
+    assert exported(run, files, file_format, output) == 0
+    (output / "painting.jpg").write_bytes(Path(files[2].path).read_bytes())
+    text = (output / "README.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    done = python("-c", code, cwd=output)
+    wanted = calibrated(run, runtimes.copies_of(run, [files[2]]))
+    lines = []
+    for name, task in TASKS.items():
+        p = wanted[name][0]
+        lines.append((name, task.classes[p.argmax()], float(p.max())))
+    found = [re.fullmatch(r"(\w+) (\w+) ([\d.]+)%", line) for line in done.stdout.splitlines()]
+    assert all(found), done.stderr
+    assert [m.group(1, 2) for m in found if m] == [line[:2] for line in lines]
+    # Pillow's resize stands for the project's own here, which decodes at reduced size; it is the same for a PNG.
+    np.testing.assert_allclose([float(m[3]) / 100 for m in found if m], [line[2] for line in lines], atol=1e-3)
+
+    manifest = json.loads((output / "manifest.json").read_text())
+    assert manifest["inputs"]["image"]["shape"] == ["n", 40, 40, 3] and (output / manifest["file"]).exists()
+    assert {name: value["shape"] for name, value in manifest["outputs"].items()} == {
+        "painter": ["n", 3],
+        "style": ["n", 2],
+    }
+    assert json.loads((output / "labels.json").read_text()) == {n: list(t.classes) for n, t in TASKS.items()}
+    report = json.loads((output / "comparison.json").read_text())
+    assert report["paintings"] == 7 and max(report["largest_difference"].values()) < 1e-5
+    assert report["one_at_a_time_differs_by"] < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["convnet", "views"])
+@pytest.mark.parametrize("file_format", ["litert", "onnx", "openvino"])
+def test_formats_say_what_keras_says_for_any_number(
+    file_format: str, kind: str, base: Path, files: list[ImageFile], tmp_path: Path
+) -> None:
+    from painters_mtl.inference import exporters
+
+    needs(file_format)
+    run = make_run(base / kind, kind)
+    file = exporters.save(run, run.model(), file_format, tmp_path, calibrated=True)
+    forward = runtimes.open_exported(file_format, file)
+    copies = runtimes.copies_of(run, files)
+    wanted = calibrated(run, copies)
+    for n in (1, 7):
+        found = forward(copies[:n])
+        for task in TASKS:
+            np.testing.assert_allclose(found[task], wanted[task][:n], atol=1e-5)
+    assert not [f for f in tmp_path.iterdir() if f.name.startswith(".")]
+
+
+def test_a_head_that_is_no_softmax_is_softened_and_another_output_is_left_alone(
+    base: Path, files: list[ImageFile], tmp_path: Path
+) -> None:
+    import keras
+
+    from painters_mtl.inference import exporters
+
+    run = make_run(base / "run")
+    network = run.model()
+    outputs = dict(network.output)
+    swapped = keras.layers.Activation("softmax", name="painter_twice")(outputs["painter"] * 5)
+    beside = keras.layers.Dense(1, activation="sigmoid", name="extra")(network.get_layer("features").output)
+    network = keras.Model(network.input, {"painter": swapped, "style": outputs["style"], "style_known": beside})
+    network.get_layer("painter").name = "other"
+    swapped_layer = network.get_layer("painter_twice")
+    swapped_layer.name = "painter"
+    file = exporters.save(run, network, "saved_model", tmp_path, calibrated=True)
+    copies = runtimes.copies_of(run, files)
+    found = runtimes.open_exported("saved_model", file)(copies)
+    plain = {k: v.numpy() for k, v in batches.inference(network, run.image_size)(copies).items()}
+    np.testing.assert_allclose(found["style_known"], plain["style_known"], atol=1e-6)
+    for task in TASKS:
+        np.testing.assert_allclose(found[task], soften(plain[task], run.temperatures[task]), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_eight_bits_are_measured_on_training_paintings_and_their_loss_on_test_paintings(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs("litert-int8")
+    folder, _ = trained(tmp_path_factory)
+    words = ["--model", str(folder), "--output", str(tmp_path / "small"), "--max-loss", "0.2"]
+    assert export.main([*words, "--format", "litert-int8"]) == 0
+    report = json.loads((tmp_path / "small" / "comparison.json").read_text())
+    said = (folder / "test_predictions.csv").read_text().count("\n") - 1
+    assert report["paintings"] == said
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for task, value in report["accuracy"].items():
+        assert value["loss"] == pytest.approx(value["keras"] - value["exported"])
+        assert value["keras"] == pytest.approx(metrics["test"][task]["accuracy"], abs=1e-4)
+    assert "lost" in capsys.readouterr().out
+    weights = open_run(folder).model().count_params()
+    assert (tmp_path / "small" / "model.tflite").stat().st_size < 2 * weights  # bytes; 4 a weight in Keras
+    from ai_edge_litert.interpreter import Interpreter
+
+    tensors = Interpreter(str(tmp_path / "small" / "model.tflite")).get_tensor_details()
+    large = [t for t in tensors if np.prod(t["shape"]) > 64 and len(t["shape"]) > 1]
+    assert any(t["dtype"] is np.int8 and "/small_convnet" in t["name"] for t in large)
+    behind = [t for t in large if "/small_convnet" not in t["name"] and len(t["shape"]) == 2]
+    assert behind and all(t["dtype"] is np.float32 for t in behind)  # means and heads
+    words[1] = str(folder / "baselines" / "painter")  # the data have labels for tasks that this network has not
+    assert export.main([*words, "--overwrite", "--format", "litert-int8"]) == 0
+    assert set(json.loads((tmp_path / "small" / "comparison.json").read_text())["accuracy"]) == {"painter"}
+
+
+def test_accuracy_counts_labelled_paintings_only() -> None:
+    truth = np.array([0, 1, -1, 1])
+    keras = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5], [0.4, 0.6]])
+    found = export.accuracy(truth, keras, keras[:, ::-1] * [[0], [0], [1], [1]] + keras * [[1], [1], [0], [0]])
+    assert found == pytest.approx({"paintings": 3, "keras": 1.0, "exported": 2 / 3, "loss": 1 / 3})
+
+
+def test_what_differs_is_not_written(
+    run: Run,
+    files: list[ImageFile],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No probability of 32 bits is exactly Keras's: with a tolerance of nothing the command must fail."""
+    needs("litert")
+    monkeypatch.setattr(runtimes, "TOLERANCE", 0.0)
+    assert exported(run, files, "litert", tmp_path / "out") == 1
+    assert "is not written" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_earlier_export_stays_unless_it_is_to_be_replaced(
+    run: Run, files: list[ImageFile], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    assert exported(run, files, "saved_model", output) == 0
+    (output / "mine.txt").write_text("")
+    assert exported(run, files, "saved_model", output) == 2
+    assert "holds an export already" in capsys.readouterr().err and (output / "mine.txt").exists()
+    assert exported(run, files, "saved_model", output, "--overwrite") == 0
+    assert not (output / "mine.txt").exists() and [f.name for f in tmp_path.iterdir()] == ["out"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("")
+    assert exported(run, files, "saved_model", tmp_path / "other", "--overwrite") == 2
+    assert "is no earlier export" in capsys.readouterr().err and (tmp_path / "other" / "mine.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--output", "no/where/out"], "there is no folder"),
+        (["--format", "litert-int8", "--images", "."], "--images has no labels"),
+        (["--format", "litert-int8", "--max-loss", "2"], "--max-loss 2.0 must be"),
+        ([], "lacks config.json, so its own paintings are not known: name paintings with --images"),
+        (["--images", "nowhere"], "there is no file or folder nowhere"),
+        (["--images", ".", "--data", "."], "give one of them"),
+    ],
+)
+def test_one_sentence_for_what_goes_wrong(
+    words: list[str],
+    said: str,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "litert-int8" in words:
+        needs("litert")
+    assert export.main(["--model", str(run.folder), "--output", "out", *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("file_format", "package"),
+    [
+        ("litert", "ai_edge_litert"),
+        ("litert-int8", "ai_edge_litert"),
+        ("onnx", "onnxruntime"),
+        ("openvino", "openvino"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_install_line(
+    file_format: str,
+    package: str,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("onnx", "tf2onnx", "onnxruntime", package):
+        monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]
+    words = ["--model", str(run.folder), "--format", file_format, "--output", str(tmp_path / "out")]
+    assert export.main(words) == 2
+    extra = file_format.removesuffix("-int8")
+    assert "is not installed (import of " in (error := capsys.readouterr().err)
+    assert f'pip install "painters-mtl[{extra}]"' in error

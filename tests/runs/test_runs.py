@@ -1,0 +1,408 @@
+"""Settings that survive a file, files that are written whole, run folders that say what they lack."""
+
+import dataclasses
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import whole, write_text
+from painters_mtl.data.demo.collection import DEMO_VERSION
+from painters_mtl.data.tasks import TASK_NAMES, Task, tasks_from_dict, tasks_to_dict
+from painters_mtl.network.multitask import build_model
+from painters_mtl.runs import run as runs
+from painters_mtl.training.settings import OF_THE_COMMAND, TrainSettings
+
+# ------------------------------------------------------------------------------------------------- tasks
+
+
+def test_names_become_labels_and_come_back() -> None:
+    task = Task("style", ("Cubism", "Naïve Art", "Art, New"))
+    labels = task.encode(["Art, New", None, "", float("nan"), "cubism", "Naïve Art", 3, "Cubism"])
+    assert labels.dtype == np.int32 and labels.tolist() == [2, -1, -1, -1, -1, 1, -1, 0]
+    assert task.decode(labels) == ["Art, New", "", "", "", "", "Naïve Art", "", "Cubism"]
+    np.testing.assert_array_equal(task.encode(task.decode(labels)), labels)
+    assert tasks_from_dict(json.loads(json.dumps(tasks_to_dict({"style": task})))) == {"style": task}
+
+
+# ------------------------------------------------------------------------------------------------- settings
+
+OTHER: dict[str, Any] = {
+    "data": Path("some where/ä"),
+    "split": Path("models/x/split.csv"),
+    "painters": ("Ivan Bilibin", 'A "B", C'),
+    "styles": ("4",),
+    "genres": ("portrait", "landscape"),
+    "image_size": 160,
+    "cache": Path("/tmp/c"),
+    "memory_gb": 0.5,
+    "name": "näme",
+    "models": Path("m"),
+    "overwrite": True,
+    "seed": 7,
+    "backbone": "ResNet50",
+    "weights": "none",
+    "fine_tune": "heads",
+    "shared_layers": (64, 32),
+    "task_layers": (16,),
+    "dropout": 0.0,
+    "epochs": 3,
+    "batch_size": 5,
+    "learning_rate": 0.01,
+    "sample": 7,
+    "backbone_rate": 0.2,
+    "label_smoothing": 0.2,
+    "task_data": {"style": Path("styles")},
+    "views": ("whole", "detail"),
+    "merge": "none",
+    "view_of": {"painter": "detail"},
+    "shared_projection": 8,
+    "start_from": (Path("models/a"), Path("models/b")),
+    "start_shared": "style",
+    "freeze": "heads",
+    "freeze_epochs": 2,
+    "teachers": (Path("t"),),
+    "teacher_weight": 0.7,
+    "temperature": 3.0,
+    "strategy": "pcgrad",
+    "task_sampling": "uniform",
+    "monitor_conflict": True,
+    "baselines": False,
+    "budget": "equal-updates",
+    "weight_decay": 0.0,
+    "task_weights": {"style": 0.5, "painter": 2.0},
+    "label_share": 0.0,
+    "other_painters": 0.0,
+    "painter_known": False,
+    "refit": False,
+    "patience": 9,
+    "accumulate": 3,
+    "precision": "mixed_bfloat16",
+}
+
+
+def test_what_was_a_weight_is_now_on_or_off() -> None:
+    for old, new in ((1.0, True), (0.3, True), (0.0, False)):
+        assert TrainSettings.from_dict({"painter_known": old}).painter_known is new
+
+
+def test_settings_round_trip(tmp_path: Path) -> None:
+    default = TrainSettings()
+    other = TrainSettings(**OTHER)
+    fields = {f.name for f in dataclasses.fields(TrainSettings)}
+    assert set(OTHER) == fields - set(OF_THE_COMMAND), "a new setting: add it to OTHER"
+    for name, value in OTHER.items():
+        assert getattr(default, name) != value, f"{name} must differ from its default to be tested"
+    for settings in (default, other):
+        settings.save(tmp_path / "config.json")
+        loaded = TrainSettings.load(tmp_path / "config.json")
+        assert loaded == settings
+        for field in dataclasses.fields(settings):
+            assert type(getattr(loaded, field.name)) is type(getattr(settings, field.name)), field.name
+
+
+def test_a_setting_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"seed": 1, "learing_rate": 0.1}')
+    with pytest.raises(UserError, match=r"config\.json has a setting that does not exist: learing_rate"):
+        TrainSettings.load(tmp_path / "config.json")
+
+
+def test_how_a_command_runs_is_no_part_of_what_it_made(tmp_path: Path) -> None:
+    TrainSettings(checkpoint_minutes=1.0, resume=True).save(tmp_path / "config.json")
+    assert TrainSettings.load(tmp_path / "config.json") == TrainSettings()
+
+
+def test_a_partial_file_leaves_the_rest_at_its_default() -> None:
+    assert TrainSettings.from_dict({"seed": 3}) == TrainSettings(seed=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "option"),
+    [
+        ("image_size", 31, "--image-size 31"),
+        ("image_size", -5, "--image-size -5"),
+        ("batch_size", -1, "--batch-size -1"),
+        ("learning_rate", -0.1, "--learning-rate -0.1"),
+        ("seed", -1, "--seed -1"),
+        ("seed", 2**32, "--seed 4294967296"),
+        ("task_weights", dict.fromkeys(TASK_NAMES, 0.0), "--task-weights of 0 for every task"),
+        ("learning_rate", float("nan"), "--learning-rate nan"),
+        ("backbone_rate", 0.0, "--backbone-rate 0.0"),
+        ("patience", 0, "--patience 0"),
+        ("accumulate", 0, "--accumulate 0"),
+        ("checkpoint_minutes", -1.0, "--checkpoint-minutes -1.0"),
+        ("memory_gb", 0, "--memory-gb 0"),
+        ("epochs", -1, "--epochs -1"),
+        ("dropout", 1.0, "--dropout 1.0"),
+        ("dropout", -0.1, "--dropout -0.1"),
+        ("label_share", 1.0, "--label-share 1.0"),
+        ("shared_layers", (8, 0), "width 0"),
+        ("task_layers", (-3,), "width -3"),
+        ("task_weights", {"artist": 1.0}, "--task-weights artist"),
+        ("task_weights", {"style": -1.0}, "--task-weights style -1.0"),
+        ("task_weights", {"style": float("nan")}, "--task-weights style nan"),
+        ("merge", "none", "--merge none needs two views"),
+        ("freeze_epochs", 3, "--freeze-epochs 3"),
+        ("name", "..", "--name '..'"),
+        ("name", "a/b", "--name 'a/b'"),
+        ("name", ".hidden", "--name '.hidden'"),
+        ("name", "a\0b", "--name"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_by_their_option(name: str, value: Any, option: str) -> None:
+    with pytest.raises(UserError) as error:
+        TrainSettings(**{name: value})
+    assert option in str(error.value)
+
+
+def test_classes_wanted_are_a_number_or_names() -> None:
+    settings = TrainSettings(painters=("12",), styles=("Cubism",), genres=("portrait", "1920"))
+    assert settings.classes_wanted() == {"painter": 12, "style": ("Cubism",), "genre": ("portrait", "1920")}
+
+
+# ------------------------------------------------------------------------------------------------- files
+
+
+def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    write_text(file, "old")
+    with pytest.raises(RuntimeError), whole(file) as temporary:
+        temporary.write_text("half of the n")
+        assert temporary.suffix == file.suffix and temporary.parent == file.parent  # a rename, and the kind is known
+        raise RuntimeError
+    assert file.read_text() == "old" and [f.name for f in tmp_path.iterdir()] == ["table.csv"]
+    with whole(file) as temporary:
+        temporary.write_text("new")
+        assert file.read_text() == "old"
+    assert file.read_text() == "new" and [f.name for f in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_text_is_utf_8(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.json", "Naïve – 浮世絵\n")
+    assert (tmp_path / "a.json").read_bytes() == "Naïve – 浮世絵\n".encode()
+
+
+# ------------------------------------------------------------------------------------------------- run folders
+
+TASKS = {"painter": Task("painter", ("Ä", 'B "b", c')), "genre": Task("genre", ("portrait", "landscape", "x"))}
+
+
+def make_run(folder: Path, seed: int = 0) -> keras.Model:
+    folder.mkdir(parents=True)
+    keras.utils.set_random_seed(seed)
+    model = build_model(TASKS, "small_convnet", 32, weights="none")
+    runs.save_labels(folder, TASKS, 32, 40, demo=True)
+    runs.save_model(model, folder)
+    return model
+
+
+def test_a_run_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    model = make_run(tmp_path / "models" / "a")
+    run = runs.open_run(tmp_path / "models" / "a")
+    assert (run.folder, run.tasks) == (tmp_path / "models" / "a", TASKS)
+    assert list(run.tasks) == ["painter", "genre"]
+    assert (run.image_size, run.copy_side, run.demo) == (32, 40, True)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    for name, wanted in model(images, training=False).items():
+        np.testing.assert_array_equal(np.asarray(run.model()(images, training=False)[name]), np.asarray(wanted))
+    assert sorted(f.name for f in run.folder.iterdir()) == ["labels.json", "model.keras"]
+
+
+def test_a_run_on_the_demo_finds_the_demo_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the competition's data have come since, where no --data means them."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("data/demo", "data/painter-by-numbers", "run"):
+        Path(folder).mkdir(parents=True)
+    Path("data/painter-by-numbers/all_data_info.csv").touch()
+    Path("data/demo/demo.json").write_text(json.dumps({"version": DEMO_VERSION, "count": 2000, "size": 160, "seed": 0}))
+    TrainSettings(painters=("2",)).save(Path("run/config.json"))
+    Path("run/split.csv").touch()
+    run = runs.Run(Path("run"), {"painter": Task("painter", ("a", "b"))}, 32, 40, True, {"painter": 1.0})
+    found = runs.own_data(run, None, "")
+    assert (found.data, found.split, found.painters) == (Path("data/demo"), Path("run/split.csv"), ("a", "b"))
+    assert runs.own_data(run, Path("data/painter-by-numbers"), "").data == Path("data/painter-by-numbers")
+
+
+def test_a_run_can_be_moved(tmp_path: Path) -> None:
+    make_run(tmp_path / "models" / "a")
+    shutil.move(tmp_path / "models" / "a", tmp_path / "elsewhere")
+    assert runs.open_run(tmp_path / "elsewhere").model().output.keys() == TASKS.keys()
+
+
+def test_the_newest_run_is_the_one_whose_model_was_written_last(tmp_path: Path) -> None:
+    for i, name in enumerate(["c", "a", "b", ".hidden"]):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.keras").touch()
+        (tmp_path / name / "labels.json").touch()
+        os.utime(tmp_path / name / "model.keras", (0, [100, 300, 200, 400][i]))
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "labels.json").touch()
+    assert runs.newest(tmp_path) == tmp_path / "a"
+    os.utime(tmp_path / "b" / "model.keras", (0, 500))
+    assert runs.newest(tmp_path) == tmp_path / "b"
+
+
+def test_without_a_trained_run_one_is_told_to_train(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(UserError, match=r"no trained model in .*painters_mtl\.train"):
+            runs.open_run(None, folder)
+
+
+def test_a_run_that_lacks_something_says_what(tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    with pytest.raises(UserError, match=r"aa is not a folder; there are a"):
+        runs.open_run(tmp_path / "aa")
+    for name in ("labels.json", "model.keras"):
+        kept = (tmp_path / "a" / name).read_bytes()
+        (tmp_path / "a" / name).unlink()
+        with pytest.raises(UserError, match=f"a lacks {name}"):
+            runs.open_run(tmp_path / "a")
+        (tmp_path / "a" / name).write_bytes(kept)
+    assert runs.open_run(tmp_path / "a").tasks == TASKS
+
+
+@pytest.mark.parametrize("change", ["swapped names", "a threshold", "no checksum of the model"])
+def test_labels_that_were_changed_are_refused(change: str, tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    runs.save_labels(tmp_path / "a", TASKS, 32, 40, demo=True, thresholds={"painter": 0.25})
+    assert runs.open_run(tmp_path / "a").tasks == TASKS
+    labels = json.loads((tmp_path / "a" / "labels.json").read_text())
+    if change == "swapped names":
+        labels["classes"]["painter"].reverse()
+    elif change == "a threshold":
+        labels["thresholds"]["painter"] = 0.2500001
+    else:
+        del labels["model_checksum"]
+    (tmp_path / "a" / "labels.json").write_text(json.dumps(labels))
+    with pytest.raises(UserError, match=r"labels\.json is not as the training wrote it"):
+        runs.open_run(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "null", '"text"', "{}", '{"classes": {"style": ["a"]}}', '{"classes": [1], "image_size": 32}',
+        '{"classes": {"style": ["a", "b"]}, "image_size": "big", "copy_side": 40}',
+        '{"classes": {"style": ["a", "b"]}, "image_size": null, "copy_side": 40}',
+    ],
+)  # fmt: skip
+def test_damaged_labels_are_one_sentence(text: str, tmp_path: Path) -> None:
+    (tmp_path / "model.keras").touch()
+    (tmp_path / "labels.json").write_text(text)
+    with pytest.raises(UserError, match=r"labels\.json is damaged") as error:
+        runs.open_run(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_labels_that_are_not_text_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "model.keras").touch()
+    (tmp_path / "labels.json").write_bytes(b"\xff\xfe\x00{")
+    with pytest.raises(UserError, match=r"labels\.json is damaged"):
+        runs.open_run(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 10, 0.5, 0.99])
+def test_a_damaged_model_is_one_sentence(kept: float, tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    file = tmp_path / "a" / "model.keras"
+    data = file.read_bytes()
+    file.write_bytes(data[: int(kept if kept >= 1 else kept * len(data))])
+    with pytest.raises(UserError, match=r"model\.keras cannot be loaded") as error:
+        runs.open_run(tmp_path / "a").model()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("at", "value"), [(8, 1), (10, 99), (6, 255)], ids=["encrypted", "method", "version"])
+def test_a_model_with_another_header_is_one_sentence(at: int, value: int, tmp_path: Path) -> None:
+    """One byte of each entry in the zip's directory, of those that make zipfile raise other errors than its own."""
+    make_run(tmp_path / "a")
+    file = tmp_path / "a" / "model.keras"
+    data = bytearray(file.read_bytes())
+    found = data.find(b"PK\x01\x02")
+    while found >= 0:
+        data[found + at] = value
+        found = data.find(b"PK\x01\x02", found + 4)
+    file.write_bytes(data)
+    with pytest.raises(UserError, match=r"model\.keras cannot be loaded"):
+        runs.open_run(tmp_path / "a").model()
+
+
+def test_a_model_in_a_thousand_brackets_or_too_large_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path / "a")
+    with zipfile.ZipFile(tmp_path / "a" / "model.keras", "w") as archive:
+        archive.writestr("config.json", "[" * 100_000 + "]" * 100_000)
+        archive.writestr("model.weights.h5", b"")
+    with pytest.raises(UserError, match=r"model\.keras cannot be loaded"):
+        runs.open_run(tmp_path / "a").check()
+    monkeypatch.setattr(runs, "MOST", 1000)
+    with pytest.raises(UserError, match=r"model\.keras cannot be loaded \(it would be larger"):
+        runs.open_run(tmp_path / "a").check()
+
+
+def test_who_uses_a_model_of_the_demo_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "a")
+    runs.open_run(tmp_path / "a")
+    assert capsys.readouterr().err == ""
+    assert runs.open_for_use(tmp_path / "a").demo
+    assert "drawn by code" in capsys.readouterr().err
+    runs.save_labels(tmp_path / "a", TASKS, 32, 40, demo=False)
+    runs.open_for_use(tmp_path / "a")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_model_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    image = keras.Input((32, 32, 3))
+    trap = keras.Model(image, {"painter": keras.layers.Lambda(lambda x: x)(image)})
+    trap.save(tmp_path / "a" / "model.keras")
+    with pytest.raises(UserError, match=r"model\.keras is refused: it holds keras\.layers\.Lambda"):
+        runs.open_run(tmp_path / "a").model()
+
+
+def edited(file: Path, change: Callable[[dict], None]) -> None:
+    """Change the configuration in a .keras file."""
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    change(config)
+    parts["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize("module", ["os", "painters_mtl.network.batchnorm_folding", "builtins", "kerasx.layers"])
+def test_a_model_with_anything_but_layers_of_keras_is_refused(module: str, tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+
+    def change(config: dict) -> None:
+        config["config"]["layers"][1] |= {"module": module, "class_name": "system"}
+
+    edited(tmp_path / "a" / "model.keras", change)
+    with pytest.raises(UserError, match=rf"is refused: it holds {module}\.system"):
+        runs.open_run(tmp_path / "a").model()
+
+
+def test_a_finished_model_that_was_changed_is_refused(tmp_path: Path) -> None:
+    """The last bit of one weight: nothing but the checksum could tell."""
+    make_run(tmp_path / "a")
+    runs.save_labels(tmp_path / "a", TASKS, 32, 40, demo=True, thresholds={"painter": 0.25})
+    run = runs.open_run(tmp_path / "a")
+    assert run.thresholds == {"painter": 0.25} and run.model().count_params() > 0
+    other = runs.open_run(tmp_path / "a").model()
+    kernel = other.get_layer("genre").get_weights()
+    kernel[0].flat[0] = np.nextafter(kernel[0].flat[0], 1)
+    other.get_layer("genre").set_weights(kernel)
+    runs.save_model(other, tmp_path / "a")
+    with pytest.raises(UserError, match=r"model\.keras is not the one that the training wrote"):
+        runs.open_run(tmp_path / "a").model()

@@ -1,0 +1,273 @@
+"""The last step: the heads are fitted once more, and nothing else moves."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import PAINTERS, fitted, make_data, same_weights, tiny_settings
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from painters_mtl.data import dataset
+from painters_mtl.data.dataset import Dataset
+from painters_mtl.network.backbones import small_convnet
+from painters_mtl.network.multitask import (
+    backbone_of,
+    build_model,
+    features_model,
+    heads_model,
+    network_of,
+    producer,
+    widened,
+)
+from painters_mtl.runs.run import open_run
+from painters_mtl.training import batches, head_refit
+from painters_mtl.training.head_refit import Finished, fit_head, refit, with_known
+from painters_mtl.training.loop import predict
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    out = tmp_path_factory.mktemp("readout")
+    found = dataset.prepare(tiny_settings(make_data(out / "data", count=300, missing=0.1), out, painters=("3",)))
+    rows = found.rows("train")
+    scarce = found.labels["painter"].copy()
+    scarce[rows[len(rows) // 3 :]] = -1  # of the validation paintings all keep their labels
+    found.labels["painter"] = scarce
+    return found
+
+
+def network(data: Dataset, **changes: object) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return network_of(data.tasks, tiny_settings(Path(), Path(), **changes))
+
+
+def probabilities(model: keras.Model, data: Dataset, part: str) -> np.ndarray:
+    return predict(batches.inference(model, 32), data.store.pixels, data.pixel_rows[data.rows(part)])["painter"]
+
+
+def accuracy(model: keras.Model, data: Dataset, part: str) -> float:
+    labels = data.labels["painter"][data.rows(part)]
+    return float(np.mean(probabilities(model, data, part).argmax(axis=1)[labels >= 0] == labels[labels >= 0]))
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"task_layers": (64,), "shared_layers": (64,)}, {"shared_projection": 64}], ids=str
+)
+def test_a_head_with_few_labels_is_fitted_and_all_else_stays(changes: dict, data: Dataset) -> None:
+    model = network(data, **changes)
+    before = {v.path: v.numpy() for v in model.variables}
+    assert accuracy(model, data, "test") < 0.6
+    # From random heads, all are better.
+    assert refit(model, data, data.tasks, 0, Finished(model, data, 32)) == list(data.tasks)
+    moved = {v.path for v in model.variables if not np.array_equal(before[v.path], v.numpy())}
+    assert moved == {f"{name}/{part}" for name in data.tasks for part in ("kernel", "bias")}
+    assert accuracy(model, data, "test") > 0.75  # red tells the painter, and random features tell red
+
+
+def test_what_lies_between_the_old_head_and_the_new_may_be_best(data: Dataset) -> None:
+    """Made so that their mean is the head under which the validation paintings' labels are likeliest."""
+    rng = np.random.default_rng(0)
+    held_out = data.rows("validation")
+    labels = data.labels["painter"].copy()
+    labels[held_out] = np.where(rng.random(len(held_out)) < 0.4, rng.integers(3, size=len(held_out)), labels[held_out])
+    data = dataclasses.replace(data, labels=data.labels | {"painter": labels})
+    model = network(data, task_layers=(5,))
+    node = producer(model.output["painter"])
+    forward = batches.inference(keras.Model(model.input, {"features": node.input_tensors[0]}), 32)
+
+    def known(part: str) -> tuple[np.ndarray, np.ndarray]:
+        rows = data.rows(part)[labels[data.rows(part)] >= 0]
+        return predict(forward, data.store.pixels, data.pixel_rows[rows])["features"], labels[rows]
+
+    (own, truth), (others, wanted) = known("train"), known("validation")
+    spread = own.std(axis=0) + head_refit.LEAST_SPREAD * own.std(axis=0).mean()
+    kernel, bias = fit_head(own[:, None] / spread, truth, 3, head_refit.UPDATES, 0, "", rate=head_refit.FAST)
+    new = [kernel / spread[:, None], bias]
+    fit = LogisticRegression(C=1e6, max_iter=10000).fit(others, wanted)
+    best = [fit.coef_.T, fit.intercept_]
+    node.operation.set_weights([2 * a - b for a, b in zip(best, new, strict=True)])
+    assert refit(model, data, ["painter"], 0, Finished(model, data, 32)) == ["painter"]
+    for found, a in zip(node.operation.get_weights(), best, strict=True):
+        np.testing.assert_allclose(found, a, atol=1e-3 * np.abs(a).max())
+
+
+def test_a_training_ends_with_it_and_the_same_again(tmp_path: Path) -> None:
+    settings = tiny_settings(
+        make_data(tmp_path / "data", count=300),
+        tmp_path,
+        epochs=2,
+        refit=True,
+        painter_known=False,
+        task_weights={"genre": 0.0},
+    )
+    _, outcome, folder = fitted(settings)
+    assert "genre" in outcome.metrics["refitted"]  # in the training its head learned nothing
+    assert outcome.metrics["test"]["genre"]["accuracy"] > outcome.metrics["test"]["genre"]["majority"]
+    _, without, other = fitted(dataclasses.replace(settings, name="without", refit=False))
+    assert without.metrics["refitted"] == []
+    pd.testing.assert_frame_equal(outcome.history, without.history)
+    _, again, third = fitted(dataclasses.replace(settings, name="again"))
+    assert again.metrics["test"] == outcome.metrics["test"]
+    one, two, three = (open_run(f).model() for f in (folder, third, other))
+    assert same_weights(one.get_weights(), two.get_weights())
+    assert not same_weights(one.get_weights(), three.get_weights())
+    assert features_model(one).output.shape[-1] == 64 + 16 + 24 + 32 and features_model(three).output.shape[-1] == 64
+    for name in three.output:  # another training can start from the heads as they were
+        assert same_weights(open_run(folder).trained_head(name), three.get_layer(name).get_weights())
+    assert same_weights(backbone_of(one).get_weights(), backbone_of(three).get_weights())
+
+
+def test_a_head_that_is_better_as_it_is_stays(data: Dataset) -> None:
+    model = network(data)
+    refit(model, data, data.tasks, 0, Finished(model, data, 32))
+    wrong = dict(data.labels)
+    rows = data.rows("train")
+    wrong["painter"] = wrong["painter"].copy()
+    wrong["painter"][rows] = np.where(wrong["painter"][rows] >= 0, (wrong["painter"][rows] + 1) % 3, -1)
+    misled = Dataset(data.table, data.tasks, wrong, data.split, data.store, data.pixel_rows)
+    before = producer(model.output["painter"]).operation.get_weights()
+    assert refit(model, misled, ["painter"], 0, Finished(model, misled, 32)) == []
+    assert same_weights(before, producer(model.output["painter"]).operation.get_weights())
+
+
+def test_heads_with_no_labels_to_judge_by_stay(data: Dataset) -> None:
+    model = network(data)
+    before = model.get_weights()
+    unjudged = data.labels | {"painter": np.where(data.split == "validation", -1, data.labels["painter"])}
+    other = Dataset(data.table, data.tasks, unjudged, data.split, data.store, data.pixel_rows)
+    assert refit(model, other, ["painter"], 0, Finished(model, other, 32)) == []
+    assert same_weights(before, model.get_weights())
+
+
+def test_a_widened_network_says_the_same_until_its_heads_are_fitted_to_the_finer_levels(data: Dataset) -> None:
+    model = network(data)
+    wide = widened(model, data.tasks, tiny_settings(Path(), Path()))
+    np.testing.assert_allclose(probabilities(wide, data, "test"), probabilities(model, data, "test"), atol=1e-6)
+    last = features_model(model).output.shape[-1]
+    assert [v.path for v in wide.trainable_variables] == [v.path for v in model.trainable_variables]
+    kernels = {name: wide.get_layer(name).kernel.numpy() for name in data.tasks}
+    assert all((kernel[last:] == 0).all() and kernel[:last].any() for kernel in kernels.values())
+    assert refit(wide, data, data.tasks, 0, Finished(wide, data, 32)) == list(data.tasks)
+    for name, kernel in kernels.items():  # the old head's part in the new one is one of five shares, none of it fitted
+        after = wide.get_layer(name).kernel.numpy()
+        share = after[:last].ravel() @ kernel[:last].ravel() / np.square(kernel[:last]).sum()
+        assert any(abs(share - (1 - s)) < 1e-6 for s in head_refit.SHARES[1:])
+        np.testing.assert_allclose(after[:last], share * kernel[:last], atol=1e-6)
+        assert after[last:].any()
+    assert accuracy(wide, data, "test") > 0.75
+
+
+def test_a_backbone_that_is_another_without_imagenets_weights_stays_what_it_is(data: Dataset) -> None:
+    """Keras gives EfficientNet a layer without weights more where the weights are ImageNet's."""
+    backbone = small_convnet()
+    image = keras.Input((None, None, 3))
+    brighter = keras.Model(image, backbone(keras.layers.Rescaling(2.0)(image)))
+    brighter = keras.Model(image, keras.layers.Conv2D(8, 3, 2, "same")(brighter.output), name="brighter")
+    model = build_model(data.tasks, brighter, 32)
+    wide = widened(model, data.tasks, tiny_settings(Path(), Path()))
+    np.testing.assert_allclose(probabilities(wide, data, "test"), probabilities(model, data, "test"), atol=1e-6)
+    assert features_model(wide).output.shape[-1] == 8 + 64
+
+
+def test_features_are_computed_once_and_are_those_of_their_paintings(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, asked = network(data), []
+
+    def counted(forward: Any, pixels: np.ndarray, rows: np.ndarray, words: str) -> dict[str, np.ndarray]:
+        asked.extend(rows)
+        return predict(forward, pixels, rows, words)
+
+    monkeypatch.setattr(head_refit, "predict", counted)
+    finished, rows = Finished(model, data, 32), np.arange(40)
+    first, second, third = finished.of(rows[10:20], ""), finished.of(rows[::-1], ""), finished.of(rows[5:15], "")
+    assert sorted(asked) == sorted(data.pixel_rows[rows])
+    whole = Finished(model, data, 32).of(rows, "")
+    for found, wanted in ((first, whole[10:20]), (second, whole[::-1]), (third, whole[5:15])):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"task_layers": (8,)}, {"shared_layers": (8,)}, {"shared_projection": 8}, {"views": ("whole", "detail")}],
+)
+def test_networks_with_hidden_layers_or_two_views_are_not_widened(changes: dict, data: Dataset) -> None:
+    model = network(data, **changes)
+    assert widened(model, data.tasks, tiny_settings(Path(), Path(), **changes)) is model
+
+
+# ------------------------------------------------------------------------------------------------- who is known
+
+
+@pytest.fixture(scope="module")
+def outer_two(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The painters with the least and the most red; "another" is the one between them."""
+    out = tmp_path_factory.mktemp("known")
+    paintings = make_data(out / "data", count=300, missing=0.1)
+    return dataset.prepare(tiny_settings(paintings, out, painters=(PAINTERS[0], PAINTERS[2])))
+
+
+def told_apart(answers: np.ndarray, data: Dataset) -> float:
+    """AUROC of an output (n, 2) for the test paintings whose painter is said."""
+    known = data.painter_known()[1][data.rows("test")]
+    np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
+    assert answers.min() >= 0 and answers.shape == (len(known), 2)
+    return float(roc_auc_score(known[known >= 0], answers[known >= 0, 1]))
+
+
+def test_the_head_that_knows_the_painters_leaves_all_else_as_it_was(outer_two: Dataset, tmp_path: Path) -> None:
+    model = network(outer_two)
+    before, weights = probabilities(model, outer_two, "test"), model.get_weights()
+    found = with_known(model, outer_two, 0, Finished(model, outer_two, 32))
+    assert set(found.output) == {*outer_two.tasks, "painter_known"} and set(model.output) == set(outer_two.tasks)
+    assert same_weights(weights, model.get_weights())
+    rows = outer_two.pixel_rows[outer_two.rows("test")]
+    outputs = predict(batches.inference(found, 32), outer_two.store.pixels, rows)
+    np.testing.assert_array_equal(outputs["painter"], before)
+    assert told_apart(outputs["painter_known"], outer_two) > 0.9
+    again = with_known(model, outer_two, 0, Finished(model, outer_two, 32))
+    assert same_weights(found.get_weights(), again.get_weights())
+    found.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    again = predict(batches.inference(loaded, 32), outer_two.store.pixels, rows)
+    np.testing.assert_array_equal(again["painter_known"], outputs["painter_known"])
+
+
+def test_it_finds_painters_that_no_plane_parts_from_others(outer_two: Dataset) -> None:
+    """Features of which one says it: below and above are the two painters, between them all others."""
+    model, known = network(outer_two), outer_two.painter_known()[1]
+    rng = np.random.default_rng(0)
+    channels = features_model(model).output.shape[-1]
+    encoded = rng.normal(0, 0.1, (len(known), 2, channels)).astype(np.float32)
+    level = np.where(known == 1, np.where(outer_two.labels["painter"] == 0, -1.0, 1.0), 0.0)
+    encoded[..., 3] += level[:, None]
+    encoded = 5 * encoded + 7  # as they come: neither centred nor scaled
+    train, test = outer_two.rows("train"), outer_two.rows("test")
+    said = train[known[train] >= 0]
+    plane = LogisticRegression(max_iter=1000).fit(encoded[said, 0], known[said]).predict_proba(encoded[test, 0])
+    assert told_apart(plane, outer_two) < 0.7
+    heads = heads_model(with_known(model, outer_two, 0, Finished(model, outer_two, 32, encoded)))
+    assert told_apart(np.asarray(heads(encoded[test, 0])["painter_known"]), outer_two) > 0.9
+
+
+def test_without_works_by_others_nobody_is_unknown(outer_two: Dataset) -> None:
+    model = network(outer_two)
+    table = outer_two.table.copy()
+    table.loc[outer_two.labels["painter"] < 0, "painter"] = ""
+    alone = dataclasses.replace(outer_two, table=table)
+    assert with_known(model, alone, 0, Finished(model, alone, 32)) is model
+
+
+def test_a_run_that_leaves_it_out_has_three_heads(tmp_path: Path) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=120), tmp_path, epochs=1, baselines=False)
+    _, outcome, folder = fitted(settings)
+    assert set(open_run(folder).model().output) == {"painter", "style", "genre", "painter_known"}
+    _, without, other = fitted(dataclasses.replace(settings, name="without", painter_known=False))
+    assert set(open_run(other).model().output) == {"painter", "style", "genre"}
+    for task in ("painter", "style", "genre"):  # it moves nothing else
+        np.testing.assert_array_equal(outcome.test_probabilities[task], without.test_probabilities[task])

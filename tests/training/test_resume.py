@@ -1,0 +1,482 @@
+"""What was killed, torn or cut short by a full disk ends as if nothing had happened."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import arguments, fitted, largest_file, make_data, read_rows, table_of, tiny_settings
+
+from painters_mtl import compare, train
+from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import alone, sweep, whole
+from painters_mtl.data.dataset import Dataset, prepare
+from painters_mtl.images import files as images
+from painters_mtl.images.cache import build_store
+from painters_mtl.network import features
+from painters_mtl.network.multitask import network_of
+from painters_mtl.runs.run import open_run
+from painters_mtl.training import checkpoint
+
+EVERY_STEP = 1e-6  # minutes between checkpoints
+KILLS = int(os.environ.get("PAINTERS_KILLS", "2"))  # of each run below that is killed; PAINTERS_KILLS=10 takes minutes
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_data(tmp_path_factory.mktemp("small") / "data", count=80, seed=1)
+
+
+def start(*words: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-u", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def says(words: str) -> Callable[[str], bool]:
+    return lambda line: words in line
+
+
+def interrupted(process: subprocess.Popen[str], ready: Callable[[str], bool]) -> str:
+    """Ctrl-C at the first line that is `ready`; all that it printed until its end, which is in order."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if ready(line):
+            process.send_signal(signal.SIGINT)
+            break
+    out = "".join(lines) + process.communicate(timeout=300)[0]
+    assert process.returncode == 130 and "Traceback" not in out, out
+    return out
+
+
+def killed(
+    process: subprocess.Popen[str], ready: Callable[[str], bool], delay: float, written: Path | None = None
+) -> str:
+    """Kill it so many seconds after the first line that is `ready`; all that it printed. Its end may come first.
+
+    Args:
+        written: a file that must have been written once more, after that line and before the delay.
+    """
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if ready(line):
+            before = stamp(written)
+            while stamp(written) == before and written is not None and process.poll() is None:
+                time.sleep(0.002)
+            threading.Timer(delay, process.kill).start()
+            break
+    lines.append(process.communicate(timeout=300)[0])
+    assert process.returncode in (-signal.SIGKILL, 0), "".join(lines)
+    return "".join(lines)
+
+
+def stamp(file: Path | None) -> int:
+    return file.stat().st_mtime_ns if file is not None and file.exists() else 0
+
+
+def same_run(one: Path, other: Path) -> None:
+    """Bitwise: history, predictions, metrics and, where they are kept, weights."""
+    for name in ("history.csv", "test_predictions.csv", "labels.json"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    drop = {"training_seconds": 0, "fingerprint": ""}
+    metrics = [{**json.loads((f / "metrics.json").read_text()), **drop} for f in (one, other)]
+    assert metrics[0] == metrics[1]
+    if (other / "model.keras").exists():
+        weights = [open_run(f).model().get_weights() for f in (one, other)]
+        assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+    assert not (one / "checkpoint.npz").exists() and not [f for f in one.iterdir() if f.name.startswith(".")]
+
+
+# ------------------------------------------------------------------------------------------------- a training
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["joint", "alternate", "famo", "pcgrad"])
+def test_killed_in_the_middle_of_epochs(
+    strategy: str, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Again and again, between the steps, at random moments; with dropout, momentum and the strategy's state."""
+    rng, kills = random.Random(strategy), KILLS if strategy == "joint" or KILLS > 2 else 1
+    changes = {"strategy": strategy, "epochs": 2 * kills, "dropout": 0.3, "batch_size": 4, "baselines": False}
+    changes["monitor_conflict"] = strategy == "joint"
+    settings = tiny_settings(small, tmp_path, **changes, checkpoint_minutes=EVERY_STEP)
+    fitted(dataclasses.replace(settings, name="whole", checkpoint_minutes=0.0))
+    command = ["-m", "painters_mtl.train", *arguments(settings)]
+    folder = settings.models / "run"
+    checkpoint_file = folder / "checkpoint.npz"
+    killed(start(*command), lambda line: line.startswith("epoch 2 "), rng.uniform(0, 0.1), checkpoint_file)
+    for _ in range(kills - 1):
+        out = killed(start(*command), lambda line: line.startswith("epoch "), rng.uniform(0, 0.1), checkpoint_file)
+        assert "going on after epoch" in out or "is trained already" in out
+    capsys.readouterr()
+    fitted(settings)
+    said = capsys.readouterr().out
+    assert "going on after epoch" in said or "is trained already" in said
+    same_run(folder, settings.models / "whole")
+    cosines = pd.read_csv(folder / "history.csv").filter(like="cosine_")
+    assert len(cosines.columns) == (3 if strategy == "joint" else 0)
+    assert ((cosines >= -1.000001) & (cosines <= 1.000001)).all(axis=None)
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_resume_goes_on(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--resume with the name alone: all else is as it was. The signal comes while the first step is compiled."""
+    changes = {"epochs": 2, "batch_size": 1, "dropout": 0.3, "label_share": 0.0, "baselines": False}
+    settings = tiny_settings(small, tmp_path, **changes)
+    process = start("-m", "painters_mtl.train", *arguments(settings))
+    out = interrupted(process, lambda line: line.startswith("epoch 1 "))
+    assert "saved, and keeping the best network so far" in out
+    assert f"to go on: python -m painters_mtl.train --resume --name run --models {settings.models}" in out
+    assert open_run(settings.models / "run").model()
+    assert train.main(["--resume", "--name", "run", "--models", str(settings.models)]) == 0
+    assert "going on after epoch 0" in capsys.readouterr().out
+    fitted(dataclasses.replace(settings, name="whole"))
+    same_run(settings.models / "run", settings.models / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["kill", "ctrl-c"])
+def test_stopped_behind_the_last_step(
+    how: str, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While the head that knows the painters is fitted: the training is over, and what comes after it is done anew."""
+    settings = tiny_settings(small, tmp_path, epochs=2, baselines=False, dropout=0.3)
+    process = start("-m", "painters_mtl.train", *arguments(settings))
+    if how == "kill":
+        killed(process, says("features of known and other painters"), 0.2)
+    else:
+        out = interrupted(process, says("features of known and other painters"))
+        assert f"to go on: python -m painters_mtl.train --resume --name run --models {settings.models}" in out
+    assert not (settings.models / "run" / "metrics.json").exists()
+    capsys.readouterr()
+    fitted(settings)
+    assert "going on after epoch 2" in capsys.readouterr().out
+    fitted(dataclasses.replace(settings, name="whole"))
+    same_run(settings.models / "run", settings.models / "whole")
+
+
+@pytest.mark.slow
+def test_ctrl_c_twice_ends_at_once(small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, epochs=1000, patience=1000, batch_size=1)
+    process = start("-m", "painters_mtl.train", *arguments(settings))
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 3 "):
+            process.send_signal(signal.SIGINT)
+        if line.startswith("ending after this step"):
+            process.send_signal(signal.SIGINT)
+            break
+    process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGINT, 130)
+    folder = settings.models / "run"
+    assert not (folder / "metrics.json").exists() and (folder / "checkpoint.npz").exists()
+
+
+def test_resume_needs_a_run(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = tmp_path / "models"
+    (models / "half" / "baselines" / "style").mkdir(parents=True)
+    (models / "half" / "baselines" / "style" / "checkpoint.npz").touch()
+    where = ["--models", str(models), "--resume"]
+    for verb, words in ((train, ["--name", "lost"]), (compare, ["--name", "lost"])):
+        assert verb.main([*where, *words]) == 2
+        assert f"lost has no run to go on with (unfinished in {models}: half)" in capsys.readouterr().err
+    assert train.main(where) == 2
+    assert "--resume needs the --name" in capsys.readouterr().err
+    assert train.main([*where, "--name", "half", "--overwrite"]) == 2
+    assert "leave one of them out" in capsys.readouterr().err
+    assert not (models / "lost").exists()
+
+
+def test_a_checkpoint_of_something_else_is_no_start(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tiny_settings(small, tmp_path, epochs=1, resume=True)
+    folder = settings.models / "run"
+    folder.mkdir(parents=True)
+    settings.save(folder / "config.json")
+    checkpoint.save(folder, "another run", {}, {})
+    with pytest.raises(UserError, match="is of other paintings, labels or settings"):
+        fitted(settings)
+    (folder / "checkpoint.npz").write_bytes(b"half of a checkpoi")
+    with pytest.raises(UserError, match="is damaged"):
+        fitted(settings)
+    fitted(dataclasses.replace(settings, resume=False))
+    assert "is damaged" in capsys.readouterr().out and not (folder / "checkpoint.npz").exists()
+
+
+# ------------------------------------------------------------------------------------------------- the checkpoint
+
+
+def state(seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+    arrays = {"network": [rng.random((20, 30)), rng.integers(0, 9, 7)], "losses": [], "best": [np.float32(seed)]}
+    return {"history": [{"loss": float(rng.random()), "other": float("nan")}], "best": float("-inf")}, arrays
+
+
+def is_state(found: checkpoint.Checkpoint | None, seed: int) -> bool:
+    record, arrays = state(seed)
+    assert found is not None and str(found.record) == str(record) and list(found.arrays) == list(arrays)
+    return all(
+        len(found.arrays[n]) == len(v) and all(map(np.array_equal, found.arrays[n], v)) for n, v in arrays.items()
+    )
+
+
+def test_a_checkpoint_comes_back_or_not_at_all(tmp_path: Path) -> None:
+    """Whatever byte is another one or wherever it ends."""
+    checkpoint.save(tmp_path, "key", *state(3))
+    assert is_state(checkpoint.load(tmp_path, "key"), 3)
+    file = tmp_path / checkpoint.CHECKPOINT
+    sound = file.read_bytes()
+    rng = random.Random(0)
+    for _ in range(200):
+        broken = bytearray(sound)
+        broken[rng.randrange(len(sound))] ^= 1 << rng.randrange(8)
+        file.write_bytes(broken)
+        assert checkpoint.load(tmp_path, "key") is None
+        file.write_bytes(sound[: rng.randrange(len(sound))])
+        assert checkpoint.load(tmp_path, "key") is None
+    file.write_bytes(sound)
+    assert is_state(checkpoint.load(tmp_path, "key"), 3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, seed: int) -> None:
+    checkpoint.save(tmp_path, "key", *state(1))
+    size = (tmp_path / checkpoint.CHECKPOINT).stat().st_size
+    with (
+        largest_file(random.Random(seed).randrange(size)),
+        pytest.raises(UserError, match=r"cannot be written .* the last one is kept"),
+    ):
+        checkpoint.save(tmp_path, "key", *state(2))
+    assert is_state(checkpoint.load(tmp_path, "key"), 1)
+    assert [f.name for f in tmp_path.iterdir()] == [checkpoint.CHECKPOINT]
+
+
+# ------------------------------------------------------------------------------------------------- the features
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Any, np.ndarray]:
+    """Data of four batches, a network, and its features."""
+    out = tmp_path_factory.mktemp("encoded")
+    settings = tiny_settings(make_data(out / "data", count=200), out)
+    data = prepare(settings)
+    network = network_of(data.tasks, settings)
+    wanted = features.encode(network, data, 32)
+    assert len(wanted) > 3 * 64 and not list(data.store.folder.glob("*.part"))
+    return data, network, wanted
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_features_go_on_behind_a_full_disk_and_a_torn_part(encoded: tuple[Dataset, Any, np.ndarray], seed: int) -> None:
+    data, network, wanted = encoded
+    rng = random.Random(seed)
+    (file,) = data.store.folder.glob("features-*.npy")
+    file.unlink()
+    with largest_file(rng.randrange(5000, wanted.nbytes)), pytest.raises(OSError):
+        features.encode(network, data, 32)
+    assert not file.exists()
+    (part,) = data.store.folder.glob("features-*.part")
+    if seed % 2:  # a bit of it flips, too
+        content = bytearray(part.read_bytes())
+        content[rng.randrange(len(content))] ^= 8
+        part.write_bytes(content)
+    np.testing.assert_array_equal(features.encode(network, data, 32), wanted)
+    assert file.exists() and not part.exists()
+    np.testing.assert_array_equal(np.load(file), wanted)
+
+
+def test_what_is_in_the_part_is_not_computed_again(encoded: tuple[Dataset, Any, np.ndarray]) -> None:
+    """A part with features of zeros, and their checksums, is believed; the rest is computed."""
+    data, network, wanted = encoded
+    (file,) = data.store.folder.glob("features-*.npy")
+    sound = file.read_bytes()
+    file.unlink()
+    size = features.CHECKSUM + wanted[:64].nbytes
+    with largest_file(2 * size + 100), pytest.raises(OSError):
+        features.encode(network, data, 32)
+    (part,) = data.store.folder.glob("features-*.part")
+    zeros = np.zeros_like(wanted[:64]).tobytes()
+    mark = hashlib.blake2b(zeros, digest_size=features.CHECKSUM).digest()
+    part.write_bytes(mark + zeros + part.read_bytes()[size:])
+    found = features.encode(network, data, 32)
+    assert (found[:64] == 0).all()
+    np.testing.assert_array_equal(found[64:], wanted[64:])
+    file.write_bytes(sound)
+
+
+@pytest.mark.slow
+def test_killed_while_features_are_computed(small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=300), tmp_path, fine_tune="heads", epochs=2)
+    settings = dataclasses.replace(settings, baselines=False)
+    rng = random.Random(5)
+    for kill in range(KILLS):
+        process = start("-m", "painters_mtl.train", *arguments(settings))
+        deadline = time.monotonic() + 200
+        while process.poll() is None and not list(tmp_path.rglob("features-*.part")):
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.1) * (kill > 0))  # the first one leaves a part, however fast the machine
+        process.kill()
+        process.communicate(timeout=60)
+        assert kill or not list(tmp_path.rglob("features-*.npy"))
+    fitted(settings)
+    fitted(dataclasses.replace(settings, name="whole", cache=tmp_path / "other"))
+    one, other = (next((tmp_path / name).rglob("features-*.npy")) for name in ("cache", "other"))
+    assert one.name == other.name and one.read_bytes() == other.read_bytes()
+    same_run(settings.models / "run", settings.models / "whole")
+
+
+# ------------------------------------------------------------------------------------------------- the store
+
+BUILD = (
+    "import sys\n"
+    "from pathlib import Path\n"
+    "import pandas as pd\n"
+    "from painters_mtl.images.cache import build_store\n"
+    "files = [str(f) for f in sorted((Path(sys.argv[1]) / 'images').iterdir())]\n"
+    "table = pd.DataFrame({'id': [f.rsplit('/', 1)[-1] for f in files], 'file': files, 'member': ''})\n"
+    "print('ready', flush=True)\n"
+    "build_store(table, 20, Path(sys.argv[2]), workers=2)\n"
+)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,100 pictures, 80 of them drawn: more than two writes of the store."""
+    data = make_data(tmp_path_factory.mktemp("many") / "data", count=80, seed=2)
+    drawn = sorted((data / "images").iterdir())
+    for i in range(80, 1100):
+        shutil.copy(drawn[i % 80], data / "images" / f"{i:04d}.png")
+    return data
+
+
+def check_store(data: Path, cache: Path) -> None:
+    files = sorted((data / "images").iterdir())
+    store = build_store(table_of(files), 20, cache)
+    assert store.pixels.shape[0] == len(files) and len(set(store.rows)) == len(files)
+    for i in range(0, len(files), 50):
+        np.testing.assert_array_equal(store.pixels[store.rows[i]], images.load(files[i], square=20).pixels)
+    assert {f.name for f in store.folder.iterdir()} == {"pixels.u8", "manifest.jsonl"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(max(3, KILLS)))
+def test_killed_while_the_store_is_built(many: Path, tmp_path: Path, seed: int) -> None:
+    process = start("-c", BUILD, many, tmp_path)
+    killed(process, lambda line: line == "ready\n", random.Random(seed).uniform(0.05, 1.5))
+    check_store(many, tmp_path)
+
+
+@pytest.mark.slow
+def test_two_processes_do_not_build_the_same_store_at_once(many: Path, tmp_path: Path) -> None:
+    both = [start("-c", BUILD, many, tmp_path) for _ in range(2)]
+    outs = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outs
+    check_store(many, tmp_path)
+    made = [f"{1100:,}".replace(",", "") + "/1100" in out for out in outs]
+    assert made.count(True) == 1, outs
+
+
+# ------------------------------------------------------------------------------------------------- locks
+
+HOLD = (
+    "import sys, time\n"
+    "from pathlib import Path\n"
+    "from painters_mtl.common.files import alone\n"
+    "with alone(Path(sys.argv[1]), 'at it', wait=False):\n"
+    "    print('held', flush=True)\n"
+    "    time.sleep(float(sys.argv[2]))\n"
+)
+
+
+def test_a_lock_is_held_by_one_process_and_freed_by_its_death(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lock"
+    process = start("-c", HOLD, file, 100)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    with pytest.raises(UserError, match=f"another process \\({process.pid}\\) is at it"), alone(file, "at it", False):
+        pass
+    threading.Timer(2, process.kill).start()
+    with alone(file, "at it", wait=True):
+        assert process.wait(timeout=10) == -signal.SIGKILL
+        assert f"another process ({process.pid}) is at it: waiting" in capsys.readouterr().out
+        assert file.read_text() == str(os.getpid())
+    assert not file.exists()
+    process.communicate()
+
+
+def test_a_run_is_trained_by_one_process(small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, epochs=1)
+    settings.models.mkdir(parents=True)
+    process = start("-c", HOLD, settings.models / ".run.lock", 100)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    try:
+        with pytest.raises(UserError, match="is training"):
+            fitted(settings)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), whole(tmp_path / "a.json") as temporary:
+        temporary.write_text("half")
+        left = tmp_path / temporary.name
+        os.link(left, tmp_path / ".999-b.json")
+        raise RuntimeError
+    (tmp_path / ".hidden").touch()
+    (tmp_path / ".12-other.json").touch()
+    assert not left.exists()
+    sweep(tmp_path, "b.json")
+    assert {f.name for f in tmp_path.iterdir()} == {".hidden", ".12-other.json"}
+    sweep(tmp_path)
+    assert {f.name for f in tmp_path.iterdir()} == {".hidden"}
+
+
+# ------------------------------------------------------------------------------------------------- a study
+
+
+@pytest.mark.slow
+def test_a_study_that_was_killed_ends_the_same(small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, name="study", epochs=2, dropout=0.3, checkpoint_minutes=EVERY_STEP)
+    command = [*arguments(settings), "--seeds", "1", "--strategies", "dwa"]
+    rng = random.Random(7)
+    for kill in range(KILLS):
+        at = f"training {rng.randint(1, 4)} of 4" if kill else "training 2 of 4"
+        out = killed(start("-m", "painters_mtl.compare", *command), says(at), rng.uniform(0.2, 3))
+        assert kill or "training 4 of 4" not in out
+    resume = ["--resume", "--name", "study", "--models", str(settings.models)]
+    assert compare.main(resume) == 0
+    assert compare.main([*command, "--name", "whole"]) == 0
+    one, other = settings.models / "study", settings.models / "whole"
+    kinds = sorted(f.name for f in (one / "runs" / "seed0").iterdir())
+    assert kinds == ["dwa", "genre", "painter", "style"]
+    for kind in kinds:
+        same_run(one / "runs" / "seed0" / kind, other / "runs" / "seed0" / kind)
+    assert read_rows(one / "comparison.csv") == read_rows(other / "comparison.csv")
+
+    again = start("-m", "painters_mtl.compare", *resume)  # Ctrl-C behind the last training
+    out = interrupted(again, says("genre is trained already"))
+    assert f"to go on: python -m painters_mtl.compare {shlex.join(resume)}" in out

@@ -1,0 +1,605 @@
+"""Training: it learns, the same again from the same seed, masks what has no label, and leaves a complete folder."""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from helpers import (
+    GENRES,
+    PAINTERS,
+    STYLES,
+    arguments,
+    fitted,
+    make_data,
+    python,
+    read_rows,
+    same_weights,
+    tiny_settings,
+    trained,
+)
+from sklearn import metrics as sk
+
+from painters_mtl import train
+from painters_mtl.common.errors import UserError
+from painters_mtl.data.dataset import Dataset, prepare
+from painters_mtl.data.tasks import TASK_NAMES, Task
+from painters_mtl.images.cache import copy_side
+from painters_mtl.network.multitask import build_model, features_model
+from painters_mtl.runs import run as runs
+from painters_mtl.training import batches, resume
+from painters_mtl.training import fit as training
+from painters_mtl.training import loop as trainer
+from painters_mtl.training import step as update
+from painters_mtl.training.settings import TrainSettings
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainSettings]:
+    return trained(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few paintings for trainings of one epoch."""
+    return make_data(tmp_path_factory.mktemp("small") / "data", count=80, seed=1)
+
+
+def weights_of(folder: Path) -> list[np.ndarray]:
+    return runs.open_run(folder).model().get_weights()
+
+
+def strict_json(file: Path) -> Any:
+    """Read as every other language reads JSON: NaN is none."""
+
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is not JSON")
+
+    return json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+# ------------------------------------------------------------------------------------------------- the run folder
+
+
+def test_the_folder_is_complete(run: tuple[Path, TrainSettings]) -> None:
+    folder, settings = run
+    names = {f.name for f in folder.iterdir()}
+    assert names >= {
+        "model.keras", "labels.json", "config.json", "split.csv", "history.csv", "metrics.json",
+        "figures", "report.html", "test_predictions.csv", "refused.csv", "logs",
+    }  # fmt: skip
+    assert not [n for n in names if n.startswith(".")]
+    assert TrainSettings.load(folder / "config.json") == settings
+    labels = strict_json(folder / "labels.json")
+    assert labels["classes"]["painter"] == [p for p in labels["classes"]["painter"] if p in PAINTERS]
+    assert len(labels["classes"]["painter"]) == 2
+    assert sorted(labels["classes"]["style"]) == sorted(STYLES) and sorted(labels["classes"]["genre"]) == sorted(GENRES)
+    assert (labels["image_size"], labels["copy_side"], labels["demo"]) == (32, copy_side(32), False)
+    assert list((folder / "logs").rglob("events.out.tfevents.*"))
+    for name in ("paintings", "curves", "differences", "reliability", *(f"confusion_{task}" for task in TASK_NAMES)):
+        assert (folder / "figures" / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 7 and "http://" not in page and "https://" not in page
+
+
+def test_it_learns_and_says_so(run: tuple[Path, TrainSettings]) -> None:
+    folder, settings = run
+    measured = strict_json(folder / "metrics.json")
+    for part in ("test", "validation"):
+        assert set(measured[part]) == set(TASK_NAMES)
+        for values in measured[part].values():
+            assert set(values) == {"accuracy", "top3", "macro_f1", "majority", "n"}
+            assert values["accuracy"] >= max(0.8, values["majority"] + 0.25)
+            assert values["accuracy"] <= values["top3"] <= 1
+    assert measured["epochs"] == settings.epochs and measured["interrupted"] is False and measured["demo"] is False
+    three = [w for w in runs.open_run(folder).model().weights if not w.path.startswith("painter_known")]
+    assert measured["parameters"] == sum(w.value.shape.num_elements() for w in three)
+
+
+def test_the_metrics_follow_from_the_predictions(run: tuple[Path, TrainSettings]) -> None:
+    folder, _ = run
+    rows = read_rows(folder / "test_predictions.csv")
+    measured = strict_json(folder / "metrics.json")["test"]
+    in_test = [r["id"] for r in read_rows(folder / "split.csv") if r["split"] == "test"]
+    assert [r["id"] for r in rows] == in_test
+    classes = strict_json(folder / "labels.json")["classes"]
+    truth = {r["filename"]: r for r in read_rows(prepare_data_folder(folder) / "labels.csv")}
+    for task in TASK_NAMES:
+        for r in rows:
+            assert r[f"{task}_true"] == (truth[r["id"]][task] if truth[r["id"]][task] in classes[task] else "")
+        known = [r for r in rows if r[f"{task}_true"]]
+        true, found = [r[f"{task}_true"] for r in known], [r[task] for r in known]
+        assert 0 < len(known) < len(rows) and measured[task]["n"] == len(known)
+        assert measured[task]["accuracy"] == pytest.approx(sk.accuracy_score(true, found), abs=1e-12)
+        assert measured[task]["macro_f1"] == pytest.approx(sk.f1_score(true, found, average="macro"), abs=1e-12)
+
+
+def prepare_data_folder(folder: Path) -> Path:
+    data = TrainSettings.load(folder / "config.json").data
+    assert data is not None
+    return data
+
+
+def test_the_history_tells_each_epoch_and_the_best_is_kept(run: tuple[Path, TrainSettings]) -> None:
+    folder, settings = run
+    history = pd.read_csv(folder / "history.csv")
+    measured = strict_json(folder / "metrics.json")
+    assert history["epoch"].tolist() == list(range(1, settings.epochs + 1))
+    assert history["loss"].iloc[-1] < 0.6 * history["loss"].iloc[0]  # the smoothed labels leave a rest
+    accuracies = [f"val_{task}_accuracy" for task in TASK_NAMES]
+    np.testing.assert_allclose(history[accuracies].mean(axis=1), history["val_score"])
+    best = measured["best_epoch"]
+    assert best == int(history["val_score"].idxmax()) + 1
+    for task in TASK_NAMES:
+        assert history[f"val_{task}_accuracy"][best - 1] == pytest.approx(measured["validation"][task]["accuracy"])
+    # `loss` is the weighted sum; the head beside the painters' is part of it
+    total = sum(history[f"{task}_loss"] for task in TASK_NAMES) + settings.other_painters * history["all_painters_loss"]
+    np.testing.assert_allclose(history["loss"], total, rtol=1e-4)
+
+
+def test_the_head_that_helped_is_no_part_of_the_network(run: tuple[Path, TrainSettings]) -> None:
+    model = runs.open_run(run[0]).model()
+    assert set(model.output) == {*TASK_NAMES, "painter_known"}
+    assert not [v.path for v in model.weights if "all_painters" in v.path]
+
+
+@pytest.mark.slow
+def test_the_same_settings_give_the_same_run_bit_for_bit(run: tuple[Path, TrainSettings]) -> None:
+    folder, settings = run
+    # no split is given, the copies are there by now, and the name is another: the rest must be as it was
+    again = dataclasses.replace(settings, name="again", baselines=False)
+    assert train.main(arguments(again)) == 0
+    other = settings.models / "again"
+    assert same_weights(weights_of(folder), weights_of(other))
+    for name in ("history.csv", "split.csv", "test_predictions.csv", "labels.json"):
+        assert (folder / name).read_bytes() == (other / name).read_bytes(), name
+    timeless = [{**strict_json(f / "metrics.json"), "training_seconds": 0} for f in (folder, other)]
+    assert timeless[0] == timeless[1]
+
+
+@pytest.mark.slow
+def test_several_threads_give_the_same_run_bit_for_bit(small: Path, tmp_path: Path) -> None:
+    """The other tests may well have one thread."""
+    for name in ("one", "again"):
+        settings = tiny_settings(small, tmp_path, epochs=2, dropout=0.3, baselines=False, name=name)
+        process = python("-m", "painters_mtl.train", *arguments(settings), TF_NUM_INTRAOP_THREADS="3")
+        assert process.returncode == 0, process.stderr
+    one, again = (settings.models / name for name in ("one", "again"))
+    assert same_weights(weights_of(one), weights_of(again))
+    assert (one / "test_predictions.csv").read_bytes() == (again / "test_predictions.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_another_seed_gives_another_split_and_network(small: Path, tmp_path: Path) -> None:
+    settings = [tiny_settings(small, tmp_path, epochs=1, seed=seed, name=str(seed)) for seed in (0, 1)]
+    one, other = (fitted(s)[2] for s in settings)
+    assert (one / "split.csv").read_bytes() != (other / "split.csv").read_bytes()
+    assert not same_weights(weights_of(one), weights_of(other))
+
+    reused = dataclasses.replace(settings[1], name="2", split=one / "split.csv")
+    data = prepare(reused)
+    parts = {r["id"]: r["split"] for r in read_rows(one / "split.csv")}
+    assert data.split.tolist() == [parts[name] for name in data.table["id"]]
+
+
+def test_what_cannot_work_is_said_before_the_copies_are_made(small: Path, tmp_path: Path) -> None:
+    for changes, said in (
+        ({"painters": ("Nobody",)}, "Nobody"),
+        ({"split": tmp_path / "typo.csv"}, "typo.csv is not there"),
+    ):
+        with pytest.raises(UserError, match=said):
+            prepare(tiny_settings(small, tmp_path, **changes))
+    empty = shutil.copytree(small, tmp_path / "template")
+    table = pd.read_csv(empty / "labels.csv", dtype=str)
+    table.assign(painter="", style="", genre="").to_csv(empty / "labels.csv", index=False)
+    with pytest.raises(UserError, match="no picture has a painter, style or genre"):
+        prepare(tiny_settings(empty, tmp_path))
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.slow
+def test_a_task_without_weight_has_no_turn(small: Path, tmp_path: Path) -> None:
+    changes = {"strategy": "alternate", "task_weights": {"painter": 1.0, "style": 1.0, "genre": 0.0}, "epochs": 4}
+    changes["task_sampling"] = "uniform"
+    _, outcome, _ = fitted(tiny_settings(small, tmp_path, **changes))
+    assert set(outcome.metrics["turns"]) == {"painter", "style"}
+
+
+def test_turns_by_hand() -> None:
+    nan = float("nan")
+    gaps = {"painter": [(1, 2.0), (1, 1.0), (5, 4.0), (4, nan)], "style": [(2, 3.0)], "genre": [(3, 1.0)] * 3}
+    assert trainer.turn_summary(gaps) == {
+        "painter": {"share": 0.5, "loss_after": {"1": 1.5, "4 or more": 4.0}},
+        "style": {"share": 0.125, "loss_after": {"2": 3.0}},
+        "genre": {"share": 0.375, "loss_after": {"3": 1.0}},
+    }
+
+
+def test_a_sample_is_a_part_of_the_paintings_and_the_same_each_time(small: Path, tmp_path: Path) -> None:
+    def ids(**changes: Any) -> list[str]:
+        data = prepare(tiny_settings(small, tmp_path, **changes))
+        assert len(data.table) == len(data.split) == len(data.pixel_rows)
+        return list(data.table["id"])
+
+    everything, part = ids(), ids(sample=50)
+    assert len(part) == 50 and [name for name in everything if name in set(part)] == part
+    assert ids(sample=50) == part != ids(sample=50, seed=1)
+    assert ids(sample=80) == ids(sample=1000) == everything
+
+
+def test_a_run_of_a_version_with_fewer_settings_goes_on(tmp_path: Path) -> None:
+    settings = TrainSettings(models=tmp_path, name="run", epochs=3)
+    (tmp_path / "run").mkdir()
+    kept = settings.to_dict()
+    del kept["sample"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(kept))
+    assert resume.run_folder(settings) == tmp_path / "run"
+    with pytest.raises(UserError, match=r"other settings \(sample\)"):
+        resume.run_folder(dataclasses.replace(settings, sample=5))
+
+
+def test_a_place_may_be_written_in_another_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = TrainSettings(data=Path("paintings"), name="run", epochs=3)
+    (tmp_path / "models" / "run").mkdir(parents=True)
+    settings.save(tmp_path / "models" / "run" / "config.json")
+    for place in (tmp_path / "paintings", Path("models/../paintings")):
+        assert resume.run_folder(dataclasses.replace(settings, data=place, budget="equal-updates")).name == "run"
+    with pytest.raises(UserError, match=r"with other settings \(data\)"):
+        resume.run_folder(dataclasses.replace(settings, data=tmp_path / "others"))
+
+
+# ------------------------------------------------------------------------------------------------- loss and labels
+
+
+def initial(data: Dataset, settings: TrainSettings, **more: Any) -> keras.Model:
+    """The network before its first step."""
+    keras.utils.set_random_seed(settings.seed)
+    return build_model(
+        data.tasks | more, settings.backbone, settings.image_size, weights=settings.weights, fine_tune="all", dropout=0
+    )
+
+
+@pytest.mark.parametrize("other_painters", [pytest.param(0.0, marks=pytest.mark.slow), 0.7])
+def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path, tmp_path: Path) -> None:
+    """With a learning rate that moves nothing, each batch's loss can be had by hand, and their mean is the epoch's."""
+    settings = tiny_settings(
+        small, tmp_path, epochs=1, learning_rate=1e-30, other_painters=other_painters, label_share=0.6,
+        painter_known=False,
+        task_weights={"style": 0.5, "genre": 2.0}, batch_size=4, label_smoothing=0.0,
+    )  # fmt: skip
+    data, outcome, _ = fitted(settings)
+    wanted_weights = {"painter": 1.0, "style": 0.5, "genre": 2.0}
+    labels, more = dict(data.labels), {}
+    if other_painters:
+        task, numbers = data.other_painters()
+        labels[task.name], more[task.name], wanted_weights[task.name] = numbers, task, other_painters
+        assert len(task.classes) == 3 > len(data.tasks["painter"].classes)
+    train_rows = data.rows("train")
+    known = np.any([labels[name][train_rows] >= 0 for name in labels], axis=0)
+    rows = train_rows[known]
+    assert (labels["style"][rows] < 0).any()
+    network = initial(data, settings, **more)
+    of_rows = {name: values[rows] for name, values in labels.items()}
+    factor = batches.repeats({name: of_rows[name] for name in data.tasks}, settings.label_share)
+    assert factor.max() > 1
+    found: dict[str, list[float]] = {name: [] for name in labels}
+    steps = batches.steps_in_epoch(factor, 4)
+    epoch = batches.training_batches(
+        data.store.pixels,
+        data.pixel_rows[rows],
+        of_rows,
+        lambda e: batches.plan_epoch(factor, 4, steps, 0, e),
+        [32],
+        0,
+    )
+    for image, classes, present, _, _ in epoch.as_numpy_iterator():
+        probabilities = network(image, training=True)
+        for name in labels:
+            p = np.asarray(probabilities[name], np.float64)[np.arange(4), classes[name]]
+            mask = present[name] > 0
+            if mask.any():
+                found[name].append(float(-np.log(p[mask]).mean()))
+    history = outcome.history.iloc[0]
+    for name in labels:
+        assert history[f"{name}_loss"] == pytest.approx(np.mean(found[name]), rel=1e-5)
+    total = sum(weight * np.mean(found[name]) for name, weight in wanted_weights.items())
+    assert history["loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_a_head_without_a_label_stands_still(small: Path, tmp_path: Path) -> None:
+    """Not moved by its gradient of 0, nor by weight decay."""
+    settings = tiny_settings(small, tmp_path, epochs=1, weight_decay=0.5, other_painters=0.0)
+    data = prepare(settings)
+    genre = data.labels["genre"].copy()
+    genre[data.rows("train")] = -1
+    data = dataclasses.replace(data, labels=data.labels | {"genre": genre})
+    before = initial(data, settings)
+    training.fit(data, settings, settings.models / "run")
+    after = runs.open_run(settings.models / "run").model()
+    assert same_weights(after.get_layer("genre").get_weights(), before.get_layer("genre").get_weights())
+    assert (after.get_layer("style").get_weights()[0] != before.get_layer("style").get_weights()[0]).any()
+
+
+def rates(peak: float, steps: int) -> list[float]:
+    """A straight line from 0 to the peak, then half a cosine to 0."""
+    warm = max(1, round(0.08 * steps))
+    return [
+        peak * (t / warm if t < warm else 0.5 * (1 + math.cos(math.pi * (t - warm) / (steps - warm))))
+        for t in range(steps)
+    ]
+
+
+def test_crops_grow_from_half_to_five_sixths_of_what_is_predicted_in_steps_of_eight() -> None:
+    assert trainer.training_sides(96, 8) == [48, 48, 56, 56, 64, 64, 72, 80]
+    assert trainer.training_sides(192, 3) == [96, 128, 160] and trainer.training_sides(96, 1) == [72]
+    for size in range(32, 513, 7):
+        sides = trainer.training_sides(size, 5)
+        assert sides == sorted(sides) and all(side % 8 == 0 and side >= 32 for side in sides)
+        assert 0 <= size / 2 - sides[0] < 8 or sides[0] == 32
+        assert 0 <= size * 5 / 6 - sides[-1] + 1e-6 < 8 or sides[-1] == 32
+
+
+@pytest.mark.parametrize(("paintings", "epochs"), [(100, 20), (4000, 20), (10_000, 10), (13_400, 7), (10**6, 5)])
+def test_more_paintings_need_fewer_epochs(paintings: int, epochs: int) -> None:
+    assert trainer.default_epochs(paintings) == epochs
+
+
+def test_a_training_ends_after_so_many_epochs_without_progress(small: Path, tmp_path: Path) -> None:
+    """Nothing moves at a rate of next to nothing, so no epoch is better than the first."""
+    changes = {"fine_tune": "heads", "learning_rate": 1e-30, "patience": 2, "epochs": 9, "baselines": False}
+    _, outcome, _ = fitted(tiny_settings(small, tmp_path, **changes))
+    assert (outcome.metrics["epochs"], outcome.metrics["best_epoch"]) == (3, 1)
+
+
+@pytest.mark.parametrize(("paintings", "size"), [(100, 16), (1599, 16), (1600, 32), (3200, 64), (10**6, 64)])
+def test_small_collections_get_small_batches(paintings: int, size: int) -> None:
+    assert trainer.default_batch(paintings) == size
+
+
+def test_small_batches_learn_at_a_smaller_rate_unless_told(small: Path, tmp_path: Path) -> None:
+    assert [trainer.peak_rate(0.0, size) for size in (16, 32, 64, 128)] == [5e-4, 1e-3, 2e-3, 2e-3]
+    assert trainer.peak_rate(0.01, 16) == 0.01
+    found = {}
+    for name, rate in (("default", 0.0), ("told", 5e-4), ("other", 2e-3)):
+        settings = tiny_settings(small, tmp_path, name=name, learning_rate=rate, batch_size=8, accumulate=2, epochs=1)
+        found[name] = fitted(settings)[1].history["loss"].iloc[0]
+    assert found["default"] == found["told"] != found["other"]
+
+
+@pytest.mark.parametrize("steps", [2, 10, 150])
+def test_the_learning_rate_rises_and_falls(steps: int) -> None:
+    schedule = update.schedule(TrainSettings(learning_rate=0.01), steps)
+    np.testing.assert_allclose([float(schedule(t)) for t in range(steps)], rates(0.01, steps), rtol=1e-4, atol=1e-8)
+    assert float(schedule(steps)) == pytest.approx(0, abs=1e-9)
+
+
+def test_label_smoothing_and_its_mean_over_the_labelled() -> None:
+    """By hand: the smoothed label against the logarithms, over the two of three rows that have a weight."""
+    p = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.3, 0.3, 0.4]], np.float32)
+    loss = update.SmoothedCrossentropy(0.3)(np.array([0, 2, 1]), p, sample_weight=np.array([1.0, 1.0, 0.0]))
+    rows = [0.8 * math.log(0.7) + 0.1 * math.log(0.2) + 0.1 * math.log(0.1)]
+    rows += [0.8 * math.log(0.8) + 0.2 * math.log(0.1)]
+    assert float(loss) == pytest.approx(-np.mean(rows), rel=1e-5)
+    plain = keras.losses.SparseCategoricalCrossentropy()(np.array([0, 2, 1]), p)
+    assert float(update.SmoothedCrossentropy(0.0)(np.array([0, 2, 1]), p)) == pytest.approx(float(plain), rel=1e-6)
+
+
+TASK = Task("style", ("a", "b"))
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet_lite0", "small_convnet"])
+def test_a_pretrained_backbone_is_slower_and_only_new_kernels_decay(backbone: str) -> None:
+    """AdamW under a gradient that is always 1 moves a weight by the rate, whatever it is, and by the decay."""
+    settings = TrainSettings(backbone=backbone, learning_rate=0.01, backbone_rate=0.25, weight_decay=0.5)
+    network = build_model({"style": TASK}, backbone, 32, shared_layers=(4,), task_layers=(4,), fine_tune="top")
+    variables = network.trainable_variables
+    slow = {id(v) for v in network.get_layer(index=1).trainable_variables} if backbone != "small_convnet" else set()
+    optimizer = update.optimizer(variables, slow, settings)
+    expected = [np.array(v, np.float64) for v in variables]
+    pretrained = [False] * len(variables)
+    if backbone == "efficientnet_lite0":
+        pretrained = [not v.path.startswith(("shared", "style")) for v in variables]
+        assert 20 < sum(pretrained) < len(variables) == sum(pretrained) + 6
+    steps = 5
+    for rate in rates(0.01, 100)[:steps]:
+        optimizer.apply([keras.ops.ones_like(v) for v in variables], tf.constant(rate, tf.float32), tf.constant(1.0))
+        for i, (variable, slow) in enumerate(zip(variables, pretrained, strict=True)):
+            decay = 0.5 if variable.path.endswith("kernel") and not slow else 0.0
+            expected[i] = expected[i] * (1 - rate * decay) - rate * (0.25 if slow else 1.0)
+    assert sum(rates(0.01, 100)[:steps]) > 0.01
+    for variable, wanted in zip(variables, expected, strict=True):
+        np.testing.assert_allclose(np.array(variable), wanted, rtol=1e-5, atol=1e-5, err_msg=variable.path)
+
+
+@pytest.mark.slow
+def test_metrics_are_json_also_without_any_label_of_a_task(small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, epochs=1)
+    data = prepare(settings)
+    genre = data.labels["genre"].copy()
+    genre[data.rows("test")] = -1
+    data = dataclasses.replace(data, labels=data.labels | {"genre": genre})
+    training.fit(data, settings, settings.models / "run")
+    measured = strict_json(settings.models / "run" / "metrics.json")["test"]
+    assert measured["genre"]["n"] == 0 and measured["genre"]["accuracy"] is None
+    again = training.fit(data, settings, settings.models / "run")  # it is finished, and read back
+    assert np.isnan(again.metrics["test"]["genre"]["accuracy"]) and "genre" in train.table(again.metrics["test"])
+
+
+def test_without_labels_in_validation_the_last_epoch_is_kept(small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, epochs=4, patience=1)
+    data = prepare(settings)
+    style = data.labels["style"].copy()
+    style[data.rows("validation")] = -1
+    data = dataclasses.replace(data, labels=data.labels | {"style": style})
+    outcome = training.fit(data, settings, settings.models / "run", {"style": data.tasks["style"]})
+    assert outcome.metrics["epochs"] == outcome.metrics["best_epoch"] == 4
+
+
+@pytest.mark.slow
+def test_one_task_alone(small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, epochs=1)
+    data = prepare(settings)
+    outcome = training.fit(data, settings, settings.models / "run", {"style": data.tasks["style"]})
+    assert set(outcome.metrics["test"]) == {"style"} and set(outcome.test_probabilities) == {"style"}
+    assert set(runs.open_run(settings.models / "run").tasks) == {"style"}
+    assert not [c for c in outcome.history if "painter" in c or "genre" in c]
+
+
+# ------------------------------------------------------------------------------------------------- heads only
+
+
+@pytest.mark.slow
+def test_features_are_those_of_the_network_computed_once(small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, fine_tune="heads", epochs=3)
+    data, first, folder = fitted(settings)
+    (file,) = data.store.folder.glob("features-*.npy")
+    features = np.load(file)
+    copies = data.store.pixels[data.pixel_rows]
+    encoder = features_model(runs.open_run(folder).model())
+    for view, seen in enumerate((copies, np.flip(copies, axis=2))):
+        wanted = encoder(batches.whole_views(seen, 32), training=False)
+        np.testing.assert_allclose(features[:, view], np.asarray(wanted), rtol=1e-4, atol=1e-5)
+    before = (file.stat().st_mtime_ns, file.read_bytes())
+
+    _, second, other = fitted(dataclasses.replace(settings, name="second"))
+    assert (file.stat().st_mtime_ns, file.read_bytes()) == before
+    assert [f.name for f in data.store.folder.glob("features-*")] == [file.name]
+    assert same_weights(weights_of(folder), weights_of(other))
+    pd.testing.assert_frame_equal(first.history, second.history)
+
+    np.save(file, np.zeros_like(features))  # whoever reads the file now learns nothing
+    _, _, third = fitted(dataclasses.replace(settings, name="third"))
+    assert not same_weights(weights_of(folder), weights_of(third))
+
+
+def test_heads_alone_leave_the_backbone_as_it_was(small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, fine_tune="heads", epochs=2, other_painters=0.0)
+    data, outcome, folder = fitted(settings)
+    model = runs.open_run(folder).model()
+    before = initial(data, settings).get_layer("small_convnet").get_weights()
+    assert same_weights(before, model.get_layer("small_convnet").get_weights())
+    rows = data.rows("validation")
+    forward = batches.inference(model, 32)  # what was measured on features holds for the pictures
+    found = trainer.predict(forward, data.store.pixels, data.pixel_rows[rows])
+    for name, p in ((name, found[name]) for name in data.tasks):
+        known = data.labels[name][rows] >= 0
+        accuracy = (p.argmax(axis=1) == data.labels[name][rows])[known].mean()
+        assert outcome.metrics["validation"][name]["accuracy"] == pytest.approx(accuracy)
+
+
+# ------------------------------------------------------------------------------------------------- the verb
+
+
+def test_overwriting_has_to_be_asked_for(tmp_path: Path) -> None:
+    def folder(**changes: Any) -> Path:
+        return resume.run_folder(TrainSettings(models=tmp_path, **changes))
+
+    assert folder(name="new") == tmp_path / "new" and not (tmp_path / "new").exists()
+    assert re.fullmatch(r"\d{8}-\d{6}", folder().name)
+    (tmp_path / "empty").mkdir()
+    assert folder(name="empty") == tmp_path / "empty"
+    for name, file, words in (
+        ("run", "labels.json", "run is there already"),
+        ("holiday", "beach.jpg", "not the folder of a run and is not replaced"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).touch()
+        with pytest.raises(UserError, match=words):
+            folder(name=name)
+    assert folder(name="run", overwrite=True) == tmp_path / "run"
+    with pytest.raises(UserError, match="not the folder of a run and is not replaced"):
+        folder(name="holiday", overwrite=True)
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / ".123-config.json").touch()  # while the first file was being written
+    assert folder(name="killed") == tmp_path / "killed"
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file is a file"):
+        folder(name="file", overwrite=True)
+    assert (tmp_path / "holiday" / "beach.jpg").exists() and (tmp_path / "run" / "labels.json").exists()
+
+
+@pytest.mark.slow
+def test_a_run_can_be_replaced_with_its_own_split(small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, epochs=1, seed=3)
+    _, _, folder = fitted(settings)
+    (folder / "note.txt").write_text("of the old run")
+    split = (folder / "split.csv").read_bytes()
+    again = dataclasses.replace(settings, seed=4, split=folder / "split.csv", overwrite=True, baselines=False)
+    assert train.main(arguments(again)) == 0
+    assert (folder / "split.csv").read_bytes() == split and not (folder / "note.txt").exists()
+    assert strict_json(folder / "config.json")["seed"] == 4
+
+
+SLIPS: dict[str, dict[str, Any]] = {
+    "a name": {"backbone": "small_convnett"},
+    "no such file": {"weights": "nowhere.keras"},
+    "no weights in it": {"weights": __file__},
+}
+
+
+@pytest.mark.parametrize("slip", list(SLIPS))
+def test_a_slip_of_the_pen_does_not_cost_the_old_run(slip: str, small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, overwrite=True, **SLIPS[slip])
+    folder = settings.models / "run"
+    folder.mkdir(parents=True)
+    for name in ("labels.json", "model.keras"):
+        (folder / name).write_text("the old run")
+    assert train.main(arguments(settings)) == 2
+    assert {f.name: f.read_text() for f in folder.iterdir()} == dict.fromkeys(
+        ("labels.json", "model.keras"), "the old run"
+    )
+
+
+@pytest.mark.parametrize("slip", list(SLIPS))
+def test_a_slip_of_the_pen_leaves_nothing_half_written(slip: str, small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, **SLIPS[slip])
+    assert train.main(arguments(settings)) == 2
+    assert not settings.models.exists() or not list(settings.models.iterdir())
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_usable_run(small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, epochs=1000, patience=1000)
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "painters_mtl.train", *arguments(settings)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("epoch 4 "):
+            process.send_signal(signal.SIGINT)
+            break
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, "".join(lines) + out + err
+    assert "Traceback" not in err and "interrupted after" in out
+    folder = settings.models / "run"
+    measured = strict_json(folder / "metrics.json")
+    history = pd.read_csv(folder / "history.csv")
+    assert measured["interrupted"] is True and 3 <= measured["epochs"] == len(history) < 1000
+    assert measured["best_epoch"] == int(history["val_score"].idxmax()) + 1
+    assert (folder / "report.html").is_file() and not [f for f in folder.iterdir() if f.name.startswith(".")]
+    rows = read_rows(folder / "test_predictions.csv")
+    data = prepare(dataclasses.replace(settings, split=folder / "split.csv"))
+    run = runs.open_run(folder)
+    forward = batches.inference(run.model(), run.image_size)
+    found = trainer.predict(forward, data.store.pixels, data.pixel_rows[data.rows("test")])
+    for task in TASK_NAMES:
+        assert run.tasks[task].decode(found[task].argmax(axis=1)) == [r[task] for r in rows]

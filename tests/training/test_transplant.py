@@ -1,0 +1,286 @@
+"""From trained models: their weights arrive layer by layer, their answers are learned, and mismatches are named."""
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import fitted, make_data, same_weights, tiny_settings, trained
+
+from painters_mtl.common.errors import UserError
+from painters_mtl.data.dataset import prepare
+from painters_mtl.data.tasks import TASK_NAMES, Task
+from painters_mtl.evaluation.calibration import soften
+from painters_mtl.network.multitask import build_model
+from painters_mtl.runs import run
+from painters_mtl.training import fit as training
+from painters_mtl.training import resume, transfer
+from painters_mtl.training.batches import whole_views
+from painters_mtl.training.settings import TrainSettings
+from painters_mtl.training.step import Update
+from painters_mtl.training.transfer import runs_by_task, soft_answers, start_from
+
+TASKS = {name: Task(name, tuple("abc")) for name in TASK_NAMES}
+
+
+def network(tasks: dict[str, Task], seed: int, width: int = 4) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    return build_model(tasks, "small_convnet", 32, (6,), (width,), weights="none", fine_tune="all")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The folders of three networks, each with one head; their weights are random."""
+    folders = []
+    for seed, (name, task) in enumerate(TASKS.items()):
+        folder = tmp_path_factory.mktemp("alone") / name
+        folder.mkdir()
+        run.save_model(network({name: task}, seed), folder)
+        run.save_labels(folder, {name: task}, 32, 40, False)
+        folders.append(folder)
+    return folders
+
+
+@pytest.mark.parametrize("shared", ["mean", "style", "imagenet"])
+def test_heads_and_shared_part_are_taken_over_by_name(alone: list[Path], shared: str) -> None:
+    beside = {"all_painters": Task("all_painters", tuple("abcdef"))}
+    model = network(TASKS | beside, 9)
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    start_from(model, alone, TASKS, shared)
+    sources = {folder.name: run.open_run(folder).model() for folder in alone}
+    for layer in (layer for layer in model.layers if layer.weights):
+        if layer.name.startswith(tuple(beside)):
+            wanted = before[layer.name]
+        elif (owner := layer.name.split("_")[0]) in TASKS:
+            wanted = sources[owner].get_layer(layer.name).get_weights()
+        elif shared == "imagenet":
+            wanted = before[layer.name]
+        else:
+            its = [sources[t].get_layer(layer.name).get_weights() for t in (TASKS if shared == "mean" else [shared])]
+            wanted = [sum(parts) / len(parts) for parts in zip(*its, strict=True)]
+        for mine, its_weights in zip(layer.get_weights(), wanted, strict=True):
+            np.testing.assert_allclose(mine, its_weights, rtol=1e-6, atol=1e-7, err_msg=layer.name)
+
+
+def test_a_head_that_sees_finer_levels_is_taken_as_it_was_before(tmp_path: Path) -> None:
+    folders, before = [], {}
+    for seed, (name, task) in enumerate(TASKS.items()):
+        keras.utils.set_random_seed(seed)
+        folders.append(tmp_path / name)
+        folders[-1].mkdir()
+        run.save_model(build_model({name: task}, "small_convnet", 32, weights="none", levels=True), folders[-1])
+        narrow = build_model({name: task}, "small_convnet", 32, weights="none")
+        before[name] = narrow.get_layer(name).get_weights()
+        run.save_heads(narrow, [name], folders[-1])
+        run.save_labels(folders[-1], {name: task}, 32, 40, False)
+    model = build_model(TASKS, "small_convnet", 32, weights="none")
+    start_from(model, folders, TASKS, "painter")
+    for name, weights in before.items():
+        for mine, its in zip(model.get_layer(name).get_weights(), weights, strict=True):
+            np.testing.assert_allclose(mine, its, rtol=1e-6)
+    (folders[0] / run.HEADS).unlink()
+    with pytest.raises(UserError, match=f"{run.HEADS} is missing or damaged: get a sound copy"):
+        start_from(model, folders, TASKS, "painter")
+
+
+def test_the_mean_of_equal_weights_is_those_weights(alone: list[Path], tmp_path: Path) -> None:
+    source = run.open_run(alone[0]).model()
+    folders = []
+    for name, task in TASKS.items():
+        model = network({name: task}, 5)
+        model.get_layer("small_convnet").set_weights(source.get_layer("small_convnet").get_weights())
+        folders.append(tmp_path / name)
+        folders[-1].mkdir()
+        run.save_model(model, folders[-1])
+        run.save_labels(folders[-1], {name: task}, 32, 40, False)
+    joint = network(TASKS, 9)
+    start_from(joint, folders, TASKS, "mean")
+    pairs = zip(*(m.get_layer("small_convnet").get_weights() for m in (joint, source)), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_from_one_network_it_says_what_that_network_says(alone: list[Path]) -> None:
+    model = network(TASKS, 9)
+    start_from(model, alone, TASKS, "style")
+    pictures = np.random.default_rng(0).uniform(0, 255, (5, 32, 32, 3)).astype(np.float32)
+    source = run.open_run(alone[1]).model()
+    np.testing.assert_allclose(model(pictures)["style"], source(pictures)["style"], atol=1e-6)
+
+
+def test_every_layer_that_does_not_fit_is_named_and_nothing_is_changed(alone: list[Path]) -> None:
+    model = network(TASKS, 9, width=5)
+    before = model.get_weights()
+    with pytest.raises(UserError) as error:
+        start_from(model, alone, TASKS, "mean")
+    for name in TASKS:
+        assert f"{name}: {name}_0/kernel is (6, 4), wanted (6, 5)" in str(error.value)
+        assert f"{name}: {name}/kernel is (4, 3), wanted (5, 3)" in str(error.value)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    keras.utils.set_random_seed(0)
+    deeper = build_model(TASKS, "small_convnet", 32, (6, 6), (4,), weights="none", fine_tune="all")
+    with pytest.raises(UserError, match="there is no layer shared_1"):
+        start_from(deeper, alone, TASKS, "mean")
+
+
+def test_what_cannot_be_started_from_is_said(alone: list[Path]) -> None:
+    with pytest.raises(UserError, match="no network for the genre"):
+        start_from(network(TASKS, 9), alone[:2], TASKS, "mean")
+    with pytest.raises(UserError, match="--start-shared painters is unknown: mean, imagenet, painter, style, genre"):
+        start_from(network(TASKS, 9), alone, TASKS, "painters")
+    with pytest.raises(UserError, match="both know the style"):
+        runs_by_task([alone[1], alone[1]], TASKS, "teachers")
+    with pytest.raises(UserError, match="style classes are not those of this data \\(such as 'c'\\)"):
+        runs_by_task([alone[1]], {"style": Task("style", ("a", "b"))}, "teachers")
+    with pytest.raises(UserError, match="in another order"):
+        runs_by_task([alone[1]], {"style": Task("style", tuple("acb"))}, "teachers")
+
+
+# ------------------------------------------------------------------------------------------------- teachers
+
+
+def test_soft_answers_are_the_softmax_of_the_divided_logits() -> None:
+    logits = np.random.default_rng(0).normal(size=(6, 4)) * 3
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for temperature in (1.0, 2.0, 5.0):
+        e = np.exp(logits / temperature)
+        np.testing.assert_allclose(soften(p, temperature), e / e.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+def test_the_loss_with_a_teacher_by_hand() -> None:
+    """Of paintings with and without a label: (1 - w) cross-entropy + w T^2 KL(teacher || student)."""
+    rng = np.random.default_rng(0)
+    teacher = rng.dirichlet(np.ones(3), 10).astype(np.float32)
+    model = network({"style": TASKS["style"]}, 0)
+    settings = TrainSettings(label_smoothing=0.0, teacher_weight=0.3, temperature=2.0)
+    soft = {"style": soften(teacher, 2.0)}
+    update = Update(model, {"style": ["style"]}, {"style": 1.0}, [], settings, 10, soft)
+    p = rng.dirichlet(np.ones(3), 4).astype(np.float32)
+    rows = np.array([7, 0, 3, 7])
+    labels, known = np.array([1, 0, 2, 0]), np.array([1.0, 0.0, 1.0, 1.0], np.float32)
+    batch = (None, {"style": labels}, {"style": tf.constant(known)}, None, tf.constant(rows))
+    losses = update._losses({"style": tf.constant(p)}, batch)
+    hard = -np.log(p[[0, 2, 3], labels[[0, 2, 3]]]).mean()
+    q, s = soften(teacher, 2.0)[rows], soften(p, 2.0)
+    divergence = 4 * (q * np.log(q / s)).sum(axis=1).mean()
+    assert float(losses["style"]) == pytest.approx(0.7 * hard + 0.3 * divergence, rel=1e-4)
+    batch[2]["style"] = tf.zeros(4)
+    losses = update._losses({"style": tf.constant(p)}, batch)
+    assert float(losses["style"]) == pytest.approx(0.3 * divergence, rel=1e-4)
+    assert float(update._taught(batch[2])["style"]) == 1
+
+
+def test_a_teacher_answers_for_paintings_and_their_mirror_images(alone: list[Path], tmp_path: Path) -> None:
+    """Also one that sees the whole painting alone, where the small copies hold a detail too."""
+    small = make_data(tmp_path / "data", count=40)
+    model = run.open_run(alone[1]).model()
+    for views in (("whole",), ("whole", "detail")):
+        data = prepare(tiny_settings(small, tmp_path, views=views))
+        copies = data.store.pixels[data.pixel_rows[data.rows("train")]]
+        whole = np.asarray(copies[:, 0] if len(views) > 1 else copies)
+        wanted = [model(whole_views(view, 32))["style"] for view in (whole, whole[:, :, ::-1])]
+        (found,) = soft_answers(data, (alone[1],), TASKS).values()
+        np.testing.assert_allclose(found, np.mean(wanted, axis=0), rtol=1e-4, atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------- whole trainings
+
+
+@pytest.mark.slow
+def test_started_from_its_own_baselines_it_knows_at_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Heads of three networks on the backbone of one: after a step of no size, that task is as good as alone."""
+    folder, settings = trained(tmp_path_factory)
+    sources = tuple(folder / "baselines" / name for name in TASK_NAMES)
+    again = dataclasses.replace(
+        settings, name="started", start_from=sources, start_shared="genre", epochs=1, learning_rate=1e-30
+    )
+    _, outcome, _ = fitted(again)
+    alone = run.open_run(sources[2]).model().get_layer("genre").get_weights()
+    mine = run.open_run(settings.models / "started").model().get_layer("genre").get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(alone, mine, strict=True))
+    assert outcome.metrics["test"]["genre"]["accuracy"] > 0.9
+
+
+@pytest.mark.slow
+def test_what_is_frozen_stands_still_for_so_many_epochs(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", count=80)
+    for part, moves in (("backbone", "style"), ("heads", "small_convnet")):
+        settings = tiny_settings(data, tmp_path, name=part, freeze=part, epochs=1, other_painters=0.0)
+        keras.utils.set_random_seed(settings.seed)
+        prepared, _, folder = fitted(settings)
+        keras.utils.set_random_seed(settings.seed)
+        before = build_model(prepared.tasks, "small_convnet", 32, weights="none", fine_tune="all", dropout=0)
+        after = run.open_run(folder).model()
+        for layer in ("style", "small_convnet"):
+            pairs = zip(
+                before.get_layer(layer).trainable_weights, after.get_layer(layer).trainable_weights, strict=True
+            )
+            assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in pairs) == (layer != moves), (part, layer)
+    again = dataclasses.replace(settings, name="later", freeze_epochs=1, epochs=2)
+    _, _, later = fitted(again)
+    assert not np.array_equal(
+        run.open_run(later).model().get_layer("style").get_weights()[0], before.get_layer("style").get_weights()[0]
+    )
+    # What stands still is a matter of the shared network only.
+    assert training.fit_alone(prepared, again, tmp_path / "alone", "style", 0).metrics["epochs"] == 2
+
+
+@pytest.mark.slow
+def test_a_teacher_fills_in_what_has_no_label(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    """No training painting has a genre; with a teacher of the genre the network learns it all the same."""
+    folder, settings = trained(tmp_path_factory)
+    data = prepare(settings)
+    genre = data.labels["genre"].copy()
+    genre[data.rows("train")] = -1
+    training_data = dataclasses.replace(data, labels=data.labels | {"genre": genre})
+    accuracies = []
+    for teachers in ((), (folder / "baselines" / "genre",)):
+        changed = dataclasses.replace(settings, models=tmp_path, name=f"taught{len(teachers)}", teachers=teachers)
+        outcome = training.fit(training_data, changed, tmp_path / changed.name)
+        accuracies.append(outcome.metrics["test"]["genre"]["accuracy"])
+    assert accuracies[1] > 0.9 > accuracies[0] + 0.1
+
+
+def test_layers_that_keras_numbers_fit_by_their_places() -> None:
+    """EfficientNetB0 and others leave names to Keras, which counts on: the second network has dense_1 for dense."""
+
+    def built(width: int) -> keras.Model:
+        x = keras.Input((4,))
+        inner = keras.Model(x, keras.layers.Dense(width)(keras.layers.Dense(3)(x)), name="backbone")
+        image = keras.Input((4,))
+        return keras.Model(image, {"task": inner(image)})
+
+    one, other, wider = built(2), built(2), built(5)
+    its_run = run.Run(Path(), {}, 32, 40, False, {})
+    layer = one.get_layer("backbone")
+    assert layer.weights[0].path != other.get_layer("backbone").weights[0].path
+    weights, problem = transfer._taken(layer, its_run, other)
+    assert problem == "" and same_weights(weights, other.get_layer("backbone").get_weights())
+    assert "(3, 5), wanted (3, 2)" in transfer._taken(layer, its_run, wider)[1]
+
+
+# ------------------------------------------------------------------------------------------------- before it begins
+
+
+def test_sources_that_are_not_there_or_would_be_replaced(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder, settings = trained(tmp_path_factory)
+    for changes, words in (
+        ({"start_from": (Path("no/where"),)}, "--start-from no/where is not a folder"),
+        ({"teachers": (folder / "figures",)}, "lacks model.keras"),
+        ({"teachers": (folder / "baselines" / "style",), "name": settings.name}, "is part of the run"),
+        ({"teachers": (folder / "baselines" / "style",), "image_size": 64}, "was trained at --image-size 32"),
+        ({"start_shared": "impressionism"}, "--start-shared impressionism is unknown"),
+    ):
+        with pytest.raises(UserError, match=words):
+            resume.run_folder(dataclasses.replace(settings, **{"name": "other", **changes}))
+
+
+@pytest.mark.slow
+def test_a_teacher_that_has_seen_the_test_paintings_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder, settings = trained(tmp_path_factory)
+    for option in ("teachers", "start_from"):
+        changed = dataclasses.replace(settings, name="other", seed=1, **{option: (folder / "baselines" / "style",)})
+        with pytest.raises(UserError, match=r"was trained on \d+ paintings that are for validation or test here"):
+            fitted(changed)
+    assert not (settings.models / "other").exists()

@@ -1,0 +1,295 @@
+"""The comparison: the baselines of a run, and the study of several seeds."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import arguments, make_data, python, read_rows, tiny_settings, trained
+from sklearn.metrics import accuracy_score
+
+from painters_mtl import compare, train
+from painters_mtl.common import command_line
+from painters_mtl.compare import CompareSettings, folds_of
+from painters_mtl.data.dataset import prepare
+from painters_mtl.data.split import group_copies, make_folds
+from painters_mtl.data.tasks import TASK_NAMES
+from painters_mtl.runs import run
+from painters_mtl.training.fit import reserved
+from painters_mtl.training.resume import resumed
+from painters_mtl.training.settings import TrainSettings
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The folder of a study of two seeds, made by the command line, and that command line."""
+    out = tmp_path_factory.mktemp("study")
+    settings = tiny_settings(make_data(out / "data", count=120), out, name="study", epochs=3)
+    command = [*arguments(settings), "--seeds", "2"]
+    assert compare.main(command) == 0
+    return settings.models / "study", command
+
+
+def test_a_run_has_its_baselines(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder, _ = trained(tmp_path_factory)
+    result = json.loads((folder / "comparison.json").read_text())
+    shared = json.loads((folder / "metrics.json").read_text())
+    for task in TASK_NAMES:
+        alone = run.open_run(folder / "baselines" / task)
+        assert set(alone.tasks) == {task}
+        measured = json.loads((alone.folder / "metrics.json").read_text())
+        assert result["tasks"][task]["alone"]["accuracy"][0] == pytest.approx(measured["test"][task]["accuracy"])
+        assert result["tasks"][task]["shared"]["accuracy"][0] == pytest.approx(shared["test"][task]["accuracy"])
+        assert result["tasks"][task]["alone"]["macro_f1"][0] == pytest.approx(measured["test"][task]["macro_f1"])
+        assert TrainSettings.load(alone.folder / "config.json").other_painters == 0
+        assert (alone.folder / "split.csv").read_bytes() == (folder / "split.csv").read_bytes()
+    cost = result["cost"]
+    assert cost["shared"]["parameters"] == shared["parameters"]
+    assert cost["alone"]["training_seconds"] == pytest.approx(sum(cost[t]["training_seconds"] for t in TASK_NAMES))
+    # Three backbones against one: what is not the backbone is the heads, which both sides have.
+    heads = sum(65 * len(run.open_run(folder).tasks[t].classes) for t in TASK_NAMES)
+    assert cost["alone"]["parameters"] - heads == 3 * (cost["shared"]["parameters"] - heads)
+    assert "One network against three" in (folder / "report.html").read_text()
+    assert (folder / "figures" / "differences.png").exists()
+
+
+def test_the_same_command_trains_nothing_again(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, settings = trained(tmp_path_factory)
+    copy = tmp_path / "models" / "run"
+    shutil.copytree(folder, copy)
+    shutil.rmtree(copy / "baselines" / "genre")
+    before = {f: f.stat().st_mtime_ns for f in copy.rglob("model.keras")}
+    command = [*arguments(settings), "--models", str(copy.parent)]
+    assert train.main(command) == 0
+    out = capsys.readouterr().out
+    assert out.count("is trained already: reusing it") == 3
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+    assert (copy / "baselines" / "genre" / "model.keras").exists()
+    one, other = (json.loads((f / "baselines/genre/metrics.json").read_text())["test"] for f in (copy, folder))
+    assert one == other
+
+
+def test_another_setting_is_refused_and_named(
+    tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, settings = trained(tmp_path_factory)
+    before = (folder / "metrics.json").read_bytes()
+    assert train.main([*arguments(settings), "--epochs", "2", "--dropout", "0.5"]) == 2
+    error = capsys.readouterr().err
+    assert "other settings (dropout, epochs)" in error and "--overwrite" in error
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_other_labels_are_not_taken_for_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=80), tmp_path, epochs=1)
+    command = [*arguments(settings), "--no-baselines"]
+    assert train.main(command) == 0
+    table = pd.read_csv(tmp_path / "data" / "labels.csv")
+    table.loc[table["style"].notna(), "style"] = table["style"].dropna().to_numpy()[::-1]
+    table.to_csv(tmp_path / "data" / "labels.csv", index=False)
+    capsys.readouterr()
+    assert train.main(command) == 2
+    assert "was trained with other paintings, labels or settings" in capsys.readouterr().err
+    assert train.main([*command, "--overwrite"]) == 0
+
+
+def test_equal_updates(tmp_path: Path) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=120, missing=0.5), tmp_path, epochs=4, patience=1)
+    assert train.main([*arguments(settings), "--budget", "equal-updates"]) == 0
+    folder = settings.models / "run"
+    shared = json.loads((folder / "metrics.json").read_text())
+    alone = [json.loads((folder / "baselines" / t / "metrics.json").read_text()) for t in TASK_NAMES]
+    for measured in alone:
+        assert abs(measured["updates"] - shared["updates"]) <= measured["updates"] / measured["epochs"] / 2
+        assert measured["epochs"] > shared["epochs"]
+
+
+# ------------------------------------------------------------------------------------------------- the study
+
+
+def test_a_study_that_fails_leaves_its_name_free(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, name="study", epochs=1)
+    (tmp_path / "wrong.weights.h5").write_bytes(b"no weights")
+    command = [*arguments(settings), "--seeds", "1"]
+    assert compare.main([*command, "--weights", str(tmp_path / "wrong.weights.h5")]) == 2
+    assert "wrong.weights.h5" in capsys.readouterr().err and not (settings.models / "study").exists()
+    assert compare.main(command) == 0
+    before = (settings.models / "study" / "comparison.json").read_bytes()
+    slip = ["--weights", str(tmp_path / "wrong.weights.h5"), "--overwrite"]
+    assert compare.main([*command, *slip]) == 2
+    assert (settings.models / "study" / "comparison.json").read_bytes() == before  # the old study is worth more
+    assert [f.name for f in settings.models.iterdir()] == ["study"]
+
+
+def test_a_study_and_a_training_do_not_share_a_folder(
+    tmp_path_factory: pytest.TempPathFactory, study: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, settings = trained(tmp_path_factory)
+    before = (folder / "config.json").read_bytes()
+    assert compare.main(arguments(settings)) == 2
+    assert "it was made by python -m painters_mtl.train" in capsys.readouterr().err
+    assert (folder / "config.json").read_bytes() == before
+    assert train.main(study[1][: study[1].index("--seeds")]) == 2
+    assert "it was made by python -m painters_mtl.compare" in capsys.readouterr().err
+
+
+def test_resume_heeds_an_option_that_is_named_though_it_is_the_default(
+    study: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(study[0], tmp_path / "study")
+    found = []
+
+    def seen(settings: CompareSettings) -> int:
+        found.append(resumed(settings))
+        return 0
+
+    words = ["--resume", "--name", "study", "--models", str(tmp_path)]
+    for more in ([], ["--seeds", "5"], ["--seeds=5", "--no-refit"], ["--refit", "--epochs", "0"]):
+        assert command_line.run(CompareSettings, seen, [*words, *more], "test") == 0
+    # The study has 2 seeds, --no-refit and 3 epochs: what is not named is as it was.
+    assert [(s.seeds, s.refit, s.epochs) for s in found] == [(2, False, 3), (5, False, 3), (5, False, 3), (2, True, 0)]
+
+
+def test_the_study_follows_from_its_predictions(study: tuple[Path, list[str]]) -> None:
+    folder, _ = study
+    found = json.loads((folder / "comparison.json").read_text())
+    assert (found["seeds"], found["folds"], found["budget"]) == (2, 0, "early-stop")
+    for task in TASK_NAMES:
+        means = {}
+        for side, kind in (("shared", "joint"), ("alone", task)):
+            accuracies = []
+            for seed in range(2):
+                rows = [
+                    r for r in read_rows(folder / f"runs/seed{seed}/{kind}/test_predictions.csv") if r[f"{task}_true"]
+                ]
+                accuracies.append(accuracy_score([r[f"{task}_true"] for r in rows], [r[task] for r in rows]))
+            means[side] = np.mean(accuracies)
+        values = found["strategies"]["joint"]["tasks"][task]
+        for side, mean in means.items():
+            estimate, low, high = values[side]["accuracy"]
+            assert estimate == pytest.approx(mean) and low <= estimate <= high
+        assert values["difference"]["accuracy"][0] == pytest.approx(means["shared"] - means["alone"])
+        assert sum(values["agreement"].values()) == pytest.approx(1)
+    table = pd.read_csv(folder / "comparison.csv")
+    assert len(table) == 2 * len(TASK_NAMES) + 2
+    row = table[(table["task"] == "style") & (table["statistic"] == "macro_f1")].iloc[0]
+    wanted = found["strategies"]["joint"]["tasks"]["style"]["difference"]["macro_f1"]
+    assert [row["difference"], row["difference_low"], row["difference_high"]] == pytest.approx(wanted)
+
+
+def test_seeds_differ_and_the_split_does_not(study: tuple[Path, list[str]]) -> None:
+    folder, _ = study
+    one, other = (folder / f"runs/seed{seed}/joint" for seed in (0, 1))
+    assert (one / "split.csv").read_bytes() == (other / "split.csv").read_bytes()
+    assert (one / "history.csv").read_bytes() != (other / "history.csv").read_bytes()
+    assert not list(folder.rglob("model.keras"))
+
+
+def test_the_study_goes_on_where_it_ended(study: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, command = study
+    before = (folder / "comparison.csv").read_bytes()
+    gone = folder / "runs" / "seed1" / "style"
+    history = (gone / "history.csv").read_bytes()
+    shutil.rmtree(gone)
+    assert compare.main(command) == 0
+    assert capsys.readouterr().out.count("is trained already: reusing it") == 7
+    assert (gone / "history.csv").read_bytes() == history
+    assert (folder / "comparison.csv").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_strategy_is_added_and_set_against_the_first(
+    study: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, command = study
+    shutil.copytree(folder, tmp_path / "study")
+    assert compare.main([*command, "--models", str(tmp_path), "--strategies", "joint,alternate"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("is trained already: reusing it") == 8 and "gain over joint" in out
+    found = json.loads((tmp_path / "study" / "comparison.json").read_text())["strategies"]
+    before = json.loads((folder / "comparison.json").read_text())["strategies"]["joint"]
+    assert found["joint"]["tasks"] == before["tasks"]
+    for task in TASK_NAMES:
+        mine, joint = (found[way]["tasks"][task]["shared"]["accuracy"][0] for way in ("alternate", "joint"))
+        estimate, low, high = found["alternate"]["against"]["tasks"][task]["accuracy"]
+        assert estimate == pytest.approx(mine - joint) and low <= estimate <= high
+    measured = json.loads((tmp_path / "study/runs/seed0/alternate/metrics.json").read_text())
+    assert sum(turns["share"] for turns in measured["turns"].values()) == pytest.approx(1, abs=1e-3)
+    page = (tmp_path / "study" / "report.html").read_text(encoding="utf-8")
+    assert "Ways of training together" in page and "<td>alternate</td>" in page and "<h3>Turns</h3>" in page
+    table = pd.read_csv(tmp_path / "study" / "comparison.csv")
+    assert set(table["strategy"]) == {"joint", "alternate"}
+    assert table[table["strategy"] == "alternate"]["against_first"].notna().all()
+
+
+def test_the_report_of_a_study_is_one_file(study: tuple[Path, list[str]]) -> None:
+    folder, _ = study
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 2 + 4 * len(TASK_NAMES)
+    assert not re.search(r'(src|href)="(?!data:)', page) and "http" not in page
+    found = json.loads((folder / "comparison.json").read_text())["strategies"]["joint"]
+    for task in TASK_NAMES:
+        assert f"<li>{task}: " in page
+        assert f"{100 * found['tasks'][task]['shared']['accuracy'][0]:.1f} %" in page
+    assert "3 epochs, or until the validation accuracy has not risen for 8 epochs" in page
+    assert "weighted (painter 1, style 1, genre 1)" in page
+    assert "alone trains with a head over all painters with ten works or more" in page
+
+
+@pytest.mark.slow
+def test_a_study_with_folds_tests_every_painting(tmp_path: Path) -> None:
+    settings = tiny_settings(
+        make_data(tmp_path / "data", count=120), tmp_path, name="folds", epochs=1, fine_tune="heads"
+    )
+    assert compare.main([*arguments(settings), "--seeds", "1", "--folds", "3"]) == 0
+    folder = settings.models / "folds"
+    found = json.loads((folder / "comparison.json").read_text())["strategies"]["joint"]
+    tested = [r for f in sorted(folder.glob("runs/seed0-fold*/joint/test_predictions.csv")) for r in read_rows(f)]
+    for task in TASK_NAMES:
+        assert found["tasks"][task]["n"] == sum(bool(r[f"{task}_true"]) for r in tested)
+    assert len({r["id"] for r in tested}) == len(tested)
+
+
+def test_folds_part_no_copies_and_test_each_painting_once(tmp_path: Path) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=120), tmp_path)
+    data = prepare(settings)
+    splits = make_folds(data.labels, data.groups, 4, seed=1)
+    known = np.any([v >= 0 for v in data.labels.values()], axis=0)
+    assert (np.sum([s == "test" for s in splits], axis=0) == known).all()
+    for split in splits:
+        for group in np.unique(data.groups):
+            assert len(set(split[data.groups == group]) - {""}) <= 1
+        assert 0.1 < np.mean(split[known] == "validation") < 0.2
+    assert (data.groups == group_copies(data.table, data.store.hashes[data.store.rows >= 0])).all()
+    parts = folds_of(data, CompareSettings(data=settings.data, folds=4, seed=1))
+    assert all((p.split == s).all() for p, s in zip(parts, splits, strict=True))
+
+
+def test_a_study_that_runs_is_not_replaced(study: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, command = study
+    before = (folder / "comparison.json").read_bytes()
+    with reserved(folder, wait=False):  # as the other process does
+        assert compare.main([*command, "--overwrite"]) == 2
+    assert "another process" in capsys.readouterr().err
+    assert (folder / "comparison.json").read_bytes() == before and (folder / "runs").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--seeds", "0"], "--seeds 0 must be at least 1"),
+        (["--folds", "1"], "--folds 1 cannot be"),
+        (["--no-baselines"], "--no-baselines is for one training"),
+        (["--styles", "0"], "--styles 0 is too few"),
+        (["--folds", "2", "--split", "x.csv"], "leave --split out"),
+        (["--strategies", "jont"], "invalid choice"),
+    ],
+)
+def test_misuse_is_one_sentence(options: list[str], words: str, tmp_path: Path) -> None:
+    done = python("-m", "painters_mtl.compare", "--data", tmp_path, *options)
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,424 @@
+"""Prediction: the table it promises, the pixels it was trained on, and one sentence for what goes wrong."""
+
+import csv
+import itertools
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import LEVELS, arguments, picture, python, read_rows, trained
+from PIL import Image
+
+from painters_mtl import predict
+from painters_mtl.data.tasks import TASK_NAMES
+from painters_mtl.images import files as images
+from painters_mtl.runs import run as runs
+from painters_mtl.runs.run import Run, open_run
+from painters_mtl.training.settings import TrainSettings
+
+ROUNDING = 1.01e-4  # of a confidence with four decimals
+
+
+@pytest.fixture(scope="module")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainSettings]:
+    return trained(tmp_path_factory)
+
+
+@pytest.fixture
+def folder(trained_run: tuple[Path, TrainSettings]) -> Path:
+    return trained_run[0]
+
+
+@pytest.fixture
+def originals(trained_run: tuple[Path, TrainSettings]) -> Path:
+    data = trained_run[1].data
+    assert data is not None
+    return data / "images"
+
+
+@pytest.fixture
+def few(originals: Path, tmp_path: Path) -> Path:
+    """A folder of five pictures."""
+    (tmp_path / "few").mkdir()
+    for file in sorted(originals.iterdir())[:5]:
+        shutil.copy(file, tmp_path / "few")
+    return tmp_path / "few"
+
+
+def labelled(
+    folder: Path, output: Path, *paths: Path, status: int = 0, unknown: bool = False, **options: object
+) -> list[dict[str, str]]:
+    words = [w for k, v in options.items() for w in (f"--{k.replace('_', '-')}", str(v))]
+    words += [] if unknown else ["--no-unknown"]
+    found = predict.main([*map(str, paths), "--model", str(folder), "--output", str(output), *words])
+    assert found == status
+    return read_rows(output)
+
+
+# ------------------------------------------------------------------------------------------------- the table
+
+
+def test_the_columns_are_those_promised(folder: Path, few: Path, tmp_path: Path) -> None:
+    rows = labelled(folder, tmp_path / "out.csv", few)
+    header = (tmp_path / "out.csv").read_text().splitlines()[0]
+    assert header == "path,painter,painter_confidence,painter_known,style,style_confidence,genre,genre_confidence,error"
+    assert [r["path"] for r in rows] == [str(f) for f in sorted(few.iterdir())]
+    assert all(r["error"] == "" and r[task] for r in rows for task in TASK_NAMES)
+
+
+def test_more_classes_come_in_order_and_add_up(folder: Path, few: Path, tmp_path: Path) -> None:
+    one, three = (labelled(folder, tmp_path / f"{k}.csv", few, top_k=k) for k in (1, 3))
+    run = open_run(folder)
+    assert list(three[0]) == [
+        "path", "painter", "painter_confidence", "painter_known", "style", "style_confidence",
+        "genre", "genre_confidence",
+        "painter_2", "painter_2_confidence", "style_2", "style_2_confidence", "genre_2", "genre_2_confidence",
+        "style_3", "style_3_confidence", "error",
+    ]  # fmt: skip  # of two painters and two genres there is no third
+    for first, row in zip(one, three, strict=True):
+        assert first.items() <= row.items()
+        for task in TASK_NAMES:
+            names = [task, *(f"{task}_{k}" for k in range(2, len(run.tasks[task].classes) + 1))]
+            confidences = [float(row[f"{name}_confidence"]) for name in names]
+            assert confidences == sorted(confidences, reverse=True)
+            assert sum(confidences) == pytest.approx(1, abs=len(names) * 0.5e-4 + 1e-6)
+            assert {row[name] for name in names} == set(run.tasks[task].classes)
+
+
+def test_the_colours_are_recognised_in_new_pictures(folder: Path, tmp_path: Path) -> None:
+    """Red told the painter, green the style, blue the genre; the bigger JPEGs here were never seen."""
+    from helpers import GENRES, PAINTERS, STYLES
+
+    (tmp_path / "new").mkdir()
+    known = open_run(folder).tasks["painter"].classes
+    rng, truth = np.random.default_rng(99), {}
+    for p, s, g in itertools.product(range(3), range(3), range(2)):
+        if PAINTERS[p] in known:
+            file = tmp_path / "new" / f"{p}{s}{g}.jpg"
+            pixels = picture((LEVELS[p], LEVELS[s], LEVELS[2 * g]), rng, side=200)
+            Image.fromarray(pixels).save(file, quality=95)
+            truth[str(file)] = (PAINTERS[p], STYLES[s], GENRES[g])
+    rows = labelled(folder, tmp_path / "out.csv", tmp_path / "new")
+    right = np.array([[row[task] == t for task, t in zip(TASK_NAMES, truth[row["path"]], strict=True)] for row in rows])
+    assert right.shape == (12, 3) and (right.mean(axis=0) >= 0.75).all()
+
+
+def test_what_was_said_of_the_test_paintings_is_said_again(folder: Path, originals: Path, tmp_path: Path) -> None:
+    """The same pixels in training and prediction: the run's own table of its test paintings comes out."""
+    said = {r["id"]: r for r in read_rows(folder / "test_predictions.csv")}
+    rows = labelled(folder, tmp_path / "out.csv", *(originals.parent / name for name in said))
+    assert len(rows) == len(said) > 20
+    for row in rows:
+        before = said[Path(row["path"]).relative_to(originals.parent).as_posix()]
+        for task in TASK_NAMES:
+            assert row[task] == before[task]
+            assert abs(float(row[f"{task}_confidence"]) - float(before[f"{task}_confidence"])) <= ROUNDING
+
+
+def test_order_and_labels_do_not_depend_on_batches_and_threads(folder: Path, originals: Path, tmp_path: Path) -> None:
+    tables = [
+        labelled(folder, tmp_path / f"{b}-{t}.csv", originals, batch_size=b, threads=t)
+        for b, t in ((32, 0), (1, 1), (7, 5), (1000, 2))
+    ]
+    assert [r["path"] for r in tables[0]] == sorted(map(str, originals.iterdir()))
+    for table in tables[1:]:
+        for row, other in zip(table, tables[0], strict=True):
+            for name, value in row.items():
+                if name.endswith(("_confidence", "_known")):
+                    assert abs(float(value) - float(other[name])) <= ROUNDING
+                else:
+                    assert value == other[name]
+
+
+def test_a_zip_gives_what_its_files_give(folder: Path, few: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "few.zip", "w") as archive:
+        for file in sorted(few.iterdir()):
+            archive.write(file, f"deep/er/{file.name}")
+    plain = labelled(folder, tmp_path / "plain.csv", few)
+    zipped = labelled(folder, tmp_path / "zipped.csv", tmp_path / "few.zip")
+    assert [r.pop("path") for r in zipped] == [f"{tmp_path}/few.zip/deep/er/{Path(r.pop('path')).name}" for r in plain]
+    assert zipped == plain
+
+
+def test_folders_are_searched_to_the_bottom(folder: Path, few: Path, tmp_path: Path) -> None:
+    deep = few / "a" / "b"
+    deep.mkdir(parents=True)
+    (few / "notes.txt").write_text("no picture")
+    shutil.copy(next(few.glob("*.png")), deep / "x.png")
+    rows = labelled(folder, tmp_path / "out.csv", few)
+    assert len(rows) == 6 and str(deep / "x.png") in [r["path"] for r in rows]
+
+
+def test_strange_names_survive_the_table(folder: Path, few: Path, tmp_path: Path) -> None:
+    names = ["comma, quote \" and '.png", "new\nline.png", "浮世絵 é.png", " space .png", "=1+1.png"]
+    wanted = set()
+    for name, file in zip(names, sorted(few.iterdir()), strict=True):
+        file.rename(few / name)
+        wanted.add(str(few / name))
+    assert {r["path"] for r in labelled(folder, tmp_path / "out.csv", few)} == wanted
+    painters = {r["painter"] for r in read_rows(folder / "test_predictions.csv")}
+    assert painters == set(open_run(folder).tasks["painter"].classes)  # 'Bo "Brush", the Elder' among them
+
+
+def test_names_that_are_no_text_survive_too(folder: Path, few: Path, tmp_path: Path) -> None:
+    odd = os.fsencode(few) + b"/caf\xe9.png"
+    Path(os.fsdecode(odd)).write_bytes(next(few.glob("*.png")).read_bytes())
+    rows = labelled(folder, tmp_path / "out.csv", few)
+    assert odd in [os.fsencode(r["path"]) for r in rows]
+
+
+# ------------------------------------------------------------------------------------------------- what cannot be read
+
+
+def test_an_unreadable_picture_is_a_row_with_a_reason(
+    folder: Path, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = labelled(folder, tmp_path / "whole.csv", few)
+    files = sorted(few.iterdir())
+    files[1].write_bytes(b"")
+    files[3].write_bytes(b"<html>404</html>")
+    capsys.readouterr()
+    rows = labelled(folder, tmp_path / "out.csv", few, status=1, batch_size=2)
+    for i, (file, row) in enumerate(zip(files, rows, strict=True)):
+        if i in (1, 3):
+            with pytest.raises(images.Unreadable) as refusal:
+                images.load(file)
+            assert row["error"].startswith(refusal.value.reason)
+            assert {v for k, v in row.items() if k not in ("path", "error")} == {""} and row["path"] == str(file)
+        else:
+            for task in TASK_NAMES:
+                assert row[task] == whole[i][task] and row["error"] == ""
+                assert abs(float(row[f"{task}_confidence"]) - float(whole[i][f"{task}_confidence"])) <= ROUNDING
+    assert "2 pictures could not be read" in capsys.readouterr().err
+
+
+def test_nothing_but_unreadable_pictures(folder: Path, tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    rows = labelled(folder, tmp_path / "out.csv", tmp_path / "a.jpg", tmp_path / "b.png", status=1)
+    assert len(rows) == 2 and all(r["error"] and not r["painter"] for r in rows)
+
+
+def test_memory_is_constant(folder: Path, few: Path) -> None:
+    """Pictures are taken from the list as they are needed, however long it is."""
+    taken = 0
+
+    def endless() -> Iterator[images.ImageFile]:
+        nonlocal taken
+        for file in itertools.cycle(sorted(few.iterdir())):
+            taken += 1
+            yield images.ImageFile(str(file))
+
+    labels = predict.label(open_run(folder), endless(), batch_size=4, threads=2)
+    for n, one in enumerate(itertools.islice(labels, 50), 1):
+        assert one.probabilities is not None and taken <= n + 4 * 4
+    labels.close()  # type: ignore[attr-defined]
+
+
+# ------------------------------------------------------------------------------------------------- misuse
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """The one line on standard error of a call that is refused."""
+    capsys.readouterr()
+    assert predict.main([str(w) for w in words]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if "pictures/s" not in line and line]
+    assert len(lines) == 1 and lines[0].startswith("error: "), lines
+    return lines[0]
+
+
+def test_misuse_is_one_sentence(folder: Path, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    model = ("--model", folder)
+    out = ("--output", tmp_path / "out.csv")
+    assert "nowhere" in refused(capsys, few, "--model", tmp_path / "nowhere", *out)
+    assert "lacks model.keras" in refused(capsys, few, "--model", tmp_path / "empty", *out)
+    assert "nowhere" in refused(capsys, tmp_path / "nowhere", *model, *out)
+    assert "no picture" in refused(capsys, tmp_path / "empty", *model, *out)
+    assert "nothing to label" in refused(capsys, *model, *out)
+    for output in (tmp_path / "nowhere" / "out.csv", tmp_path / "out.txt", tmp_path / "empty"):
+        assert str(output) in refused(capsys, few, *model, "--output", output)
+    assert "--top-k 0" in refused(capsys, few, *model, *out, "--top-k", 0)
+    assert "--batch-size -1" in refused(capsys, few, *model, *out, "--batch-size", -1)
+    assert not (tmp_path / "out.csv").exists() and not list(tmp_path.glob(".*"))
+    with pytest.raises(SystemExit) as status:
+        predict.main([str(few), "--modle", str(folder)])
+    assert status.value.code == 2
+
+
+def copy_run(folder: Path, to: Path, painters: tuple[str, str] | None = None) -> Path:
+    to.mkdir(parents=True)
+    for name in (runs.MODEL, runs.LABELS):
+        shutil.copy(folder / name, to)
+    if painters:
+        labels = json.loads((to / runs.LABELS).read_text(encoding="utf-8"))
+        labels["classes"]["painter"] = list(painters)
+        del labels["checksum"]
+        (to / runs.LABELS).write_text(json.dumps(labels))
+    return to
+
+
+def test_the_newest_run_without_a_model(
+    folder: Path, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "no trained model in models" in refused(capsys, few)
+    for i, name in enumerate("cab"):
+        run = copy_run(folder, tmp_path / "models" / name, (f"{name}1", f"{name}2"))
+        os.utime(run / runs.MODEL, (0, [10, 30, 20][i]))
+    assert predict.main([str(few), "--no-unknown"]) == 0
+    assert {r["painter"][0] for r in read_rows(tmp_path / "predictions.csv")} == {"a"}
+
+
+@pytest.mark.parametrize("what", ["model cut", "model empty", "labels cut", "labels of another kind"])
+def test_a_damaged_run_is_one_sentence_and_leaves_the_old_table(
+    what: str, folder: Path, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copy_run(folder, tmp_path / "run")
+    name = runs.MODEL if "model" in what else runs.LABELS
+    data = (run / name).read_bytes()
+    (run / name).write_bytes({"cut": data[: len(data) // 2], "empty": b"", "kind": b"[1, 2]"}[what.split()[-1]])
+    (tmp_path / "out.csv").write_text("the old table")
+    assert name in refused(capsys, few, "--model", run, "--output", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "the old table"
+    assert not [f for f in tmp_path.iterdir() if f.name.startswith(".")]
+
+
+@pytest.mark.parametrize("change", ["more classes", "other tasks"])
+def test_labels_that_do_not_fit_the_model_are_refused(
+    change: str, folder: Path, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copy_run(folder, tmp_path / "run")
+    labels = json.loads((run / runs.LABELS).read_text(encoding="utf-8"))
+    if change == "more classes":
+        labels["classes"]["painter"].insert(0, "Somebody Else")
+    else:
+        labels["classes"]["school"] = labels["classes"].pop("style")
+    del labels["checksum"]
+    (run / runs.LABELS).write_text(json.dumps(labels))
+    assert "labels.json" in refused(capsys, few, "--model", run, "--output", tmp_path / "out.csv")
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_needs_the_run_folder_only(folder: Path, few: Path, tmp_path: Path) -> None:
+    run = copy_run(folder, tmp_path / "elsewhere")
+    wanted = labelled(folder, tmp_path / "wanted.csv", few)
+    (few / "bad.png").write_bytes(b"")
+    words = (few, "--model", run, "--output", "out.csv", "--no-unknown")
+    done = python("-m", "painters_mtl.predict", *words, cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    rows = read_rows(tmp_path / "out.csv")
+    assert [r for r in rows if not r["error"]] == wanted and len(rows) == len(wanted) + 1
+
+
+@pytest.mark.slow
+def test_a_label_waits_for_nothing_that_it_does_not_need(folder: Path, few: Path, tmp_path: Path) -> None:
+    code = "import sys\nfrom painters_mtl.predict import main\nmain(sys.argv[1:])\n"
+    code += "print([n for n in ('pandas', 'sklearn', 'matplotlib', 'scipy.optimize', 'jinja2') if n in sys.modules])\n"
+    done = python("-c", code, min(few.iterdir()), "--model", folder, "--output", tmp_path / "one.csv")
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "wanted"),
+    [(2, {}, False), (9, {}, True), (2, {"batch_size": 1}, True), (2, {"tta": "flip"}, True)],
+)
+def test_a_few_pictures_are_not_worth_compiling_for(
+    count: int,
+    options: dict[str, object],
+    wanted: bool,
+    folder: Path,
+    originals: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled, function = [], tf.function
+
+    def watched(*args: Any, **keywords: Any) -> Any:
+        if "input_signature" in keywords:  # Keras makes some of its own
+            compiled.append(args)
+        return function(*args, **keywords)
+
+    monkeypatch.setattr(tf, "function", watched)
+    labelled(folder, tmp_path / "out.csv", *sorted(originals.iterdir())[:count], **options)
+    assert len(compiled) == wanted
+
+
+def test_row_and_columns_agree_by_hand() -> None:
+    from painters_mtl.data.tasks import Task
+
+    run = Run(
+        Path(), {"style": Task("style", ("a", "b, c", "d")), "genre": Task("genre", ("x", "y"))}, 32, 40, False, {}
+    )
+    one = predict.Labelled(
+        images.ImageFile("p.jpg"),
+        {"style": np.array([0.2, 0.7, 0.1]), "genre": np.array([0.5, 0.5])},
+        "",
+        {"style": 0.7, "genre": 0.5},
+    )
+    cells = predict.row(run, one, 3)
+    assert {name: cells[name] for name in predict.columns(run, 3)} == {
+        "path": "p.jpg", "style": "b, c", "style_confidence": 0.7, "genre": "x", "genre_confidence": 0.5,
+        "style_2": "a", "style_2_confidence": 0.2, "genre_2": "y", "genre_2_confidence": 0.5,
+        "style_3": "d", "style_3_confidence": 0.1, "error": "",
+    }  # fmt: skip
+    bad = predict.row(run, predict.Labelled(images.ImageFile("z.zip", "q.jpg"), None, "empty"), 3)
+    assert bad == {"path": "z.zip/q.jpg", "error": "empty"}
+
+
+@pytest.mark.real
+def test_real_paintings_of_every_kind(paintings: Path, folder: Path, tmp_path: Path) -> None:
+    rows = labelled(folder, tmp_path / "out.csv", paintings / "originals", status=1)
+    files = images.find(paintings / "originals")
+    assert [r["path"] for r in rows] == [str(f) for f in files]
+    bad = [Path(r["path"]).name for r in rows if r["error"]]
+    assert bad == [Path(f.path).name for f in files if Path(f.path).name.startswith("lfspointer")]
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as lines:
+        assert {len(row) for row in csv.reader(lines)} == {9}
+
+
+def test_the_command_line_of_the_helpers_is_the_settings(trained_run: tuple[Path, TrainSettings]) -> None:
+    """`arguments` serves other tests: what it says must be what the run was told."""
+    folder, settings = trained_run
+    assert "--backbone" in arguments(settings) and TrainSettings.load(folder / runs.CONFIG) == settings
+
+
+# ------------------------------------------------------------------------------------------------- other ways to look
+
+
+def confidences(rows: list[dict[str, str]]) -> np.ndarray:
+    return np.array([[float(row[f"{task}_confidence"]) for task in TASK_NAMES] for row in rows])
+
+
+@pytest.mark.parametrize("tta", ["flip", "crops"])
+def test_a_picture_and_its_mirror_image_get_the_same_label(tta: str, folder: Path, few: Path, tmp_path: Path) -> None:
+    mirrored = tmp_path / "mirrored"
+    mirrored.mkdir()
+    for file in few.iterdir():
+        Image.open(file).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored / file.name)
+    plain = [labelled(folder, tmp_path / f"plain-{place.name}.csv", place) for place in (few, mirrored)]
+    both = [labelled(folder, tmp_path / f"{place.name}.csv", place, tta=tta) for place in (few, mirrored)]
+    np.testing.assert_allclose(confidences(both[0]), confidences(both[1]), atol=2e-4)
+    assert np.abs(confidences(plain[0]) - confidences(plain[1])).max() > 1e-3
+    assert [row["painter"] for row in both[0]] == [row["painter"] for row in both[1]]
+
+
+@pytest.mark.parametrize(("runtime", "package"), [("openvino", "openvino"), ("litert", "ai_edge_litert")])
+def test_another_runtime_writes_the_same_table(
+    runtime: str, package: str, folder: Path, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip(package, reason=f"needs the extra {runtime}")
+    run = shutil.copytree(folder, tmp_path / "run")  # it gets the exported network
+    wanted = labelled(run, tmp_path / "keras.csv", few)
+    found = labelled(run, tmp_path / f"{runtime}.csv", few, runtime=runtime)
+    names = ["path", *TASK_NAMES]
+    assert [[row[n] for n in names] for row in found] == [[row[n] for n in names] for row in wanted]
+    np.testing.assert_allclose(confidences(found), confidences(wanted), atol=2e-3)
+    assert "largest difference of a probability" in capsys.readouterr().out
