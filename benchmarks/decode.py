@@ -39,7 +39,7 @@ def pillow(path: str, size: int) -> np.ndarray:
 
 def ours(path: str, size: int) -> np.ndarray:
     """The project's way."""
-    return images.load(path, square=size).pixels
+    return images.load_image(path, square=size).pixels
 
 
 def seconds(decode: Callable[[str, int], np.ndarray], paths: list[str], size: int, threads: int) -> float:
@@ -59,9 +59,9 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[120, 224])
     options = parser.parse_args()
     paths = []
-    for file in images.find(options.folder):
+    for file in images.find_images(options.folder):
         try:
-            images.load(file, square=32)
+            images.load_image(file, square=32)
             paths.append(file.path)
         except images.Unreadable as refusal:
             print(f"left out: {refusal}")

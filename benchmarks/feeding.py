@@ -14,7 +14,7 @@ import numpy as np
 
 from painters_mtl.common import command_line
 from painters_mtl.data.catalog import read_catalog
-from painters_mtl.images.cache import build_store, copy_side
+from painters_mtl.images.cache import build_image_cache, cache_side
 
 SIZE, BATCH, ROUNDS = 96, 32, 3
 
@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
 
     table = read_catalog(folder).table
     for place, memory_gb in (("in memory", 4.0), ("from disk", 0.0)):
-        store = build_store(table, copy_side(SIZE), Path("data/cache"), memory_gb)
+        store = build_image_cache(table, cache_side(SIZE), Path("data/cache"), memory_gb)
         rows = store.rows[store.rows >= 0]
         labels = {task: np.zeros(len(rows), np.int32) for task in ("painter", "style", "genre")}
         factor = np.ones(len(rows))

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    picture = str(images.find(options.folder)[0])
+    picture = str(images.find_images(options.folder)[0])
     with tempfile.TemporaryDirectory() as place:
         label = [sys.executable, "-m", "painters_mtl.predict", picture, "--model", str(options.model)]
         label += ["--output", str(Path(place) / "one.csv"), "--runtime"]

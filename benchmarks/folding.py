@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from painters_mtl.data.tasks import Task
-from painters_mtl.network.batchnorm_folding import fold
+from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.multitask import build_model
 
 TASKS = {name: Task(name, tuple(map(str, range(n)))) for name, n in (("painter", 8), ("style", 10), ("genre", 23))}
@@ -35,7 +35,7 @@ def main(sides: list[int]) -> None:
     network = build_model(TASKS, image_size=96)
     for side in sides:
         pictures = tf.random.stateless_uniform((64, side, side, 3), (0, 0), 0, 255)
-        pair = [functions(model, pictures) for model in (network, fold(network))]
+        pair = [functions(model, pictures) for model in (network, fold_batchnorm(network))]
         for what in pair[0]:
             best = [float("inf"), float("inf")]
             for _ in range(11):

@@ -21,9 +21,9 @@ from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import Task
 from painters_mtl.images import files as images
-from painters_mtl.images.cache import copy_side
-from painters_mtl.images.decode import copy_of
-from painters_mtl.images.stream import through
+from painters_mtl.images.cache import cache_side
+from painters_mtl.images.decode import cached_image
+from painters_mtl.images.stream import stream_images
 from painters_mtl.inference.runtimes import load
 from painters_mtl.runs import run as runs
 
@@ -37,7 +37,7 @@ def run_folder(folder: Path) -> runs.Run:
     sizes = {"painter": 8, "style": 10, "genre": 23}
     tasks = {name: Task(name, tuple(f"{name} {k}" for k in range(n))) for name, n in sizes.items()}
     runs.save_model(build_model(tasks, image_size=SIDE), folder)
-    runs.save_labels(folder, tasks, SIDE, copy_side(SIDE), False, thresholds={})
+    runs.save_labels(folder, tasks, SIDE, cache_side(SIDE), False, thresholds={})
     return runs.open_run(folder)
 
 
@@ -69,7 +69,7 @@ def ours(run: runs.Run, runtime: str, sample: list[images.ImageFile]) -> Callabl
     forward = load(run, runtime, BATCH, sample)
 
     def label(files: list[images.ImageFile]) -> int:
-        return sum(one.outputs is not None for one in through(files, run, forward, BATCH))
+        return sum(one.outputs is not None for one in stream_images(files, run, forward, BATCH))
 
     return label
 
@@ -79,7 +79,7 @@ def alone(run: runs.Run, runtime: str, files: list[images.ImageFile], cores: int
 
     def decode(file: images.ImageFile) -> np.ndarray | None:
         try:
-            return copy_of(file.read(), run.copy_side, run.views)[1]
+            return cached_image(file.read(), run.copy_side, run.views)[1]
         except images.Unreadable:
             return None
 
@@ -114,11 +114,11 @@ def main() -> None:
         arms = {"usual loop": usual_loop(run)}
         for runtime in options.runtimes:
             try:
-                arms[runtime] = ours(run, runtime, images.find(*options.folders)[:64])
+                arms[runtime] = ours(run, runtime, images.find_images(*options.folders)[:64])
             except UserError as error:
                 print(f"{runtime} is left out: {error}")
         for place in options.folders:
-            found = images.find(place)
+            found = images.find_images(place)
             files = found * options.repeat
             seconds: dict[str, list[float]] = {name: [] for name in arms}
             parts: dict[str, list[tuple[float, float]]] = {name: [] for name in arms if name != "usual loop"}

@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--runtime", default="openvino")
     parser.add_argument("--sizes", nargs="+", type=int, default=[1000, 10_000, 100_000])
     options = parser.parse_args()
-    source = [file for file in images.find(options.folder) if not file.member]
+    source = [file for file in images.find_images(options.folder) if not file.member]
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         predict = ["predict", "--model", str(options.model), "--runtime", options.runtime, "--output"]

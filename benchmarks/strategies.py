@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from painters_mtl.data.tasks import Task
-from painters_mtl.network.batchnorm_folding import fold
+from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.multitask import backbone_of, build_model
 from painters_mtl.training.settings import STRATEGIES, TrainSettings
-from painters_mtl.training.step import Update
+from painters_mtl.training.step import TrainStep
 
 CLASSES = {"painter": 8, "style": 10, "genre": 23, "all_painters": 199}
 GROUPS = {"painter": ["painter", "all_painters"], "style": ["style"], "genre": ["genre"]}
@@ -35,7 +35,7 @@ def main(rounds: int) -> None:
         model = build_model(tasks, image_size=96)
         slow = backbone_of(model).trainable_variables
         weights = dict.fromkeys(CLASSES, 1.0)
-        update = Update(fold(model), GROUPS, weights, slow, TrainSettings(strategy=strategy), 1000)
+        update = TrainStep(fold_batchnorm(model), GROUPS, weights, slow, TrainSettings(strategy=strategy), 1000)
         steps[strategy] = tf.function(update.step)
         steps[strategy](batch)
     best = dict.fromkeys(STRATEGIES, float("inf"))

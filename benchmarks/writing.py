@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from painters_mtl.images import files as images
-from painters_mtl.inference.result_files import Journal, finish
+from painters_mtl.inference.result_files import Journal, write_results
 
 ROW = {
     "painter": "Camille Pissarro",
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="pictures to list")
     parser.add_argument("--rows", type=int, default=100_000)
     options = parser.parse_args()
-    count = len(images.find(options.folder))
+    count = len(images.find_images(options.folder))
     print(f"listing {count:,} files: {count / seconds(partial(images.find, options.folder)):,.0f} a second")
     with tempfile.TemporaryDirectory() as place:
         for ending in (".parquet", ".csv"):
@@ -60,7 +60,7 @@ def main() -> None:
             for what, command in (
                 ("rows as they come", partial(write, output, options.rows)),
                 ("rows read back", partial(read_back, output, options.rows)),
-                (f"rows into {ending}", partial(finish, output, ("path", *ROW, "error"))),
+                (f"rows into {ending}", partial(write_results, output, ("path", *ROW, "error"))),
             ):
                 print(f"{what}: {options.rows / seconds(command):,.0f} a second")
             print(f"{ending}: {output.stat().st_size / options.rows:.0f} bytes a row")

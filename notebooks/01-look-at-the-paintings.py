@@ -138,7 +138,7 @@ sample = catalog.table.sample(min(300, len(catalog.table)), random_state=1)
 sizes, refused = [], []
 for file, member in zip(sample["file"], sample["member"], strict=True):
     try:
-        picture = images.load(images.ImageFile(file, member), longest=64)
+        picture = images.load_image(images.ImageFile(file, member), longest=64)
         sizes.append((picture.width, picture.height))
     except images.Unreadable as refusal:
         refused.append(str(refusal))
@@ -154,7 +154,7 @@ figure, axes = plt.subplots(3, 8, figsize=(13, 5.5))
 for axis, (_, row) in zip(axes.ravel(), sample.iterrows(), strict=False):
     axis.set_axis_off()
     try:
-        axis.imshow(images.load(images.ImageFile(row["file"], row["member"]), longest=160).pixels)
+        axis.imshow(images.load_image(images.ImageFile(row["file"], row["member"]), longest=160).pixels)
         axis.set_title("\n".join((row["painter"] or "?", row["style"] or "?", row["genre"] or "?")), fontsize=6)
     except images.Unreadable:
         axis.set_title("cannot be read", fontsize=6)
@@ -195,7 +195,7 @@ figure, axes = plt.subplots(1, max(2, len(largest)), figsize=(12, 2.6))
 for axis in axes:
     axis.set_axis_off()
 for axis, (_, row) in zip(axes, largest.iterrows(), strict=False):
-    axis.imshow(images.load(images.ImageFile(row["file"], row["member"]), longest=200).pixels)
+    axis.imshow(images.load_image(images.ImageFile(row["file"], row["member"]), longest=200).pixels)
     axis.set_title(f"{row['painter']}\n{row['title'][:24]}", fontsize=7)
 plt.show()
 

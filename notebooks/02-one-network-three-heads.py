@@ -93,9 +93,9 @@ print({name: output.shape for name, output in network.output.items()})
 
 # %%
 from painters_mtl.describe import diagram, parameter_table
-from painters_mtl.network.multitask import network_of
+from painters_mtl.network.multitask import build_network
 
-ours = network_of(data.tasks, settings)
+ours = build_network(data.tasks, settings)
 print(parameter_table(ours))
 diagram(ours)
 plt.show()
@@ -112,9 +112,9 @@ plt.show()
 # %%
 import tensorflow as tf
 
-from painters_mtl.network.features import encode
+from painters_mtl.network.features import cached_features
 
-encoded = encode(ours, data, settings.image_size)[:, 0]  # (paintings, channels)
+encoded = cached_features(ours, data, settings.image_size)[:, 0]  # (paintings, channels)
 train, validation = data.rows("train"), data.rows("validation")
 heads = keras.Model(features, network.output)
 optimizer = keras.optimizers.AdamW(2e-3)

@@ -51,7 +51,7 @@ SEEDS = 3
 import dataclasses
 
 from painters_mtl.data.dataset import prepare
-from painters_mtl.training.fit import fit, fit_alone, milliseconds
+from painters_mtl.training.fit import fit, fit_single_task, time_predictions
 from painters_mtl.training.settings import TrainSettings
 
 settings = TrainSettings(
@@ -83,7 +83,7 @@ for seed in range(SEEDS):
     shared.append([one])  # a list: one outcome a fold
     for name, found in alone.items():
         found.append(
-            [fit_alone(data, of_seed, folder / f"{seed}" / name, name, one.metrics["updates"], keep_model=False)]
+            [fit_single_task(data, of_seed, folder / f"{seed}" / name, name, one.metrics["updates"], keep_model=False)]
         )
 
 # %% [markdown]
@@ -96,7 +96,7 @@ for seed in range(SEEDS):
 # %%
 from painters_mtl.studies.comparison import compare, text, verdicts
 
-result = compare(data, shared, alone, milliseconds(data, settings, list(alone)))
+result = compare(data, shared, alone, time_predictions(data, settings, list(alone)))
 print(text(result))
 
 # %%

@@ -50,7 +50,7 @@ SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are u
 import dataclasses
 
 from painters_mtl.data.dataset import prepare
-from painters_mtl.training.fit import fit, fit_alone
+from painters_mtl.training.fit import fit, fit_single_task
 from painters_mtl.training.settings import STRATEGIES, TrainSettings
 
 settings = TrainSettings(
@@ -192,7 +192,7 @@ for merge, network in variants.items():
 singles = []
 for name in data.compared_tasks():
     singles.append(folder / "alone" / name)
-    fit_alone(data, settings, singles[-1], name, 0)
+    fit_single_task(data, settings, singles[-1], name, 0)
 rows = {"from the start": outcomes["joint"].metrics["test"]}
 rows["heads taken over"] = fit(
     data, dataclasses.replace(settings, start_from=tuple(singles)), folder / "started", keep_model=False

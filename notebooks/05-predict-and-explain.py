@@ -144,17 +144,19 @@ plt.show()
 # elsewhere, and `layer="finer"` then tells more. On the command line: `python -m painters_mtl.explain IMAGE`.
 
 # %%
-from painters_mtl.images.decode import copy_of
+from painters_mtl.images.decode import cached_image
 from painters_mtl.network import gradcam
 
 model = run.model()
 shown = files[:4]
-copies = np.stack([copy_of(file.read(), 224)[1] for file in shown])  # larger than in training: a map of 7 x 7 cells
+copies = np.stack(
+    [cached_image(file.read(), 224)[1] for file in shown]
+)  # larger than in training: a map of 7 x 7 cells
 chosen = {task: [one.probabilities[task].argmax() for one in labelled[: len(shown)]] for task in run.tasks}
 maps = {task: gradcam.gradcam(model, copies, task, chosen[task]) for task in run.tasks}
 figure, axes = plt.subplots(len(shown), 1 + len(run.tasks), figsize=(11, 2.8 * len(shown)))
 for line, file, one, k in zip(axes, shown, labelled, range(len(shown)), strict=False):
-    pixels = images.load(file, longest=300).pixels
+    pixels = images.load_image(file, longest=300).pixels
     line[0].imshow(pixels)
     for axis, task in zip(line[1:], run.tasks, strict=True):
         p = one.probabilities[task]

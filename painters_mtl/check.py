@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import tyro
 
 from painters_mtl.common import command_line
-from painters_mtl.common.errors import Unreadable, UserError, shown
-from painters_mtl.common.files import whole
+from painters_mtl.common.errors import Unreadable, UserError, display_path
+from painters_mtl.common.files import atomic_write
 
 if TYPE_CHECKING:
     from painters_mtl.images.files import ImageFile
@@ -90,7 +90,7 @@ def check(settings: Settings) -> int:
     """Examine all pictures, print the table, write the CSV; returns the exit status."""
     from tqdm import tqdm
 
-    from painters_mtl.images.inputs import named
+    from painters_mtl.images.inputs import images_from_arguments
 
     if not settings.paths:
         raise UserError("name a folder, a zip or files to check, as in: python -m painters_mtl.check FOLDER")
@@ -101,9 +101,9 @@ def check(settings: Settings) -> int:
         raise UserError(f"there is no folder {output.parent} to write {output.name} to")
     if output and output.is_dir():
         raise UserError(f"--output must name a file, and {output} is a folder")
-    files = named(settings.paths)
+    files = images_from_arguments(settings.paths)
     if not files:
-        names = ", ".join(shown(path) for path in settings.paths)
+        names = ", ".join(display_path(path) for path in settings.paths)
         raise UserError(f"no pictures in {names}: in folders and zips they are known by their suffix (.jpg, .png, ...)")
     threads = settings.threads or os.cpu_count() or 1
     rows = tqdm(examine_all(files, threads), "check", len(files), unit=" pictures", file=sys.stderr)
@@ -119,7 +119,7 @@ def check(settings: Settings) -> int:
 
 def _written(rows: Iterable[Row], output: Path) -> Iterator[Row]:
     """The same rows, also written to a CSV; the file appears when it is whole."""
-    with whole(output) as part, part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with atomic_write(output) as part, part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.writer(file)
         table.writerow(field.name for field in fields(Row))
         for row in rows:
@@ -137,20 +137,20 @@ def _print(counts: Counter[tuple[str, str]], faults: list[Row], output: Path | N
     if faults:
         lines.append("")
         lines += [
-            f"{row.status:8}  {row.reason:18}  {shown(row.path)}" + (f"  ({row.detail})" if row.detail else "")
+            f"{row.status:8}  {row.reason:18}  {display_path(row.path)}" + (f"  ({row.detail})" if row.detail else "")
             for row in faults
         ]
         more = total - counts["ok", ""] - len(faults)
         if more:
             lines.append(f"... and {more:,} more, " + ("see the CSV" if output else "--output FILE lists them all"))
     if output:
-        lines += ["", f"wrote {total:,} rows to {shown(str(output))}"]
+        lines += ["", f"wrote {total:,} rows to {display_path(str(output))}"]
     print("\n".join(lines))
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return command_line.run(Settings, check, argv, "painters-mtl check", __doc__)
+    return command_line.run_command(Settings, check, argv, "painters-mtl check", __doc__)
 
 
 if __name__ == "__main__":

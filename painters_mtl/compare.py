@@ -18,16 +18,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import whole, write_json
+from painters_mtl.common.files import atomic_write, write_json
 from painters_mtl.runs.run import COMPARISON, CONFIG
-from painters_mtl.training.resume import how, nothing_half_written, resumed, run_folder
+from painters_mtl.training.resume import (
+    prepare_run_folder,
+    remove_unfinished_on_failure,
+    resume_command,
+    settings_to_resume,
+)
 from painters_mtl.training.settings import STRATEGIES, Strategy, TrainSettings
 
 if TYPE_CHECKING:
     from painters_mtl.data.dataset import Dataset
-    from painters_mtl.training.fit import Outcome
+    from painters_mtl.training.fit import RunResult
 
-Side = list[list["Outcome"]]  # for each seed, the outcome of each fold
+SeedResults = list[list["RunResult"]]  # for each seed, the outcome of each fold
 
 
 @dataclass
@@ -83,8 +88,8 @@ class CompareSettings(TrainSettings):
 
 def run(settings: CompareSettings) -> int:
     """The verb: data, trainings, statistics, report. Returns 0, or 130 when Ctrl-C ended it early."""
-    settings = resumed(settings)
-    folder = run_folder(settings)
+    settings = settings_to_resume(settings)
+    folder = prepare_run_folder(settings)
     if settings.engine == "ray":
         from painters_mtl.studies.ray_jobs import check
 
@@ -100,34 +105,34 @@ def run(settings: CompareSettings) -> int:
         return _study(data, settings, folder, names)
     except KeyboardInterrupt:  # between two trainings, or behind the last
         if folder.is_dir():
-            print(how("compare", settings, folder), flush=True)
+            print(resume_command("compare", settings, folder), flush=True)
         raise
 
 
 def _study(data: "Dataset", settings: CompareSettings, folder: Path, names: list[str]) -> int:
     """Train all that is not trained yet, compare, write the report; returns the verb's status."""
     from painters_mtl.reports.study_report import write_study_report
-    from painters_mtl.studies.comparison import against, compare, study_table, text, ways_text
-    from painters_mtl.training.fit import milliseconds, reserved
+    from painters_mtl.studies.comparison import compare, compare_strategies, study_table, text, ways_text
+    from painters_mtl.training.fit import run_folder_lock, time_predictions
 
-    with reserved(folder, wait=False), nothing_half_written(folder, replace=settings.overwrite):
+    with run_folder_lock(folder, wait=False), remove_unfinished_on_failure(folder, replace=settings.overwrite):
         folder.mkdir(parents=True, exist_ok=True)
         settings.save(folder / CONFIG)
         sides = train_all(data, settings, folder / "runs", names)
     complete = min(len(side) for side in sides.values())
     if complete == 0:
-        print(f"interrupted before the first seed was done; {how('compare', settings, folder)}")
+        print(f"interrupted before the first seed was done; {resume_command('compare', settings, folder)}")
         return 130
     sides = {name: side[:complete] for name, side in sides.items()}
-    speed = milliseconds(data, settings, names)
+    speed = time_predictions(data, settings, names)
     alone = {name: sides[name] for name in names}
     results: dict[str, Any] = {name: compare(data, sides[name], alone, speed) for name in settings.strategies}
     first = settings.strategies[0]
     for way in settings.strategies[1:]:
-        results[way]["against"] = against(data, sides[way], sides[first], names)
+        results[way]["against"] = compare_strategies(data, sides[way], sides[first], names)
     study = {"seeds": complete, "folds": settings.folds, "budget": settings.budget, "demo": data.demo}
     write_json(folder / COMPARISON, {**study, "strategies": results})
-    with whole(folder / "comparison.csv") as temporary:
+    with atomic_write(folder / "comparison.csv") as temporary:
         study_table(results).to_csv(temporary, index=False)
     write_study_report(folder, data, settings, sides, results)
     for name, result in results.items():
@@ -137,27 +142,27 @@ def _study(data: "Dataset", settings: CompareSettings, folder: Path, names: list
         print(f"\n{ways_text(results, first)}")
     print(f"wrote {folder}: open {folder / 'report.html'}")
     if complete < settings.seeds:
-        print(f"interrupted after {complete} of {settings.seeds} seeds; {how('compare', settings, folder)}")
+        print(f"interrupted after {complete} of {settings.seeds} seeds; {resume_command('compare', settings, folder)}")
         return 130
     return 0
 
 
-def train_all(data: "Dataset", settings: CompareSettings, folder: Path, names: list[str]) -> dict[str, Side]:
+def train_all(data: "Dataset", settings: CompareSettings, folder: Path, names: list[str]) -> dict[str, SeedResults]:
     """All trainings of a study; Ctrl-C leaves out the seeds that are not whole.
 
     Returns the outcomes of each strategy and of each task alone, {name: [seed][fold]}.
     """
-    from painters_mtl.studies.jobs import one_by_one, pieces_of
+    from painters_mtl.studies.jobs import run_jobs, training_jobs
 
     parts = folds_of(data, settings)
     kinds = [*settings.strategies, *names]
-    pieces = pieces_of(settings, settings.seeds, settings.folds, kinds, folder)
+    pieces = training_jobs(settings, settings.seeds, settings.folds, kinds, folder)
     if settings.engine == "ray":
         from painters_mtl.studies.ray_jobs import trainings
 
         found = dict(trainings(pieces, parts, settings, settings.ray_address, settings.ray_cpus))
     else:
-        found = dict(one_by_one(pieces, parts, settings))
+        found = dict(run_jobs(pieces, parts, settings))
     seeds = dict.fromkeys(piece.seed for piece in pieces)
     whole_seeds = [seed for seed in seeds if all(p in found for p in pieces if p.seed == seed)]
     return {
@@ -177,7 +182,7 @@ def folds_of(data: "Dataset", settings: CompareSettings) -> list["Dataset"]:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return command_line.run(CompareSettings, run, argv, "painters-mtl compare", __doc__)
+    return command_line.run_command(CompareSettings, run, argv, "painters-mtl compare", __doc__)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def describe(settings: DescribeSettings) -> int:
 
 def _network(settings: DescribeSettings) -> "keras.Model":
     from painters_mtl.data.tasks import Task
-    from painters_mtl.network.multitask import network_of
+    from painters_mtl.network.multitask import build_network
     from painters_mtl.runs.run import open_run
 
     if settings.model is not None:
@@ -60,7 +60,7 @@ def _network(settings: DescribeSettings) -> "keras.Model":
         classes = tuple(map(str, range(wanted))) if isinstance(wanted, int) else wanted
         tasks[name] = Task(name, classes)
     weights = "none" if settings.weights == "imagenet" else settings.weights  # what it starts as is not drawn
-    return network_of(tasks, settings, weights, levels=settings.ends_with_levels())
+    return build_network(tasks, settings, weights, levels=settings.ends_with_levels())
 
 
 def owners(network: "keras.Model") -> dict[str, tuple[str, ...]]:
@@ -199,7 +199,7 @@ def _parents(network: "keras.Model") -> dict[str, list[str]]:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return command_line.run(DescribeSettings, describe, argv, "painters-mtl describe", __doc__)
+    return command_line.run_command(DescribeSettings, describe, argv, "painters-mtl describe", __doc__)
 
 
 if __name__ == "__main__":

@@ -312,7 +312,7 @@ def _refusal(what: str, response) -> str:  # type: ignore[no-untyped-def]  # req
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return command_line.run(Settings, download, argv, "painters-mtl download", __doc__)
+    return command_line.run_command(Settings, download, argv, "painters-mtl download", __doc__)
 
 
 if __name__ == "__main__":

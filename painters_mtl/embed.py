@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from painters_mtl.common import command_line
-from painters_mtl.common.errors import UserError, shown
+from painters_mtl.common.errors import UserError, display_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,12 +66,14 @@ class Settings:
 def embed(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
     _check(settings)
-    from painters_mtl.images.inputs import named
+    from painters_mtl.images.inputs import images_from_arguments
     from painters_mtl.inference import embeddings
-    from painters_mtl.runs.run import open_for_use
+    from painters_mtl.runs.run import open_run_for_pictures
 
-    run = open_for_use(settings.model)
-    files = [file for file in named(settings.paths) if settings.map is None or not file.is_at(settings.map)]
+    run = open_run_for_pictures(settings.model)
+    files = [
+        file for file in images_from_arguments(settings.paths) if settings.map is None or not file.is_at(settings.map)
+    ]
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     print(f"{len(files):,} pictures, with {run.folder}", flush=True)
@@ -82,7 +84,7 @@ def embed(settings: Settings) -> int:
     if settings.map is not None and len(found.errors) < len(files):
         draw_map(found, settings.map, settings.projection)
     if found.errors:
-        reasons = embeddings.refusals(found.errors.values())
+        reasons = embeddings.error_rows(found.errors.values())
         print(f"{len(found.errors):,} pictures could not be read ({reasons}): see the column error", file=sys.stderr)
     return 1 if found.errors else 0
 
@@ -112,10 +114,10 @@ def write(found: "Vectors", file: Path) -> None:
     """Write `.parquet` or `.npz`, in constant memory but for the names and labels of an .npz; whole or not at all."""
     from tqdm import tqdm
 
-    from painters_mtl.common.files import whole
+    from painters_mtl.common.files import atomic_write
 
     rows = iter(tqdm(found, "writing", unit=" rows", mininterval=0.5, delay=2))
-    with whole(file) as temporary:
+    with atomic_write(file) as temporary:
         if file.suffix.lower() == ".parquet":
             _write_parquet(found, rows, temporary)
         else:
@@ -189,7 +191,7 @@ def draw_map(found: "Vectors", file: Path, projection: str = "tsne", most: int =
     import numpy as np
 
     matplotlib.use("Agg")
-    from painters_mtl.common.files import whole
+    from painters_mtl.common.files import atomic_write
 
     good = [k for k, one in enumerate(found.files) if one not in found.errors]
     chosen = good if len(good) <= most else sorted(np.random.default_rng(0).choice(good, most, replace=False).tolist())
@@ -206,7 +208,7 @@ def draw_map(found: "Vectors", file: Path, projection: str = "tsne", most: int =
     labels = {task: [one.labels[task] for one in seen] for task in found.run.tasks}
     names = [one.file.name for one in seen] if len(seen) <= FEW else []
     figure = map_figure(points, labels, f"{note}, by {NAMES[projection]} of the features that the tasks share", names)
-    with whole(file) as temporary:
+    with atomic_write(file) as temporary:
         figure.savefig(temporary, dpi=150, bbox_inches="tight", facecolor="white")
     print(f"wrote {file}", flush=True)
 
@@ -272,7 +274,7 @@ def map_figure(
         order = np.argsort(sure, kind="stable")  # the sure ones on top
         axis.scatter(*points[order].T, size, (1 - strength + strength * colour)[order], linewidths=0)
         for point, name in zip(points, names, strict=False):
-            text = shown(name) if len(shown(name)) <= 26 else shown(name)[:25] + "…"
+            text = display_path(name) if len(display_path(name)) <= 26 else display_path(name)[:25] + "…"
             axis.annotate(
                 text, point, (0, 6), textcoords="offset points", ha="center", fontsize=7, color="#555555",
                 parse_math=False,
@@ -296,7 +298,7 @@ def map_figure(
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return command_line.run(Settings, embed, argv, "painters-mtl embed", __doc__)
+    return command_line.run_command(Settings, embed, argv, "painters-mtl embed", __doc__)
 
 
 if __name__ == "__main__":

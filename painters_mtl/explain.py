@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from painters_mtl.common import command_line
-from painters_mtl.common.errors import Unreadable, UserError, shown
+from painters_mtl.common.errors import Unreadable, UserError, display_path
 
 if TYPE_CHECKING:
     import numpy as np
 
     from painters_mtl.data.tasks import Task
     from painters_mtl.images.files import ImageFile
-    from painters_mtl.images.stream import Seen
+    from painters_mtl.images.stream import ImageOutput
     from painters_mtl.runs.run import Run
 
 ENDING = "-explained.png"
@@ -68,9 +68,9 @@ class Settings:
 
 def explain(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
-    from painters_mtl.images.cache import copy_side
-    from painters_mtl.images.inputs import named
-    from painters_mtl.runs.run import open_for_use
+    from painters_mtl.images.cache import cache_side
+    from painters_mtl.images.inputs import images_from_arguments
+    from painters_mtl.runs.run import open_run_for_pictures
 
     if not settings.paths:
         raise UserError("nothing to explain: name folders, zips or files")
@@ -79,15 +79,15 @@ def explain(settings: Settings) -> int:
         raise UserError(f"--size {settings.size} must be from 32 to {LARGEST}, or 0 for the size of the training")
     if settings.output.exists() and not settings.output.is_dir():
         raise UserError(f"--output {settings.output} is a file: name a folder")
-    run = open_for_use(settings.model)
+    run = open_run_for_pictures(settings.model)
     tasks = wanted_tasks(run, settings.tasks)
     classes = wanted_classes(tasks, settings.classes)
     if settings.size not in (0, run.image_size):
         print(f"looking at {settings.size} pixels, not the {run.image_size} of the training: labels may differ")
-        run = dataclasses.replace(run, image_size=settings.size, copy_side=copy_side(settings.size))
+        run = dataclasses.replace(run, image_size=settings.size, copy_side=cache_side(settings.size))
     # A folder that holds the output too must not have its explanations explained the next time.
     ours = settings.output.resolve()
-    files = [f for f in named(settings.paths) if not (f.name.endswith(ENDING) and _inside(f, ours))]
+    files = [f for f in images_from_arguments(settings.paths) if not (f.name.endswith(ENDING) and _inside(f, ours))]
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     settings.output.mkdir(parents=True, exist_ok=True)
@@ -137,9 +137,9 @@ def _write_all(
     import numpy as np
     from tqdm import tqdm
 
-    from painters_mtl.common.files import whole
+    from painters_mtl.common.files import atomic_write
     from painters_mtl.images import files as images
-    from painters_mtl.images.stream import through
+    from painters_mtl.images.stream import stream_images
     from painters_mtl.network.gradcam import TOP, explainer, likeness
 
     try:
@@ -156,24 +156,24 @@ def _write_all(
     refused = 0
     maps: dict[str, list[np.ndarray]] = {name: [] for name in tasks}
     names = output_names(files)
-    stream = through(files, run, forward, settings.batch_size, settings.threads)
+    stream = stream_images(files, run, forward, settings.batch_size, settings.threads)
     progress = tqdm(zip(stream, names, strict=True), total=len(files), unit=" pictures", mininterval=0.5)
     for seen, name in progress:
         error = seen.error
         if not error:
             try:  # a second time, for the network's copy is too small to be looked at
-                picture = images.load(seen.file, longest=2 * SIDE)
+                picture = images.load_image(seen.file, longest=2 * SIDE)
             except Unreadable as gone:
                 error = f"{gone.reason} ({gone.detail})"
         if error:
             refused += 1
-            tqdm.write(f"{shown(str(seen.file))} cannot be read: {error}", file=sys.stderr)
+            tqdm.write(f"{display_path(str(seen.file))} cannot be read: {error}", file=sys.stderr)
             continue
         assert seen.outputs is not None
         for task in tasks:
             maps[task].append(seen.outputs[f"{task} map"])
-        drawn = figure(rows_of(run, tasks, seen, picture.pixels), shown(seen.file.name), METHODS[settings.layer])
-        with whole(settings.output / name) as temporary, warnings.catch_warnings():
+        drawn = figure(rows_of(run, tasks, seen, picture.pixels), display_path(seen.file.name), METHODS[settings.layer])
+        with atomic_write(settings.output / name) as temporary, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
             drawn.savefig(temporary, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
     return refused, float(np.mean([likeness(np.stack(of)) for of in maps.values() if of] or [np.nan]))
@@ -210,33 +210,33 @@ class Panel:
 
 
 def rows_of(
-    run: "Run", tasks: "Mapping[str, Task]", seen: "Seen", pixels: "np.ndarray"
+    run: "Run", tasks: "Mapping[str, Task]", seen: "ImageOutput", pixels: "np.ndarray"
 ) -> "list[tuple[np.ndarray, list[Panel]]]":
     """A row for each view of one painting: the picture, uint8 (h, w, 3), and the panel of each task, for `figure`."""
     import numpy as np
 
-    from painters_mtl.data.tasks import UNKNOWN, known_head
-    from painters_mtl.evaluation.calibration import soften
-    from painters_mtl.evaluation.open_set import scores
+    from painters_mtl.data.tasks import UNKNOWN, known_output
+    from painters_mtl.evaluation.calibration import apply_temperature
+    from painters_mtl.evaluation.open_set import known_scores
     from painters_mtl.network.gradcam import scaled
-    from painters_mtl.training.batches import middle_views
+    from painters_mtl.training.batches import center_crops
 
     assert seen.outputs is not None
     seen_as = [pixels]
     if len(run.views) > 1:
-        detail = middle_views(seen.outputs["copies"][None, 1], run.image_size).numpy()[0]
+        detail = center_crops(seen.outputs["copies"][None, 1], run.image_size).numpy()[0]
         seen_as.append(np.rint(detail).astype(np.uint8))
     rows: list[tuple[np.ndarray, list[Panel]]] = [(view, []) for view in seen_as]
     for name, task in tasks.items():
         chosen = int(seen.outputs[f"{name} class"])
-        likely = soften(seen.outputs[f"{name} probabilities"][None], run.temperatures[name])[0]
+        likely = apply_temperature(seen.outputs[f"{name} probabilities"][None], run.temperatures[name])[0]
         title = f"{name}\n{task.classes[chosen]}  {100 * likely[chosen]:.1f} %"
         best = int(likely.argmax())
         if best != chosen:
             title += f"\nlikeliest: {task.classes[best]}  {100 * likely[best]:.1f} %"
-        beside = known_head(name)
+        beside = known_output(name)
         outputs = {beside: seen.outputs[f"{beside} probabilities"]} if f"{beside} probabilities" in seen.outputs else {}
-        if name == "painter" and run.unknown(name, scores({name: likely}, outputs, name)):
+        if name == "painter" and run.unknown(name, known_scores({name: likely}, outputs, name)):
             title += f"\npredict says: {UNKNOWN}"
         heats = scaled(seen.outputs[f"{name} map"][None])[0]
         sees = seen.outputs[f"{name} sees"]
@@ -329,7 +329,7 @@ def _short(name: str, longest: int = 40) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return command_line.run(Settings, explain, argv, "painters-mtl explain", __doc__)
+    return command_line.run_command(Settings, explain, argv, "painters-mtl explain", __doc__)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def export(settings: Settings) -> int:
     from painters_mtl.data.dataset import prepare
     from painters_mtl.images import files as images
     from painters_mtl.inference import runtimes
-    from painters_mtl.runs.run import open_run, own_data
+    from painters_mtl.runs.run import open_run, run_data_settings
 
     _check_output(settings)
     eight_bits = settings.format == "litert-int8"
@@ -70,22 +70,22 @@ def export(settings: Settings) -> int:
     run = open_run(settings.model)
     needed = {"saved_model": (), "onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}
     for module in needed.get(settings.format, ("ai_edge_litert",)):
-        runtimes.imported(module, settings.format.removesuffix("-int8"))
+        runtimes.import_extra(module, settings.format.removesuffix("-int8"))
     command_line.import_tensorflow()
     if settings.format == "onnx":  # it imports TensorFlow itself
-        runtimes.imported("tf2onnx", "onnx")
+        runtimes.import_extra("tf2onnx", "onnx")
     from painters_mtl.inference.exporters import save
 
     way_out = "name paintings with --images, or the run's data with --data"
-    data = None if settings.images else prepare(own_data(run, settings.data, way_out))
+    data = None if settings.images else prepare(run_data_settings(run, settings.data, way_out))
     training = None
     if data is None:
-        copies = runtimes.copies_of(run, images.find(*settings.images), COMPARED)
+        copies = runtimes.cached_images_of(run, images.find_images(*settings.images), COMPARED)
     else:
         test = data.rows("test")
-        copies = _copies(data, test if eight_bits else runtimes.spread(test, COMPARED))
+        copies = _copies(data, test if eight_bits else runtimes.evenly_spaced(test, COMPARED))
         if eight_bits:
-            training = _copies(data, runtimes.spread(data.rows("train"), CALIBRATION))
+            training = _copies(data, runtimes.evenly_spaced(data.rows("train"), CALIBRATION))
     output = settings.output.absolute()
     try:
         with runtimes.new_folder(output, settings.overwrite) as folder:
@@ -134,11 +134,13 @@ def _compare(run: "Run", file_format: str, file: Path, copies: "np.ndarray", dat
     """
     import numpy as np
 
-    from painters_mtl.evaluation.calibration import soften
+    from painters_mtl.evaluation.calibration import apply_temperature
     from painters_mtl.inference import runtimes
 
     keras = runtimes.in_parts(runtimes.keras_forward(run), copies)
-    wanted = {name: soften(p, run.temperatures[name]) if name in run.tasks else p for name, p in keras.items()}
+    wanted = {
+        name: apply_temperature(p, run.temperatures[name]) if name in run.tasks else p for name, p in keras.items()
+    }
     found = runtimes.in_parts(runtimes.open_exported(file_format, file), copies)
     alone = runtimes.in_parts(runtimes.open_exported(file_format, file, batch=1), copies[:8], 1)
     apart = max(float(np.abs(alone[name] - found[name][: len(alone[name])]).max()) for name in found)
@@ -170,7 +172,7 @@ def _fault(comparison: dict[str, Any], max_loss: float) -> str:
     if "accuracy" not in comparison:
         if comparison["one_at_a_time_differs_by"] > runtimes.TOLERANCE:
             return f"one picture alone gives probabilities {comparison['one_at_a_time_differs_by']:.2g} apart"
-        return runtimes.faults(comparison, exact=True)
+        return runtimes.parity_faults(comparison, exact=True)
     lost = [f"{name} {v['loss']:.1%}" for name, v in comparison["accuracy"].items() if not v["loss"] <= max_loss]
     return f"8 bits cost too much accuracy: {', '.join(lost)} (--max-loss {max_loss:g} is allowed)" if lost else ""
 
@@ -191,7 +193,7 @@ def table(comparison: dict[str, Any]) -> str:
 
 def _describe(run: "Run", file_format: str, file: Path, outputs: dict[str, int], folder: Path) -> None:
     """Write labels.json, manifest.json and README.md; `outputs` are those of the network with their widths."""
-    from painters_mtl.data.tasks import known_head, tasks_to_dict
+    from painters_mtl.data.tasks import known_output, tasks_to_dict
     from painters_mtl.runs.run import LABELS
 
     side = run.copy_side
@@ -202,7 +204,7 @@ def _describe(run: "Run", file_format: str, file: Path, outputs: dict[str, int],
     inputs = {name: pictures[name] for name in ("image", "detail")[: len(run.views)]}
     meanings = {name: f"probabilities of the classes in {LABELS}, calibrated" for name in run.tasks}
     meanings |= {
-        known_head(name): f"another's, known: that it belongs to none of the {name} classes, or to one"
+        known_output(name): f"another's, known: that it belongs to none of the {name} classes, or to one"
         for name in run.tasks
     }
     manifest = {
@@ -311,7 +313,7 @@ def shape(value: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return command_line.run(Settings, export, argv, "painters-mtl export", __doc__)
+    return command_line.run_command(Settings, export, argv, "painters-mtl export", __doc__)
 
 
 if __name__ == "__main__":

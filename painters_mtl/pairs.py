@@ -82,11 +82,11 @@ def pairs(settings: Settings) -> int:
         settings = replace(settings, pairs=zipped if zipped.exists() else settings.pairs)
     _check(settings)
     from painters_mtl.images import files as images
-    from painters_mtl.runs.run import open_for_use, open_run
+    from painters_mtl.runs.run import open_run, open_run_for_pictures
 
-    run = open_for_use(settings.model)
+    run = open_run_for_pictures(settings.model)
     other = open_run(settings.against, option="--against") if settings.against else None
-    files = by_name(images.find(*settings.images))
+    files = by_name(images.find_images(*settings.images))
     if len(files) < 2:
         raise UserError(f"--images: there are no two pictures in {', '.join(map(str, settings.images))}")
     count, names = len(files) * (len(files) - 1) // 2, list(files)
@@ -322,7 +322,7 @@ def choose_score(run: "Run", settings: Settings) -> "tuple[str, PainterHead | No
 
 
 @dataclass(frozen=True)
-class Known:
+class LabelledPairs:
     """The pairs of which both painters are known, as far as they were asked for."""
 
     scores: "list[np.ndarray]"  # float64 (pairs,), by each model
@@ -333,7 +333,7 @@ class Known:
 
 def collect(
     settings: Settings, names: Sequence[str], count: int, vectors: "Sequence[np.ndarray]", painters: Mapping[str, str]
-) -> Known:
+) -> LabelledPairs:
     """Score all pairs, write the table, whole, and keep those of known painters (16 bytes each).
 
     Args:
@@ -345,7 +345,7 @@ def collect(
     import numpy as np
     from tqdm import tqdm
 
-    from painters_mtl.common.files import whole
+    from painters_mtl.common.files import atomic_write
     from painters_mtl.inference.painter_pairs import inner_products
 
     different = sorted({painters[name] for name in names if name in painters})
@@ -354,7 +354,7 @@ def collect(
     kept: list[list[np.ndarray]] = []
     rows = read_pairs(settings.pairs, names) if settings.pairs else all_pairs(names)
     with (
-        whole(settings.output) as temporary,
+        atomic_write(settings.output) as temporary,
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out,
         tqdm(total=count, desc="scoring", unit=" pairs", unit_scale=True, mininterval=0.5) as progress,
     ):
@@ -368,10 +368,10 @@ def collect(
             progress.update(len(before))
     nothing = [np.zeros(0, np.int32)] * 2 + [np.zeros(0)] * len(vectors)
     one, other, *scored = [np.concatenate(parts) for parts in zip(nothing, *kept, strict=True)]
-    return Known(scored, one, other, different)
+    return LabelledPairs(scored, one, other, different)
 
 
-def report(known: Known, run: "Run", against: "Run | None" = None) -> None:
+def report(known: LabelledPairs, run: "Run", against: "Run | None" = None) -> None:
     """Print the AUC of each group of painters, and the difference of two models."""
     import numpy as np
 
@@ -404,7 +404,7 @@ def trained_painters(run: "Run") -> set[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return command_line.run(Settings, pairs, argv, "painters-mtl pairs", __doc__)
+    return command_line.run_command(Settings, pairs, argv, "painters-mtl pairs", __doc__)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import tyro
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import alone
+from painters_mtl.common.files import file_lock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +96,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Prediction:
     """One picture's outcome: what the network says of it, or why it could not be read."""
 
     file: "ImageFile"
@@ -117,7 +117,7 @@ def label(
     threads: int = 0,
     tta: str = "none",
     runtime: str = "keras",
-) -> Iterator[Labelled]:
+) -> Iterator[Prediction]:
     """Label pictures one after the other, in order, in constant memory: decoding overlaps with the network.
 
     A runtime other than Keras that is used for the first time is compared with it on some of `files`, which must then
@@ -126,26 +126,28 @@ def label(
     from painters_mtl.inference.runtimes import load
 
     sample = files if isinstance(files, Sequence) else ()
-    yield from answers(run, looks(load(run, runtime, batch_size, sample), tta), files, batch_size, threads)
+    yield from predict_with(
+        run, flipped_and_shifted(load(run, runtime, batch_size, sample), tta), files, batch_size, threads
+    )
 
 
-def answers(
+def predict_with(
     run: "Run", forward: "Forward", files: "Iterable[ImageFile]", batch_size: int = 32, threads: int = 0
-) -> Iterator[Labelled]:
+) -> Iterator[Prediction]:
     """As `label`, with a network that is opened already: see `open_network`."""
     import numpy as np
 
-    from painters_mtl.evaluation.calibration import soften
-    from painters_mtl.evaluation.open_set import scores
-    from painters_mtl.images.stream import through
+    from painters_mtl.evaluation.calibration import apply_temperature
+    from painters_mtl.evaluation.open_set import known_scores
+    from painters_mtl.images.stream import stream_images
 
-    for seen in through(files, run, forward, batch_size, threads):
+    for seen in stream_images(files, run, forward, batch_size, threads):
         if seen.outputs is None:
-            yield Labelled(seen.file, None, seen.error)
+            yield Prediction(seen.file, None, seen.error)
             continue
-        found = {name: soften(seen.outputs[name][None], run.temperatures[name])[0] for name in run.tasks}
-        known = {name: float(np.asarray(scores(found, seen.outputs, name))) for name in run.tasks}
-        yield Labelled(seen.file, found, "", known, seen.picture)
+        found = {name: apply_temperature(seen.outputs[name][None], run.temperatures[name])[0] for name in run.tasks}
+        known = {name: float(np.asarray(known_scores(found, seen.outputs, name))) for name in run.tasks}
+        yield Prediction(seen.file, found, "", known, seen.picture)
 
 
 def open_network(
@@ -156,7 +158,7 @@ def open_network(
     from painters_mtl.runs.run import open_run
 
     run = open_run(model)
-    return run, looks(load(run, runtime, batch_size, sample, once), tta)
+    return run, flipped_and_shifted(load(run, runtime, batch_size, sample, once), tta)
 
 
 def rows(
@@ -170,7 +172,7 @@ def rows(
     thumbnails: bool,
 ) -> Iterator[dict[str, Any]]:
     """The journal's line of each picture, in order: its cells, and for a gallery its thumbnail."""
-    for one in answers(run, forward, files, batch_size, threads):
+    for one in predict_with(run, forward, files, batch_size, threads):
         cells = row(run, one, top_k, unknown)
         if thumbnails and one.picture:
             from painters_mtl.reports.gallery import thumbnail
@@ -179,7 +181,7 @@ def rows(
         yield cells
 
 
-def looks(forward: "Forward", tta: str) -> "Forward":
+def flipped_and_shifted(forward: "Forward", tta: str) -> "Forward":
     """The mean of a network's outputs over several looks at each copy; of whole paintings one is as good as none.
 
     Args:
@@ -212,19 +214,19 @@ def looks(forward: "Forward", tta: str) -> "Forward":
 
 def predict(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
-    from painters_mtl.images.inputs import named
+    from painters_mtl.images.inputs import images_from_arguments
     from painters_mtl.inference.result_files import check_output
-    from painters_mtl.runs.run import open_for_use
+    from painters_mtl.runs.run import open_run_for_pictures
 
     _check(settings)
     check_output(settings.output)
-    run = open_for_use(settings.model)
+    run = open_run_for_pictures(settings.model)
     run.check()
-    files = named(settings.paths)
+    files = images_from_arguments(settings.paths)
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     lock = settings.output.with_name(f".{settings.output.name}.lock")
-    with alone(lock, f"writing {settings.output}", wait=False):
+    with file_lock(lock, f"writing {settings.output}", wait=False):
         return _write(settings, run, files)
 
 
@@ -232,7 +234,7 @@ def _write(settings: Settings, run: "Run", files: "list[ImageFile]") -> int:
     """Label the files and write the table or the gallery; returns the verb's status."""
     from tqdm import tqdm
 
-    from painters_mtl.inference.result_files import Journal, finish, put_in_order
+    from painters_mtl.inference.result_files import Journal, in_input_order, write_results
 
     made_with = {"model": run.digest or str(run.folder), "--top-k": settings.classes, "--unknown": settings.doubted}
     made_with |= {"--tta": settings.tta, "--runtime": settings.runtime, "--output": settings.output.suffix.lower()}
@@ -246,14 +248,14 @@ def _write(settings: Settings, run: "Run", files: "list[ImageFile]") -> int:
                 journal.write(line)
     with _resumable(journal.file):
         if settings.engine != "local" or settings.resume:  # Ray's groups come back in any order, also before a cut
-            put_in_order(journal.file, map(str, files))
+            in_input_order(journal.file, map(str, files))
         if settings.gallery:
             from painters_mtl.reports.gallery import write_gallery
 
             written = write_gallery(settings.output, run)
             print(f"wrote {journal.rows:,} pictures to {', '.join(map(str, written[:3]))}{' ...' * (len(written) > 3)}")
         else:
-            finish(settings.output, columns(run, settings.classes))
+            write_results(settings.output, columns(run, settings.classes))
             print(f"wrote {journal.rows:,} rows to {settings.output}")
     if journal.errors:
         counts = Counter(error.split(" (")[0] for error in journal.errors)
@@ -283,7 +285,7 @@ def _lines(settings: Settings, run: "Run", files: "list[ImageFile]") -> Iterator
     ways |= {"unknown": settings.doubted, "thumbnails": settings.gallery}
     once = len(files) <= min(size, FEW) and settings.tta == "none"
     if settings.engine == "local":
-        forward = looks(load(run, settings.runtime, size, files, once), settings.tta)
+        forward = flipped_and_shifted(load(run, settings.runtime, size, files, once), settings.tta)
         yield from rows(run, forward, files, **ways)
         return
     from painters_mtl.studies.ray_jobs import label_files
@@ -319,7 +321,7 @@ def columns(run: "Run", top_k: int) -> list[str]:
     return [*names, "error"]
 
 
-def row(run: "Run", one: Labelled, top_k: int, unknown: Iterable[str] = ("painter",)) -> dict[str, Any]:
+def row(run: "Run", one: Prediction, top_k: int, unknown: Iterable[str] = ("painter",)) -> dict[str, Any]:
     """A line of the table; a picture that could not be read has only path and error.
 
     What is no column: "doubtful", the tasks whose score is below the threshold, and "likeliest", the class that stood
@@ -351,7 +353,7 @@ def row(run: "Run", one: Labelled, top_k: int, unknown: Iterable[str] = ("painte
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return command_line.run(Settings, predict, argv, "painters-mtl predict", __doc__)
+    return command_line.run_command(Settings, predict, argv, "painters-mtl predict", __doc__)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from painters_mtl.common import command_line
-from painters_mtl.common.errors import Unreadable, UserError, shown
+from painters_mtl.common.errors import Unreadable, UserError, display_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,15 +67,15 @@ class Match:
 def similar(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
     _check(settings)
-    from painters_mtl.common.files import whole
+    from painters_mtl.common.files import atomic_write
     from painters_mtl.images import files as images
-    from painters_mtl.images.inputs import named
+    from painters_mtl.images.inputs import images_from_arguments
     from painters_mtl.inference import embeddings
-    from painters_mtl.runs.run import open_for_use
+    from painters_mtl.runs.run import open_run_for_pictures
 
-    run = open_for_use(settings.model)
-    asked = named(settings.paths)
-    files = [file for file in images.find(*settings.within) if not file.is_at(settings.output)]
+    run = open_run_for_pictures(settings.model)
+    asked = images_from_arguments(settings.paths)
+    files = [file for file in images.find_images(*settings.within) if not file.is_at(settings.output)]
     for found, where in ((asked, settings.paths), (files, settings.within)):
         if not found:
             raise UserError(f"there is no picture in {', '.join(map(str, where))}")
@@ -94,7 +94,7 @@ def similar(settings: Settings) -> int:
     queries = []
     for query in both.at(range(len(asked))):
         if query.error:
-            print(f"{shown(str(query.file))} cannot be read: {query.error}", file=sys.stderr)
+            print(f"{display_path(str(query.file))} cannot be read: {query.error}", file=sys.stderr)
         else:
             queries.append(query)
     if not queries:
@@ -102,13 +102,13 @@ def similar(settings: Settings) -> int:
     answers = nearest(queries, among, settings.count)
     for query, matches in zip(queries, answers, strict=True):
         print("\n" + table(query, matches))
-    with whole(settings.output) as temporary:
+    with atomic_write(settings.output) as temporary:
         sheet(queries, answers).save(temporary)
     print(f"\nwrote {settings.output} (vectors: {both.computed:,} computed now, the others from {settings.cache})")
     refused = [both.errors[file] for file in files if file in both.errors]
     if refused:
         print(
-            f"{len(refused):,} pictures could not be read ({embeddings.refusals(refused)}): "
+            f"{len(refused):,} pictures could not be read ({embeddings.error_rows(refused)}): "
             "python -m painters_mtl.check names them",
             file=sys.stderr,
         )
@@ -139,7 +139,7 @@ def nearest(queries: "Sequence[Vector]", among: "Vectors", count: int = 12) -> l
     """
     import numpy as np
 
-    from painters_mtl.inference.embeddings import place
+    from painters_mtl.inference.embeddings import embeddings_file
 
     wanted = np.stack([_unit(query.features) for query in queries])
     cosines = np.full((len(queries), len(among)), -np.inf, np.float32)
@@ -148,12 +148,12 @@ def nearest(queries: "Sequence[Vector]", among: "Vectors", count: int = 12) -> l
             cosines[:, k] = wanted @ _unit(one.features)
     answers = []
     for query, row in zip(queries, cosines, strict=True):
-        own = place(query.file)
+        own = embeddings_file(query.file)
         chosen: list[int] = []
         for k in np.argsort(-row, kind="stable"):
             if len(chosen) == count or row[k] == -np.inf:
                 break
-            if place(among.files[k]) != own:
+            if embeddings_file(among.files[k]) != own:
                 chosen.append(int(k))
         found = zip(chosen, among.at(chosen), strict=True)
         answers.append([Match(float(row[k]), one) for k, one in found])
@@ -171,9 +171,9 @@ def table(query: "Vector", matches: Sequence[Match]) -> str:
     """The answer as text: the picture asked for, then a line for each that was found."""
     rows = [
         ["", *query.labels, "path"],
-        ["query", *(_label(*v) for v in query.labels.values()), shown(str(query.file))],
+        ["query", *(_label(*v) for v in query.labels.values()), display_path(str(query.file))],
         *(
-            [f"{m.cosine:.4f}", *(_label(*v) for v in m.vector.labels.values()), shown(str(m.vector.file))]
+            [f"{m.cosine:.4f}", *(_label(*v) for v in m.vector.labels.values()), display_path(str(m.vector.file))]
             for m in matches
         ),
     ]
@@ -232,7 +232,7 @@ def _thumbnail(one: "Vector", side: int) -> "Image":
     from painters_mtl.images import files as images
 
     try:
-        picture = Image.fromarray(images.load(one.file, longest=side).pixels)
+        picture = Image.fromarray(images.load_image(one.file, longest=side).pixels)
     except Unreadable:  # gone since it was computed
         picture = Image.new("RGB", (side, side), EMPTY)
         ImageDraw.Draw(picture).text((side // 2, side // 2), "no longer there", GREY, _font(), anchor="mm")
@@ -246,7 +246,7 @@ def _write(draw: "ImageDraw", one: "Vector", x: int, y: int, width: int, heading
     """A picture's heading and labels, below it."""
     from painters_mtl.data.tasks import UNKNOWN
 
-    lines = [(shown(heading), colour, True)]
+    lines = [(display_path(heading), colour, True)]
     for name, confidence in one.labels.values():
         lines.append((_label(name, confidence), GREY if confidence >= DOUBTFUL and name != UNKNOWN else PALE, False))
     for k, (text, ink, bold) in enumerate(lines):
@@ -275,7 +275,7 @@ def _fitting(text: str, width: int, bold: bool) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return command_line.run(Settings, similar, argv, "painters-mtl similar", __doc__)
+    return command_line.run_command(Settings, similar, argv, "painters-mtl similar", __doc__)
 
 
 if __name__ == "__main__":

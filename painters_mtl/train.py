@@ -21,23 +21,28 @@ from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import write_json
 from painters_mtl.runs.run import BASELINES, COMPARISON, CONFIG
-from painters_mtl.training.resume import how, nothing_half_written, resumed, run_folder
+from painters_mtl.training.resume import (
+    prepare_run_folder,
+    remove_unfinished_on_failure,
+    resume_command,
+    settings_to_resume,
+)
 from painters_mtl.training.settings import TrainSettings
-from painters_mtl.training.tf_config import asked_for
+from painters_mtl.training.tf_config import cluster_asked_for
 
 if TYPE_CHECKING:
     from painters_mtl.data.dataset import Dataset
-    from painters_mtl.training.fit import Outcome
+    from painters_mtl.training.fit import RunResult
 
 
 def train(settings: TrainSettings) -> int:
     """The verb: data, networks, report. Returns 0, or 130 when Ctrl-C ended the training early."""
-    if (cluster := asked_for(settings.distribute)) is not None:
+    if (cluster := cluster_asked_for(settings.distribute)) is not None:
         cluster.check_port()
         check_several(settings, cluster.index)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the peers' every word, else
-    settings = resumed(settings)
-    folder = run_folder(settings)
+    settings = settings_to_resume(settings)
+    folder = prepare_run_folder(settings)
     from painters_mtl.data.dataset import prepare
 
     data = prepare(settings)
@@ -50,7 +55,7 @@ def train(settings: TrainSettings) -> int:
             return _train(data, settings, folder, devices.chief)
         except KeyboardInterrupt:  # between two trainings, or behind the last step of one
             if folder.is_dir():
-                print(how("train", settings, folder), flush=True)
+                print(resume_command("train", settings, folder), flush=True)
             raise
 
 
@@ -72,7 +77,7 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
     from painters_mtl.reports.run_report import write_report
     from painters_mtl.training.fit import fit
 
-    with nothing_half_written(folder) if chief else contextlib.nullcontext():
+    with remove_unfinished_on_failure(folder) if chief else contextlib.nullcontext():
         outcome = fit(data, settings, folder)
     if chief:
         write_report(folder, data, settings, outcome)
@@ -94,31 +99,31 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
     print(f"wrote {folder}: open {folder / 'report.html'}, or label paintings:")
     print(f"  python -m painters_mtl.predict FOLDER --model {folder}")
     if interrupted:
-        print(how("train", settings, folder))
+        print(resume_command("train", settings, folder))
     return 130 if interrupted else 0
 
 
-def fit_baselines(data: "Dataset", settings: TrainSettings, folder: Path, updates: int) -> "dict[str, Outcome]":
+def fit_baselines(data: "Dataset", settings: TrainSettings, folder: Path, updates: int) -> "dict[str, RunResult]":
     """Train a network for each task alone; ends at the first that Ctrl-C interrupts."""
-    from painters_mtl.training.fit import fit_alone
+    from painters_mtl.training.fit import fit_single_task
 
     found = {}
     for name in data.compared_tasks():
         print(f"{name} alone, for comparison (--no-baselines leaves it out)", flush=True)
-        found[name] = fit_alone(data, settings, folder / name, name, updates)
+        found[name] = fit_single_task(data, settings, folder / name, name, updates)
         if found[name].interrupted:
             break
     return found
 
 
 def one_against_three(
-    data: "Dataset", settings: TrainSettings, outcome: "Outcome", alone: "dict[str, Outcome]"
+    data: "Dataset", settings: TrainSettings, outcome: "RunResult", alone: "dict[str, RunResult]"
 ) -> dict[str, Any]:
     """The comparison of one run, as `comparison.compare` gives it."""
     from painters_mtl.studies.comparison import compare
-    from painters_mtl.training.fit import milliseconds
+    from painters_mtl.training.fit import time_predictions
 
-    speed = milliseconds(data, settings, list(alone))
+    speed = time_predictions(data, settings, list(alone))
     return compare(data, [[outcome]], {name: [[o]] for name, o in alone.items()}, speed)
 
 
@@ -133,7 +138,7 @@ def table(test: dict[str, dict[str, float]]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return command_line.run(TrainSettings, train, argv, "painters-mtl train", __doc__)
+    return command_line.run_command(TrainSettings, train, argv, "painters-mtl train", __doc__)
 
 
 if __name__ == "__main__":

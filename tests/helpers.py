@@ -75,7 +75,7 @@ def tiny_settings(data: Path, out: Path, **changes: object) -> TrainSettings:
     return TrainSettings(**(values | changes))  # type: ignore[arg-type]
 
 
-def fitted(settings: TrainSettings) -> tuple[Dataset, training.Outcome, Path]:
+def fitted(settings: TrainSettings) -> tuple[Dataset, training.RunResult, Path]:
     """Prepare the data, train, and give back all there is."""
     data = dataset.prepare(settings)
     folder = settings.models / settings.name

@@ -15,7 +15,7 @@ from painters_mtl.network.multitask import FEATURES
 from painters_mtl.network.precision import in_precision
 from painters_mtl.training.devices import Devices, connect
 from painters_mtl.training.settings import STRATEGIES, TrainSettings
-from painters_mtl.training.step import Update
+from painters_mtl.training.step import TrainStep
 
 GROUPS = {"painter": ["painter", "all_painters"], "style": ["style"], "genre": ["genre"]}
 WEIGHTS = {"painter": 0.5, "all_painters": 0.3, "style": 1.0, "genre": 2.0}
@@ -55,7 +55,7 @@ def steps(case: Case, devices: Devices) -> list[np.ndarray]:
     model = network()
     with devices.variables():
         model = in_precision(model, "float32", synchronized=devices.count > 1)
-        update = Update(
+        update = TrainStep(
             model, GROUPS, WEIGHTS, [], settings, 20, {"style": answers} if teacher else None, devices=devices
         )
     mine = devices.rows(SIZE // accumulate, accumulate)

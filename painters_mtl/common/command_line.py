@@ -21,7 +21,7 @@ ONLY_TRIED = ("matplotlib", "pandas", "sklearn")
 S = TypeVar("S")
 
 
-def run(
+def run_command(
     settings_class: type[S],
     command: Callable[[S], int],
     argv: Sequence[str] | None,
@@ -35,7 +35,7 @@ def run(
     """
     import tyro
 
-    explained(settings_class)
+    one_paragraph_help(settings_class)
     for stream in (sys.stdout, sys.stderr):  # a path that is not UTF-8 must not end a command when it is printed
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -44,7 +44,7 @@ def run(
         _check_addresses(words)
         settings = tyro.cli(settings_class, args=words, prog=prog, description=description)
         if hasattr(settings, "given"):
-            settings.given = named(settings_class, words)
+            settings.given = named_fields(settings_class, words)
         return command(settings)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -95,14 +95,14 @@ def check_engine(settings: Any) -> None:
         raise UserError("--ray-address and --ray-cpus are for --engine ray: add it, or leave them out")
 
 
-def named(settings_class: type, words: Sequence[str]) -> frozenset[str]:
+def named_fields(settings_class: type, words: Sequence[str]) -> frozenset[str]:
     """The fields that a command line names: --batch-size=8 and --no-refit name batch_size and refit."""
     fields = {field.name for field in dataclasses.fields(settings_class)}
     options = {word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
     return frozenset(fields & (options | {option.removeprefix("no_") for option in options}))
 
 
-def explained(settings_class: type) -> None:
+def one_paragraph_help(settings_class: type) -> None:
     """Give tyro each option's docstring as one paragraph; it would break it where the source does."""
     import docstring_parser
 

@@ -29,18 +29,18 @@ class Unreadable(Exception):
         self.reason, self.detail, self.path = reason, detail, path
 
     def __str__(self) -> str:
-        return f"{shown(self.path) or 'the picture'} cannot be read: {self.reason}" + (
+        return f"{display_path(self.path) or 'the picture'} cannot be read: {self.reason}" + (
             f" ({self.detail})" if self.detail else ""
         )
 
 
-def shown(path: str) -> str:
+def display_path(path: str) -> str:
     """A path as it can be printed anywhere: on one line, bytes that are not UTF-8 as escapes."""
     text = path.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def short(error: BaseException) -> str:
+def shorten(error: BaseException) -> str:
     """An error of a library in at most 100 characters."""
-    text = shown(str(error)) or type(error).__name__
+    text = display_path(str(error)) or type(error).__name__
     return text if len(text) <= 100 else text[:99] + "…"

@@ -17,7 +17,7 @@ except ImportError:  # not on Windows: there nobody is kept waiting
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path with the same ending; it becomes `path` when the block ends well and goes when it does not."""
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
@@ -30,14 +30,14 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def sweep(folder: Path, name: str = "*") -> None:
+def remove_leftovers(folder: Path, name: str = "*") -> None:
     """Remove what `whole` was writing to `name` when it was killed; only for the one process that may write there."""
     for file in folder.glob(f".[0-9]*-{name}"):
         file.unlink(missing_ok=True)
 
 
 @contextmanager
-def alone(file: Path, purpose: str, wait: bool) -> Iterator[None]:
+def file_lock(file: Path, purpose: str, wait: bool) -> Iterator[None]:
     """Hold the lock `file`, which at most one process does at a time; the system frees it when the process dies.
 
     Args:
@@ -81,7 +81,7 @@ def alone(file: Path, purpose: str, wait: bool) -> Iterator[None]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole, in UTF-8."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Kaggle, SLURM and Docker send SIGTE
 
 
 @contextmanager
-def noted() -> Iterator[Callable[[], bool]]:
+def interrupt_requested() -> Iterator[Callable[[], bool]]:
     """Within the block, a first SIGINT or SIGTERM only makes the function that it gives answer True.
 
     A second one has the system's own effect, which waits for nothing: the process is gone.

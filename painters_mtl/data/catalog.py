@@ -23,7 +23,7 @@ import pandas as pd
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.locations import KAGGLE_FOLDERS, LOCAL_FOLDER
 from painters_mtl.data.tasks import TASK_NAMES, Task
-from painters_mtl.images.files import ImageFile, find
+from painters_mtl.images.files import ImageFile, find_images
 
 COLUMNS = ("id", "file", "member", "painter", "style", "genre", "title", "date", "competition")
 ALIASES = {  # what a column may be called, the best name first
@@ -95,7 +95,7 @@ def read_catalog(folder: Path) -> Catalog:
     """
     folder = Path(folder)
     find_data(folder)
-    images = find(folder)
+    images = find_images(folder)
     tables = {name: _table_file(folder, name) for name in ("all_data_info.csv", "train_info.csv")}
     labels = next((p for p in sorted(folder.iterdir()) if p.name.lower() == "labels.csv"), None)
     notes: list[str] = []

@@ -11,9 +11,9 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.data.catalog import choose_classes, find_data, read_catalog
 from painters_mtl.data.demo.collection import make_demo
 from painters_mtl.data.locations import DEMO_FOLDER
-from painters_mtl.data.split import PARTS, check_there, group_copies, load_split, make_split
-from painters_mtl.data.tasks import ALL_PAINTERS, NO_LABEL, TASK_NAMES, Task, known_head
-from painters_mtl.images.cache import Store, build_store, copy_side
+from painters_mtl.data.split import PARTS, check_split_file, group_near_copies, load_split, make_split
+from painters_mtl.data.tasks import ALL_PAINTERS, NO_LABEL, TASK_NAMES, Task, known_output
+from painters_mtl.images.cache import ImageCache, build_image_cache, cache_side
 from painters_mtl.training.settings import TrainSettings
 
 MIN_WORKS = 10  # of a painter, for a class of its own in the head over all painters
@@ -27,7 +27,7 @@ class Dataset:
     tasks: dict[str, Task]
     labels: dict[str, np.ndarray]  # {task: int32 (n,)}, -1: no label
     split: np.ndarray  # "train", "validation", "test" or "" (left out)
-    store: Store
+    store: ImageCache
     pixel_rows: np.ndarray  # int64 (n,): the copy of each painting in `store.pixels`
     notes: list[str] = field(default_factory=list)  # what was found, counted and left out: one sentence each
     demo: bool = False
@@ -55,7 +55,7 @@ class Dataset:
         """A task: is a work by any of the painter classes? And its labels: int32 (n,), -1 where no painter is said."""
         named = (self.table["painter"] != "").to_numpy()
         labels = np.where(self.labels["painter"] >= 0, 1, np.where(named, 0, NO_LABEL))
-        return Task(known_head("painter"), ("another", "known")), labels.astype(np.int32)
+        return Task(known_output("painter"), ("another", "known")), labels.astype(np.int32)
 
     def other_painters(self) -> tuple[Task, np.ndarray]:
         """A task over every painter with at least 10 training works, and its labels: int32 (n,)."""
@@ -81,11 +81,13 @@ def prepare(settings: TrainSettings) -> Dataset:
     # Not only after all copies are made: a class that is not there, or a split.
     choose_classes(table, settings.classes_wanted())
     if settings.split is not None:
-        check_there(settings.split)
+        check_split_file(settings.split)
     if 0 < settings.sample < len(table):
         notes.append(f"{settings.sample:,} of {len(table):,} paintings, drawn at random, are used (--sample).")
         table = table.sample(settings.sample, random_state=settings.seed).sort_index().reset_index(drop=True)
-    store = build_store(table, copy_side(settings.image_size), settings.cache, settings.memory_gb, views=settings.views)
+    store = build_image_cache(
+        table, cache_side(settings.image_size), settings.cache, settings.memory_gb, views=settings.views
+    )
     if len(store.refused):
         reasons = ", ".join(f"{n} {reason}" for reason, n in store.refused["reason"].value_counts().items())
         notes.append(f"{len(store.refused):,} pictures cannot be read and are left out ({reasons}).")
@@ -96,7 +98,7 @@ def prepare(settings: TrainSettings) -> Dataset:
 
     tasks, class_notes = choose_classes(table, settings.classes_wanted())
     labels = {name: task.encode(table[name]) for name, task in tasks.items()}
-    groups = group_copies(table, hashes)
+    groups = group_near_copies(table, hashes)
     if settings.split is None:
         split = make_split(table, labels, groups, settings.seed)
         left = 0 if settings.folds else int((split == "").sum())  # folds divide all of them anew

@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import whole
+from painters_mtl.common.files import atomic_write
 from painters_mtl.data.catalog import clean, read_csv
 from painters_mtl.data.tasks import TASK_NAMES
 
@@ -28,7 +28,7 @@ COPY_DISTANCE = 8  # bits of 64; of the 76 such pairs among 13,783 paintings 73 
 SAME_PAINTER_DISTANCE = 12  # between works of one painter; at 10 and 12 bits, those of different painters are unlike
 
 
-def group_copies(
+def group_near_copies(
     table: pd.DataFrame,
     hashes: np.ndarray | None = None,
     max_distance: int = COPY_DISTANCE,
@@ -247,11 +247,11 @@ def save_split(path: Path, table: pd.DataFrame, split: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = table.loc[np.asarray(split) != "", ["id", *TASK_NAMES]]
     rows.insert(1, "split", np.asarray(split)[np.asarray(split) != ""])
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         rows.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL, encoding="utf-8", lineterminator="\n")
 
 
-def check_there(path: Path) -> None:
+def check_split_file(path: Path) -> None:
     """Raise `UserError` for a split that is no file."""
     if not path.is_file():
         raise UserError(f"--split {path} is not there (no such file); give a split.csv of an earlier run")
@@ -265,7 +265,7 @@ def load_split(path: Path, table: pd.DataFrame, groups: np.ndarray | None = None
     there, lacks the columns id and split, holds another value than the three, contradicts itself, or fits no painting.
     """
     path, notes = Path(path), list[str]()
-    check_there(path)
+    check_split_file(path)
     rows = read_csv(path, notes)
     if not {"id", "split"} <= set(rows):
         raise UserError(f"{path}: needs the columns id and split; it has {', '.join(rows.columns)}")

@@ -11,7 +11,7 @@ UNKNOWN = "unknown"  # the answer where a painting seems to be of none of the cl
 ALL_PAINTERS = "all_painters"  # a head that helps in training and is no part of the finished network
 
 
-def known_head(task: str) -> str:
+def known_output(task: str) -> str:
     """The name of a head with two classes, beside that of a task: is it by, or of, none of the task's classes?"""
     return f"{task}_known"
 

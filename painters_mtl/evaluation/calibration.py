@@ -7,7 +7,7 @@ RANGE = (0.05, 20.0)  # of temperatures
 FEWEST = 20  # labelled validation paintings; from fewer no temperature is fitted
 
 
-def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities at a temperature: the softmax of the logits divided by it; float32, shape as given.
 
     Above 1 they become less sure, below 1 surer; the order of the classes stays. `soften(soften(p, t), 1 / t)` is p.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from painters_mtl.data.tasks import known_head
+from painters_mtl.data.tasks import known_output
 
 if TYPE_CHECKING:
     from painters_mtl.data.dataset import Dataset
@@ -14,7 +14,7 @@ KEPT = 0.95  # share of the works with a label that keep their name
 FEWEST = 10  # labelled validation paintings; from fewer no threshold is set
 
 
-def scores(probabilities: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray], task: str) -> np.ndarray:
+def known_scores(probabilities: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray], task: str) -> np.ndarray:
     """How sure it is that a painting belongs to any class of a task: float32 (n,), 0 to 1.
 
     It is the largest probability (Hendrycks & Gimpel 2017, arXiv 1610.02136). A network with an output `{task}_known`,
@@ -26,7 +26,7 @@ def scores(probabilities: Mapping[str, np.ndarray], outputs: Mapping[str, np.nda
         outputs: all that the network gave.
     """
     largest = probabilities[task].max(axis=-1)
-    if (answers := outputs.get(known_head(task))) is None:
+    if (answers := outputs.get(known_output(task))) is None:
         return largest
     other, own = np.moveaxis(np.asarray(answers), -1, 0)
     return own * largest / (own * largest + other)
@@ -46,7 +46,7 @@ def threshold(labels: np.ndarray, found: np.ndarray) -> float:
     return float(np.floor(1e6 * reached[int((1 - KEPT) * len(reached))]) / 1e6)
 
 
-def measure(data: "Dataset", found: np.ndarray, limit: float) -> dict[str, Any]:
+def measure_unknown(data: "Dataset", found: np.ndarray, limit: float) -> dict[str, Any]:
     """How well the score parts the known painters' test works from those of others.
 
     Args:

@@ -22,7 +22,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from painters_mtl.common.errors import Unreadable, UserError
-from painters_mtl.common.files import alone, sweep, write_text
+from painters_mtl.common.files import file_lock, remove_leftovers, write_text
 from painters_mtl.images import decode
 from painters_mtl.images import files as images
 
@@ -36,7 +36,7 @@ Job = tuple[str, images.ImageFile, str, dict[str, Any] | None]  # id, file, stam
 
 
 @dataclass(frozen=True)
-class Store:
+class ImageCache:
     """Copies of the pictures of a catalogue, in its order."""
 
     pixels: np.ndarray  # uint8, (copies, side, side, 3), of two views (copies, 2, side, side, 3); in memory, or mapped
@@ -48,19 +48,19 @@ class Store:
     folder: Path
 
 
-def copy_side(image_size: int) -> int:
+def cache_side(image_size: int) -> int:
     """Side of the copies for a network that sees `image_size` pixels."""
     return round(image_size * MARGIN)
 
 
-def build_store(
+def build_image_cache(
     table: pd.DataFrame,
     side: int,
     folder: Path,
     memory_gb: float = 4.0,
     workers: int | None = None,
     views: Sequence[str] = ("whole",),
-) -> Store:
+) -> ImageCache:
     """Copies of all pictures of `table` (columns id, file, member), made now where they are not there yet.
 
     Args:
@@ -80,11 +80,11 @@ def build_store(
     folder.mkdir(parents=True, exist_ok=True)
     shape = (side, side, 3) if len(views) == 1 else (len(views), side, side, 3)
     files = [images.ImageFile(f, m) for f, m in zip(table["file"], table["member"], strict=True)]
-    jobs = list(zip(table["id"], files, stamps(files), strict=True))
+    jobs = list(zip(table["id"], files, file_stamps(files), strict=True))
     known, todo = _look(folder, jobs, int(np.prod(shape)))
     if todo:  # a store that has all of it may be read-only
-        with alone(folder / "lock", f"making small copies in {folder}", wait=True):
-            sweep(folder, "manifest.jsonl")
+        with file_lock(folder / "lock", f"making small copies in {folder}", wait=True):
+            remove_leftovers(folder, "manifest.jsonl")
             known = _make(folder, jobs, shape, workers, views)
     return _open(folder, shape, table, known, memory_gb)
 
@@ -160,7 +160,7 @@ def _read_manifest(file: Path) -> tuple[Lines, int]:
     return known, sound
 
 
-def stamps(files: Sequence[images.ImageFile]) -> list[str]:
+def file_stamps(files: Sequence[images.ImageFile]) -> list[str]:
     """What tells cheaply that a picture is still the same: size and time, or a zip member's size and checksum."""
     members: dict[str, dict[str, str]] = {}
     stamps = []
@@ -213,7 +213,7 @@ def _decode(job: Job, side: int, views: Sequence[str]) -> tuple[dict[str, Any], 
         line["content"] = hashlib.blake2b(data, digest_size=16).hexdigest()
         if before is not None and before["row"] >= 0 and before.get("content") == line["content"]:
             return {**before, "stamp": stamp}, None
-        picture, copy = decode.copy_of(data, side, views, str(file))
+        picture, copy = decode.cached_image(data, side, views, str(file))
     except Unreadable as refusal:
         return {**line, "reason": refusal.reason, "detail": refusal.detail}, None
     line |= {"width": picture.width, "height": picture.height, "hash": f"{decode.phash(picture.pixels):016x}"}
@@ -228,7 +228,7 @@ def _open(
     table: pd.DataFrame,
     known: Lines,
     memory_gb: float,
-) -> Store:
+) -> ImageCache:
     lines = [known[name] for name in table["id"]]
     refused = pd.DataFrame(
         [(n["id"], n["reason"], n["detail"]) for n in lines if n["row"] < 0], columns=["id", "reason", "detail"]
@@ -239,7 +239,7 @@ def _open(
     pixels: np.ndarray = np.memmap(folder / "pixels.u8", np.uint8, "r", shape=(_count(known), *shape))
     if pixels.nbytes <= memory_gb * 1e9:
         pixels = np.fromfile(folder / "pixels.u8", np.uint8, pixels.size).reshape(pixels.shape)
-    return Store(
+    return ImageCache(
         pixels=pixels,
         rows=np.array([line["row"] for line in lines], np.int64),
         contents=np.array([line.get("content", "") if line["row"] >= 0 else "" for line in lines], str),

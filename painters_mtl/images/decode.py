@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops
 
-from painters_mtl.common.errors import Unreadable, short
+from painters_mtl.common.errors import Unreadable, shorten
 
 MAX_PIXELS = 150_000_000  # the competition's largest have 100 million
 LARGE = 25_000_000  # pixels; of such pictures one at a time is decoded, or a few threads of them would fill the memory
@@ -98,9 +98,9 @@ def decode(
     except Unreadable as error:
         raise Unreadable(error.reason, error.detail, path) from error
     except (MemoryError, Image.DecompressionBombError) as error:
-        raise Unreadable("too large", short(error), path) from error
+        raise Unreadable("too large", shorten(error), path) from error
     except Exception as error:
-        raise Unreadable(_fault(data, error), short(error), path) from error
+        raise Unreadable(_fault(data, error), shorten(error), path) from error
 
 
 def middle(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -109,16 +109,18 @@ def middle(pixels: np.ndarray, side: int) -> np.ndarray:
     A picture that is smaller than that is enlarged until its shorter side fits.
     """
     height, width = pixels.shape[:2]
-    short = min(height, width)
-    if short < side:
-        left, top = (width - short) / 2, (height - short) / 2
-        box = (left, top, left + short, top + short)
+    shorter = min(height, width)
+    if shorter < side:
+        left, top = (width - shorter) / 2, (height - shorter) / 2
+        box = (left, top, left + shorter, top + shorter)
         return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC, box))
     top, left = (height - side) // 2, (width - side) // 2
     return pixels[top : top + side, left : left + side]
 
 
-def copy_of(data: bytes, side: int, views: Sequence[str] = ("whole",), path: str = "") -> tuple[Picture, np.ndarray]:
+def cached_image(
+    data: bytes, side: int, views: Sequence[str] = ("whole",), path: str = ""
+) -> tuple[Picture, np.ndarray]:
     """A picture and its small copy: uint8 (side, side, 3), the whole squashed to a square.
 
     With two views (2, side, side, 3): the second is the middle of the picture at its own resolution. Raises

@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from painters_mtl.common.errors import Unreadable, UserError, short, shown
+from painters_mtl.common.errors import Unreadable, UserError, display_path, shorten
 from painters_mtl.images.decode import HEAD, MAX_PIXELS, Picture, decode, kind
 
 MAX_BYTES = 1 << 30  # of one file or zip member
@@ -105,10 +105,10 @@ class ImageFile:
         except KeyError as error:
             raise Unreadable("missing", "the zip has no such member", str(self)) from error
         except Exception as error:  # BadZipFile, zlib.error, EOFError, RuntimeError (password), NotImplementedError
-            raise Unreadable("damaged zip", short(error), str(self)) from error
+            raise Unreadable("damaged zip", shorten(error), str(self)) from error
 
 
-def find(*roots: str | Path) -> list[ImageFile]:
+def find_images(*roots: str | Path) -> list[ImageFile]:
     """All pictures under folders, in zips, or named directly; each root in turn, numbers in natural order, none twice.
 
     In folders and zips a picture is known by its suffix (any case); hidden files and macOS's resource forks
@@ -119,7 +119,7 @@ def find(*roots: str | Path) -> list[ImageFile]:
     found: dict[ImageFile, None] = {}
     for root in map(ImageFile.of, roots):
         if not os.path.lexists(root.path):
-            raise UserError(f"there is no file or folder {shown(root.path)}")
+            raise UserError(f"there is no file or folder {display_path(root.path)}")
         if root.member:
             files = _inside(root)
         elif Path(root.path).is_dir():
@@ -130,7 +130,7 @@ def find(*roots: str | Path) -> list[ImageFile]:
     return list(found)
 
 
-def load(
+def load_image(
     file: ImageFile | str | Path, square: int | None = None, longest: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> Picture:
     """Read and `decode` one file. Raises `Unreadable`."""
@@ -193,7 +193,7 @@ def _inside(root: ImageFile) -> list[ImageFile]:
     folder = root.member.rstrip("/") + "/"
     found = [f for f in _members(root.path) if f.member.startswith(folder) or fnmatchcase(f.member, root.member)]
     if not found:
-        raise UserError(f"{shown(root.path)} holds no picture {shown(root.member)}")
+        raise UserError(f"{display_path(root.path)} holds no picture {display_path(root.member)}")
     return found
 
 
@@ -205,7 +205,7 @@ def _zip(path: str) -> tuple[zipfile.ZipFile, threading.Lock]:
     except OSError:
         raise
     except Exception as error:
-        raise Unreadable("damaged zip", short(error), path) from error
+        raise Unreadable("damaged zip", shorten(error), path) from error
 
 
 @lru_cache(maxsize=32)

@@ -18,7 +18,7 @@ Forward = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Seen:
+class ImageOutput:
     """What came of one picture: the network's outputs for it, {name: array}, or why it could not be read."""
 
     file: images.ImageFile
@@ -27,9 +27,9 @@ class Seen:
     error: str = ""
 
 
-def through(
+def stream_images(
     files: Iterable[images.ImageFile], run: Run, forward: Forward, batch_size: int = 32, threads: int = 0
-) -> Iterator[Seen]:
+) -> Iterator[ImageOutput]:
     """Every picture, in order, with what `forward` says of it.
 
     Args:
@@ -40,11 +40,11 @@ def through(
 
     def decode(file: images.ImageFile) -> tuple[decoding.Picture, np.ndarray] | Unreadable:
         try:
-            return decoding.copy_of(file.read(), run.copy_side, run.views, str(file))
+            return decoding.cached_image(file.read(), run.copy_side, run.views, str(file))
         except Unreadable as refusal:
             return refusal
 
-    def finish(batch: list[tuple[images.ImageFile, Future]]) -> list[Seen]:
+    def finish(batch: list[tuple[images.ImageFile, Future]]) -> list[ImageOutput]:
         found = [(file, future.result()) for file, future in batch]
         copies = [result[1] for _, result in found if isinstance(result, tuple)]
         outputs = {name: np.asarray(v) for name, v in forward(np.stack(copies)).items()} if copies else {}
@@ -52,9 +52,9 @@ def through(
         for file, result in found:
             if isinstance(result, Unreadable):
                 detail = f" ({result.detail})" if result.detail else ""
-                seen.append(Seen(file, None, error=result.reason + detail))
+                seen.append(ImageOutput(file, None, error=result.reason + detail))
             else:
-                seen.append(Seen(file, {name: values[k] for name, values in outputs.items()}, result[0]))
+                seen.append(ImageOutput(file, {name: values[k] for name, values in outputs.items()}, result[0]))
                 k += 1
         return seen
 

@@ -28,12 +28,12 @@ from tqdm import tqdm
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
-from painters_mtl.data.tasks import UNKNOWN, known_head
-from painters_mtl.evaluation.calibration import soften
-from painters_mtl.evaluation.open_set import scores
+from painters_mtl.data.tasks import UNKNOWN, known_output
+from painters_mtl.evaluation.calibration import apply_temperature
+from painters_mtl.evaluation.open_set import known_scores
 from painters_mtl.images import files as images
-from painters_mtl.images.cache import stamps as stamps_of
-from painters_mtl.images.stream import Forward, through
+from painters_mtl.images.cache import file_stamps
+from painters_mtl.images.stream import Forward, stream_images
 from painters_mtl.runs import run as runs
 from painters_mtl.runs.run import Run
 
@@ -42,7 +42,7 @@ T = TypeVar("T")
 CACHE = Path("data/cache")
 CHUNK = 128  # pictures between two writes, and in each look into the cache
 FLOATS = np.dtype("<f4")  # a row of the cache: the probabilities of each task, two of KNOWN (or NaN), the features
-KNOWN = known_head("painter")
+KNOWN = known_output("painter")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Vectors:
         with closing(_connect(self.cache)) as database:
             for chunk in _chunks(positions):
                 files = [self.files[k] for k in chunk]
-                good = {file: place(file) for file in files if file not in self.errors}
+                good = {file: embeddings_file(file) for file in files if file not in self.errors}
                 rows = {name: row for name, _, row in _rows(database, good.values())}
                 if not all(name in rows for name in good.values()):
                     raise UserError(f"{self.cache} was changed by others while it was read: run this again")
@@ -98,11 +98,11 @@ class Vectors:
         tasks = self.run.tasks
         sizes = [len(task.classes) for task in tasks.values()]
         *parts, beside, features = np.split(np.stack(rows), np.cumsum([*sizes, 2]), axis=1)
-        soft = {name: soften(p, self.run.temperatures[name]) for name, p in zip(tasks, parts, strict=True)}
+        soft = {name: apply_temperature(p, self.run.temperatures[name]) for name, p in zip(tasks, parts, strict=True)}
         unknown = np.zeros(len(rows), bool)
         if "painter" in tasks:
             outputs = {} if np.isnan(beside).all() else {KNOWN: beside}
-            unknown = self.run.unknown("painter", scores(soft, outputs, "painter"))
+            unknown = self.run.unknown("painter", known_scores(soft, outputs, "painter"))
         for k, file in enumerate(files):
             labels = {}
             for name, task in tasks.items():
@@ -122,32 +122,32 @@ def compute(
     Raises `UserError` when the cache cannot be written or the network cannot be loaded.
     """
     cache = Path(cache) / f"vectors-{model_key(run)}.sqlite"
-    stamps = dict(zip(files, stamps_of(files), strict=True))  # before reading: what changes meanwhile is made again
+    stamps = dict(zip(files, file_stamps(files), strict=True))  # before reading: what changes meanwhile is made again
     todo = _missing(cache, stamps)
     errors = {}
     if todo:
         with closing(_connect(cache)) as database:
             waiting: list[tuple[bytes, str, int, bytes]] = []
-            seen = through(todo, run, _forward(run), batch_size, threads)
+            seen = stream_images(todo, run, _forward(run), batch_size, threads)
             for k, one in enumerate(tqdm(seen, "computing vectors", len(todo), unit=" pictures", mininterval=0.5), 1):
                 if one.outputs is None:
                     errors[one.file] = one.error
                 else:
                     floats = one.outputs["row"].tobytes()
-                    waiting.append((place(one.file), stamps[one.file], zlib.crc32(floats), floats))
+                    waiting.append((embeddings_file(one.file), stamps[one.file], zlib.crc32(floats), floats))
                 if len(waiting) == CHUNK or k == len(todo):
                     _write(database, cache, waiting)
                     waiting = []
     return Vectors(run, files, errors, len(todo) - len(errors), cache)
 
 
-def place(file: images.ImageFile) -> bytes:
+def embeddings_file(file: images.ImageFile) -> bytes:
     """Where a picture really lies, behind all links; the same for every way to name it. A path need not be text."""
     path = file.path if "\0" in file.path else os.path.realpath(file.path)  # no such file can be
     return f"{path}/{file.member}".encode("utf-8", "surrogateescape")
 
 
-def refusals(errors: Iterable[str]) -> str:
+def error_rows(errors: Iterable[str]) -> str:
     """Why pictures could not be read, counted: "3 empty, 1 not an image"."""
     counts = Counter(error.split(" (")[0] for error in errors)
     return ", ".join(f"{n:,} {reason}" for reason, n in counts.most_common())
@@ -192,7 +192,7 @@ def _missing(cache: Path, stamps: Mapping[images.ImageFile, str]) -> list[images
         with closing(_connect(cache)) as database:
             todo = []
             for chunk in _chunks(list(stamps)):
-                names = {file: place(file) for file in chunk}
+                names = {file: embeddings_file(file) for file in chunk}
                 known = {name: stamp for name, stamp, _ in _rows(database, names.values())}
                 todo += [file for file, name in names.items() if known.get(name) != stamps[file]]
             return todo

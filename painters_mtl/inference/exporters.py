@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from painters_mtl.common import command_line
-from painters_mtl.inference.runtimes import FILES, imported, inputs_of
-from painters_mtl.network.batchnorm_folding import fold
+from painters_mtl.inference.runtimes import FILES, import_extra, inputs_of
+from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.multitask import backbone_of
 from painters_mtl.runs.run import Run
 
@@ -63,7 +63,7 @@ def save_graph(run: Run, network: keras.Model, folder: Path, calibrated: bool) -
     outputs = dict(network.output)
     for name, head in dense.items():
         outputs[name] = head.input
-    folded = fold(keras.Model(network.input, outputs), inference=True)
+    folded = fold_batchnorm(keras.Model(network.input, outputs), inference=True)
     views = {"image": whole_view, "detail": middle_view}
     wanted = list(views)[: len(network.inputs)]
 
@@ -118,7 +118,7 @@ def save(
         graph = Path(temporary)
         save_graph(run, network, graph, calibrated)
         if file_format == "openvino":
-            openvino = imported("openvino", "openvino")
+            openvino = import_extra("openvino", "openvino")
             # Not openvino.convert_model, which reports its use over the network.
             openvino.save_model(openvino.Core().read_model(graph), file, compress_to_fp16=False)
         elif file_format == "onnx":
@@ -161,8 +161,8 @@ def _onnx(graph: Path) -> bytes:
     """An ONNX model, by tf2onnx."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    imported("onnx", "onnx")
-    convert = imported("tf2onnx.convert", "onnx")
+    import_extra("onnx", "onnx")
+    convert = import_extra("tf2onnx.convert", "onnx")
     served = tf.saved_model.load(str(graph)).signatures[SIGNATURE]
     frozen = convert_variables_to_constants_v2(served)
     ins = {tensor.name: tensor.name.split(":")[0] for tensor in frozen.inputs}

@@ -19,9 +19,9 @@ from scipy import special
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import whole
+from painters_mtl.common.files import atomic_write
 from painters_mtl.inference.pair_auc import Pairs, auc
-from painters_mtl.runs.run import MODEL, Run, digest_of, own_data
+from painters_mtl.runs.run import MODEL, Run, digest_of, run_data_settings
 
 if TYPE_CHECKING:
     from painters_mtl.data.dataset import Dataset
@@ -39,7 +39,7 @@ FEWEST = 30  # pairs by one painter; an AUC from fewer chooses by chance
 # ------------------------------------------------------------------------------------------------- scores
 
 
-def on_grid(vectors: np.ndarray) -> np.ndarray:
+def round_to_grid(vectors: np.ndarray) -> np.ndarray:
     """Vectors of length at most 1 in multiples of 2^-26, float64.
 
     A product of two such numbers is a multiple of 2^-52, and every partial sum of an inner product lies within -2 and
@@ -57,7 +57,7 @@ def _onto_grid(vectors: np.ndarray) -> np.ndarray:
     return vectors
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1, float64; a row of zeros stays."""
     vectors = np.asarray(vectors, np.float64)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -107,7 +107,7 @@ def embed(score: str, features: np.ndarray, run: Run, head: "PainterHead | None"
     else:
         blocks = (features[k : k + BLOCK] for k in range(0, len(features), BLOCK))
         if score == "cosine":
-            parts, width = map(unit, blocks), features.shape[1]
+            parts, width = map(unit_vectors, blocks), features.shape[1]
         else:
             assert head is not None
             parts, width = map(head.probabilities, blocks), len(head.bias)
@@ -124,13 +124,13 @@ def painter_softmax(run: Run, features: np.ndarray) -> np.ndarray:
     if "painter" not in run.tasks:
         raise UserError(f"--score product needs painters, and {run.folder} knows none: --score cosine does without")
     command_line.import_tensorflow()
-    from painters_mtl.evaluation.calibration import soften
+    from painters_mtl.evaluation.calibration import apply_temperature
     from painters_mtl.network.multitask import heads_model
     from painters_mtl.training.batches import in_batches
 
     heads = heads_model(run.model())
     found = [np.asarray(heads(features[part], training=False)["painter"]) for part in in_batches(len(features), 4096)]
-    return soften(np.concatenate(found), run.temperatures["painter"])
+    return apply_temperature(np.concatenate(found), run.temperatures["painter"])
 
 
 # ------------------------------------------------------------------------------------------------- the head
@@ -165,7 +165,7 @@ def _worth(found: tuple[float, float, float]) -> float:
 def save_head(head: PainterHead, run: Run) -> None:
     """Write `same_painter.npz` into the run folder, whole."""
     names = list(head.validation)
-    with whole(run.folder / HEAD) as temporary, temporary.open("wb") as stream:
+    with atomic_write(run.folder / HEAD) as temporary, temporary.open("wb") as stream:
         np.savez(
             stream,
             kernel=head.kernel,
@@ -201,20 +201,20 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
     count.
     Raises `UserError` where the run or its data cannot serve.
     """
-    settings = replace(own_data(run, data, "give --data, or take --score cosine"), cache=cache)
+    settings = replace(run_data_settings(run, data, "give --data, or take --score cosine"), cache=cache)
     from painters_mtl.data.dataset import prepare
 
     found = prepare(settings)
     command_line.import_tensorflow()
-    from painters_mtl.network.features import encode
-    from painters_mtl.training.head_refit import fit_head
+    from painters_mtl.network.features import cached_features
+    from painters_mtl.training.head_refit import fit_linear_head
 
-    features = encode(run.model(), found, run.image_size)
+    features = cached_features(run.model(), found, run.image_size)
     task, labels = found.other_painters()
     if len(task.classes) < 2:
         raise UserError(f"--score learned needs two painters with 10 training works each; {found.folder} has fewer")
     rows = np.flatnonzero((found.split == "train") & (labels >= 0))
-    kernel, bias = fit_head(
+    kernel, bias = fit_linear_head(
         features[rows], labels[rows], len(task.classes), UPDATES, settings.seed, "learning to tell painters apart"
     )
     head = PainterHead(kernel, bias, 1.0, task.classes, {})
@@ -239,7 +239,7 @@ def choose(run: Run, head: PainterHead, features: np.ndarray, data: "Dataset") -
     enough = [((pairs.one == pairs.other) & g).sum() >= FEWEST for g in groups]
 
     def worth(vectors: np.ndarray) -> tuple[float, float, float]:
-        scores = inner_products(on_grid(vectors), first, second)
+        scores = inner_products(round_to_grid(vectors), first, second)
         seen, unseen, every = (
             float(auc(scores[g], pairs.one[g], pairs.other[g])[0]) if many else float("nan")
             for g, many in zip(groups, enough, strict=True)
@@ -251,7 +251,7 @@ def choose(run: Run, head: PainterHead, features: np.ndarray, data: "Dataset") -
     best = max(range(len(tried)), key=lambda k: _worth(tried[k]), default=0)
     found = {}
     if tried:
-        found = {"learned": tried[best], "cosine": worth(unit(features[rows]))}
+        found = {"learned": tried[best], "cosine": worth(unit_vectors(features[rows]))}
         if "painter" in run.tasks:
             found["product"] = worth(painter_softmax(run, features[rows]))
     return PainterHead(head.kernel, head.bias, TEMPERATURES[best], head.painters, found)

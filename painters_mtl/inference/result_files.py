@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from painters_mtl.common.errors import UserError, shown
-from painters_mtl.common.files import whole
+from painters_mtl.common.errors import UserError, display_path
+from painters_mtl.common.files import atomic_write
 
 ENDINGS = (".csv", ".jsonl", ".parquet", ".html")
 GROUP = 10_000  # rows that a Parquet file is written in at once
@@ -99,7 +99,7 @@ class Journal:
             self.file.unlink(missing_ok=True)
 
 
-def rows_of(journal: Path) -> Iterator[Row]:
+def read_rows(journal: Path) -> Iterator[Row]:
     """The rows of a journal, one after the other."""
     with journal.open("rb") as lines:
         next(lines)
@@ -108,11 +108,11 @@ def rows_of(journal: Path) -> Iterator[Row]:
                 yield row
 
 
-def put_in_order(journal: Path, paths: Iterable[str]) -> None:
+def in_input_order(journal: Path, paths: Iterable[str]) -> None:
     """Bring the rows of a journal into the order of `paths`; rows of other paths come first, as they are."""
     place = {path: number for number, path in enumerate(paths)}
     starts, places = [], []
-    with journal.open("rb") as lines, whole(journal) as temporary:
+    with journal.open("rb") as lines, atomic_write(journal) as temporary:
         head = next(lines)
         at = len(head)
         for line in lines:
@@ -127,12 +127,12 @@ def put_in_order(journal: Path, paths: Iterable[str]) -> None:
                 out.write(lines.readline())
 
 
-def finish(output: Path, columns: Iterable[str]) -> None:
+def write_results(output: Path, columns: Iterable[str]) -> None:
     """Make the file asked for, whole, from its journal, which then goes; .html is `gallery.write_gallery`'s."""
     journal, columns = output.with_name(output.name + ".part"), list(columns)
-    with whole(output) as temporary:
+    with atomic_write(output) as temporary:
         {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}[output.suffix.lower()](
-            rows_of(journal), columns, temporary
+            read_rows(journal), columns, temporary
         )
     journal.unlink()
 
@@ -168,7 +168,7 @@ def _parquet(rows: Iterable[Row], columns: list[str], file: Path) -> None:
     with pq.ParquetWriter(file, schema) as writer:
         for group in in_groups(rows, GROUP):
             # Parquet's text is UTF-8: bytes of a path that are not become escapes.
-            lists = {n: [shown(v) if isinstance(v := row.get(n), str) else v for row in group] for n in columns}
+            lists = {n: [display_path(v) if isinstance(v := row.get(n), str) else v for row in group] for n in columns}
             writer.write_table(pa.table(lists, schema))
 
 

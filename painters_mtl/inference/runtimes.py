@@ -75,7 +75,7 @@ def load(
     if name == "keras":
         return keras_forward(run, not once)
     run.check()
-    imported(PACKAGES[_kind(name)], _kind(name))
+    import_extra(PACKAGES[_kind(name)], _kind(name))
     if name == "openvino-bf16" and "BF16" not in _openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise UserError("--runtime openvino-bf16: this processor does not compute in bfloat16; use openvino")
     place = run.folder / FOLDER / name / _key(run)
@@ -103,7 +103,7 @@ def installed() -> list[str]:
     return [name for name in EXACT if importlib.util.find_spec(PACKAGES[name]) is not None]
 
 
-def imported(module: str, extra: str) -> Any:
+def import_extra(module: str, extra: str) -> Any:
     """A module of an optional package. Raises `UserError` with the line that installs it."""
     try:
         return importlib.import_module(module)
@@ -166,12 +166,12 @@ def _joined(parts: Sequence[Result], n: int) -> Result:
 
 
 def _openvino_core() -> Any:
-    return imported("openvino", "openvino").Core()
+    return import_extra("openvino", "openvino").Core()
 
 
 def _openvino(file: Path, batch: int, precision: str) -> "Forward":
     """Batches as slices, one on each core: slices do not wait for each other as the threads of one operation do."""
-    openvino = imported("openvino", "openvino")
+    openvino = import_extra("openvino", "openvino")
     core = _openvino_core()
     model = core.read_model(file)
     size = _slice_size(batch, model.inputs[0].partial_shape[1].get_length())
@@ -202,7 +202,7 @@ def _openvino(file: Path, batch: int, precision: str) -> "Forward":
 
 def _litert(file: Path, batch: int) -> "Forward":
     """As for OpenVINO; here each core has an interpreter of its own."""
-    interpreter = imported("ai_edge_litert.interpreter", "litert").Interpreter
+    interpreter = import_extra("ai_edge_litert.interpreter", "litert").Interpreter
     cores = _cores()
     workers = 1 if batch == 1 else min(cores, 8)
 
@@ -228,7 +228,7 @@ def _litert(file: Path, batch: int) -> "Forward":
 
 
 def _onnx(file: Path) -> "Forward":
-    session = imported("onnxruntime", "onnx").InferenceSession(file, providers=["CPUExecutionProvider"])
+    session = import_extra("onnxruntime", "onnx").InferenceSession(file, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda copies: dict(zip(names, session.run(names, inputs_of(copies)), strict=True))
 
@@ -267,7 +267,7 @@ def difference(found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]
     return {"paintings": len(next(iter(wanted.values()))), "largest_difference": far, "agreement": same}
 
 
-def faults(found: Mapping[str, Any], exact: bool) -> str:
+def parity_faults(found: Mapping[str, Any], exact: bool) -> str:
     """What speaks against trusting a network with this `difference`; "" if nothing does.
 
     Args:
@@ -287,20 +287,20 @@ def in_parts(forward: "Forward", copies: np.ndarray, size: int = 32) -> Result:
     return _joined(parts, len(copies))
 
 
-def copies_of(run: "Run", files: "Sequence[ImageFile]", count: int = CHECKED) -> np.ndarray:
+def cached_images_of(run: "Run", files: "Sequence[ImageFile]", count: int = CHECKED) -> np.ndarray:
     """Small copies of `count` readable pictures spread evenly over the files: uint8, as the run's network takes them.
 
     Raises `UserError` if none can be read.
     """
-    from painters_mtl.images.decode import copy_of
+    from painters_mtl.images.decode import cached_image
 
-    first = spread(np.arange(len(files)), count)
+    first = evenly_spaced(np.arange(len(files)), count)
     copies: list[np.ndarray] = []
     for file in (files[i] for i in (*first, *np.setdiff1d(np.arange(len(files)), first))):  # the rest for damaged ones
         if len(copies) == count:
             break
         try:
-            copies.append(copy_of(file.read(), run.copy_side, run.views, str(file))[1])
+            copies.append(cached_image(file.read(), run.copy_side, run.views, str(file))[1])
         except Unreadable:
             continue
     if not copies:
@@ -308,12 +308,12 @@ def copies_of(run: "Run", files: "Sequence[ImageFile]", count: int = CHECKED) ->
     return np.stack(copies)
 
 
-def spread(rows: np.ndarray, count: int) -> np.ndarray:
+def evenly_spaced(rows: np.ndarray, count: int) -> np.ndarray:
     """So many of the rows, from the first to the last: a folder may be sorted by painter. All where there are fewer."""
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(np.int64)]
 
 
-def own_paintings(run: "Run") -> "list[ImageFile]":
+def paintings_of_run(run: "Run") -> "list[ImageFile]":
     """The pictures that the run was trained on, if they are still where its config.json says; else none."""
     from painters_mtl.data.catalog import find_data
     from painters_mtl.data.locations import DEMO_FOLDER
@@ -323,7 +323,7 @@ def own_paintings(run: "Run") -> "list[ImageFile]":
     if not (config := _read(run.folder / CONFIG)):
         return []
     place = Path(config["data"]) if config.get("data") else DEMO_FOLDER if run.demo else find_data(None)
-    return images.find(place) if place is not None and place.is_dir() else []
+    return images.find_images(place) if place is not None and place.is_dir() else []
 
 
 def _check(run: "Run", name: str, place: Path, sample: "Sequence[ImageFile]") -> None:
@@ -333,7 +333,7 @@ def _check(run: "Run", name: str, place: Path, sample: "Sequence[ImageFile]") ->
     """
     exact = name in EXACT
     if len(sample) < FEWEST:
-        sample = own_paintings(run) or sample
+        sample = paintings_of_run(run) or sample
     if not sample:
         raise UserError(
             f"--runtime {name} must first be compared with Keras, and there are no paintings to do that on: label some"
@@ -343,11 +343,11 @@ def _check(run: "Run", name: str, place: Path, sample: "Sequence[ImageFile]") ->
             f"--runtime {name} computes in fewer bits and must first be compared with Keras on {FEWEST} paintings; "
             f"here are {len(sample)}: label more at once, or use --runtime {_kind(name)}"
         )
-    copies = copies_of(run, sample)
+    copies = cached_images_of(run, sample)
     kind = _kind(name)
     forward = open_exported(kind, place / FILES[kind], precision="f32" if exact else "bf16")
     found = difference(in_parts(forward, copies), in_parts(keras_forward(run), copies))
-    if fault := faults(found, exact):
+    if fault := parity_faults(found, exact):
         raise UserError(
             f"--runtime {name} is not used, for it does not say what Keras says: {fault}. Delete "
             f"{run.folder / FOLDER / name} to have it exported again, or use --runtime keras"
@@ -473,7 +473,7 @@ def fastest(run: "Run", sample: "Sequence[ImageFile]" = ()) -> str:
     if kept.get("valid_for") == valid_for and kept.get("fastest") in ("keras", *names):
         return str(kept["fastest"])
     try:
-        copies = copies_of(run, list(sample) or own_paintings(run))
+        copies = cached_images_of(run, list(sample) or paintings_of_run(run))
     except UserError as error:
         print(f"note: {error}; using --runtime keras", flush=True)
         return "keras"

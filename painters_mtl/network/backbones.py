@@ -62,13 +62,13 @@ def build_backbone(name: str, image_size: int, weights: str | Path | None = "ima
     return backbone
 
 
-def with_levels(backbone: keras.Model) -> keras.Model:
+def with_pyramid_maps(backbone: keras.Model) -> keras.Model:
     """The same backbone with more outputs: its last map, then the last map of each finer size, the finest first.
 
     Those are its levels, one for each halving (Lin et al. 2017, Feature Pyramid Networks, arXiv 1612.03144). A map that
     is as large as the image, or that a residual connection goes around, is none.
     """
-    last, passed = backbone.outputs[0], cuts(backbone)
+    last, passed = backbone.outputs[0], block_outputs(backbone)
     shapes = shapes_of(backbone, [last, *passed])
     end, *halvings = (round(np.log2(PROBE / shape[1])) if len(shape) == 4 else -1 for shape in shapes)
     padding = keras.layers.ZeroPadding2D
@@ -80,7 +80,7 @@ def with_levels(backbone: keras.Model) -> keras.Model:
     return keras.Model(backbone.inputs, [last, *levels.values()], name=backbone.name)
 
 
-def cuts(backbone: keras.Model) -> list[Any]:
+def block_outputs(backbone: keras.Model) -> list[Any]:
     """The tensors that everything passes through on its way from the image to the last map, in order.
 
     Not those inside a branch that a residual connection goes around.
@@ -185,11 +185,11 @@ def _from_applications(name: str, image_size: int, weights: str | None) -> keras
     # EfficientNets have a layer more with ImageNet weights than without.
     clone = keras.models.clone_model(network, input_tensors=inputs, call_function=behind_it)
     backbone = keras.Model(inputs, clone.output, name=known)
-    put_weights(backbone, [found[1:] - found[0], found[0], *network.get_weights()])
+    set_layer_weights(backbone, [found[1:] - found[0], found[0], *network.get_weights()])
     return backbone
 
 
-def put_weights(layer: keras.layers.Layer, weights: list[np.ndarray]) -> None:
+def set_layer_weights(layer: keras.layers.Layer, weights: list[np.ndarray]) -> None:
     """`layer.set_weights`, also for what computes with something made from its weights: Keras's Normalization."""
     layer.set_weights(weights)
     for part in layer._flatten_layers():
@@ -202,7 +202,7 @@ def _load_file(backbone: keras.Model, file: Path) -> None:
         raise UserError(f"--weights {file} is not there: give a .weights.h5 or .keras file, imagenet, or none")
     try:
         if file.suffix == ".keras":
-            put_weights(backbone, keras.saving.load_model(file, compile=False, safe_mode=True).get_weights())
+            set_layer_weights(backbone, keras.saving.load_model(file, compile=False, safe_mode=True).get_weights())
         else:
             backbone.load_weights(file)
     except (ValueError, OSError, KeyError) as error:

@@ -43,7 +43,7 @@ class _Done(keras.layers.Layer):
         return x
 
 
-def fold(model: keras.Model, inference: bool = False) -> keras.Model:
+def fold_batchnorm(model: keras.Model, inference: bool = False) -> keras.Model:
     """A model that computes the same with the same weights, where each foldable BatchNormalization is folded.
 
     Folded are the layers of `efficientnet_lite0`, in the model itself or in a model that is one of its layers; any

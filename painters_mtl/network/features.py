@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from painters_mtl.common.files import alone, sweep, whole
+from painters_mtl.common.files import atomic_write, file_lock, remove_leftovers
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.network.multitask import features_model
 from painters_mtl.training import batches
@@ -21,7 +21,7 @@ from painters_mtl.training import batches
 CHECKSUM = 16  # bytes
 
 
-def encode(full: keras.Model, data: Dataset, image_size: int) -> np.ndarray:
+def cached_features(full: keras.Model, data: Dataset, image_size: int) -> np.ndarray:
     """Features of all paintings under the backbone as it stands: float32 (n, 2, channels); the second view is mirrored.
 
     They are kept beside the store, under a name made from the weights and the pictures, and read back from there.
@@ -35,7 +35,7 @@ def encode(full: keras.Model, data: Dataset, image_size: int) -> np.ndarray:
     file = data.store.folder / f"features-{key.hexdigest()}.npy"
     if (features := _kept(file)) is not None:
         return features
-    with alone(file.with_suffix(".lock"), f"computing features in {data.store.folder}", wait=True):
+    with file_lock(file.with_suffix(".lock"), f"computing features in {data.store.folder}", wait=True):
         features = _kept(file)  # the one that was waited for has made them
         return _compute(encoder, data, image_size, file) if features is None else features
 
@@ -69,8 +69,8 @@ def _compute(encoder: keras.Model, data: Dataset, image_size: int, file: Path) -
                 part.write(hashlib.blake2b(content, digest_size=CHECKSUM).digest() + content)
                 part.flush()
             progress.update(rows.stop - rows.start)
-    sweep(file.parent, file.name)
-    with whole(file) as temporary:
+    remove_leftovers(file.parent, file.name)
+    with atomic_write(file) as temporary:
         np.save(temporary, features)
     unfinished.unlink()
     return features

@@ -26,11 +26,11 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from painters_mtl.data.tasks import known_head
-from painters_mtl.network.backbones import cuts, shapes_of
-from painters_mtl.network.batchnorm_folding import fold
-from painters_mtl.network.multitask import FEATURES, backbone_of, producer
-from painters_mtl.training.batches import in_batches, middle_views, whole_views
+from painters_mtl.data.tasks import known_output
+from painters_mtl.network.backbones import block_outputs, shapes_of
+from painters_mtl.network.batchnorm_folding import fold_batchnorm
+from painters_mtl.network.multitask import FEATURES, backbone_of, producing_node
+from painters_mtl.training.batches import center_crops, in_batches, whole_crops
 
 TOP = -1  # as a wanted class: the likeliest one
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -82,18 +82,22 @@ def explainer(
     returns the "probabilities" only.
     """
     names = list(tasks or model.output)
-    beside = [known_head(name) for name in names if known_head(name) in model.output and known_head(name) not in names]
+    beside = [
+        known_output(name) for name in names if known_output(name) in model.output and known_output(name) not in names
+    ]
     views = len(model.inputs)
     # The Dense layers of the heads, softmax included.
-    ends = {name: producer(model.output[name]) for name in (*names, *beside)}
-    lower, upper = _split(fold(backbone_of(model), inference=True), layer)  # to [the map, *the finer levels]; behind it
+    ends = {name: producing_node(model.output[name]) for name in (*names, *beside)}
+    lower, upper = _split(
+        fold_batchnorm(backbone_of(model), inference=True), layer
+    )  # to [the map, *the finer levels]; behind it
     hidden = keras.Model(_tensor(model, FEATURES), {name: node.input_tensors[0] for name, node in ends.items()})
 
     def explain(copies: tf.Tensor, wanted: Mapping[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
         if views == 1:
-            seen = [whole_views(copies, image_size)]
+            seen = [whole_crops(copies, image_size)]
         else:
-            seen = [whole_views(copies[:, 0], image_size), middle_views(copies[:, 1], image_size)]
+            seen = [whole_crops(copies[:, 0], image_size), center_crops(copies[:, 1], image_size)]
         found = [[_own(m) for m in tf.nest.flatten(lower(view, training=False))] for view in seen]
         maps = [view[0] for view in found]
         with tf.GradientTape(persistent=True) as tape:
@@ -213,7 +217,7 @@ def _split(backbone: keras.Model, layer: str) -> tuple[keras.Model, keras.Model 
         return backbone, None
     if layer != "finer":
         raise ValueError(f'layer must be "last" or "finer". Received: {layer!r}')
-    passed = cuts(backbone)
+    passed = block_outputs(backbone)
     *sizes, end = shapes_of(backbone, [*passed, last])
     finer = [cut for cut, size in zip(passed, sizes, strict=True) if len(size) == 4 and size[1] > end[1]]
     if not finer:

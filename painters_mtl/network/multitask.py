@@ -9,7 +9,7 @@ import numpy as np
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import TASK_NAMES, Task
-from painters_mtl.network.backbones import build_backbone, set_trainable, with_levels
+from painters_mtl.network.backbones import build_backbone, set_trainable, with_pyramid_maps
 from painters_mtl.training.settings import TrainSettings
 
 PROJECTION = "projection"  # the layer that every branch goes through behind the split
@@ -75,7 +75,7 @@ def build_model(
     else:
         shared = backbone
     if levels:
-        shared = with_levels(shared)
+        shared = with_pyramid_maps(shared)
     if len(views) == 1:
         inputs: Any = keras.Input((None, None, 3), name="image")
         last, *finer = keras.tree.flatten(shared(inputs))
@@ -110,7 +110,7 @@ def build_model(
     return keras.Model(inputs, outputs, name="painters_mtl")
 
 
-def network_of(
+def build_network(
     tasks: Mapping[str, Task],
     settings: TrainSettings,
     weights: str | None = None,
@@ -138,14 +138,14 @@ def network_of(
     )
 
 
-def widened(network: keras.Model, tasks: Mapping[str, Task], settings: TrainSettings) -> keras.Model:
+def with_multi_scale_heads(network: keras.Model, tasks: Mapping[str, Task], settings: TrainSettings) -> keras.Model:
     """A network with the same backbone that says the same, whose heads also see the finer levels of the backbone.
 
     What they make of them is 0. The network itself, where it has two views, or hidden layers before its heads.
     """
     if not settings.plain_heads():
         return network
-    wide = network_of(tasks, settings, levels=True, backbone=backbone_of(network))
+    wide = build_network(tasks, settings, levels=True, backbone=backbone_of(network))
     for name in tasks:
         kernel, bias = network.get_layer(name).get_weights()
         more = wide.get_layer(name).kernel.shape[0] - len(kernel)
@@ -199,30 +199,30 @@ def shared_output(model: keras.Model) -> Any:
     return model.input  # a model of the heads alone starts there
 
 
-def producer(tensor: Any) -> Any:
+def producing_node(tensor: Any) -> Any:
     """The node of the graph that made a tensor: the call of a layer (`operation`), with its `input_tensors`."""
     made = tensor._keras_history
     return made.operation._inbound_nodes[made.node_index]
 
 
-def read_by(head: Any) -> Any:
+def head_input(head: Any) -> Any:
     """The tensor (n, channels) that a head reads, before its dropout.
 
     Args:
         head: the node of its call, from `producer`.
     """
     read = head.input_tensors[0]
-    while isinstance((node := producer(read)).operation, keras.layers.Dropout):
+    while isinstance((node := producing_node(read)).operation, keras.layers.Dropout):
         read = node.input_tensors[0]
     return read
 
 
-def finer_channels(read: Any) -> np.ndarray:
+def pyramid_channels(read: Any) -> np.ndarray:
     """Which channels of what a head reads (`read_by`) are those of finer levels: bool (channels,)."""
-    node = producer(read)
-    if LAST_POOL not in {producer(part).operation.name for part in node.input_tensors}:
+    node = producing_node(read)
+    if LAST_POOL not in {producing_node(part).operation.name for part in node.input_tensors}:
         return np.zeros(read.shape[-1], bool)  # the last map's alone, those of two views, or a hidden layer
-    parts = [(producer(part).operation.name != LAST_POOL, part.shape[-1]) for part in node.input_tensors]
+    parts = [(producing_node(part).operation.name != LAST_POOL, part.shape[-1]) for part in node.input_tensors]
     return np.concatenate([np.full(channels, finer) for finer, channels in parts])
 
 

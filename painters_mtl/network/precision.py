@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from painters_mtl.network.backbones import put_weights
+from painters_mtl.network.backbones import set_layer_weights
 
 
 def policy(asked: str) -> str:
@@ -40,5 +40,5 @@ def in_precision(model: keras.Model, name: str, synchronized: bool = False) -> k
         return type(layer).from_config(config)
 
     other = keras.models.clone_model(model, clone_function=copied, recursive=True)
-    put_weights(other, model.get_weights())
+    set_layer_weights(other, model.get_weights())
     return other

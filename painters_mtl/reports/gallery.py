@@ -9,10 +9,10 @@ from pathlib import Path
 import jinja2
 from PIL import Image
 
-from painters_mtl.common.errors import UserError, shown
+from painters_mtl.common.errors import UserError, display_path
 from painters_mtl.common.files import write_text
 from painters_mtl.images.decode import Picture
-from painters_mtl.inference.result_files import Row, rows_of
+from painters_mtl.inference.result_files import Row, read_rows
 from painters_mtl.runs.run import Run
 
 PER_PAGE = 500
@@ -46,12 +46,17 @@ def write_gallery(output: Path, run: Run) -> list[Path]:
             )
     loader = jinja2.PackageLoader("painters_mtl.reports")
     template = jinja2.Environment(loader=loader, autoescape=True).get_template("gallery.html.jinja")
-    rows = rows_of(journal)
+    rows = read_rows(journal)
     for number, file in enumerate(files, start=1):
         cards = [_card(row, run) for row in islice(rows, PER_PAGE)]
         links = [(k, other.name) for k, other in enumerate(files, start=1)] if pages > 1 else []
         page = template.render(
-            name=shown(output.name), title="labels", cards=cards, tasks=list(run.tasks), links=links, number=number,
+            name=display_path(output.name),
+            title="labels",
+            cards=cards,
+            tasks=list(run.tasks),
+            links=links,
+            number=number,
             count=count, model=run.folder.name, demo=run.demo, mark=_mark(output, number),
         )  # fmt: skip
         write_text(file, page)
@@ -65,7 +70,7 @@ def write_gallery(output: Path, run: Run) -> list[Path]:
 
 def _mark(output: Path, number: int) -> str:
     """The comment in a page that tells it from all other files."""
-    return f"<!-- page {number} of the gallery {html.escape(shown(output.name)).replace('--', '- -')} -->"
+    return f"<!-- page {number} of the gallery {html.escape(display_path(output.name)).replace('--', '- -')} -->"
 
 
 def is_page(file: Path, output: Path, number: int) -> bool:
@@ -79,7 +84,7 @@ def is_page(file: Path, output: Path, number: int) -> bool:
 
 def _card(row: Row, run: Run) -> Row:
     """What the page shows of a picture."""
-    path = shown(row["path"])
+    path = display_path(row["path"])
     card: Row = {"path": path, "name": path.rsplit("/", 1)[-1], "error": row["error"]}
     card["thumbnail"] = row.get("thumbnail")
     if row["error"]:

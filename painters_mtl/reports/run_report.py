@@ -19,12 +19,12 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.errors import Unreadable
-from painters_mtl.common.files import whole, write_text
+from painters_mtl.common.files import atomic_write, write_text
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.split import PARTS
 from painters_mtl.data.tasks import ALL_PAINTERS, TASK_NAMES, Task
 from painters_mtl.evaluation import metrics
-from painters_mtl.evaluation.calibration import reliability, soften
+from painters_mtl.evaluation.calibration import apply_temperature, reliability
 from painters_mtl.images import files as images
 from painters_mtl.runs import run
 from painters_mtl.studies.comparison import COSTS, p_value, verdicts
@@ -32,7 +32,7 @@ from painters_mtl.training.loop import EPOCHS_OF_HEADS, VIEWS, default_epochs
 from painters_mtl.training.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from painters_mtl.training.fit import Outcome
+    from painters_mtl.training.fit import RunResult
 
 SHOWN = 24  # test paintings on the contact sheet
 
@@ -41,7 +41,7 @@ def write_report(
     folder: Path,
     data: Dataset,
     settings: TrainSettings,
-    outcome: "Outcome",
+    outcome: "RunResult",
     result: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `figures/*.png` and `report.html` of a run; `result` is from `comparison.compare`."""
@@ -162,7 +162,7 @@ def save_figures(folder: Path, figures: Mapping[str, Any]) -> dict[str, str]:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
         plt.close(figure)
-        with whole(folder / run.FIGURES / f"{name}.png") as temporary:
+        with atomic_write(folder / run.FIGURES / f"{name}.png") as temporary:
             temporary.write_bytes(buffer.getvalue())
         embedded[name] = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     return embedded
@@ -193,7 +193,7 @@ def forest(results: Mapping[str, Mapping[str, Any]]) -> Any:
     return figure
 
 
-def _summary(settings: TrainSettings, outcome: "Outcome") -> str:
+def _summary(settings: TrainSettings, outcome: "RunResult") -> str:
     m = outcome.metrics
     return (
         f"Backbone {settings.backbone} ({_start(settings)}), trains: {settings.fine_tune}, "
@@ -246,13 +246,13 @@ def curves(history: pd.DataFrame) -> Any:
     return figure
 
 
-def reliability_figure(data: Dataset, outcome: "Outcome") -> Any:
+def reliability_figure(data: Dataset, outcome: "RunResult") -> Any:
     """Accuracy by confidence on the test paintings, before and after temperature scaling, a panel for each task."""
     names = list(outcome.test_probabilities)
     figure, axes = plt.subplots(1, len(names), figsize=(3.4 * len(names), 3.3), squeeze=False, sharey=True)
     for axis, name in zip(axes[0], names, strict=True):
         after, labels = outcome.test_probabilities[name], data.labels[name][outcome.test_rows]
-        before = soften(after, 1 / outcome.metrics["calibration"][name]["temperature"])
+        before = apply_temperature(after, 1 / outcome.metrics["calibration"][name]["temperature"])
         axis.plot([0, 100], [0, 100], color="#bbb", linewidth=0.8)
         for p, label, colour in ((before, "before", "#9a9a9a"), (after, "after", "#1f5fa8")):
             confidence, accuracy, counts = reliability(labels, p)
@@ -293,7 +293,7 @@ def confusion_figure(counts: np.ndarray, task: Task) -> Any:
     return figure
 
 
-def contact_sheet(data: Dataset, outcome: "Outcome", columns: int = 6) -> Any:
+def contact_sheet(data: Dataset, outcome: "RunResult", columns: int = 6) -> Any:
     """Some test paintings with the three predicted labels."""
     n = min(SHOWN, len(outcome.test_rows))
     chosen = np.sort(np.random.default_rng(0).choice(len(outcome.test_rows), n, replace=False))
@@ -322,7 +322,7 @@ def contact_sheet(data: Dataset, outcome: "Outcome", columns: int = 6) -> Any:
 def _thumbnail(data: Dataset, row: int) -> np.ndarray:
     file = images.ImageFile(data.table["file"][row], data.table["member"][row])
     try:
-        return images.load(file, longest=220).pixels
+        return images.load_image(file, longest=220).pixels
     except Unreadable:  # it could be read when the copies were made
         copy = data.store.pixels[data.pixel_rows[row]]
         return copy if copy.ndim == 3 else copy[0]

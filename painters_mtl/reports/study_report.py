@@ -25,7 +25,7 @@ from painters_mtl.runs import run
 from painters_mtl.studies.comparison import COSTS, answers, p_value, verdicts
 
 if TYPE_CHECKING:
-    from painters_mtl.compare import CompareSettings, Side
+    from painters_mtl.compare import CompareSettings, SeedResults
 
 BLUE, GREY = "#1f5fa8", "#9a9a9a"
 
@@ -34,7 +34,7 @@ def write_study_report(
     folder: Path,
     data: Dataset,
     settings: "CompareSettings",
-    sides: "Mapping[str, Side]",
+    sides: "Mapping[str, SeedResults]",
     results: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Write `figures/*.png` and `report.html` of a study; `results` has `comparison.compare` of each strategy."""
@@ -89,7 +89,7 @@ def turns_of(found: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict
     return means
 
 
-def curves(name: str, shared: "Side", alone: "Side") -> Any:
+def curves(name: str, shared: "SeedResults", alone: "SeedResults") -> Any:
     """Validation accuracy of one task by epoch, a line for each training."""
     figure, axis = plt.subplots(figsize=(6, 3.2))
     for side, colour, label in ((alone, GREY, "alone"), (shared, BLUE, "shared")):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import whole, write_json
+from painters_mtl.common.files import atomic_write, write_json
 from painters_mtl.data.locations import DEMO_FOLDER
-from painters_mtl.data.tasks import Task, known_head, tasks_from_dict, tasks_to_dict
+from painters_mtl.data.tasks import Task, known_output, tasks_from_dict, tasks_to_dict
 from painters_mtl.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Run:
         except Exception as error:  # keras raises whatever its parts raise
             reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
             raise UserError(f"{file} cannot be loaded ({reason}): train it again or get a sound copy") from error
-        beside = {known_head(name) for name in self.tasks}
+        beside = {known_output(name) for name in self.tasks}
         found = {name: output.shape[-1] for name, output in model.output.items() if name not in beside}
         if found != (wanted := {name: len(task.classes) for name, task in self.tasks.items()}):
             raise UserError(f"{self.folder / LABELS} does not belong to {MODEL}: it has {wanted} classes, that {found}")
@@ -106,7 +106,7 @@ def _classes(config: Any) -> Iterator[tuple[str, str]]:
             yield from _classes(value)
 
 
-def own_data(run: Run, place: Path | None, way_out: str) -> TrainSettings:
+def run_data_settings(run: Run, place: Path | None, way_out: str) -> TrainSettings:
     """The settings with which `dataset.prepare` finds a run's paintings again, with its classes and its split.
 
     Args:
@@ -193,7 +193,7 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 def save_model(model: "keras.Model", folder: Path) -> None:
     """Write `model.keras`, whole."""
-    with whole(folder / MODEL) as temporary:
+    with atomic_write(folder / MODEL) as temporary:
         model.save(temporary)
 
 
@@ -204,7 +204,7 @@ def save_heads(model: "keras.Model", tasks: Iterable[str], folder: Path) -> None
     named = {}
     for name in tasks:
         named[f"{name}_kernel"], named[f"{name}_bias"] = model.get_layer(name).get_weights()
-    with whole(folder / HEADS) as temporary, temporary.open("wb") as stream:
+    with atomic_write(folder / HEADS) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **named)  # type: ignore[arg-type]
 
 
@@ -236,7 +236,7 @@ def open_run(folder: Path | None, models: Path = Path("models"), option: str = "
         raise UserError(f"{folder / LABELS} is damaged ({type(error).__name__}: {error}): get a sound copy") from error
 
 
-def open_for_use(folder: Path | None) -> Run:
+def open_run_for_pictures(folder: Path | None) -> Run:
     """As `open_run`, for saying something of a user's pictures: with a note where the model only knows the demo's."""
     run = open_run(folder)
     if run.demo:
@@ -248,7 +248,7 @@ def open_for_use(folder: Path | None) -> Run:
     return run
 
 
-def check_teacher(run: Run, copy_side: int) -> None:
+def check_teacher_size(run: Run, copy_side: int) -> None:
     """Raise `UserError` where a network cannot be asked about small copies of this side."""
     if run.copy_side != copy_side:
         raise UserError(f"--teachers {run.folder} was trained at --image-size {run.image_size}: use the same size here")

@@ -17,9 +17,9 @@ from painters_mtl.evaluation.intervals import (
 )
 
 if TYPE_CHECKING:
-    from painters_mtl.training.fit import Outcome
+    from painters_mtl.training.fit import RunResult
 
-Seeds = Sequence[Sequence["Outcome"]]  # for each seed, the outcome of each fold (one, where there are no folds)
+Seeds = Sequence[Sequence["RunResult"]]  # for each seed, the outcome of each fold (one, where there are no folds)
 
 
 def answers(data: Dataset, name: str, seeds: Seeds) -> Answers:
@@ -66,7 +66,7 @@ def compare(data: Dataset, shared: Seeds, alone: Mapping[str, Seeds], millisecon
     return {"tasks": tasks, "gain": {k: _triple(v) for k, v in found[""].items()}, "cost": cost}
 
 
-def against(data: Dataset, one: Seeds, other: Seeds, names: Sequence[str]) -> dict[str, Any]:
+def compare_strategies(data: Dataset, one: Seeds, other: Seeds, names: Sequence[str]) -> dict[str, Any]:
     """One way of training the tasks together against another, on the same seeds and folds.
 
     Returns {"tasks": {task: {statistic: [mean, low, high]}}, "gain": {statistic: [mean, low, high]}, "seconds": the

@@ -6,26 +6,28 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from painters_mtl.data.dataset import Dataset
-from painters_mtl.training.fit import Outcome, fit, fit_alone
+from painters_mtl.training.fit import RunResult, fit, fit_single_task
 from painters_mtl.training.settings import STRATEGIES, TrainSettings
 
 
 @dataclass(frozen=True)
-class Piece:
+class TrainingJob:
     """One training of a study."""
 
     kind: str  # the strategy of a network for all tasks, or the task that a network is trained for alone
     seed: int
     fold: int
     folder: Path
-    after: "Piece | None" = None  # the one whose number of updates it is to have
+    after: "TrainingJob | None" = None  # the one whose number of updates it is to have
 
     def __str__(self) -> str:
         """For people: "style alone, seed0-fold1"."""
         return f"{self.kind}{'' if self.kind in STRATEGIES else ' alone'}, {self.folder.parent.name}"
 
 
-def pieces_of(settings: TrainSettings, seeds: int, folds: int, kinds: Sequence[str], folder: Path) -> list[Piece]:
+def training_jobs(
+    settings: TrainSettings, seeds: int, folds: int, kinds: Sequence[str], folder: Path
+) -> list[TrainingJob]:
     """All trainings of a study, seed by seed; what another waits for comes before it.
 
     Args:
@@ -36,14 +38,14 @@ def pieces_of(settings: TrainSettings, seeds: int, folds: int, kinds: Sequence[s
     for seed in range(settings.seed, settings.seed + seeds):
         for fold in range(max(folds, 1)):
             where = folder / (f"seed{seed}" + (f"-fold{fold}" if folds else ""))
-            first = Piece(kinds[0], seed, fold, where / kinds[0])
+            first = TrainingJob(kinds[0], seed, fold, where / kinds[0])
             for kind in kinds:
                 waits = settings.budget == "equal-updates" and kind not in STRATEGIES
-                pieces.append(Piece(kind, seed, fold, where / kind, first if waits else None))
+                pieces.append(TrainingJob(kind, seed, fold, where / kind, first if waits else None))
     return pieces
 
 
-def train_piece(piece: Piece, parts: Sequence[Dataset], settings: TrainSettings, updates: int) -> Outcome:
+def run_job(piece: TrainingJob, parts: Sequence[Dataset], settings: TrainSettings, updates: int) -> RunResult:
     """Do one training, or read back what came of it.
 
     What is trained already is never thrown away here: `compare` has seen to --overwrite.
@@ -57,25 +59,25 @@ def train_piece(piece: Piece, parts: Sequence[Dataset], settings: TrainSettings,
     if piece.kind in STRATEGIES:
         mine = replace(mine, strategy=piece.kind)  # type: ignore[arg-type]
         return fit(parts[piece.fold], mine, piece.folder, keep_model=False)
-    return fit_alone(parts[piece.fold], mine, piece.folder, piece.kind, updates, keep_model=False)
+    return fit_single_task(parts[piece.fold], mine, piece.folder, piece.kind, updates, keep_model=False)
 
 
-def one_by_one(
-    pieces: Sequence[Piece], parts: Sequence[Dataset], settings: TrainSettings
-) -> Iterator[tuple[Piece, Outcome]]:
+def run_jobs(
+    pieces: Sequence[TrainingJob], parts: Sequence[Dataset], settings: TrainSettings
+) -> Iterator[tuple[TrainingJob, RunResult]]:
     """Train them in their order; ends behind the last whole one when Ctrl-C came."""
     start = time.perf_counter()
-    updates: dict[Piece, int] = {}
+    updates: dict[TrainingJob, int] = {}
     for done, piece in enumerate(pieces):
         left = (time.perf_counter() - start) / max(done, 1) * (len(pieces) - done) if done else 0.0
-        print(f"\ntraining {done + 1} of {len(pieces)}: {piece}{about(left)}", flush=True)
-        outcome = train_piece(piece, parts, settings, updates[piece.after] if piece.after else 0)
+        print(f"\ntraining {done + 1} of {len(pieces)}: {piece}{job_label(left)}", flush=True)
+        outcome = run_job(piece, parts, settings, updates[piece.after] if piece.after else 0)
         if outcome.interrupted:
             return
         updates[piece] = outcome.metrics["updates"]
         yield piece, outcome
 
 
-def about(seconds: float) -> str:
+def job_label(seconds: float) -> str:
     """How long it still takes, where that is more than a minute."""
     return f", about {seconds / 60:.0f} min left" if seconds > 60 else ""

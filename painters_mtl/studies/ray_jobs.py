@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.interrupts import noted
-from painters_mtl.inference.runtimes import imported
+from painters_mtl.common.interrupts import interrupt_requested
+from painters_mtl.inference.runtimes import import_extra
 
 if TYPE_CHECKING:
     from painters_mtl.data.dataset import Dataset
     from painters_mtl.images.files import ImageFile
-    from painters_mtl.studies.jobs import Piece
-    from painters_mtl.training.fit import Outcome
+    from painters_mtl.studies.jobs import TrainingJob
+    from painters_mtl.training.fit import RunResult
     from painters_mtl.training.settings import TrainSettings
 
 TRIES = 4  # of one training, or of a group of files in which nothing at all came back, before somebody must look
@@ -76,7 +76,7 @@ def check(address: str) -> Any:
     if address == "local":  # then it listens on loopback alone; read when Ray is imported
         os.environ[MORE_MACHINES] = "0"
     with command_line.quiet():
-        ray = imported("ray", "ray")
+        ray = import_extra("ray", "ray")
     if address in ("local", "auto"):
         return ray
     host, _, port = address.rpartition(":")
@@ -100,7 +100,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @dataclass(frozen=True)
-class Share:
+class WorkerResources:
     """What one worker gets of the cluster."""
 
     cpus: int
@@ -109,7 +109,7 @@ class Share:
     threads: int  # of TensorFlow
 
 
-def share_of(ray: Any, wanted: int) -> Share:
+def worker_resources(ray: Any, wanted: int) -> WorkerResources:
     """As many cores as are wanted, or as this machine has; where the smallest machine has fewer, that many.
 
     TensorFlow adds up numbers in an order that depends on its threads. So, unless a number is wanted, these are as many
@@ -124,10 +124,10 @@ def share_of(ray: Any, wanted: int) -> Share:
     threads = wanted or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or here
     cpus = max(1, min(threads, *(int(node["CPU"] // max(1, gpus * node.get("GPU", 0))) for node in nodes)))
     count = sum(int(min(node["CPU"] // cpus, node["GPU"] if gpus else node["CPU"])) for node in nodes)
-    return Share(cpus, gpus, count, threads)
+    return WorkerResources(cpus, gpus, count, threads)
 
 
-def has_room(ray: Any, share: Share) -> bool:
+def has_room(ray: Any, share: WorkerResources) -> bool:
     """Whether a machine of the cluster is large enough for one worker, be it busy or not."""
     return any(node["CPU"] >= share.cpus and node.get("GPU", 0) >= share.gpus for node in _machines(ray))
 
@@ -153,18 +153,18 @@ def _settle(where: str, threads: int) -> None:
 
 
 def trainings(
-    pieces: Sequence["Piece"], parts: Sequence["Dataset"], settings: "TrainSettings", address: str, cpus: int
-) -> Iterator[tuple["Piece", "Outcome"]]:
+    pieces: Sequence["TrainingJob"], parts: Sequence["Dataset"], settings: "TrainSettings", address: str, cpus: int
+) -> Iterator[tuple["TrainingJob", "RunResult"]]:
     """Do the trainings of a study, in the order in which they end; nothing more comes after Ctrl-C.
 
     Args:
         parts: the data of each fold; the workers read the pixels from the store's file.
         cpus: cores of a training; 0: see `share_of`.
     """
-    from painters_mtl.studies.jobs import about
+    from painters_mtl.studies.jobs import job_label
 
-    with connected(address) as ray, noted() as asked:
-        share = share_of(ray, cpus)
+    with connected(address) as ray, interrupt_requested() as asked:
+        share = worker_resources(ray, cpus)
         start = ray.remote(_train).options(
             num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0, scheduling_strategy="SPREAD"
         )
@@ -173,11 +173,11 @@ def trainings(
         fixed = (data, parts[0].store.pixels.shape, settings, str(Path.cwd()), share.threads)
         print(f"{len(pieces)} trainings on a Ray cluster, {share.count} at once with {_cores(share)} each", flush=True)
         began, waiting = time.perf_counter(), list(pieces)
-        updates: dict[Piece, int] = {}
+        updates: dict[TrainingJob, int] = {}
         room = True
-        running: dict[Any, Piece] = {}
-        deaths: Counter[Piece] = Counter()
-        begun: set[Piece] = set()
+        running: dict[Any, TrainingJob] = {}
+        deaths: Counter[TrainingJob] = Counter()
+        begun: set[TrainingJob] = set()
         while waiting or running:
             for piece in [piece for piece in waiting if piece.after is None or piece.after in updates]:
                 waiting.remove(piece)
@@ -210,18 +210,19 @@ def trainings(
                 updates[piece] = outcome.metrics["updates"]
                 spent, left = time.perf_counter() - began, len(pieces) - len(updates)
                 print(
-                    f"{len(updates)} of {len(pieces)} trained: {piece}{about(spent / len(updates) * left)}", flush=True
+                    f"{len(updates)} of {len(pieces)} trained: {piece}{job_label(spent / len(updates) * left)}",
+                    flush=True,
                 )
                 yield piece, outcome
             if (waiting or running) and room != (room := has_room(ray, share)):  # Ray would wait without a word
                 print("a machine is there again" if room else _no_room(share), flush=True)
 
 
-def _no_room(share: Share) -> str:
+def _no_room(share: WorkerResources) -> str:
     return f"no machine of the cluster has {_cores(share)} any more: waiting until one joins it; Ctrl-C ends the study"
 
 
-def _cores(share: Share) -> str:
+def _cores(share: WorkerResources) -> str:
     return f"{share.cpus} core{'s' * (share.cpus > 1)}" + " and a GPU" * share.gpus
 
 
@@ -239,24 +240,24 @@ def _train(
     settings: "TrainSettings",
     where: str,
     threads: int,
-    piece: "Piece",
+    piece: "TrainingJob",
     updates: int,
     again: bool,
-) -> "Outcome":
+) -> "RunResult":
     """In a worker: one training."""
     _settle(where, threads)
     command_line.import_tensorflow()
     import numpy as np
 
-    from painters_mtl.studies.jobs import train_piece
-    from painters_mtl.training.fit import reserved
+    from painters_mtl.studies.jobs import run_job
+    from painters_mtl.training.fit import run_folder_lock
 
     if again:  # a worker outlives its machine's Ray by a second or two, and may still be writing
-        with reserved(piece.folder, wait=True):
+        with run_folder_lock(piece.folder, wait=True):
             pass
     pixels: np.ndarray = np.memmap(data[0].store.folder / "pixels.u8", np.uint8, "r", shape=shape)
     store = replace(data[0].store, pixels=pixels)
-    return train_piece(piece, [replace(part, store=store) for part in data], settings, updates)
+    return run_job(piece, [replace(part, store=store) for part in data], settings, updates)
 
 
 # ------------------------------------------------------------------------------------------------- a folder of files
@@ -275,8 +276,8 @@ def label_files(
     Raises `UserError` when nothing comes back any more.
     """
     with connected(address) as ray:
-        data = imported("ray.data", "ray")
-        share = share_of(ray, cpus)
+        data = import_extra("ray.data", "ray")
+        share = worker_resources(ray, cpus)
         size = ways["batch_size"]
         size *= max(1, min(BATCHES, len(files) // (4 * share.count * size)))
         # Groups of whole batches: a picture is in the same company as without Ray, and its numbers are the same.
@@ -284,7 +285,7 @@ def label_files(
         missing, tries = dict(enumerate(groups)), 0
         while missing:
             before = len(missing)
-            for number, found in _round(ray, data, missing, opening, ways, share_of(ray, cpus)):
+            for number, found in _round(ray, data, missing, opening, ways, worker_resources(ray, cpus)):
                 if missing.pop(number, None) is not None:
                     yield from found
             tries = 0 if len(missing) < before else tries + 1
@@ -301,7 +302,7 @@ def label_files(
 
 def _round(
     ray: Any, data: Any, groups: dict[int, Sequence["ImageFile"]], opening: dict[str, Any], ways: dict[str, Any],
-    share: Share,
+    share: WorkerResources,
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:  # fmt: skip
     """Ask for the rows of all groups; those of a machine that dies do not come back."""
     context = data.DataContext.get_current()

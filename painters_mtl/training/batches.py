@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from painters_mtl.network.batchnorm_folding import fold
+from painters_mtl.network.batchnorm_folding import fold_batchnorm
 
 MAX_REPEAT = 3  # a work with a scarce label is drawn at most so often in an epoch
 MIN_AREA = 0.3  # of a painting, in a training crop
@@ -69,7 +69,7 @@ def _mirrored(
     return np.stack([top, start, top + height, end], axis=1).astype(np.float32)
 
 
-def views(copies: tf.Tensor, boxes: tf.Tensor, image_size: int | tf.Tensor) -> tf.Tensor:
+def augmented_crops(copies: tf.Tensor, boxes: tf.Tensor, image_size: int | tf.Tensor) -> tf.Tensor:
     """What the network sees: uint8 (n, side, side, 3) and boxes (n, 4) to float32 (n, image_size, image_size, 3)."""
     n = tf.shape(copies)[0]
     side = image_size if isinstance(image_size, int) else None
@@ -77,7 +77,7 @@ def views(copies: tf.Tensor, boxes: tf.Tensor, image_size: int | tf.Tensor) -> t
     return tf.ensure_shape(seen, (None, side, side, 3))
 
 
-def whole_views(copies: tf.Tensor, image_size: int) -> tf.Tensor:
+def whole_crops(copies: tf.Tensor, image_size: int) -> tf.Tensor:
     """The whole painting, as in validation, test and prediction; shapes as in `views`.
 
     Not by `views`: at some sizes rounding puts its last sample outside the picture, where all is black.
@@ -87,12 +87,12 @@ def whole_views(copies: tf.Tensor, image_size: int) -> tf.Tensor:
     return tf.ensure_shape(seen, (None, image_size, image_size, 3))
 
 
-def middle_views(copies: tf.Tensor, image_size: int) -> tf.Tensor:
+def center_crops(copies: tf.Tensor, image_size: int) -> tf.Tensor:
     """The middle of the details, at nearly a pixel (1.002 at 96 of 120) a pixel; shapes as in `views`."""
     side = copies.shape[-2] or tf.shape(copies)[-2]
     part = tf.minimum(1.0, tf.cast(image_size, tf.float32) / tf.cast(side, tf.float32)) / 2
     box = tf.stack([0.5 - part, 0.5 - part, 0.5 + part, 0.5 + part])
-    return views(copies, tf.tile(box[None], (tf.shape(copies)[0], 1)), image_size)
+    return augmented_crops(copies, tf.tile(box[None], (tf.shape(copies)[0], 1)), image_size)
 
 
 def masked(labels: Mapping[str, np.ndarray], rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -215,10 +215,10 @@ def training_batches(
 
     def seen_views(copies: tf.Tensor, boxes: tf.Tensor, size: tf.Tensor) -> Any:
         if not detailed:
-            return views(copies, boxes, size)
+            return augmented_crops(copies, boxes, size)
         return {
-            "image": views(copies[:, 0], boxes[:, :4], size),
-            "detail": views(copies[:, 1], boxes[:, 4:], size),
+            "image": augmented_crops(copies[:, 0], boxes[:, :4], size),
+            "detail": augmented_crops(copies[:, 1], boxes[:, 4:], size),
         }
 
     dataset = dataset.map(
@@ -247,12 +247,12 @@ def inference(network: keras.Model, image_size: int, compiled: bool = True) -> C
     """
     detailed = len(network.inputs) > 1
     spec = tf.TensorSpec((None, 2, None, None, 3) if detailed else (None, None, None, 3), tf.uint8)
-    network = fold(network, inference=True) if compiled else network
+    network = fold_batchnorm(network, inference=True) if compiled else network
 
     def forward(copies: tf.Tensor) -> Any:
         if not detailed:
-            return network(whole_views(copies, image_size), training=False)
-        both = {"image": whole_views(copies[:, 0], image_size), "detail": middle_views(copies[:, 1], image_size)}
+            return network(whole_crops(copies, image_size), training=False)
+        both = {"image": whole_crops(copies[:, 0], image_size), "detail": center_crops(copies[:, 1], image_size)}
         return network(both, training=False)
 
     return tf.function(forward, input_signature=[spec], autograph=False) if compiled else forward
@@ -280,8 +280,8 @@ def feature_batches(
     held = tf.constant(features, tf.float32)
     truth, weights = ({k: tf.constant(v) for k, v in part.items()} for part in masked(labels, np.arange(len(features))))
 
-    def batch(rows: tf.Tensor, views: tf.Tensor, turn: tf.Tensor) -> tuple:
-        seen = tf.gather_nd(held, tf.gather(tf.stack([rows, views], axis=1), mine))
+    def batch(rows: tf.Tensor, augmented_crops: tf.Tensor, turn: tf.Tensor) -> tuple:
+        seen = tf.gather_nd(held, tf.gather(tf.stack([rows, augmented_crops], axis=1), mine))
         return (
             seen,
             {k: tf.gather(v, rows) for k, v in truth.items()},

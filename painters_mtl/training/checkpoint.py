@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import whole
+from painters_mtl.common.files import atomic_write
 
 CHECKPOINT = "checkpoint.npz"
 CHECKSUM = 16  # bytes, at the end of the file; a reader of zip files passes over them
@@ -39,7 +39,7 @@ def save(folder: Path, key: str, record: dict[str, Any], arrays: dict[str, Seque
     flat = {f"{name}/{i}": np.asarray(value) for name, values in arrays.items() for i, value in enumerate(values)}
     text = json.dumps({"key": key, "record": record, "counts": {name: len(values) for name, values in arrays.items()}})
     try:
-        with whole(folder / CHECKPOINT) as temporary, temporary.open("w+b") as stream:
+        with atomic_write(folder / CHECKPOINT) as temporary, temporary.open("w+b") as stream:
             np.savez(stream, json=np.frombuffer(text.encode(), np.uint8), **flat)  # type: ignore[arg-type]
             size = stream.seek(0, os.SEEK_END)
             stream.write(_checksum(stream, size))

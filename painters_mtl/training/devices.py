@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.training.tf_config import Cluster, asked_for
+from painters_mtl.training.tf_config import Cluster, cluster_asked_for
 
 SPREAD = 0x9E3779B9  # between the seeds of two devices: 2^32 over the golden ratio
 PIECE = 2**16  # numbers that are sent at a time
@@ -184,7 +184,7 @@ def connect(distribute: str = "none") -> Devices:
     """
     if distribute == "none":
         return Devices()
-    if (cluster := asked_for(distribute)) is not None:
+    if (cluster := cluster_asked_for(distribute)) is not None:
         others = ", ".join(a for i, a in enumerate(cluster.addresses) if i != cluster.index)
         print(f"worker {cluster.index} of {len(cluster.addresses)}: waiting for {others}", flush=True)
         cluster.meet()
@@ -216,7 +216,7 @@ def _are(count: int) -> str:
     return "is one" if count == 1 else "are none"
 
 
-def check_same(devices: Devices, key: str) -> None:
+def check_same_everywhere(devices: Devices, key: str) -> None:
     """Raise `UserError` in all processes unless `key`, of data and settings, is the same in all."""
     other = devices.from_chief(key.encode()).decode() != key
     if devices.any(other):

@@ -19,22 +19,22 @@ import pandas as pd
 
 from painters_mtl import __version__
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import alone, read_json, sweep, whole, write_json
+from painters_mtl.common.files import atomic_write, file_lock, read_json, remove_leftovers, write_json
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.split import save_split
 from painters_mtl.data.tasks import ALL_PAINTERS, Task
 from painters_mtl.evaluation import metrics, open_set
-from painters_mtl.evaluation.calibration import calibration_error, fit_temperature, soften
-from painters_mtl.images.cache import copy_side
-from painters_mtl.network.multitask import network_of, widened, with_heads
+from painters_mtl.evaluation.calibration import apply_temperature, calibration_error, fit_temperature
+from painters_mtl.images.cache import cache_side
+from painters_mtl.network.multitask import build_network, with_heads, with_multi_scale_heads
 from painters_mtl.network.precision import policy
 from painters_mtl.runs import run
 from painters_mtl.training import batches, checkpoint
-from painters_mtl.training.devices import Devices, check_same, connect
-from painters_mtl.training.head_refit import Finished, refit, with_known
-from painters_mtl.training.loop import Trainer, predict, turn_summary
+from painters_mtl.training.devices import Devices, check_same_everywhere, connect
+from painters_mtl.training.head_refit import FeatureExtractor, add_known_painter_head, refit_heads
+from painters_mtl.training.loop import TrainingLoop, predict, summarize_turns
 from painters_mtl.training.settings import OF_THE_COMMAND, TrainSettings
-from painters_mtl.training.transfer import check_unseen, soft_answers, start_from
+from painters_mtl.training.transfer import check_test_paintings_unseen, soft_targets, warm_start
 
 PROBABILITIES = "test_probabilities.npz"
 WITHOUT_EFFECT = {  # settings that do not change what is trained: labels and split are looked at themselves
@@ -44,7 +44,7 @@ WITHOUT_EFFECT = {  # settings that do not change what is trained: labels and sp
 
 
 @dataclass
-class Outcome:
+class RunResult:
     """What a run came to. Probabilities, calibrated, are {task: float32 (n, classes)} for the test rows, in order."""
 
     history: pd.DataFrame
@@ -61,7 +61,7 @@ def fit(
     tasks: Mapping[str, Task] | None = None,
     updates: int = 0,
     keep_model: bool = True,
-) -> Outcome:
+) -> RunResult:
     """Train a network on `tasks` (default: all of the data's) and write all of its run folder but figures and report.
 
     What was trained to its end in `folder`, with the same settings on the same data, is read back instead; a run that
@@ -81,15 +81,15 @@ def fit(
     tasks, devices = dict(data.tasks if tasks is None else tasks), connect(settings.distribute)
     if not devices.chief:
         return _fit(data, settings, folder, tasks, updates, keep_model, devices)
-    with reserved(folder, wait=False):
+    with run_folder_lock(folder, wait=False):
         return _fit(data, settings, folder, tasks, updates, keep_model, devices)
 
 
 @contextmanager
-def reserved(folder: Path, wait: bool) -> Iterator[None]:
+def run_folder_lock(folder: Path, wait: bool) -> Iterator[None]:
     """Be the one process that trains in a run folder; see `files.alone`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with alone(folder.with_name(f".{folder.name}.lock"), f"training {folder}", wait):
+    with file_lock(folder.with_name(f".{folder.name}.lock"), f"training {folder}", wait):
         yield
 
 
@@ -101,46 +101,50 @@ def _fit(
     updates: int,
     keep_model: bool,
     devices: Devices,
-) -> Outcome:
+) -> RunResult:
     key = fingerprint(data, settings, tasks, updates)
-    check_same(devices, f"{key} {policy(settings.precision)}")  # "auto" is what this machine's GPUs are made for
+    check_same_everywhere(
+        devices, f"{key} {policy(settings.precision)}"
+    )  # "auto" is what this machine's GPUs are made for
     done, saved = _before(data, settings, folder, key, keep_model, devices)
     if done is not None:
         return done
     keras.utils.set_random_seed(settings.seed)
     start = time.perf_counter()
     trained_tasks, labels, weights = _with_help(data, tasks, settings)
-    full = network_of(trained_tasks, settings)
+    full = build_network(trained_tasks, settings)
     if settings.start_from:
-        start_from(full, settings.start_from, tasks, settings.start_shared)
+        warm_start(full, settings.start_from, tasks, settings.start_shared)
     network = with_heads(full, tasks)
-    soft = soft_answers(data, settings.teachers, tasks) if settings.teachers else {}
-    trainer = Trainer(data, settings, folder, full, network, labels, soft, keep_model, key, devices)
+    soft = soft_targets(data, settings.teachers, tasks) if settings.teachers else {}
+    trainer = TrainingLoop(data, settings, folder, full, network, labels, soft, keep_model, key, devices)
     if not devices.chief:
         interrupted = trainer.run(weights, updates, saved)
-        return Outcome(pd.DataFrame(trainer.history), {"updates": trainer.updates}, data.rows("test"), {}, interrupted)
+        return RunResult(
+            pd.DataFrame(trainer.history), {"updates": trainer.updates}, data.rows("test"), {}, interrupted
+        )
     if folder.exists() and saved is None:  # only now, when nothing can be wrong any more with what was asked for
         shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)
-    sweep(folder)
+    remove_leftovers(folder)
     settings.save(folder / run.CONFIG)
-    meaning = (settings.image_size, copy_side(settings.image_size), data.demo, settings.views)
+    meaning = (settings.image_size, cache_side(settings.image_size), data.demo, settings.views)
     run.save_labels(folder, tasks, *meaning)
     save_split(folder / run.SPLIT, data.table, data.split)
     data.store.refused.to_csv(folder / "refused.csv", index=False)
     print(_size(network, full), flush=True)
     interrupted = trainer.run(weights, updates, saved)
     refitted: list[str] = []
-    trained, finished = network, Finished(network, data, settings.image_size, trainer.encoded)
+    trained, finished = network, FeatureExtractor(network, data, settings.image_size, trainer.encoded)
     if settings.refits_heads() and not interrupted:
-        wide = widened(network, tasks, settings)
-        of_wide = Finished(wide, data, settings.image_size)
-        if refitted := refit(wide, data, tasks, settings.seed, of_wide):
+        wide = with_multi_scale_heads(network, tasks, settings)
+        of_wide = FeatureExtractor(wide, data, settings.image_size)
+        if refitted := refit_heads(wide, data, tasks, settings.seed, of_wide):
             network, finished = wide, of_wide
     seconds = time.perf_counter() - start + trainer.seconds_before
     parameters = network.count_params()  # like the seconds, those of what is compared with networks for one task
     if settings.painter_known and keep_model and "painter" in tasks and not interrupted:
-        network = with_known(network, data, settings.seed, finished)
+        network = add_known_painter_head(network, data, settings.seed, finished)
     if network is not trainer.network:
         trainer.use(network)
 
@@ -149,10 +153,10 @@ def _fit(
     raw, held_out = ({name: found[name] for name in tasks} for found in (outputs, held_outputs))
     fitted = {name: fit_temperature(data.labels[name][validation], p) for name, p in held_out.items()}
     temperatures = {name: round(t, 4) for name, t in fitted.items()}
-    probabilities = {name: soften(p, temperatures[name]) for name, p in raw.items()}
-    softened = {name: soften(p, temperatures[name]) for name, p in held_out.items()}
+    probabilities = {name: apply_temperature(p, temperatures[name]) for name, p in raw.items()}
+    softened = {name: apply_temperature(p, temperatures[name]) for name, p in held_out.items()}
     thresholds = {
-        name: open_set.threshold(data.labels[name][validation], open_set.scores(softened, held_outputs, name))
+        name: open_set.threshold(data.labels[name][validation], open_set.known_scores(softened, held_outputs, name))
         for name in tasks
     }
     measured = {
@@ -177,28 +181,28 @@ def _fit(
         "fingerprint": key,
     }
     if "painter" in tasks:
-        found = open_set.scores(probabilities, outputs, "painter")
-        measured["unknown"] = open_set.measure(data, found, thresholds["painter"])
+        found = open_set.known_scores(probabilities, outputs, "painter")
+        measured["unknown"] = open_set.measure_unknown(data, found, thresholds["painter"])
     if trainer.gaps:
-        measured["turns"] = turn_summary(trainer.gaps)
+        measured["turns"] = summarize_turns(trainer.gaps)
     if keep_model:
         if refitted and settings.ends_with_levels():
             run.save_heads(trained, tasks, folder)
         run.save_model(network, folder)
         run.save_labels(folder, tasks, *meaning, temperatures, thresholds)
     _save_predictions(folder / "test_predictions.csv", data, tasks, rows, probabilities)
-    with whole(folder / PROBABILITIES) as temporary, temporary.open("wb") as stream:
+    with atomic_write(folder / PROBABILITIES) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **probabilities)  # type: ignore[arg-type]
     # Last, for it says that the run is finished.
     write_json(folder / run.METRICS, measured)
     if not interrupted:
         checkpoint.remove(folder)
-    return Outcome(pd.DataFrame(trainer.history), measured, rows, probabilities, interrupted)
+    return RunResult(pd.DataFrame(trainer.history), measured, rows, probabilities, interrupted)
 
 
 def _before(
     data: Dataset, settings: TrainSettings, folder: Path, key: str, keep_model: bool, devices: Devices
-) -> tuple[Outcome | None, checkpoint.Checkpoint | None]:
+) -> tuple[RunResult | None, checkpoint.Checkpoint | None]:
     """What the folder holds of this very run: its outcome, or a checkpoint to go on from.
 
     The chief looks, and tells the others: they need not see its disk.
@@ -212,8 +216,8 @@ def _before(
             else:
                 _check_data(folder, key)
         if done is None:
-            check_unseen(data, settings.start_from, "start-from")
-            check_unseen(data, settings.teachers, "teachers")
+            check_test_paintings_unseen(data, settings.start_from, "start-from")
+            check_test_paintings_unseen(data, settings.teachers, "teachers")
             saved = None if settings.overwrite else checkpoint.load(folder, key, needed=settings.resume)
             if settings.resume and saved is None and (folder / run.METRICS).exists():
                 raise UserError(
@@ -225,13 +229,13 @@ def _before(
         if not devices.chief:
             saved = checkpoint.read(io.BytesIO(content), key) if content else None
             if updates >= 0:
-                done = Outcome(pd.DataFrame(), {"updates": updates}, data.rows("test"), {}, interrupted=False)
+                done = RunResult(pd.DataFrame(), {"updates": updates}, data.rows("test"), {}, interrupted=False)
     return done, saved
 
 
-def fit_alone(
+def fit_single_task(
     data: Dataset, settings: TrainSettings, folder: Path, name: str, updates: int, keep_model: bool = True
-) -> Outcome:
+) -> RunResult:
     """The baseline of a task: its network trained alone, by the same rules, on every painting that has its label.
 
     Args:
@@ -269,7 +273,7 @@ def fingerprint(data: Dataset, settings: TrainSettings, tasks: Mapping[str, Task
     return digest.hexdigest()
 
 
-def finished(data: Dataset, folder: Path, key: str, keep_model: bool = True) -> Outcome | None:
+def finished(data: Dataset, folder: Path, key: str, keep_model: bool = True) -> RunResult | None:
     """The outcome of the run in `folder`, if it came to its end and its fingerprint is `key`."""
     try:
         measured = read_json(folder / run.METRICS)
@@ -282,7 +286,7 @@ def finished(data: Dataset, folder: Path, key: str, keep_model: bool = True) -> 
         history = pd.read_csv(folder / run.HISTORY)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
-    return Outcome(history, measured, data.rows("test"), probabilities, interrupted=False)
+    return RunResult(history, measured, data.rows("test"), probabilities, interrupted=False)
 
 
 def _check_data(folder: Path, key: str) -> None:
@@ -297,7 +301,7 @@ def _check_data(folder: Path, key: str) -> None:
         )
 
 
-def milliseconds(
+def time_predictions(
     data: Dataset, settings: TrainSettings, names: Sequence[str], count: int = 64, rounds: int = 3
 ) -> list[float]:
     """Time for one painting, in milliseconds, from a copy in memory to probabilities.
@@ -309,7 +313,7 @@ def milliseconds(
     copies = data.store.pixels[data.pixel_rows[np.resize(np.arange(len(data.table)), count)]]
     networks = [data.tasks, *({name: data.tasks[name]} for name in names)]
     levels = settings.ends_with_levels()
-    forwards = [batches.inference(network_of(n, settings, "none", levels), settings.image_size) for n in networks]
+    forwards = [batches.inference(build_network(n, settings, "none", levels), settings.image_size) for n in networks]
     found = []
     for _ in range(rounds + 1):
         line = []
@@ -353,5 +357,5 @@ def _save_predictions(
         columns[f"{name}_true"] = task.decode(data.labels[name][rows])
         columns[name] = task.decode(probabilities[name].argmax(axis=1))
         columns[f"{name}_confidence"] = probabilities[name].max(axis=1).round(4)
-    with whole(file) as temporary:
+    with atomic_write(file) as temporary:
         pd.DataFrame(columns).to_csv(temporary, index=False)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.evaluation.calibration import FEWEST, likeliest_temperature
-from painters_mtl.network.multitask import FEATURES, features_model, finer_channels, producer, read_by
+from painters_mtl.network.multitask import FEATURES, features_model, head_input, producing_node, pyramid_channels
 from painters_mtl.training import batches
 from painters_mtl.training.loop import predict
 
@@ -29,7 +29,7 @@ KNOWN_WIDTH, KNOWN_UPDATES = 128, 600  # of the head that knows the painters: it
 MOST_EACH, FEWEST_OTHERS = 20_000, 10  # works of known and of other painters that it is shown; of others at least
 
 
-def fit_head(
+def fit_linear_head(
     features: np.ndarray,
     labels: np.ndarray,
     classes: int,
@@ -70,7 +70,7 @@ def fit_head(
     return [kernel / np.float32(scale), bias - mean @ kernel / np.float32(scale), *behind]
 
 
-class Finished:
+class FeatureExtractor:
     """The features of whole paintings under a network whose shared part moves no more, each computed when first asked.
 
     Args:
@@ -95,7 +95,7 @@ class Finished:
         return self.encoded[self.place[rows]]
 
 
-def with_known(network: keras.Model, data: Dataset, seed: int, finished: Finished) -> keras.Model:
+def add_known_painter_head(network: keras.Model, data: Dataset, seed: int, finished: FeatureExtractor) -> keras.Model:
     """The network with a head beside the painters': is a work by any of them? As it was, where too few are not.
 
     A softmax over "another" and "known" behind a hidden layer, for no plane parts eight painters from all others. It is
@@ -111,7 +111,7 @@ def with_known(network: keras.Model, data: Dataset, seed: int, finished: Finishe
     rows = np.sort(np.concatenate([r if len(r) <= MOST_EACH else rng.choice(r, MOST_EACH, False) for r in both]))
     seen = finished.of(rows, "features of known and other painters")
     words, classes = "learning who is one of the painters", len(task.classes)
-    weights = fit_head(seen, known[rows], classes, KNOWN_UPDATES, seed, words, KNOWN_WIDTH)
+    weights = fit_linear_head(seen, known[rows], classes, KNOWN_UPDATES, seed, words, KNOWN_WIDTH)
     hidden = keras.layers.Dense(KNOWN_WIDTH, activation="relu", name=f"{task.name}_0")
     head = keras.layers.Dense(classes, activation="softmax", dtype="float32", name=task.name)
     answers = head(hidden(network.get_layer(FEATURES).output))
@@ -120,7 +120,9 @@ def with_known(network: keras.Model, data: Dataset, seed: int, finished: Finishe
     return keras.Model(network.input, {**network.output, task.name: answers}, name=network.name)
 
 
-def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], seed: int, finished: Finished) -> list[str]:
+def refit_heads(
+    network: keras.Model, data: Dataset, tasks: Iterable[str], seed: int, finished: FeatureExtractor
+) -> list[str]:
     """Fit the heads of `tasks` once more, to features of whole training paintings, in place.
 
     A head that sees finer levels beside the last map (`model.widened`) is fitted to these alone: what the last map says
@@ -140,8 +142,8 @@ def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], seed: int, 
     if not rows:
         return []
     every = np.unique(np.concatenate([part for both in rows.values() for part in both]))
-    nodes = {name: producer(network.output[name]) for name in rows}
-    read = {name: read_by(node) for name, node in nodes.items()}
+    nodes = {name: producing_node(network.output[name]) for name in rows}
+    read = {name: head_input(node) for name, node in nodes.items()}
     seen = finished.of(every, "features for the heads")[:, 0]
     shared = network.get_layer(FEATURES).output
     found = {id(shared): seen}
@@ -151,13 +153,13 @@ def refit(network: keras.Model, data: Dataset, tasks: Iterable[str], seed: int, 
     changed = []
     for name, (train, held_out) in rows.items():
         labels, head, features = data.labels[name], nodes[name].operation, found[id(read[name])]
-        finer = finer_channels(read[name])
+        finer = pyramid_channels(read[name])
         channels = np.flatnonzero(finer if finer.any() else ~finer)
         own = features[np.ix_(np.searchsorted(every, train), channels)]
         spread = own.std(axis=0)  # of each channel, for one level is not like another
         spread += LEAST_SPREAD * spread.mean() or 1.0
         words = f"fitting the {name} head once more"
-        weights = fit_head(own[:, None] / spread, labels[train], head.units, UPDATES, seed, words, rate=FAST)
+        weights = fit_linear_head(own[:, None] / spread, labels[train], head.units, UPDATES, seed, words, rate=FAST)
         old = head.get_weights()
         new = [np.zeros_like(old[0]), weights[1]]
         new[0][channels] = weights[0] / spread[:, None]

@@ -15,13 +15,13 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from painters_mtl.common import interrupts
-from painters_mtl.common.files import whole
+from painters_mtl.common.files import atomic_write
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.evaluation import metrics
-from painters_mtl.evaluation.calibration import soften
+from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.network.backbones import least_side
-from painters_mtl.network.batchnorm_folding import fold
-from painters_mtl.network.features import encode
+from painters_mtl.network.batchnorm_folding import fold_batchnorm
+from painters_mtl.network.features import cached_features
 from painters_mtl.network.multitask import backbone_of, heads_model
 from painters_mtl.network.precision import in_precision, policy
 from painters_mtl.runs import run
@@ -29,7 +29,7 @@ from painters_mtl.training import batches as pipeline
 from painters_mtl.training import checkpoint
 from painters_mtl.training.devices import Devices
 from painters_mtl.training.settings import TrainSettings
-from painters_mtl.training.step import Update
+from painters_mtl.training.step import TrainStep
 
 VIEWS = 100_000  # of paintings in a training that is not told how long to be: six minutes at 96 pixels on two cores
 LEARNING_RATE = 2e-3  # at its peak, for 64 paintings a step
@@ -38,7 +38,7 @@ WATCHED = 8  # batches an epoch in which --monitor-conflict looks at the gradien
 Forward = Callable[[np.ndarray], dict[str, tf.Tensor]]
 
 
-class Trainer:
+class TrainingLoop:
     """The loop over the batches, with validation after each epoch and the best weights kept."""
 
     def __init__(
@@ -94,17 +94,17 @@ class Trainer:
         mixed, several = precision != "float32", self.devices.strategy is not None
         if heads_only:
             started = time.perf_counter()
-            self.encoded = encode(self.full, data, settings.image_size)
+            self.encoded = cached_features(self.full, data, settings.image_size)
             self.seconds_before -= time.perf_counter() - started  # every run uses them; whoever is first computes them
-        soft = {name: soften(values, settings.temperature) for name, values in self.soft.items()}
+        soft = {name: apply_temperature(values, settings.temperature) for name, values in self.soft.items()}
         with self.devices.variables():
             # The copy trains; what is measured and saved is the float32 network of one device, which gets its weights.
             trained = in_precision(self.full, precision, synchronized=several) if mixed or several else self.full
-            model = heads_model(trained) if heads_only else trained if mixed else fold(trained)
+            model = heads_model(trained) if heads_only else trained if mixed else fold_batchnorm(trained)
             pretrained = settings.weights != "none" and settings.backbone != "small_convnet"
             slow = backbone_of(trained).trainable_variables if pretrained and not heads_only else []
             float16 = precision == "mixed_float16"
-            update = Update(
+            update = TrainStep(
                 model, self.groups, weights, slow, settings, steps * epochs, soft, float16, devices=self.devices
             )
 
@@ -155,7 +155,7 @@ class Trainer:
         logging = self.keep_model and self.devices.chief
         logs = tf.summary.create_file_writer(str(self.folder / "logs")) if logging else None
         interrupted = False
-        with interrupts.noted() as noted:
+        with interrupts.interrupt_requested() as noted:
 
             def asked() -> bool:
                 """Of any process, so that all end after the same step."""
@@ -214,7 +214,7 @@ class Trainer:
         minutes = self.settings.checkpoint_minutes
         return minutes > 0 and time.perf_counter() - self.saved_at >= 60 * minutes
 
-    def _save(self, model: keras.Model, update: Update, found: Sequence[np.ndarray] = ()) -> None:
+    def _save(self, model: keras.Model, update: TrainStep, found: Sequence[np.ndarray] = ()) -> None:
         """Write a checkpoint; `found` are the losses of the steps since the last whole epoch."""
         if not self.devices.chief:
             return
@@ -234,7 +234,7 @@ class Trainer:
         checkpoint.save(self.folder, self.key, record, arrays)
         self.saved_at = time.perf_counter()
 
-    def _restore(self, saved: checkpoint.Checkpoint, model: keras.Model, update: Update) -> list[np.ndarray]:
+    def _restore(self, saved: checkpoint.Checkpoint, model: keras.Model, update: TrainStep) -> list[np.ndarray]:
         """Put everything back; returns the losses of the steps since the last whole epoch."""
         for name, variables in (("network", model.variables), ("update", update.state)):
             for variable, value in zip(variables, saved.arrays[name], strict=True):
@@ -288,7 +288,7 @@ class Trainer:
                 run.save_model(self.network, self.folder)  # from now on the folder can predict, whatever happens
         if not self.devices.chief:
             return
-        with whole(self.folder / run.HISTORY) as temporary:
+        with atomic_write(self.folder / run.HISTORY) as temporary:
             pd.DataFrame(self.history).to_csv(temporary, index=False)
         accuracies = ", ".join(f"{name} {100 * values['accuracy']:.1f} %" for name, values in measured.items())
         print(f"  loss {logs['loss']:.3f}; validation: {accuracies}; mean {100 * logs['val_score']:.1f} %", flush=True)
@@ -306,7 +306,7 @@ class Trainer:
         return predict(self.forward, self.data.store.pixels, self.data.pixel_rows[rows])
 
 
-def turn_summary(gaps: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, dict[str, Any]]:
+def summarize_turns(gaps: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, dict[str, Any]]:
     """How a task fares that waits for its turn: {task: {"share": of the turns, "loss_after": {turns: mean loss}}}.
 
     `gaps` has for each turn the number of turns since the task's last one, and the loss that it then had. Where the

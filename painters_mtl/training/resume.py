@@ -13,15 +13,15 @@ from typing import TypeVar
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import TASK_NAMES
-from painters_mtl.runs.run import BASELINES, CONFIG, LABELS, METRICS, MODEL, check_teacher, open_run
+from painters_mtl.runs.run import BASELINES, CONFIG, LABELS, METRICS, MODEL, check_teacher_size, open_run
 from painters_mtl.training.checkpoint import CHECKPOINT
 from painters_mtl.training.settings import OF_THE_COMMAND, TrainSettings
-from painters_mtl.training.tf_config import asked_for
+from painters_mtl.training.tf_config import cluster_asked_for
 
 S = TypeVar("S", bound=TrainSettings)
 
 
-def resumed(settings: S) -> S:
+def settings_to_resume(settings: S) -> S:
     """With --resume, the settings of the run that is there, and from the command line what it names.
 
     Settings that no command line made (a notebook's) name what differs from the defaults.
@@ -47,7 +47,7 @@ def resumed(settings: S) -> S:
 
 
 @contextmanager
-def nothing_half_written(folder: Path, replace: bool = False) -> Iterator[None]:
+def remove_unfinished_on_failure(folder: Path, replace: bool = False) -> Iterator[None]:
     """Where the block fails, a folder that it made goes again, unless it holds something to go on with or to use.
 
     Args:
@@ -78,9 +78,11 @@ def _unfinished(models: Path) -> str:
     )
 
 
-def how(verb: str, settings: TrainSettings, folder: Path) -> str:
+def resume_command(verb: str, settings: TrainSettings, folder: Path) -> str:
     """The sentence with the command that goes on."""
-    if asked_for(settings.distribute) is not None:  # not all workers need see the folder that --resume looks into
+    if (
+        cluster_asked_for(settings.distribute) is not None
+    ):  # not all workers need see the folder that --resume looks into
         return "to go on: start all workers again with the command of the start"
     models = [] if settings.models == type(settings)().models else ["--models", str(settings.models)]
     words = ["python", "-m", f"painters_mtl.{verb}", "--resume", "--name", folder.name, *models]
@@ -98,7 +100,7 @@ def _check_network(settings: TrainSettings) -> None:
         from painters_mtl.network.backbones import build_backbone, find_application
 
         # Workers meet before TensorFlow makes a variable.
-        if settings.engine != "local" or asked_for(settings.distribute) is not None:
+        if settings.engine != "local" or cluster_asked_for(settings.distribute) is not None:
             find_application(settings.backbone)
         else:
             build_backbone(settings.backbone, settings.image_size, settings.weights)
@@ -110,18 +112,18 @@ def _check_sources(settings: TrainSettings, folder: Path) -> None:
         raise UserError(f"--start-shared {settings.start_shared} is unknown: mean, imagenet, {', '.join(TASK_NAMES)}")
     if not settings.start_from and not settings.teachers:
         return
-    from painters_mtl.images.cache import copy_side
+    from painters_mtl.images.cache import cache_side
 
     for option, sources in (("--start-from", settings.start_from), ("--teachers", settings.teachers)):
         for source in sources:
             run = open_run(source, option=option)
             if option == "--teachers":
-                check_teacher(run, copy_side(settings.image_size))
+                check_teacher_size(run, cache_side(settings.image_size))
             if folder.resolve() in (source.resolve(), *source.resolve().parents):
                 raise UserError(f"{option} {source} is part of the run {folder} itself: choose another --name")
 
 
-def run_folder(settings: TrainSettings) -> Path:
+def prepare_run_folder(settings: TrainSettings) -> Path:
     """Where the run goes. One that is there already is continued if its settings are the same, else refused.
 
     Also refuses a network that cannot be built: now, not after an hour of making small copies.

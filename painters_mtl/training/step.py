@@ -108,7 +108,7 @@ class LossScale:
         return unscaled, tf.cast(finite, tf.float32)
 
 
-class Update:
+class TrainStep:
     """Losses, gradients and optimizers of one training; `step` is for the graph.
 
     With the strategy `alternate` each task has an optimizer of its own, over the shared weights and its branch; else

@@ -136,7 +136,7 @@ def of_environment() -> Cluster | None:
     return Cluster(addresses, index + (len(jobs.get("chief", ())) if kind == "worker" else 0))
 
 
-def asked_for(distribute: str) -> Cluster | None:
+def cluster_asked_for(distribute: str) -> Cluster | None:
     """The cluster to train in under `--distribute`, None for one process; checked before anything is done."""
     if distribute not in ("auto", "multiworker"):
         return None

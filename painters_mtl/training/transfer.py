@@ -12,10 +12,10 @@ import pandas as pd
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.tasks import ALL_PAINTERS, Task
-from painters_mtl.network.backbones import put_weights
-from painters_mtl.network.features import encode
-from painters_mtl.network.multitask import finer_channels, heads_model, producer, read_by
-from painters_mtl.runs.run import SPLIT, Run, check_teacher, open_run
+from painters_mtl.network.backbones import set_layer_weights
+from painters_mtl.network.features import cached_features
+from painters_mtl.network.multitask import head_input, heads_model, producing_node, pyramid_channels
+from painters_mtl.runs.run import SPLIT, Run, check_teacher_size, open_run
 from painters_mtl.training.batches import in_batches
 
 
@@ -37,7 +37,7 @@ def runs_by_task(folders: Sequence[Path], tasks: Mapping[str, Task], option: str
     return found
 
 
-def check_unseen(data: Dataset, folders: Sequence[Path], option: str) -> None:
+def check_test_paintings_unseen(data: Dataset, folders: Sequence[Path], option: str) -> None:
     """Refuse networks that were trained on paintings which are validation or test here: they know the answers."""
     held_out = set(data.table["id"][np.isin(data.split, ["validation", "test"])])
     for folder in folders:
@@ -51,7 +51,7 @@ def check_unseen(data: Dataset, folders: Sequence[Path], option: str) -> None:
                 )
 
 
-def start_from(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, Task], shared: str) -> None:
+def warm_start(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, Task], shared: str) -> None:
     """Give a network the weights of networks trained on one task each, layer by layer.
 
     Layers of a task's own (its name, or its name and a number) come from that task's network. All other layers are
@@ -89,7 +89,7 @@ def start_from(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
     if wrong:
         raise UserError("--start-from: these layers do not fit: " + "; ".join(wrong))
     for layer, weights in new:
-        put_weights(layer, weights)
+        set_layer_weights(layer, weights)
 
 
 def _taken(layer: keras.layers.Layer, run: Run, source: keras.Model) -> tuple[list[np.ndarray], str]:
@@ -103,7 +103,7 @@ def _taken(layer: keras.layers.Layer, run: Run, source: keras.Model) -> tuple[li
         return [], f"there is no layer {layer.name}"
     weights = other.get_weights()
     if layer.name in source.output:
-        finer = finer_channels(read_by(producer(source.output[layer.name])))
+        finer = pyramid_channels(head_input(producing_node(source.output[layer.name])))
         weights = run.trained_head(layer.name) if finer.any() else weights
     # By their places: Keras numbers layers without a name, differently in each network that a process builds.
     for mine, its, array in zip_longest(layer.weights, other.weights, weights):
@@ -113,7 +113,7 @@ def _taken(layer: keras.layers.Layer, run: Run, source: keras.Model) -> tuple[li
     return weights, ""
 
 
-def soft_answers(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
+def soft_targets(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
     """What the teachers say of the training paintings: {task: float32 (n, classes)}, in the order of `rows("train")`.
 
     A teacher sees the whole painting and its mirror image; the mean of both answers counts. Its features are kept in
@@ -123,14 +123,14 @@ def soft_answers(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Tas
     rows = data.rows("train")
     found: dict[str, np.ndarray] = {}
     for folder, run in {run.folder: run for run in runs.values()}.items():
-        check_teacher(run, data.store.pixels.shape[-2])
+        check_teacher_size(run, data.store.pixels.shape[-2])
         if len(run.views) > 1 and data.store.pixels.ndim == 4:
             raise UserError(f"--teachers {folder} looks at --views {','.join(run.views)}: use the same here")
         seen = data
         if data.store.pixels.ndim == 5 and len(run.views) == 1:
             seen = replace(data, store=replace(data.store, pixels=data.store.pixels[:, 0]))
         model = run.model()
-        features, heads = encode(model, seen, run.image_size), heads_model(model)
+        features, heads = cached_features(model, seen, run.image_size), heads_model(model)
         parts = [rows[part] for part in in_batches(len(rows), 1024)]
         said = [[heads(features[part, view], training=False) for view in range(features.shape[1])] for part in parts]
         for name in (name for name, its in runs.items() if its.folder == folder):

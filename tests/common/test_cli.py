@@ -116,7 +116,7 @@ def test_every_verb_is_a_module_with_a_purpose() -> None:
 
 
 def run(command: object, *words: str) -> int:
-    return command_line.run(Settings, command, list(words), "test")  # type: ignore[arg-type]
+    return command_line.run_command(Settings, command, list(words), "test")  # type: ignore[arg-type]
 
 
 def test_the_command_gets_the_settings_and_its_status_is_returned() -> None:
@@ -246,7 +246,7 @@ def test_a_path_that_is_there_may_hold_a_comma(tmp_path: Path) -> None:
 
 def test_an_explanation_is_one_paragraph() -> None:
     """Tyro breaks lines where the terminal ends, and where the text does."""
-    command_line.explained(CompareSettings)
+    command_line.one_paragraph_help(CompareSettings)
     helps = {f.name: f.metadata["help"] for f in dataclasses.fields(CompareSettings)}
     assert not [name for name, text in helps.items() if "\n" in text or not text]
     assert helps["name"].startswith("Name of the study:")  # not that of a training, which it replaces

@@ -11,7 +11,7 @@ from helpers import python
 from PIL import Image
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.images.inputs import named
+from painters_mtl.images.inputs import images_from_arguments
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def names(folder: Path, *paths: str) -> list[str]:
-    return [os.path.relpath(str(file), folder) for file in named(str(folder / path) for path in paths)]
+    return [os.path.relpath(str(file), folder) for file in images_from_arguments(str(folder / path) for path in paths)]
 
 
 def test_patterns_files_and_members(folder: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_list_on_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch)
     lines = [folder / "a1.png", folder / "gone.png", "", folder / "below", folder / "z.zip/d.png", folder / "a*.png"]
     text = "\r\n".join(map(str, lines)).encode()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
-    found = [os.path.relpath(str(file), folder) for file in named(["-"])]
+    found = [os.path.relpath(str(file), folder) for file in images_from_arguments(["-"])]
     assert found == ["a1.png", "gone.png", "below/a3.png", "z.zip/d.png", "a*.png"]  # a line is a name as it stands
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.catalog import choose_classes, read_catalog
-from painters_mtl.data.split import group_copies, load_split, make_split, save_split
+from painters_mtl.data.split import group_near_copies, load_split, make_split, save_split
 
 
 def hashes_like_real(n: int, seed: int = 0) -> np.ndarray:
@@ -47,7 +47,7 @@ def test_same_painter_and_title():
             ("Monet", ""), ("Monet", ""), ("", "Haystacks"), ("", "Haystacks"), ("Monet", "Untitled"),
             ("Monet", "untitled"), ("Monet", "Hay\xa0Stacks")]  # fmt: skip
     table = catalogue(len(rows)).assign(painter=[r[0] for r in rows], title=[r[1] for r in rows])
-    groups = group_copies(table)
+    groups = group_near_copies(table)
     assert groups.dtype == np.int64 and groups.shape == (11,)
     assert same(groups) == {frozenset(g) for g in ([0, 2], [1, 10], [3], [4], [5], [6], [7], [8, 9])}
 
@@ -58,11 +58,11 @@ def test_near_hashes_flat_pictures_and_chains():
     table = catalogue(len(values))
     hashes = np.array(values, np.uint64)
     singles = [[i] for i in range(6, 11)]
-    assert same(group_copies(table, hashes)) == set(map(frozenset, [[0, 1], [2], [3], [4], [5], *singles]))
+    assert same(group_near_copies(table, hashes)) == set(map(frozenset, [[0, 1], [2], [3], [4], [5], *singles]))
     table["painter"] = "Monet"  # works of one painter may be less alike
-    assert same(group_copies(table, hashes)) == set(map(frozenset, [[0, 1], [2, 3], [4, 5], *singles]))
+    assert same(group_near_copies(table, hashes)) == set(map(frozenset, [[0, 1], [2, 3], [4, 5], *singles]))
     table.loc[[1, 10], "title"] = "Haystacks"  # 0 looks like 1, which is called as 10
-    assert frozenset([0, 1, 10]) in same(group_copies(table, hashes))
+    assert frozenset([0, 1, 10]) in same(group_near_copies(table, hashes))
 
 
 def test_groups_are_those_of_a_slow_search():
@@ -71,7 +71,7 @@ def test_groups_are_those_of_a_slow_search():
     drawn = zip(random.integers(0, 60, 300).tolist(), random.integers(0, 12, 300).tolist(), strict=True)
     hashes = np.array([flip(base[i], bits) for i, bits in drawn])
     table = catalogue(300).assign(painter=[f"P{i % 7}" for i in range(300)])
-    groups = group_copies(table, hashes, max_distance=6, same_painter_distance=9)
+    groups = group_near_copies(table, hashes, max_distance=6, same_painter_distance=9)
     numbers = list(range(300))  # relabel until nothing changes
 
     def linked(i: int, j: int) -> bool:
@@ -91,7 +91,7 @@ def test_a_hundred_thousand_hashes_in_tiles():
     hashes = hashes_like_real(n)
     hashes[:1000] = 0  # flat pictures
     hashes[-500:] = hashes[5000:5500]
-    groups = group_copies(catalogue(n), hashes)
+    groups = group_near_copies(catalogue(n), hashes)
     assert (groups[-500:] == groups[5000:5500]).all()
     assert len(set(groups[:1000].tolist())) == 1000 and np.bincount(groups).max() < 5
 
@@ -315,7 +315,7 @@ def test_the_real_split(paintings):
     table = read_catalog(paintings / "pbn64").table
     tasks, _ = choose_classes(table, {"painter": 8, "style": 10, "genre": 23})
     labels = {name: task.encode(table[name]) for name, task in tasks.items()}
-    split = make_split(table, labels, group_copies(table))
+    split = make_split(table, labels, group_near_copies(table))
     key = table["painter"].str.lower() + "|" + table["title"].str.lower()
     used = (split != "") & (table["painter"] != "").to_numpy() & (table["title"] != "").to_numpy()
     assert pd.Series(split[used]).groupby(key[used].to_numpy()).nunique().max() == 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from painters_mtl.evaluation.calibration import calibration_error, fit_temperature, reliability, soften
+from painters_mtl.evaluation.calibration import apply_temperature, calibration_error, fit_temperature, reliability
 
 
 def answers(temperature: float, n: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -21,16 +21,16 @@ def test_the_temperature_is_found_and_mends_the_error(temperature: float) -> Non
     labels, p = answers(temperature)
     found = fit_temperature(labels, p)
     assert found == pytest.approx(temperature, rel=0.05)
-    assert calibration_error(labels, soften(p, found)) < 0.012
+    assert calibration_error(labels, apply_temperature(p, found)) < 0.012
     if temperature != 1:
         assert calibration_error(labels, p) > 0.08
-    assert (soften(p, found).argmax(axis=1) == p.argmax(axis=1)).all()
+    assert (apply_temperature(p, found).argmax(axis=1) == p.argmax(axis=1)).all()
 
 
 def test_soften_is_undone_by_its_inverse() -> None:
     _, p = answers(1.0, 50)
-    np.testing.assert_allclose(soften(soften(p, 2.5), 1 / 2.5), p, rtol=1e-3, atol=1e-6)
-    np.testing.assert_allclose(soften(p, 2.5), softmax(np.log(p) / 2.5, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(apply_temperature(apply_temperature(p, 2.5), 1 / 2.5), p, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(apply_temperature(p, 2.5), softmax(np.log(p) / 2.5, axis=1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [0.001, 0.05, 1.0, 20.0])
@@ -38,7 +38,7 @@ def test_soften_is_undone_by_its_inverse() -> None:
 def test_soften_at_the_ends(temperature: float, dtype: type) -> None:
     p = np.array([[1, 0, 0], [0.5, 0.5, 0], [1 / 3, 1 / 3, 1 / 3], [0.7, 0.2, 0.1]], dtype)
     wanted = softmax(np.log(np.maximum(p.astype(np.float64), 1e-12)) / temperature, axis=1)
-    np.testing.assert_allclose(soften(p, temperature), wanted, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(apply_temperature(p, temperature), wanted, rtol=1e-6, atol=1e-12)
 
 
 def test_the_error_by_hand() -> None:

@@ -24,7 +24,7 @@ from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.images import decode as decoding
 from painters_mtl.images import files as images
 from painters_mtl.images.decode import decode
-from painters_mtl.images.files import ImageFile, find, load
+from painters_mtl.images.files import ImageFile, find_images, load_image
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # pytest undoes the filter that the module sets
 
@@ -374,14 +374,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_find(folder: Path) -> None:
-    names = [str(file)[len(str(folder)) + 1 :] for file in find(folder)]
+    names = [str(file)[len(str(folder)) + 1 :] for file in find_images(folder)]
     assert names == ["10.jpg", "sub/2.JPEG", "train_1.zip/train_1/9.png", "train_1.zip/train_1/10.jpg"]
-    assert [file.name for file in find(folder)] == ["10.jpg", "2.JPEG", "9.png", "10.jpg"]
-    assert find(folder, folder / "10.jpg") == find(folder)  # none twice
-    assert find(folder / "notes.txt") == [ImageFile(str(folder / "notes.txt"))]
-    assert [file.member for file in find(folder / "train_1.zip")] == ["train_1/9.png", "train_1/10.jpg"]
+    assert [file.name for file in find_images(folder)] == ["10.jpg", "2.JPEG", "9.png", "10.jpg"]
+    assert find_images(folder, folder / "10.jpg") == find_images(folder)  # none twice
+    assert find_images(folder / "notes.txt") == [ImageFile(str(folder / "notes.txt"))]
+    assert [file.member for file in find_images(folder / "train_1.zip")] == ["train_1/9.png", "train_1/10.jpg"]
     with pytest.raises(UserError, match="nowhere"):
-        find(folder / "nowhere")
+        find_images(folder / "nowhere")
 
 
 def test_find_keeps_strange_names_and_leaves_loops(tmp_path: Path) -> None:
@@ -390,18 +390,18 @@ def test_find_keeps_strange_names_and_leaves_loops(tmp_path: Path) -> None:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(encode(scene(), "JPEG"))
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "x.jpg").mkdir()
-    found = find(tmp_path)
+    found = find_images(tmp_path)
     assert sorted(os.fsencode(file.name) for file in found) == sorted(strange)
-    assert all(load(file).width == 120 for file in found)
-    assert all(errors.shown(str(file)).isprintable() for file in found)
+    assert all(load_image(file).width == 120 for file in found)
+    assert all(errors.display_path(str(file)).isprintable() for file in found)
 
 
 def test_zip_members_equal_files(folder: Path) -> None:
     member = ImageFile(str(folder / "train_1.zip"), "train_1/10.jpg")
     assert member.read() == (folder / "10.jpg").read_bytes()
-    assert (load(member).pixels == load(folder / "10.jpg").pixels).all()
-    assert (load(str(member)).pixels == load(member).pixels).all()  # what was printed can be given back
-    assert find(str(member)) == [member]
+    assert (load_image(member).pixels == load_image(folder / "10.jpg").pixels).all()
+    assert (load_image(str(member)).pixels == load_image(member).pixels).all()  # what was printed can be given back
+    assert find_images(str(member)) == [member]
     assert pickle.loads(pickle.dumps(member)) == member
 
 
@@ -409,7 +409,7 @@ def test_zip_is_opened_once_and_read_in_parallel(tmp_path: Path, monkeypatch: py
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for i in range(200):
             archive.writestr(f"{i}.jpg", bytes([i]) * 3000)
-    files = find(tmp_path)
+    files = find_images(tmp_path)
     assert [file.member for file in files] == [f"{i}.jpg" for i in range(200)]
     opened = []
     monkeypatch.setattr(zipfile, "ZipFile", lambda *a: opened.append(a) or pytest.fail("opened again"))
@@ -428,7 +428,7 @@ def test_zip_is_opened_once_and_read_in_parallel(tmp_path: Path, monkeypatch: py
 
 def refusal(file: ImageFile | str | Path) -> Unreadable:
     with pytest.raises(Unreadable) as caught:
-        load(file)
+        load_image(file)
     return caught.value
 
 
@@ -439,7 +439,7 @@ def test_refusals_of_files(folder: Path, tmp_path: Path) -> None:
     assert refusal(folder).reason == "not an image"
     os.mkfifo(folder / "pipe.jpg")
     (folder / "gone.jpg").symlink_to("nowhere")
-    reasons = {file.name: refusal(file).reason for file in find(folder) if file.name in ("pipe.jpg", "gone.jpg")}
+    reasons = {file.name: refusal(file).reason for file in find_images(folder) if file.name in ("pipe.jpg", "gone.jpg")}
     assert reasons == {"pipe.jpg": "not an image", "gone.jpg": "missing"}
     assert refusal("/dev/zero").reason == "not an image"
     assert refusal(ImageFile(str(folder / "train_1.zip"), "no.jpg")).reason == "missing"
@@ -453,7 +453,7 @@ def test_refusals_of_files(folder: Path, tmp_path: Path) -> None:
 def test_damaged_zips(folder: Path) -> None:
     data = (folder / "train_1.zip").read_bytes()
     (folder / "train_2.zip").write_bytes(data[: len(data) // 2])
-    bad = [file for file in find(folder) if file.path.endswith("train_2.zip")]
+    bad = [file for file in find_images(folder) if file.path.endswith("train_2.zip")]
     assert bad == [ImageFile(str(folder / "train_2.zip"))]
     assert refusal(bad[0]).reason == "damaged zip"
     flipped = bytearray(data)
@@ -484,7 +484,7 @@ def test_no_permission(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / "10.jpg").chmod(0)
         (folder / "sub").chmod(0)
     try:
-        files = find(folder)
+        files = find_images(folder)
         assert [file.name for file in files] == ["10.jpg", "sub", "9.png", "10.jpg"]  # the folder stands for itself
         assert [refusal(file).reason for file in files[:2]] == ["no permission"] * 2
     finally:
@@ -506,7 +506,7 @@ def test_a_folder_that_may_be_listed_but_not_entered(folder: Path, monkeypatch: 
     else:
         (folder / "sub").chmod(0o444)
     try:
-        files = {str(file.path).removeprefix(f"{folder}/"): file for file in find(folder)}
+        files = {str(file.path).removeprefix(f"{folder}/"): file for file in find_images(folder)}
         inside = {name for name in files if name.startswith("sub/")}
         assert inside == {"sub/deeper", "sub/2.JPEG"}
         assert {refusal(files[name]).reason for name in inside} == {"no permission"}
@@ -604,12 +604,12 @@ def test_phash_agrees_with_the_library() -> None:
 
 @pytest.mark.real
 def test_phash_finds_copies_and_tells_others_apart(paintings: Path) -> None:
-    files = find(paintings / "gallery" / "images")[:60]
-    pixels = [load(file).pixels for file in files]
+    files = find_images(paintings / "gallery" / "images")[:60]
+    pixels = [load_image(file).pixels for file in files]
     hashes = [decoding.phash(p) for p in pixels]
     assert all(0 <= h < 2**64 for h in hashes)
     for file, original, h in zip(files, pixels, hashes, strict=True):
-        small = load(file, square=96).pixels
+        small = load_image(file, square=96).pixels
         again = decode(encode(Image.fromarray(original), "JPEG", quality=40)).pixels
         assert (h ^ decoding.phash(small)).bit_count() <= 6
         assert (h ^ decoding.phash(again)).bit_count() <= 6
@@ -622,12 +622,12 @@ def test_phash_finds_copies_and_tells_others_apart(paintings: Path) -> None:
 
 @pytest.mark.real
 def test_originals(paintings: Path) -> None:
-    files = find(paintings / "originals")
+    files = find_images(paintings / "originals")
     assert len(files) == 75
     refused, differences = {}, []
     for file in files:
         try:
-            picture = load(file, square=96)
+            picture = load_image(file, square=96)
         except Unreadable as error:
             refused[file.name] = error.reason, "Git LFS" in error.detail
             continue
@@ -645,11 +645,11 @@ def test_originals(paintings: Path) -> None:
 @pytest.mark.real
 def test_cmyk_original_has_the_colours_of_its_profile(paintings: Path) -> None:
     ImageCms = pytest.importorskip("PIL.ImageCms")
-    (file,) = (f for f in find(paintings / "originals") if "CMYK" in f.name)
+    (file,) = (f for f in find_images(paintings / "originals") if "CMYK" in f.name)
     image = Image.open(file.path)
     source = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
     expected = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    pixels = load(file, square=64).pixels
+    pixels = load_image(file, square=64).pixels
     assert difference(pixels, np.asarray(expected.resize((64, 64)))) < 2
     sky = pixels[:10].mean((0, 1))
     assert (sky > 190).all() and np.ptp(sky) < 25  # a pale sky: light, nearly grey
@@ -657,7 +657,7 @@ def test_cmyk_original_has_the_colours_of_its_profile(paintings: Path) -> None:
 
 @pytest.mark.real
 def test_cut_originals_are_read_or_refused_as_truncated(paintings: Path) -> None:
-    for file in find(paintings / "originals")[9:40:3]:
+    for file in find_images(paintings / "originals")[9:40:3]:
         data = file.read()
         if not data.startswith(b"\xff\xd8") or len(data) < 9000:
             continue

@@ -16,7 +16,7 @@ from PIL import Image
 from painters_mtl.common.errors import UserError
 from painters_mtl.images import decode
 from painters_mtl.images import files as images
-from painters_mtl.images.cache import MARGIN, Store, build_store, copy_side
+from painters_mtl.images.cache import MARGIN, ImageCache, build_image_cache, cache_side
 
 SIDE = 20
 BYTES = SIDE * SIDE * 3
@@ -38,14 +38,14 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def expected(files: list[Path]) -> np.ndarray:
-    return np.stack([images.load(f, square=SIDE).pixels for f in files])
+    return np.stack([images.load_image(f, square=SIDE).pixels for f in files])
 
 
-def build(files: list[Path], cache: Path, memory_gb: float = 1) -> Store:
-    return build_store(table_of(files), SIDE, cache, memory_gb, workers=2)
+def build(files: list[Path], cache: Path, memory_gb: float = 1) -> ImageCache:
+    return build_image_cache(table_of(files), SIDE, cache, memory_gb, workers=2)
 
 
-def of_paintings(store: Store) -> np.ndarray:
+def of_paintings(store: ImageCache) -> np.ndarray:
     return np.asarray(store.pixels[store.rows])
 
 
@@ -66,7 +66,7 @@ def test_a_copy_is_what_images_load_gives(files: list[Path], tmp_path: Path) -> 
 
 @pytest.mark.parametrize("image_size", [32, 96, 127, 224])
 def test_copies_are_larger_than_the_view_by_the_margin(image_size: int) -> None:
-    assert abs(copy_side(image_size) - MARGIN * image_size) <= 0.5 and copy_side(image_size) > image_size
+    assert abs(cache_side(image_size) - MARGIN * image_size) <= 0.5 and cache_side(image_size) > image_size
 
 
 def test_a_second_build_opens_no_picture_and_writes_nothing(files: list[Path], tmp_path: Path) -> None:
@@ -159,9 +159,9 @@ def test_a_touched_picture_is_not_made_again(files: list[Path], tmp_path: Path) 
 
 def test_another_side_is_another_store(files: list[Path], tmp_path: Path) -> None:
     small = build(files, tmp_path / "cache")
-    large = build_store(table_of(files), 2 * SIDE, tmp_path / "cache")
+    large = build_image_cache(table_of(files), 2 * SIDE, tmp_path / "cache")
     assert small.folder != large.folder
-    np.testing.assert_array_equal(large.pixels[0], images.load(files[0], square=2 * SIDE).pixels)
+    np.testing.assert_array_equal(large.pixels[0], images.load_image(files[0], square=2 * SIDE).pixels)
 
 
 def test_refused_pictures_have_reasons_and_no_copy(files: list[Path], tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_refused_pictures_have_reasons_and_no_copy(files: list[Path], tmp_path: 
     assert store.refused["id"].tolist() == [files[i].name for i in bad]
     for i, reason, detail in zip(bad, store.refused["reason"], store.refused["detail"], strict=True):
         with pytest.raises(images.Unreadable) as refusal:
-            images.load(files[i], square=SIDE)
+            images.load_image(files[i], square=SIDE)
         assert (reason, detail) == (refusal.value.reason, refusal.value.detail)
     manifest = store.folder / "manifest.jsonl"
     lines = manifest.read_text().count("\n")
@@ -198,10 +198,10 @@ def test_a_repaired_picture_is_marked(tmp_path: Path) -> None:
     for file in files:
         Image.fromarray(noise).save(file, quality=95)
     files[1].write_bytes(files[1].read_bytes()[:-900])
-    assert images.load(files[1], square=SIDE).repaired
+    assert images.load_image(files[1], square=SIDE).repaired
     store = build(files, tmp_path / "cache")
     assert store.repaired["id"].tolist() == ["b.jpg"] and store.rows.tolist() == [0, 1]
-    assert store.repaired["repaired"].tolist() == [images.load(files[1], square=SIDE).repaired]
+    assert store.repaired["repaired"].tolist() == [images.load_image(files[1], square=SIDE).repaired]
 
 
 def test_no_readable_picture_is_an_error_that_counts_the_reasons(files: list[Path], tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_no_readable_picture_is_an_error_that_counts_the_reasons(files: list[Pat
     reasons = []
     for file in (files[0], files[5]):
         with pytest.raises(images.Unreadable) as refusal:
-            images.load(file)
+            images.load_image(file)
         reasons.append(refusal.value.reason)
     with pytest.raises(UserError) as error:
         build(files, tmp_path / "cache")
@@ -226,19 +226,19 @@ def test_members_of_a_zip_equal_files(files: list[Path], tmp_path: Path) -> None
             out.write(file, f"all/{file.name}")
     names = [f.name for f in files]
     table = pd.DataFrame({"id": names, "file": str(archive), "member": [f"all/{n}" for n in names]})
-    zipped = build_store(table, SIDE, tmp_path / "zipped")
+    zipped = build_image_cache(table, SIDE, tmp_path / "zipped")
     np.testing.assert_array_equal(of_paintings(zipped), expected(files))
     manifest = (zipped.folder / "manifest.jsonl").read_bytes()
 
     os.utime(archive, ns=(0, 1))  # a copied zip: its members are the same
-    build_store(table, SIDE, tmp_path / "zipped")
+    build_image_cache(table, SIDE, tmp_path / "zipped")
     assert (zipped.folder / "manifest.jsonl").read_bytes() == manifest
 
     draw(files[2], 77)
     with zipfile.ZipFile(archive, "w") as out:
         for file in files:
             out.write(file, f"all/{file.name}")
-    np.testing.assert_array_equal(of_paintings(build_store(table, SIDE, tmp_path / "zipped")), expected(files))
+    np.testing.assert_array_equal(of_paintings(build_image_cache(table, SIDE, tmp_path / "zipped")), expected(files))
 
 
 def test_the_pictures_are_not_touched(files: list[Path], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from helpers import python, trained
 from test_runtimes import TASKS, make_run, pictures, rounding
 
 from painters_mtl import export
-from painters_mtl.evaluation.calibration import soften
+from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference import runtimes
 from painters_mtl.runs.run import Run, open_run
@@ -56,7 +56,7 @@ def exported(run: Run, files: list[ImageFile], file_format: str, output: Path, *
 def calibrated(run: Run, copies: np.ndarray) -> dict[str, np.ndarray]:
     """What the exported network has to say: Keras's probabilities, softened outside of it."""
     found = batches.inference(run.model(), run.image_size)(copies)
-    return {name: soften(values.numpy(), run.temperatures[name]) for name, values in found.items()}
+    return {name: apply_temperature(values.numpy(), run.temperatures[name]) for name, values in found.items()}
 
 
 @pytest.mark.parametrize("kind", ["convnet", "views", pytest.param("lite0", marks=pytest.mark.slow)])
@@ -64,7 +64,7 @@ def test_a_saved_model_needs_nothing_but_tensorflow(kind: str, base: Path, files
     run = make_run(base / kind, kind)
     output = base / f"saved-{kind}"
     assert exported(run, files, "saved_model", output) == 0
-    copies = runtimes.copies_of(run, files)
+    copies = runtimes.cached_images_of(run, files)
     np.savez(output / "in.npz", **runtimes.inputs_of(copies))
     program = (
         "import sys, numpy as np, tensorflow as tf\n"
@@ -95,7 +95,7 @@ def test_the_readme_is_a_program_that_labels_a_picture(
     text = (output / "README.md").read_text()
     code = text.split("```python\n")[1].split("```")[0]
     done = python("-c", code, cwd=output)
-    wanted = calibrated(run, runtimes.copies_of(run, [files[2]]))
+    wanted = calibrated(run, runtimes.cached_images_of(run, [files[2]]))
     lines = []
     for name, task in TASKS.items():
         p = wanted[name][0]
@@ -129,7 +129,7 @@ def test_formats_say_what_keras_says_for_any_number(
     run = make_run(base / kind, kind)
     file = exporters.save(run, run.model(), file_format, tmp_path, calibrated=True)
     forward = runtimes.open_exported(file_format, file)
-    copies = runtimes.copies_of(run, files)
+    copies = runtimes.cached_images_of(run, files)
     wanted = calibrated(run, copies)
     for n in (1, 7):
         found = forward(copies[:n])
@@ -155,12 +155,12 @@ def test_a_head_that_is_no_softmax_is_softened_and_another_output_is_left_alone(
     swapped_layer = network.get_layer("painter_twice")
     swapped_layer.name = "painter"
     file = exporters.save(run, network, "saved_model", tmp_path, calibrated=True)
-    copies = runtimes.copies_of(run, files)
+    copies = runtimes.cached_images_of(run, files)
     found = runtimes.open_exported("saved_model", file)(copies)
     plain = {k: v.numpy() for k, v in batches.inference(network, run.image_size)(copies).items()}
     np.testing.assert_allclose(found["style_known"], plain["style_known"], atol=1e-6)
     for task in TASKS:
-        np.testing.assert_allclose(found[task], soften(plain[task], run.temperatures[task]), atol=1e-5)
+        np.testing.assert_allclose(found[task], apply_temperature(plain[task], run.temperatures[task]), atol=1e-5)
 
 
 @pytest.mark.slow

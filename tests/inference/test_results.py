@@ -20,7 +20,7 @@ from PIL import Image
 
 from painters_mtl import predict
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import alone
+from painters_mtl.common.files import file_lock
 from painters_mtl.data.tasks import TASK_NAMES, Task
 from painters_mtl.evaluation import open_set
 from painters_mtl.images import files as images
@@ -176,7 +176,7 @@ def test_two_processes_do_not_write_the_same_table(
     folder: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out.csv"
-    with alone(tmp_path / ".out.csv.lock", "", wait=False):  # as the first of them does
+    with file_lock(tmp_path / ".out.csv.lock", "", wait=False):  # as the first of them does
         run(folder, pictures, "--output", output, status=2)
     assert f"is writing {output}" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
@@ -254,10 +254,10 @@ def test_the_threshold_keeps_95_of_100() -> None:
 def test_the_score_is_the_networks_odds_times_the_largest_probability() -> None:
     p = {"painter": np.array([[0.2, 0.8], [0.6, 0.4]]), "style": np.array([[0.9, 0.1], [0.3, 0.7]])}
     outputs = {**p, "painter_known": np.array([[0.75, 0.25], [0.1, 0.9]])}
-    found = open_set.scores(p, outputs, "painter")  # odds of 1 : 3 and 9 : 1, times 0.8 and 0.6
+    found = open_set.known_scores(p, outputs, "painter")  # odds of 1 : 3 and 9 : 1, times 0.8 and 0.6
     np.testing.assert_allclose(found / (1 - found), [0.8 / 3, 0.6 * 9])
-    np.testing.assert_array_equal(open_set.scores(p, outputs, "style"), [0.9, 0.7])
-    np.testing.assert_array_equal(open_set.scores(p, p, "painter"), [0.8, 0.6])
+    np.testing.assert_array_equal(open_set.known_scores(p, outputs, "style"), [0.9, 0.7])
+    np.testing.assert_array_equal(open_set.known_scores(p, p, "painter"), [0.8, 0.6])
 
 
 def test_unknown_is_what_lies_below_the_threshold(folder: Path, pictures: Path, tmp_path: Path) -> None:
@@ -323,13 +323,13 @@ def test_several_looks_are_their_mean(folder: Path, pictures: Path) -> None:
 
     rng = np.random.default_rng(3)
     copies = rng.integers(0, 256, (4, 40, 40, 3), np.uint8)
-    flipped = predict.looks(forward, "flip")(copies)["x"][:, 0]
+    flipped = predict.flipped_and_shifted(forward, "flip")(copies)["x"][:, 0]
     both = np.concatenate([copies[:, :, :3], copies[:, :, -3:]], axis=2)
     np.testing.assert_allclose(flipped, both.mean(axis=(1, 2, 3)))
-    assert predict.looks(forward, "none") is forward
+    assert predict.flipped_and_shifted(forward, "none") is forward
     flat = np.full((2, 2, 16, 16, 3), 77, np.uint8)  # two views; of one colour every look is the same
     np.testing.assert_allclose(
-        predict.looks(lambda c: {"x": c.mean(axis=(1, 2, 3, 4))[:, None]}, "crops")(flat)["x"], 77
+        predict.flipped_and_shifted(lambda c: {"x": c.mean(axis=(1, 2, 3, 4))[:, None]}, "crops")(flat)["x"], 77
     )
     corner = np.zeros((1, 40, 40, 3), np.uint8)
     corner[:, :5, :5] = 255  # only one of the crops has all of it, and none but those at that corner any
@@ -339,13 +339,13 @@ def test_several_looks_are_their_mean(folder: Path, pictures: Path) -> None:
         seen.append(float(copies.mean()))
         return {"x": np.zeros((1, 1))}
 
-    predict.looks(note, "crops")(corner)
+    predict.flipped_and_shifted(note, "crops")(corner)
     assert len(seen) == 12 and np.count_nonzero(np.array(seen) > 3) == 4 and np.ptp(seen[2:4]) == 0
 
 
 def test_files_that_vanish_while_they_are_read_are_rows(folder: Path, pictures: Path, tmp_path: Path) -> None:
     shutil.copytree(pictures, tmp_path / "in")
-    files = images.find(tmp_path / "in")
+    files = images.find_images(tmp_path / "in")
     found = []
     for k, one in enumerate(predict.label(runs.open_run(folder), files, batch_size=4)):
         found.append(one.error.split(" (")[0])

@@ -92,7 +92,7 @@ def pictures(folder: Path, count: int = 7) -> list[ImageFile]:
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
         Image.fromarray(drawn(np.random.default_rng(100 + i), (90, 70))).save(folder / f"{i}.png")
-    return images.find(folder)
+    return images.find_images(folder)
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +125,9 @@ def test_the_graph_samples_where_training_did(size: int, side: int) -> None:
     whole, middle = exporters.whole_view(copies, size).numpy(), exporters.middle_view(copies, size).numpy()
     # crop_and_resize may round the last row and column off the picture, and then they are black.
     inside = slice(0, size - 1) if size == 24 else slice(None)
-    wanted = batches.whole_views(copies, size).numpy()
+    wanted = batches.whole_crops(copies, size).numpy()
     np.testing.assert_allclose(whole[:, inside, inside], wanted[:, inside, inside], atol=1e-3)
-    wanted = batches.middle_views(copies, size).numpy()
+    wanted = batches.center_crops(copies, size).numpy()
     np.testing.assert_allclose(middle[:, inside, inside], wanted[:, inside, inside], atol=1e-3)
     np.testing.assert_array_equal(whole[:, -1, -1], copies[:, -1, -1])
 
@@ -137,7 +137,7 @@ def test_the_graph_samples_where_training_did(size: int, side: int) -> None:
 def test_probabilities_are_those_of_keras(name: str, kind: str, base: Path, files: list[ImageFile]) -> None:
     needs(name)
     run = make_run(base / kind, kind)
-    copies = runtimes.copies_of(run, files)
+    copies = runtimes.cached_images_of(run, files)
     assert len(copies) == 7 and len({c.tobytes() for c in copies}) == 7
     wanted = {k: v.numpy() for k, v in batches.inference(run.model(), run.image_size)(copies).items()}
     assert np.ptp(wanted["painter"], axis=0).max() > 0.05  # or else any network would do
@@ -159,7 +159,7 @@ def test_probabilities_are_those_of_keras(name: str, kind: str, base: Path, file
 @pytest.mark.parametrize("kind", ["convnet", "views", pytest.param("lite0", marks=pytest.mark.slow)])
 def test_keras_says_the_same_without_being_compiled(kind: str, base: Path, files: list[ImageFile]) -> None:
     run = make_run(base / kind, kind)
-    copies = runtimes.copies_of(run, files)
+    copies = runtimes.cached_images_of(run, files)
     wanted, found = runtimes.load(run)(copies), runtimes.load(run, once=True)(copies)
     assert found.keys() == wanted.keys()
     for task in wanted:
@@ -173,7 +173,7 @@ def test_keras_says_the_same_without_being_compiled(kind: str, base: Path, files
 @pytest.mark.parametrize("name", runtimes.EXACT)
 def test_a_later_load_needs_neither_tensorflow_nor_pictures(name: str, run: Run, files: list[ImageFile]) -> None:
     needs(name)
-    copies = runtimes.copies_of(run, files)
+    copies = runtimes.cached_images_of(run, files)
     wanted = runtimes.load(run, name, 32, files)(copies)
     np.save(run.folder / "copies.npy", copies)
     program = (
@@ -214,7 +214,7 @@ def test_other_weights_in_the_exported_file_are_refused(
 @pytest.mark.parametrize("name", runtimes.EXACT)
 def test_a_network_that_was_trained_again_is_exported_again(name: str, run: Run, files: list[ImageFile]) -> None:
     needs(name)
-    copies = runtimes.copies_of(run, files)
+    copies = runtimes.cached_images_of(run, files)
     before = runtimes.load(run, name, 32, files)(copies)
     first = set((run.folder / "runtimes" / name).iterdir())
     run = make_run(run.folder, seed=3)
@@ -248,11 +248,11 @@ def test_differences_are_counted_for_each_output() -> None:
     measured = runtimes.difference(found, wanted)
     assert measured["paintings"] == 4 and measured["agreement"] == {"style": 0.75}
     assert measured["largest_difference"]["style"] == pytest.approx(0.2, abs=1e-6)
-    assert "style differs by 0.2" in runtimes.faults(measured, exact=True)
-    assert "style agrees on 75.0%" in runtimes.faults(measured, exact=False)
-    assert runtimes.faults(runtimes.difference(wanted, wanted), exact=True) == ""
+    assert "style differs by 0.2" in runtimes.parity_faults(measured, exact=True)
+    assert "style agrees on 75.0%" in runtimes.parity_faults(measured, exact=False)
+    assert runtimes.parity_faults(runtimes.difference(wanted, wanted), exact=True) == ""
     nothing = runtimes.difference({"style": np.full((4, 2), np.nan, np.float32)}, wanted)
-    assert "style differs by inf" in runtimes.faults(nothing, exact=True)
+    assert "style differs by inf" in runtimes.parity_faults(nothing, exact=True)
     with pytest.raises(UserError, match="has the outputs"):
         runtimes.difference({"genre": wanted["style"]}, wanted)
 
@@ -315,10 +315,10 @@ def test_a_run_without_data_was_trained_where_its_data_are_found(
     monkeypatch.chdir(tmp_path)
     (run.folder / "config.json").write_text('{"data": null}')
     run = dataclasses.replace(run, demo=demo)
-    assert runtimes.own_paintings(run) == []
+    assert runtimes.paintings_of_run(run) == []
     place = Path("data/demo" if demo else "data/painter-by-numbers")
     assert {file.path for file in pictures(place, 3)} == {str(place / f"{k}.png") for k in range(3)}
-    assert {file.name for file in runtimes.own_paintings(run)} == {f"{k}.png" for k in range(3)}
+    assert {file.name for file in runtimes.paintings_of_run(run)} == {f"{k}.png" for k in range(3)}
 
 
 def test_auto_labels_with_keras_where_nothing_can_be_compared(run: Run, tmp_path: Path, capsys: Any) -> None:
@@ -349,9 +349,9 @@ def test_bfloat16_only_where_the_processor_has_it(run: Run, files: list[ImageFil
 
 def test_pictures_to_compare_on_are_spread_over_the_folder(run: Run, tmp_path: Path) -> None:
     files = pictures(tmp_path / "many", 9)
-    wanted = [runtimes.copies_of(run, [files[i]])[0] for i in (0, 4, 8)]
-    np.testing.assert_array_equal(runtimes.copies_of(run, files, 3), wanted)
+    wanted = [runtimes.cached_images_of(run, [files[i]])[0] for i in (0, 4, 8)]
+    np.testing.assert_array_equal(runtimes.cached_images_of(run, files, 3), wanted)
     Path(files[4].path).write_bytes(b"broken")  # another one takes its place
     np.testing.assert_array_equal(
-        runtimes.copies_of(run, files, 3), [wanted[0], wanted[2], runtimes.copies_of(run, [files[1]])[0]]
+        runtimes.cached_images_of(run, files, 3), [wanted[0], wanted[2], runtimes.cached_images_of(run, [files[1]])[0]]
     )

@@ -19,7 +19,13 @@ from sklearn.datasets import load_sample_image
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.network import backbones
-from painters_mtl.network.backbones import build_backbone, least_side, read_torch_state, set_trainable, with_levels
+from painters_mtl.network.backbones import (
+    build_backbone,
+    least_side,
+    read_torch_state,
+    set_trainable,
+    with_pyramid_maps,
+)
 from painters_mtl.network.precision import in_precision
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -359,7 +365,7 @@ def test_an_unknown_name_suggests_near_ones(name: str, near: str) -> None:
 )
 def test_levels_are_the_last_map_of_each_size(name: str, channels: list[int]) -> None:
     backbone = build_backbone(name, 96, None)
-    wide = with_levels(backbone)
+    wide = with_pyramid_maps(backbone)
     found = [np.asarray(level) for level in wide(noise(128), training=False)]
     assert [level.shape[-1] for level in found] == channels
     np.testing.assert_array_equal(found[0], backbone(noise(128), training=False))
@@ -375,7 +381,7 @@ def test_convnext_takes_other_sizes_than_the_one_it_was_built_for() -> None:
     backbone = build_backbone("ConvNeXtTiny", 96, None)
     set_trainable(backbone, "top", pretrained=False)
     assert backbone(noise(64), training=False).shape == (2, 2, 2, 768)
-    assert with_levels(backbone)(noise(64), training=False)[0].shape == (2, 2, 2, 768)
+    assert with_pyramid_maps(backbone)(noise(64), training=False)[0].shape == (2, 2, 2, 768)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from painters_mtl.data.tasks import Task
-from painters_mtl.network.batchnorm_folding import fold
+from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.multitask import build_model, features_model
 
 TASKS = {"style": Task("style", ("a", "b", "c")), "genre": Task("genre", ("d", "e"))}
@@ -25,7 +25,7 @@ def pictures(side: int) -> np.ndarray:
 
 @pytest.mark.parametrize("side", [64, 57])
 def test_the_same_probabilities_and_gradients(network: keras.Model, side: int) -> None:
-    folded = fold(network)
+    folded = fold_batchnorm(network)
     assert len(folded.get_layer("efficientnet_lite0").layers) == len(network.get_layer("efficientnet_lite0").layers)
     variables = [v.value for v in network.trainable_variables]
     assert {id(v) for v in folded.trainable_variables} == {id(v) for v in network.trainable_variables}
@@ -42,7 +42,7 @@ def test_the_same_probabilities_and_gradients(network: keras.Model, side: int) -
 
 
 def test_training_one_trains_the_other(network: keras.Model) -> None:
-    folded = fold(network)
+    folded = fold_batchnorm(network)
     kernel = network.get_layer("efficientnet_lite0").get_layer("top_conv").kernel
     before, start = folded(pictures(64))["style"].numpy(), kernel.numpy()
     kernel.assign(1.5 * start)
@@ -54,16 +54,16 @@ def test_training_one_trains_the_other(network: keras.Model) -> None:
 
 def test_a_network_that_learns_its_statistics_is_folded_for_inference_only() -> None:
     model = build_model(TASKS, image_size=64, weights="none", fine_tune="all")
-    assert fold(model) is model
-    folded = fold(model, inference=True)
+    assert fold_batchnorm(model) is model
+    folded = fold_batchnorm(model, inference=True)
     assert folded is not model
     np.testing.assert_allclose(folded(pictures(64))["style"], model(pictures(64))["style"], rtol=1e-4, atol=1e-6)
 
 
 def test_other_networks_come_back_as_they_are_and_encoders_fold(network: keras.Model) -> None:
     other = build_model(TASKS, "small_convnet", image_size=32)
-    assert fold(other, inference=True) is other
+    assert fold_batchnorm(other, inference=True) is other
     encoder = features_model(network)
-    folded = fold(encoder, inference=True)
+    folded = fold_batchnorm(encoder, inference=True)
     assert folded is not encoder
     np.testing.assert_allclose(folded(pictures(64)), encoder(pictures(64)), rtol=1e-3, atol=1e-4)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import whole, write_text
+from painters_mtl.common.files import atomic_write, write_text
 from painters_mtl.data.demo.collection import DEMO_VERSION
 from painters_mtl.data.tasks import TASK_NAMES, Task, tasks_from_dict, tasks_to_dict
 from painters_mtl.network.multitask import build_model
@@ -174,12 +174,12 @@ def test_classes_wanted_are_a_number_or_names() -> None:
 def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
     write_text(file, "old")
-    with pytest.raises(RuntimeError), whole(file) as temporary:
+    with pytest.raises(RuntimeError), atomic_write(file) as temporary:
         temporary.write_text("half of the n")
         assert temporary.suffix == file.suffix and temporary.parent == file.parent  # a rename, and the kind is known
         raise RuntimeError
     assert file.read_text() == "old" and [f.name for f in tmp_path.iterdir()] == ["table.csv"]
-    with whole(file) as temporary:
+    with atomic_write(file) as temporary:
         temporary.write_text("new")
         assert file.read_text() == "old"
     assert file.read_text() == "new" and [f.name for f in tmp_path.iterdir()] == ["table.csv"]
@@ -226,9 +226,9 @@ def test_a_run_on_the_demo_finds_the_demo_again(tmp_path: Path, monkeypatch: pyt
     TrainSettings(painters=("2",)).save(Path("run/config.json"))
     Path("run/split.csv").touch()
     run = runs.Run(Path("run"), {"painter": Task("painter", ("a", "b"))}, 32, 40, True, {"painter": 1.0})
-    found = runs.own_data(run, None, "")
+    found = runs.run_data_settings(run, None, "")
     assert (found.data, found.split, found.painters) == (Path("data/demo"), Path("run/split.csv"), ("a", "b"))
-    assert runs.own_data(run, Path("data/painter-by-numbers"), "").data == Path("data/painter-by-numbers")
+    assert runs.run_data_settings(run, Path("data/painter-by-numbers"), "").data == Path("data/painter-by-numbers")
 
 
 def test_a_run_can_be_moved(tmp_path: Path) -> None:
@@ -353,10 +353,10 @@ def test_who_uses_a_model_of_the_demo_is_told(tmp_path: Path, capsys: pytest.Cap
     make_run(tmp_path / "a")
     runs.open_run(tmp_path / "a")
     assert capsys.readouterr().err == ""
-    assert runs.open_for_use(tmp_path / "a").demo
+    assert runs.open_run_for_pictures(tmp_path / "a").demo
     assert "drawn by code" in capsys.readouterr().err
     runs.save_labels(tmp_path / "a", TASKS, 32, 40, demo=False)
-    runs.open_for_use(tmp_path / "a")
+    runs.open_run_for_pictures(tmp_path / "a")
     assert capsys.readouterr().err == ""
 
 

@@ -22,11 +22,12 @@ from painters_mtl import compare, predict
 from painters_mtl.common.errors import UserError
 from painters_mtl.compare import CompareSettings
 from painters_mtl.data.tasks import TASK_NAMES
-from painters_mtl.inference.result_files import Journal, put_in_order, rows_of
-from painters_mtl.studies.jobs import pieces_of
-from painters_mtl.studies.ray_jobs import MORE_MACHINES, has_room, share_of
+from painters_mtl.inference.result_files import Journal, in_input_order
+from painters_mtl.inference.result_files import read_rows as read_journal
+from painters_mtl.studies.jobs import training_jobs
+from painters_mtl.studies.ray_jobs import MORE_MACHINES, has_room, worker_resources
 from painters_mtl.training import fit as training
-from painters_mtl.training.resume import how
+from painters_mtl.training.resume import resume_command
 from painters_mtl.training.settings import TrainSettings
 
 pytestmark = pytest.mark.timeout(1200)
@@ -100,7 +101,7 @@ def killed_when(cluster: Any, word: str, ready: Callable[[], bool]) -> Iterator[
 
 def test_a_study_is_laid_out_in_an_order_that_can_be_done() -> None:
     settings = TrainSettings(budget="equal-updates", seed=3)
-    pieces = pieces_of(settings, 2, 2, ["dwa", "joint", *TASK_NAMES], Path("runs"))
+    pieces = training_jobs(settings, 2, 2, ["dwa", "joint", *TASK_NAMES], Path("runs"))
     assert len(pieces) == len(set(pieces)) == len({p.folder for p in pieces}) == 2 * 2 * 5
     for number, piece in enumerate(pieces):
         if piece.kind in TASK_NAMES:
@@ -109,7 +110,7 @@ def test_a_study_is_laid_out_in_an_order_that_can_be_done() -> None:
         else:
             assert piece.after is None
     assert str(pieces[-1]) == "genre alone, seed4-fold1" and pieces[-1].folder == Path("runs/seed4-fold1/genre")
-    assert all(p.after is None for p in pieces_of(TrainSettings(), 1, 0, ["joint", *TASK_NAMES], Path("runs")))
+    assert all(p.after is None for p in training_jobs(TrainSettings(), 1, 0, ["joint", *TASK_NAMES], Path("runs")))
 
 
 def test_a_cluster_without_room_is_told_from_one_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,15 +121,15 @@ def test_a_cluster_without_room_is_told_from_one_that_is_busy(monkeypatch: pytes
             nodes=lambda: [{"Alive": a, "Resources": {"CPU": c, **({"GPU": g} if g else {})}} for a, c, g in found]
         )
 
-    share = share_of(nodes((True, 4, 0), (True, 2, 0)), wanted=0)
+    share = worker_resources(nodes((True, 4, 0), (True, 2, 0)), wanted=0)
     assert (share.cpus, share.gpus) == (min(2, len(os.sched_getaffinity(0))), 0)
     assert has_room(nodes((True, share.cpus, 0), (False, 8, 0)), share)
     assert not has_room(nodes((True, 0, 0), (False, 8, 0), (True, share.cpus - 0.5, 0)), share)
-    with_gpu = share_of(nodes((True, 4, 2), (True, 16, 0)), wanted=2)
+    with_gpu = worker_resources(nodes((True, 4, 2), (True, 16, 0)), wanted=2)
     assert (with_gpu.cpus, with_gpu.gpus, with_gpu.count) == (2, 1, 2)
     assert has_room(nodes((True, 2, 1)), with_gpu) and not has_room(nodes((True, 16, 0)), with_gpu)
     with pytest.raises(UserError, match="no machine of the Ray cluster has a core"):
-        share_of(nodes((True, 0, 0), (False, 4, 0)), wanted=0)
+        worker_resources(nodes((True, 0, 0), (False, 4, 0)), wanted=0)
 
 
 def test_rows_are_put_in_order(tmp_path: Path) -> None:
@@ -138,8 +139,8 @@ def test_rows_are_put_in_order(tmp_path: Path) -> None:
         for path in ["gone.jpg", *mixed]:
             journal.write({"path": path, "painter": f"of {path}"})
     head = journal.file.read_bytes().split(b"\n")[0]
-    put_in_order(journal.file, paths)
-    assert list(rows_of(journal.file)) == [{"path": p, "painter": f"of {p}"} for p in ["gone.jpg", *paths]]
+    in_input_order(journal.file, paths)
+    assert list(read_journal(journal.file)) == [{"path": p, "painter": f"of {p}"} for p in ["gone.jpg", *paths]]
     assert journal.file.read_bytes().split(b"\n")[0] == head
     assert [f.name for f in tmp_path.iterdir()] == ["out.csv.part"]
 
@@ -170,7 +171,9 @@ def test_what_is_missing_or_misused() -> None:
         CompareSettings(ray_cpus=-1)
     with pytest.raises(UserError, match="are for --engine ray"):
         CompareSettings(ray_cpus=1)
-    command = how("compare", CompareSettings(engine="ray", ray_address="a:1", ray_cpus=1), Path("models/study"))
+    command = resume_command(
+        "compare", CompareSettings(engine="ray", ray_address="a:1", ray_cpus=1), Path("models/study")
+    )
     assert command.endswith("--name study --engine ray --ray-address a:1 --ray-cpus 1")
 
 
@@ -253,5 +256,5 @@ def test_ctrl_c_ends_a_study_that_has_its_checkpoints(cluster: Any, tmp_path: Pa
     assert study.returncode == 130 and "to go on: python -m painters_mtl.compare --resume --name run" in out, err
     assert "Traceback" not in err
     assert saved.stat().st_size > 1000
-    with training.reserved(saved.parent, wait=False):  # nobody trains there any more
+    with training.run_folder_lock(saved.parent, wait=False):  # nobody trains there any more
         pass

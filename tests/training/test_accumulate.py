@@ -15,7 +15,7 @@ from painters_mtl.network.multitask import build_model
 from painters_mtl.network.precision import in_precision, policy
 from painters_mtl.runs import run
 from painters_mtl.training.settings import STRATEGIES, TrainSettings
-from painters_mtl.training.step import LossScale, Update
+from painters_mtl.training.step import LossScale, TrainStep
 
 TASKS = {name: Task(name, tuple("abc")) for name in ("painter", "style", "genre")}
 TASKS["all_painters"] = Task("all_painters", tuple("abcd"))
@@ -51,7 +51,7 @@ def after_steps(strategy: str, accumulate: int, **changes: Any) -> tuple[list[np
     settings = TrainSettings(strategy=strategy, learning_rate=1e-3, accumulate=accumulate, **changes)  # type: ignore[arg-type]
     rng = np.random.default_rng(1)
     answers = rng.dirichlet(np.ones(3), SIZE).astype(np.float32)
-    update = Update(model, GROUPS, WEIGHTS, [], settings, 20, {"style": answers} if changes else None)
+    update = TrainStep(model, GROUPS, WEIGHTS, [], settings, 20, {"style": answers} if changes else None)
     step = tf.function(update.step)
     losses = [step(batch_of(seed)).numpy() for seed in range(5)]
     memory = [*update.strategy.state.values(), *(v for o in update.optimizers.values() for v in o.state)]
@@ -77,7 +77,7 @@ def test_conflicts_are_those_of_the_whole_batch(strategy: str) -> None:
     found = []
     for accumulate in (1, 4):
         settings = TrainSettings(strategy=strategy, accumulate=accumulate)  # type: ignore[arg-type]
-        found.append(tf.function(Update(network(), GROUPS, WEIGHTS, [], settings, 20).cosines)(batch_of(1)).numpy())
+        found.append(tf.function(TrainStep(network(), GROUPS, WEIGHTS, [], settings, 20).cosines)(batch_of(1)).numpy())
     np.testing.assert_allclose(found[1], found[0], atol=1e-5)
     np.testing.assert_allclose(np.diag(found[0]), 1, atol=1e-5)
 
@@ -134,7 +134,7 @@ def test_losses_are_scaled_and_gradients_are_not(strategy: str, accumulate: int)
     for float16 in (False, True):
         model = network()
         settings = TrainSettings(strategy=strategy, learning_rate=1e-3, accumulate=accumulate)  # type: ignore[arg-type]
-        update = Update(model, GROUPS, WEIGHTS, [], settings, 20, float16=float16)
+        update = TrainStep(model, GROUPS, WEIGHTS, [], settings, 20, float16=float16)
         step = tf.function(update.step)
         for seed in range(3):
             step(batch_of(seed))
@@ -156,7 +156,7 @@ def test_a_gradient_that_overflows_moves_nothing_and_halves_the_scale() -> None:
     assert float(scale.scale) == start and int(scale.sound) == 0
 
     model = network()
-    update = Update(model, GROUPS, WEIGHTS, [], TrainSettings(learning_rate=1e-3), 20, float16=True)
+    update = TrainStep(model, GROUPS, WEIGHTS, [], TrainSettings(learning_rate=1e-3), 20, float16=True)
     update.done.assign(5)
     update.loss_scale.scale.assign(3e38)
     before = [

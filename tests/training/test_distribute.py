@@ -24,9 +24,9 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.compare import CompareSettings
 from painters_mtl.runs.run import open_run
 from painters_mtl.training.devices import Devices, connect
-from painters_mtl.training.resume import how
+from painters_mtl.training.resume import resume_command
 from painters_mtl.training.settings import TrainSettings
-from painters_mtl.training.tf_config import Cluster, asked_for, of_environment
+from painters_mtl.training.tf_config import Cluster, cluster_asked_for, of_environment
 
 WORKERS = Path(__file__).resolve().parents[1] / "workers.py"
 
@@ -72,16 +72,16 @@ def together(commands: list[list[object]]) -> Iterator[list[subprocess.Popen[str
 
 def test_a_cluster_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    assert of_environment() is None and asked_for("auto") is None and asked_for("mirrored") is None
+    assert of_environment() is None and cluster_asked_for("auto") is None and cluster_asked_for("mirrored") is None
     monkeypatch.setenv("TF_CONFIG", config(["a:1", "[::1]:2"], 1))
     assert of_environment() == Cluster(("a:1", "[::1]:2"), 1)
     monkeypatch.setenv("TF_CONFIG", config(["a:1", "b:2"], 1, chief=["c:3"]))
-    assert asked_for("auto") == asked_for("multiworker") == Cluster(("c:3", "a:1", "b:2"), 2)
-    assert asked_for("none") is None
+    assert cluster_asked_for("auto") == cluster_asked_for("multiworker") == Cluster(("c:3", "a:1", "b:2"), 2)
+    assert cluster_asked_for("none") is None
     monkeypatch.setenv("TF_CONFIG", config(["a:1"], 0))
-    assert asked_for("auto") is None
+    assert cluster_asked_for("auto") is None
     with pytest.raises(UserError, match="one worker only"):
-        asked_for("multiworker")
+        cluster_asked_for("multiworker")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_several_workers_can_go_on(tmp_path: Path) -> None:
     for other in (TrainSettings(), TrainSettings(name="run", overwrite=True)):
         with pytest.raises(UserError, match="several workers need a --name and no --overwrite"):
             train.check_several(other, 1)
-    assert how("train", TrainSettings(distribute="auto"), tmp_path).endswith("--distribute auto")
+    assert resume_command("train", TrainSettings(distribute="auto"), tmp_path).endswith("--distribute auto")
 
 
 # ------------------------------------------------------------------------------------------------- steps

@@ -18,15 +18,15 @@ from painters_mtl.network.backbones import small_convnet
 from painters_mtl.network.multitask import (
     backbone_of,
     build_model,
+    build_network,
     features_model,
     heads_model,
-    network_of,
-    producer,
-    widened,
+    producing_node,
+    with_multi_scale_heads,
 )
 from painters_mtl.runs.run import open_run
 from painters_mtl.training import batches, head_refit
-from painters_mtl.training.head_refit import Finished, fit_head, refit, with_known
+from painters_mtl.training.head_refit import FeatureExtractor, add_known_painter_head, fit_linear_head, refit_heads
 from painters_mtl.training.loop import predict
 
 
@@ -43,7 +43,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def network(data: Dataset, **changes: object) -> keras.Model:
     keras.utils.set_random_seed(0)
-    return network_of(data.tasks, tiny_settings(Path(), Path(), **changes))
+    return build_network(data.tasks, tiny_settings(Path(), Path(), **changes))
 
 
 def probabilities(model: keras.Model, data: Dataset, part: str) -> np.ndarray:
@@ -63,7 +63,7 @@ def test_a_head_with_few_labels_is_fitted_and_all_else_stays(changes: dict, data
     before = {v.path: v.numpy() for v in model.variables}
     assert accuracy(model, data, "test") < 0.6
     # From random heads, all are better.
-    assert refit(model, data, data.tasks, 0, Finished(model, data, 32)) == list(data.tasks)
+    assert refit_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32)) == list(data.tasks)
     moved = {v.path for v in model.variables if not np.array_equal(before[v.path], v.numpy())}
     assert moved == {f"{name}/{part}" for name in data.tasks for part in ("kernel", "bias")}
     assert accuracy(model, data, "test") > 0.75  # red tells the painter, and random features tell red
@@ -77,7 +77,7 @@ def test_what_lies_between_the_old_head_and_the_new_may_be_best(data: Dataset) -
     labels[held_out] = np.where(rng.random(len(held_out)) < 0.4, rng.integers(3, size=len(held_out)), labels[held_out])
     data = dataclasses.replace(data, labels=data.labels | {"painter": labels})
     model = network(data, task_layers=(5,))
-    node = producer(model.output["painter"])
+    node = producing_node(model.output["painter"])
     forward = batches.inference(keras.Model(model.input, {"features": node.input_tensors[0]}), 32)
 
     def known(part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -86,12 +86,12 @@ def test_what_lies_between_the_old_head_and_the_new_may_be_best(data: Dataset) -
 
     (own, truth), (others, wanted) = known("train"), known("validation")
     spread = own.std(axis=0) + head_refit.LEAST_SPREAD * own.std(axis=0).mean()
-    kernel, bias = fit_head(own[:, None] / spread, truth, 3, head_refit.UPDATES, 0, "", rate=head_refit.FAST)
+    kernel, bias = fit_linear_head(own[:, None] / spread, truth, 3, head_refit.UPDATES, 0, "", rate=head_refit.FAST)
     new = [kernel / spread[:, None], bias]
     fit = LogisticRegression(C=1e6, max_iter=10000).fit(others, wanted)
     best = [fit.coef_.T, fit.intercept_]
     node.operation.set_weights([2 * a - b for a, b in zip(best, new, strict=True)])
-    assert refit(model, data, ["painter"], 0, Finished(model, data, 32)) == ["painter"]
+    assert refit_heads(model, data, ["painter"], 0, FeatureExtractor(model, data, 32)) == ["painter"]
     for found, a in zip(node.operation.get_weights(), best, strict=True):
         np.testing.assert_allclose(found, a, atol=1e-3 * np.abs(a).max())
 
@@ -124,15 +124,15 @@ def test_a_training_ends_with_it_and_the_same_again(tmp_path: Path) -> None:
 
 def test_a_head_that_is_better_as_it_is_stays(data: Dataset) -> None:
     model = network(data)
-    refit(model, data, data.tasks, 0, Finished(model, data, 32))
+    refit_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32))
     wrong = dict(data.labels)
     rows = data.rows("train")
     wrong["painter"] = wrong["painter"].copy()
     wrong["painter"][rows] = np.where(wrong["painter"][rows] >= 0, (wrong["painter"][rows] + 1) % 3, -1)
     misled = Dataset(data.table, data.tasks, wrong, data.split, data.store, data.pixel_rows)
-    before = producer(model.output["painter"]).operation.get_weights()
-    assert refit(model, misled, ["painter"], 0, Finished(model, misled, 32)) == []
-    assert same_weights(before, producer(model.output["painter"]).operation.get_weights())
+    before = producing_node(model.output["painter"]).operation.get_weights()
+    assert refit_heads(model, misled, ["painter"], 0, FeatureExtractor(model, misled, 32)) == []
+    assert same_weights(before, producing_node(model.output["painter"]).operation.get_weights())
 
 
 def test_heads_with_no_labels_to_judge_by_stay(data: Dataset) -> None:
@@ -140,19 +140,19 @@ def test_heads_with_no_labels_to_judge_by_stay(data: Dataset) -> None:
     before = model.get_weights()
     unjudged = data.labels | {"painter": np.where(data.split == "validation", -1, data.labels["painter"])}
     other = Dataset(data.table, data.tasks, unjudged, data.split, data.store, data.pixel_rows)
-    assert refit(model, other, ["painter"], 0, Finished(model, other, 32)) == []
+    assert refit_heads(model, other, ["painter"], 0, FeatureExtractor(model, other, 32)) == []
     assert same_weights(before, model.get_weights())
 
 
 def test_a_widened_network_says_the_same_until_its_heads_are_fitted_to_the_finer_levels(data: Dataset) -> None:
     model = network(data)
-    wide = widened(model, data.tasks, tiny_settings(Path(), Path()))
+    wide = with_multi_scale_heads(model, data.tasks, tiny_settings(Path(), Path()))
     np.testing.assert_allclose(probabilities(wide, data, "test"), probabilities(model, data, "test"), atol=1e-6)
     last = features_model(model).output.shape[-1]
     assert [v.path for v in wide.trainable_variables] == [v.path for v in model.trainable_variables]
     kernels = {name: wide.get_layer(name).kernel.numpy() for name in data.tasks}
     assert all((kernel[last:] == 0).all() and kernel[:last].any() for kernel in kernels.values())
-    assert refit(wide, data, data.tasks, 0, Finished(wide, data, 32)) == list(data.tasks)
+    assert refit_heads(wide, data, data.tasks, 0, FeatureExtractor(wide, data, 32)) == list(data.tasks)
     for name, kernel in kernels.items():  # the old head's part in the new one is one of five shares, none of it fitted
         after = wide.get_layer(name).kernel.numpy()
         share = after[:last].ravel() @ kernel[:last].ravel() / np.square(kernel[:last]).sum()
@@ -169,7 +169,7 @@ def test_a_backbone_that_is_another_without_imagenets_weights_stays_what_it_is(d
     brighter = keras.Model(image, backbone(keras.layers.Rescaling(2.0)(image)))
     brighter = keras.Model(image, keras.layers.Conv2D(8, 3, 2, "same")(brighter.output), name="brighter")
     model = build_model(data.tasks, brighter, 32)
-    wide = widened(model, data.tasks, tiny_settings(Path(), Path()))
+    wide = with_multi_scale_heads(model, data.tasks, tiny_settings(Path(), Path()))
     np.testing.assert_allclose(probabilities(wide, data, "test"), probabilities(model, data, "test"), atol=1e-6)
     assert features_model(wide).output.shape[-1] == 8 + 64
 
@@ -184,10 +184,10 @@ def test_features_are_computed_once_and_are_those_of_their_paintings(
         return predict(forward, pixels, rows, words)
 
     monkeypatch.setattr(head_refit, "predict", counted)
-    finished, rows = Finished(model, data, 32), np.arange(40)
+    finished, rows = FeatureExtractor(model, data, 32), np.arange(40)
     first, second, third = finished.of(rows[10:20], ""), finished.of(rows[::-1], ""), finished.of(rows[5:15], "")
     assert sorted(asked) == sorted(data.pixel_rows[rows])
-    whole = Finished(model, data, 32).of(rows, "")
+    whole = FeatureExtractor(model, data, 32).of(rows, "")
     for found, wanted in ((first, whole[10:20]), (second, whole[::-1]), (third, whole[5:15])):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
@@ -198,7 +198,7 @@ def test_features_are_computed_once_and_are_those_of_their_paintings(
 )
 def test_networks_with_hidden_layers_or_two_views_are_not_widened(changes: dict, data: Dataset) -> None:
     model = network(data, **changes)
-    assert widened(model, data.tasks, tiny_settings(Path(), Path(), **changes)) is model
+    assert with_multi_scale_heads(model, data.tasks, tiny_settings(Path(), Path(), **changes)) is model
 
 
 # ------------------------------------------------------------------------------------------------- who is known
@@ -223,14 +223,14 @@ def told_apart(answers: np.ndarray, data: Dataset) -> float:
 def test_the_head_that_knows_the_painters_leaves_all_else_as_it_was(outer_two: Dataset, tmp_path: Path) -> None:
     model = network(outer_two)
     before, weights = probabilities(model, outer_two, "test"), model.get_weights()
-    found = with_known(model, outer_two, 0, Finished(model, outer_two, 32))
+    found = add_known_painter_head(model, outer_two, 0, FeatureExtractor(model, outer_two, 32))
     assert set(found.output) == {*outer_two.tasks, "painter_known"} and set(model.output) == set(outer_two.tasks)
     assert same_weights(weights, model.get_weights())
     rows = outer_two.pixel_rows[outer_two.rows("test")]
     outputs = predict(batches.inference(found, 32), outer_two.store.pixels, rows)
     np.testing.assert_array_equal(outputs["painter"], before)
     assert told_apart(outputs["painter_known"], outer_two) > 0.9
-    again = with_known(model, outer_two, 0, Finished(model, outer_two, 32))
+    again = add_known_painter_head(model, outer_two, 0, FeatureExtractor(model, outer_two, 32))
     assert same_weights(found.get_weights(), again.get_weights())
     found.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
@@ -251,7 +251,7 @@ def test_it_finds_painters_that_no_plane_parts_from_others(outer_two: Dataset) -
     said = train[known[train] >= 0]
     plane = LogisticRegression(max_iter=1000).fit(encoded[said, 0], known[said]).predict_proba(encoded[test, 0])
     assert told_apart(plane, outer_two) < 0.7
-    heads = heads_model(with_known(model, outer_two, 0, Finished(model, outer_two, 32, encoded)))
+    heads = heads_model(add_known_painter_head(model, outer_two, 0, FeatureExtractor(model, outer_two, 32, encoded)))
     assert told_apart(np.asarray(heads(encoded[test, 0])["painter_known"]), outer_two) > 0.9
 
 
@@ -260,7 +260,7 @@ def test_without_works_by_others_nobody_is_unknown(outer_two: Dataset) -> None:
     table = outer_two.table.copy()
     table.loc[outer_two.labels["painter"] < 0, "painter"] = ""
     alone = dataclasses.replace(outer_two, table=table)
-    assert with_known(model, alone, 0, Finished(model, alone, 32)) is model
+    assert add_known_painter_head(model, alone, 0, FeatureExtractor(model, alone, 32)) is model
 
 
 def test_a_run_that_leaves_it_out_has_three_heads(tmp_path: Path) -> None:

@@ -23,12 +23,12 @@ from helpers import arguments, fitted, largest_file, make_data, read_rows, table
 
 from painters_mtl import compare, train
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import alone, sweep, whole
+from painters_mtl.common.files import atomic_write, file_lock, remove_leftovers
 from painters_mtl.data.dataset import Dataset, prepare
 from painters_mtl.images import files as images
-from painters_mtl.images.cache import build_store
+from painters_mtl.images.cache import build_image_cache
 from painters_mtl.network import features
-from painters_mtl.network.multitask import network_of
+from painters_mtl.network.multitask import build_network
 from painters_mtl.runs.run import open_run
 from painters_mtl.training import checkpoint
 
@@ -281,8 +281,8 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Any, np.
     out = tmp_path_factory.mktemp("encoded")
     settings = tiny_settings(make_data(out / "data", count=200), out)
     data = prepare(settings)
-    network = network_of(data.tasks, settings)
-    wanted = features.encode(network, data, 32)
+    network = build_network(data.tasks, settings)
+    wanted = features.cached_features(network, data, 32)
     assert len(wanted) > 3 * 64 and not list(data.store.folder.glob("*.part"))
     return data, network, wanted
 
@@ -294,14 +294,14 @@ def test_features_go_on_behind_a_full_disk_and_a_torn_part(encoded: tuple[Datase
     (file,) = data.store.folder.glob("features-*.npy")
     file.unlink()
     with largest_file(rng.randrange(5000, wanted.nbytes)), pytest.raises(OSError):
-        features.encode(network, data, 32)
+        features.cached_features(network, data, 32)
     assert not file.exists()
     (part,) = data.store.folder.glob("features-*.part")
     if seed % 2:  # a bit of it flips, too
         content = bytearray(part.read_bytes())
         content[rng.randrange(len(content))] ^= 8
         part.write_bytes(content)
-    np.testing.assert_array_equal(features.encode(network, data, 32), wanted)
+    np.testing.assert_array_equal(features.cached_features(network, data, 32), wanted)
     assert file.exists() and not part.exists()
     np.testing.assert_array_equal(np.load(file), wanted)
 
@@ -314,12 +314,12 @@ def test_what_is_in_the_part_is_not_computed_again(encoded: tuple[Dataset, Any, 
     file.unlink()
     size = features.CHECKSUM + wanted[:64].nbytes
     with largest_file(2 * size + 100), pytest.raises(OSError):
-        features.encode(network, data, 32)
+        features.cached_features(network, data, 32)
     (part,) = data.store.folder.glob("features-*.part")
     zeros = np.zeros_like(wanted[:64]).tobytes()
     mark = hashlib.blake2b(zeros, digest_size=features.CHECKSUM).digest()
     part.write_bytes(mark + zeros + part.read_bytes()[size:])
-    found = features.encode(network, data, 32)
+    found = features.cached_features(network, data, 32)
     assert (found[:64] == 0).all()
     np.testing.assert_array_equal(found[64:], wanted[64:])
     file.write_bytes(sound)
@@ -373,10 +373,10 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def check_store(data: Path, cache: Path) -> None:
     files = sorted((data / "images").iterdir())
-    store = build_store(table_of(files), 20, cache)
+    store = build_image_cache(table_of(files), 20, cache)
     assert store.pixels.shape[0] == len(files) and len(set(store.rows)) == len(files)
     for i in range(0, len(files), 50):
-        np.testing.assert_array_equal(store.pixels[store.rows[i]], images.load(files[i], square=20).pixels)
+        np.testing.assert_array_equal(store.pixels[store.rows[i]], images.load_image(files[i], square=20).pixels)
     assert {f.name for f in store.folder.iterdir()} == {"pixels.u8", "manifest.jsonl"}
 
 
@@ -416,10 +416,13 @@ def test_a_lock_is_held_by_one_process_and_freed_by_its_death(
     file = tmp_path / "lock"
     process = start("-c", HOLD, file, 100)
     assert process.stdout is not None and process.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match=f"another process \\({process.pid}\\) is at it"), alone(file, "at it", False):
+    with (
+        pytest.raises(UserError, match=f"another process \\({process.pid}\\) is at it"),
+        file_lock(file, "at it", False),
+    ):
         pass
     threading.Timer(2, process.kill).start()
-    with alone(file, "at it", wait=True):
+    with file_lock(file, "at it", wait=True):
         assert process.wait(timeout=10) == -signal.SIGKILL
         assert f"another process ({process.pid}) is at it: waiting" in capsys.readouterr().out
         assert file.read_text() == str(os.getpid())
@@ -441,7 +444,7 @@ def test_a_run_is_trained_by_one_process(small: Path, tmp_path: Path) -> None:
 
 
 def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), whole(tmp_path / "a.json") as temporary:
+    with pytest.raises(RuntimeError), atomic_write(tmp_path / "a.json") as temporary:
         temporary.write_text("half")
         left = tmp_path / temporary.name
         os.link(left, tmp_path / ".999-b.json")
@@ -449,9 +452,9 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     (tmp_path / ".hidden").touch()
     (tmp_path / ".12-other.json").touch()
     assert not left.exists()
-    sweep(tmp_path, "b.json")
+    remove_leftovers(tmp_path, "b.json")
     assert {f.name for f in tmp_path.iterdir()} == {".hidden", ".12-other.json"}
-    sweep(tmp_path)
+    remove_leftovers(tmp_path)
     assert {f.name for f in tmp_path.iterdir()} == {".hidden"}
 
 

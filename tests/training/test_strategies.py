@@ -14,7 +14,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import Task
 from painters_mtl.network.multitask import build_model
 from painters_mtl.training.settings import STRATEGIES, TrainSettings
-from painters_mtl.training.step import Update, gram, parts_of
+from painters_mtl.training.step import TrainStep, gram, parts_of
 from painters_mtl.training.strategies import STRATEGIES as CLASSES
 from painters_mtl.training.strategies import (
     AdamW,
@@ -268,9 +268,9 @@ def network(shared: tuple[int, ...] = (6,), seed: int = 0) -> keras.Model:
     return build_model(TASKS, "small_convnet", 32, shared, (5,), weights="none", fine_tune="all", dropout=0.0)
 
 
-def update_of(model: keras.Model, strategy: str, **changes: Any) -> Update:
+def update_of(model: keras.Model, strategy: str, **changes: Any) -> TrainStep:
     values = {"strategy": strategy, "learning_rate": 0.01, "label_smoothing": 0.0, "weight_decay": 0.01} | changes
-    return Update(model, GROUPS, dict.fromkeys(TASKS, 1.0), [], TrainSettings(**values), 10)
+    return TrainStep(model, GROUPS, dict.fromkeys(TASKS, 1.0), [], TrainSettings(**values), 10)
 
 
 def batch_of(missing: tuple[str, ...] = (), turn: int = 0, seed: int = 0) -> tuple:
@@ -284,7 +284,7 @@ def values_of(variables: list[Any]) -> list[np.ndarray]:
     return [v.numpy() for v in variables]
 
 
-def stepped(update: Update) -> Callable[[tuple], np.ndarray]:
+def stepped(update: TrainStep) -> Callable[[tuple], np.ndarray]:
     function = tf.function(update.step)
     return lambda batch: function(batch).numpy()
 
@@ -378,7 +378,7 @@ def test_the_joint_step_is_that_of_keras() -> None:
         assert np.abs(mine.numpy() - first.numpy()).max() > 0.01
 
 
-def gradients_by_task(update: Update, model: keras.Model, batch: tuple, training: bool = False) -> np.ndarray:
+def gradients_by_task(update: TrainStep, model: keras.Model, batch: tuple, training: bool = False) -> np.ndarray:
     """Of each task's loss on the shared weights, by Keras: float64 (tasks, weights)."""
     rows = []
     for name in update.groups:
@@ -433,7 +433,7 @@ def test_every_strategy_solves_a_small_problem_with_a_known_answer(name: str) ->
     model = dense_network()
     settings = TrainSettings(strategy=name, learning_rate=0.03, label_smoothing=0.0, weight_decay=0.0)  # type: ignore[arg-type]
     steps = 300 if name != "alternate" else 900  # a third of the steps for each task
-    update = Update(model, GROUPS, dict.fromkeys(TASKS, 1.0), [], settings, steps)
+    update = TrainStep(model, GROUPS, dict.fromkeys(TASKS, 1.0), [], settings, steps)
     step = tf.function(update.step)
     labels = {name: tf.constant(values, tf.int32) for name, values in truth.items()}
     found = []
@@ -473,7 +473,7 @@ def test_a_task_of_weight_nothing_changes_nothing(name: str) -> None:
     for weight, missing in ((0.0, ()), (1.0, ("genre",))):
         model = network()
         settings = TrainSettings(strategy=name, learning_rate=0.01)  # type: ignore[arg-type]
-        update = Update(model, GROUPS, {**dict.fromkeys(TASKS, 1.0), "genre": weight}, [], settings, 10)
+        update = TrainStep(model, GROUPS, {**dict.fromkeys(TASKS, 1.0), "genre": weight}, [], settings, 10)
         step = stepped(update)
         for turn in (0, 1, 0, 1):
             step(batch_of(missing, turn=turn, seed=turn))
@@ -489,7 +489,7 @@ def test_an_alternating_painter_s_head_stands_still_without_its_label() -> None:
     model = build_model(tasks, "small_convnet", 32, weights="none", fine_tune="all", dropout=0.0)
     groups = {"painter": ["painter", "all_painters"], "style": ["style"], "genre": ["genre"]}
     settings = TrainSettings(strategy="alternate", learning_rate=0.01, weight_decay=0.1)
-    update = Update(model, groups, dict.fromkeys(tasks, 1.0), [], settings, 10)
+    update = TrainStep(model, groups, dict.fromkeys(tasks, 1.0), [], settings, 10)
     step = stepped(update)
 
     def batch(painter: float) -> tuple:

@@ -36,7 +36,7 @@ from painters_mtl import train
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.dataset import Dataset, prepare
 from painters_mtl.data.tasks import TASK_NAMES, Task
-from painters_mtl.images.cache import copy_side
+from painters_mtl.images.cache import cache_side
 from painters_mtl.network.multitask import build_model, features_model
 from painters_mtl.runs import run as runs
 from painters_mtl.training import batches, resume
@@ -86,7 +86,7 @@ def test_the_folder_is_complete(run: tuple[Path, TrainSettings]) -> None:
     assert labels["classes"]["painter"] == [p for p in labels["classes"]["painter"] if p in PAINTERS]
     assert len(labels["classes"]["painter"]) == 2
     assert sorted(labels["classes"]["style"]) == sorted(STYLES) and sorted(labels["classes"]["genre"]) == sorted(GENRES)
-    assert (labels["image_size"], labels["copy_side"], labels["demo"]) == (32, copy_side(32), False)
+    assert (labels["image_size"], labels["copy_side"], labels["demo"]) == (32, cache_side(32), False)
     assert list((folder / "logs").rglob("events.out.tfevents.*"))
     for name in ("paintings", "curves", "differences", "reliability", *(f"confusion_{task}" for task in TASK_NAMES)):
         assert (folder / "figures" / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
@@ -220,7 +220,7 @@ def test_a_task_without_weight_has_no_turn(small: Path, tmp_path: Path) -> None:
 def test_turns_by_hand() -> None:
     nan = float("nan")
     gaps = {"painter": [(1, 2.0), (1, 1.0), (5, 4.0), (4, nan)], "style": [(2, 3.0)], "genre": [(3, 1.0)] * 3}
-    assert trainer.turn_summary(gaps) == {
+    assert trainer.summarize_turns(gaps) == {
         "painter": {"share": 0.5, "loss_after": {"1": 1.5, "4 or more": 4.0}},
         "style": {"share": 0.125, "loss_after": {"2": 3.0}},
         "genre": {"share": 0.375, "loss_after": {"3": 1.0}},
@@ -245,9 +245,9 @@ def test_a_run_of_a_version_with_fewer_settings_goes_on(tmp_path: Path) -> None:
     kept = settings.to_dict()
     del kept["sample"]
     (tmp_path / "run" / "config.json").write_text(json.dumps(kept))
-    assert resume.run_folder(settings) == tmp_path / "run"
+    assert resume.prepare_run_folder(settings) == tmp_path / "run"
     with pytest.raises(UserError, match=r"other settings \(sample\)"):
-        resume.run_folder(dataclasses.replace(settings, sample=5))
+        resume.prepare_run_folder(dataclasses.replace(settings, sample=5))
 
 
 def test_a_place_may_be_written_in_another_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,9 +256,11 @@ def test_a_place_may_be_written_in_another_way(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "models" / "run").mkdir(parents=True)
     settings.save(tmp_path / "models" / "run" / "config.json")
     for place in (tmp_path / "paintings", Path("models/../paintings")):
-        assert resume.run_folder(dataclasses.replace(settings, data=place, budget="equal-updates")).name == "run"
+        assert (
+            resume.prepare_run_folder(dataclasses.replace(settings, data=place, budget="equal-updates")).name == "run"
+        )
     with pytest.raises(UserError, match=r"with other settings \(data\)"):
-        resume.run_folder(dataclasses.replace(settings, data=tmp_path / "others"))
+        resume.prepare_run_folder(dataclasses.replace(settings, data=tmp_path / "others"))
 
 
 # ------------------------------------------------------------------------------------------------- loss and labels
@@ -470,7 +472,7 @@ def test_features_are_those_of_the_network_computed_once(small: Path, tmp_path: 
     copies = data.store.pixels[data.pixel_rows]
     encoder = features_model(runs.open_run(folder).model())
     for view, seen in enumerate((copies, np.flip(copies, axis=2))):
-        wanted = encoder(batches.whole_views(seen, 32), training=False)
+        wanted = encoder(batches.whole_crops(seen, 32), training=False)
         np.testing.assert_allclose(features[:, view], np.asarray(wanted), rtol=1e-4, atol=1e-5)
     before = (file.stat().st_mtime_ns, file.read_bytes())
 
@@ -505,7 +507,7 @@ def test_heads_alone_leave_the_backbone_as_it_was(small: Path, tmp_path: Path) -
 
 def test_overwriting_has_to_be_asked_for(tmp_path: Path) -> None:
     def folder(**changes: Any) -> Path:
-        return resume.run_folder(TrainSettings(models=tmp_path, **changes))
+        return resume.prepare_run_folder(TrainSettings(models=tmp_path, **changes))
 
     assert folder(name="new") == tmp_path / "new" and not (tmp_path / "new").exists()
     assert re.fullmatch(r"\d{8}-\d{6}", folder().name)

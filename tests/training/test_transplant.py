@@ -12,15 +12,15 @@ from helpers import fitted, make_data, same_weights, tiny_settings, trained
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.dataset import prepare
 from painters_mtl.data.tasks import TASK_NAMES, Task
-from painters_mtl.evaluation.calibration import soften
+from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.network.multitask import build_model
 from painters_mtl.runs import run
 from painters_mtl.training import fit as training
 from painters_mtl.training import resume, transfer
-from painters_mtl.training.batches import whole_views
+from painters_mtl.training.batches import whole_crops
 from painters_mtl.training.settings import TrainSettings
-from painters_mtl.training.step import Update
-from painters_mtl.training.transfer import runs_by_task, soft_answers, start_from
+from painters_mtl.training.step import TrainStep
+from painters_mtl.training.transfer import runs_by_task, soft_targets, warm_start
 
 TASKS = {name: Task(name, tuple("abc")) for name in TASK_NAMES}
 
@@ -48,7 +48,7 @@ def test_heads_and_shared_part_are_taken_over_by_name(alone: list[Path], shared:
     beside = {"all_painters": Task("all_painters", tuple("abcdef"))}
     model = network(TASKS | beside, 9)
     before = {layer.name: layer.get_weights() for layer in model.layers}
-    start_from(model, alone, TASKS, shared)
+    warm_start(model, alone, TASKS, shared)
     sources = {folder.name: run.open_run(folder).model() for folder in alone}
     for layer in (layer for layer in model.layers if layer.weights):
         if layer.name.startswith(tuple(beside)):
@@ -76,13 +76,13 @@ def test_a_head_that_sees_finer_levels_is_taken_as_it_was_before(tmp_path: Path)
         run.save_heads(narrow, [name], folders[-1])
         run.save_labels(folders[-1], {name: task}, 32, 40, False)
     model = build_model(TASKS, "small_convnet", 32, weights="none")
-    start_from(model, folders, TASKS, "painter")
+    warm_start(model, folders, TASKS, "painter")
     for name, weights in before.items():
         for mine, its in zip(model.get_layer(name).get_weights(), weights, strict=True):
             np.testing.assert_allclose(mine, its, rtol=1e-6)
     (folders[0] / run.HEADS).unlink()
     with pytest.raises(UserError, match=f"{run.HEADS} is missing or damaged: get a sound copy"):
-        start_from(model, folders, TASKS, "painter")
+        warm_start(model, folders, TASKS, "painter")
 
 
 def test_the_mean_of_equal_weights_is_those_weights(alone: list[Path], tmp_path: Path) -> None:
@@ -96,14 +96,14 @@ def test_the_mean_of_equal_weights_is_those_weights(alone: list[Path], tmp_path:
         run.save_model(model, folders[-1])
         run.save_labels(folders[-1], {name: task}, 32, 40, False)
     joint = network(TASKS, 9)
-    start_from(joint, folders, TASKS, "mean")
+    warm_start(joint, folders, TASKS, "mean")
     pairs = zip(*(m.get_layer("small_convnet").get_weights() for m in (joint, source)), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)
 
 
 def test_from_one_network_it_says_what_that_network_says(alone: list[Path]) -> None:
     model = network(TASKS, 9)
-    start_from(model, alone, TASKS, "style")
+    warm_start(model, alone, TASKS, "style")
     pictures = np.random.default_rng(0).uniform(0, 255, (5, 32, 32, 3)).astype(np.float32)
     source = run.open_run(alone[1]).model()
     np.testing.assert_allclose(model(pictures)["style"], source(pictures)["style"], atol=1e-6)
@@ -113,7 +113,7 @@ def test_every_layer_that_does_not_fit_is_named_and_nothing_is_changed(alone: li
     model = network(TASKS, 9, width=5)
     before = model.get_weights()
     with pytest.raises(UserError) as error:
-        start_from(model, alone, TASKS, "mean")
+        warm_start(model, alone, TASKS, "mean")
     for name in TASKS:
         assert f"{name}: {name}_0/kernel is (6, 4), wanted (6, 5)" in str(error.value)
         assert f"{name}: {name}/kernel is (4, 3), wanted (5, 3)" in str(error.value)
@@ -121,14 +121,14 @@ def test_every_layer_that_does_not_fit_is_named_and_nothing_is_changed(alone: li
     keras.utils.set_random_seed(0)
     deeper = build_model(TASKS, "small_convnet", 32, (6, 6), (4,), weights="none", fine_tune="all")
     with pytest.raises(UserError, match="there is no layer shared_1"):
-        start_from(deeper, alone, TASKS, "mean")
+        warm_start(deeper, alone, TASKS, "mean")
 
 
 def test_what_cannot_be_started_from_is_said(alone: list[Path]) -> None:
     with pytest.raises(UserError, match="no network for the genre"):
-        start_from(network(TASKS, 9), alone[:2], TASKS, "mean")
+        warm_start(network(TASKS, 9), alone[:2], TASKS, "mean")
     with pytest.raises(UserError, match="--start-shared painters is unknown: mean, imagenet, painter, style, genre"):
-        start_from(network(TASKS, 9), alone, TASKS, "painters")
+        warm_start(network(TASKS, 9), alone, TASKS, "painters")
     with pytest.raises(UserError, match="both know the style"):
         runs_by_task([alone[1], alone[1]], TASKS, "teachers")
     with pytest.raises(UserError, match="style classes are not those of this data \\(such as 'c'\\)"):
@@ -145,7 +145,7 @@ def test_soft_answers_are_the_softmax_of_the_divided_logits() -> None:
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     for temperature in (1.0, 2.0, 5.0):
         e = np.exp(logits / temperature)
-        np.testing.assert_allclose(soften(p, temperature), e / e.sum(axis=1, keepdims=True), rtol=1e-5)
+        np.testing.assert_allclose(apply_temperature(p, temperature), e / e.sum(axis=1, keepdims=True), rtol=1e-5)
 
 
 def test_the_loss_with_a_teacher_by_hand() -> None:
@@ -154,15 +154,15 @@ def test_the_loss_with_a_teacher_by_hand() -> None:
     teacher = rng.dirichlet(np.ones(3), 10).astype(np.float32)
     model = network({"style": TASKS["style"]}, 0)
     settings = TrainSettings(label_smoothing=0.0, teacher_weight=0.3, temperature=2.0)
-    soft = {"style": soften(teacher, 2.0)}
-    update = Update(model, {"style": ["style"]}, {"style": 1.0}, [], settings, 10, soft)
+    soft = {"style": apply_temperature(teacher, 2.0)}
+    update = TrainStep(model, {"style": ["style"]}, {"style": 1.0}, [], settings, 10, soft)
     p = rng.dirichlet(np.ones(3), 4).astype(np.float32)
     rows = np.array([7, 0, 3, 7])
     labels, known = np.array([1, 0, 2, 0]), np.array([1.0, 0.0, 1.0, 1.0], np.float32)
     batch = (None, {"style": labels}, {"style": tf.constant(known)}, None, tf.constant(rows))
     losses = update._losses({"style": tf.constant(p)}, batch)
     hard = -np.log(p[[0, 2, 3], labels[[0, 2, 3]]]).mean()
-    q, s = soften(teacher, 2.0)[rows], soften(p, 2.0)
+    q, s = apply_temperature(teacher, 2.0)[rows], apply_temperature(p, 2.0)
     divergence = 4 * (q * np.log(q / s)).sum(axis=1).mean()
     assert float(losses["style"]) == pytest.approx(0.7 * hard + 0.3 * divergence, rel=1e-4)
     batch[2]["style"] = tf.zeros(4)
@@ -179,8 +179,8 @@ def test_a_teacher_answers_for_paintings_and_their_mirror_images(alone: list[Pat
         data = prepare(tiny_settings(small, tmp_path, views=views))
         copies = data.store.pixels[data.pixel_rows[data.rows("train")]]
         whole = np.asarray(copies[:, 0] if len(views) > 1 else copies)
-        wanted = [model(whole_views(view, 32))["style"] for view in (whole, whole[:, :, ::-1])]
-        (found,) = soft_answers(data, (alone[1],), TASKS).values()
+        wanted = [model(whole_crops(view, 32))["style"] for view in (whole, whole[:, :, ::-1])]
+        (found,) = soft_targets(data, (alone[1],), TASKS).values()
         np.testing.assert_allclose(found, np.mean(wanted, axis=0), rtol=1e-4, atol=1e-6)
 
 
@@ -223,7 +223,7 @@ def test_what_is_frozen_stands_still_for_so_many_epochs(tmp_path: Path) -> None:
         run.open_run(later).model().get_layer("style").get_weights()[0], before.get_layer("style").get_weights()[0]
     )
     # What stands still is a matter of the shared network only.
-    assert training.fit_alone(prepared, again, tmp_path / "alone", "style", 0).metrics["epochs"] == 2
+    assert training.fit_single_task(prepared, again, tmp_path / "alone", "style", 0).metrics["epochs"] == 2
 
 
 @pytest.mark.slow
@@ -273,7 +273,7 @@ def test_sources_that_are_not_there_or_would_be_replaced(tmp_path_factory: pytes
         ({"start_shared": "impressionism"}, "--start-shared impressionism is unknown"),
     ):
         with pytest.raises(UserError, match=words):
-            resume.run_folder(dataclasses.replace(settings, **{"name": "other", **changes}))
+            resume.prepare_run_folder(dataclasses.replace(settings, **{"name": "other", **changes}))
 
 
 @pytest.mark.slow

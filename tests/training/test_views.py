@@ -16,8 +16,8 @@ from painters_mtl.data.dataset import prepare
 from painters_mtl.data.tasks import TASK_NAMES, Task
 from painters_mtl.images import decode
 from painters_mtl.images import files as images
-from painters_mtl.images.decode import copy_of
-from painters_mtl.network.batchnorm_folding import fold
+from painters_mtl.images.decode import cached_image
+from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.multitask import build_model, heads_model, with_heads
 from painters_mtl.runs import run
 from painters_mtl.training import batches
@@ -48,7 +48,7 @@ def test_which_view_moves_which_head(merge: str, backbone: str) -> None:
     other. Either way each head moves the one backbone."""
     model = network(merge, backbone)
     assert len([layer for layer in model.layers if isinstance(layer, keras.Model)]) == 1
-    for candidate in (model, fold(model)):
+    for candidate in (model, fold_batchnorm(model)):
         seen = pictures()
         for name in TASKS:
             with tf.GradientTape() as tape:
@@ -97,10 +97,10 @@ def test_the_network_sees_the_detail_pixel_for_pixel(tmp_path: Path) -> None:
     """A ramp of one grey level a pixel: the view must rise by one a pixel, around the middle."""
     ramp = np.broadcast_to(np.arange(160, dtype=np.uint8)[:, None], (200, 160, 3))
     Image.fromarray(ramp).save(tmp_path / "a.png")
-    picture, copy = copy_of((tmp_path / "a.png").read_bytes(), 40, VIEWS)
+    picture, copy = cached_image((tmp_path / "a.png").read_bytes(), 40, VIEWS)
     assert copy.shape == (2, 40, 40, 3) and (picture.width, picture.height) == (160, 200)
-    np.testing.assert_array_equal(copy[0], images.load(tmp_path / "a.png", square=40).pixels)
-    seen = batches.middle_views(tf.constant(copy[None, 1]), 32).numpy()[0]
+    np.testing.assert_array_equal(copy[0], images.load_image(tmp_path / "a.png", square=40).pixels)
+    seen = batches.center_crops(tf.constant(copy[None, 1]), 32).numpy()[0]
     np.testing.assert_allclose(seen[..., 0], np.tile(79.5 + np.arange(32) - 15.5, (32, 1)), atol=0.2)
 
 

@@ -43,7 +43,7 @@ def broken(data: bytes, others: list[bytes], rng: random.Random) -> bytes:
 def make_broken(paintings: Path, folder: Path) -> int:
     """2,500 files in folders, and 500 members of two zips that are themselves damaged; returns how many there are."""
     rng = random.Random(5)
-    found = [f for f in images.find(paintings / "originals", paintings / "gallery") if not f.member]
+    found = [f for f in images.find_images(paintings / "originals", paintings / "gallery") if not f.member]
     chosen = [Path(f.path).read_bytes() for f in rng.sample(found, FILES)]
     chosen = [data for data in chosen if data]
     for k in range(CASES - 2 * PER_ZIP):
@@ -71,13 +71,13 @@ def test_three_thousand_broken_files(paintings: Path, tmp_path: Path, tmp_path_f
     folder = tmp_path / "broken"
     folder.mkdir()
     count = make_broken(paintings, folder)
-    files = images.find(folder)
+    files = images.find_images(folder)
     assert len(files) == count
     slow = []
     for file in files[::10]:  # one by one, for their times; predict below has them all
         start = time.perf_counter()
         try:
-            picture = images.load(file, square=120)
+            picture = images.load_image(file, square=120)
             assert picture.pixels.shape == (120, 120, 3)
         except images.Unreadable as refusal:
             assert refusal.reason in errors.REASONS

@@ -15,11 +15,11 @@ from painters_mtl import compare, train
 from painters_mtl.common import command_line
 from painters_mtl.compare import CompareSettings, folds_of
 from painters_mtl.data.dataset import prepare
-from painters_mtl.data.split import group_copies, make_folds
+from painters_mtl.data.split import group_near_copies, make_folds
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.runs import run
-from painters_mtl.training.fit import reserved
-from painters_mtl.training.resume import resumed
+from painters_mtl.training.fit import run_folder_lock
+from painters_mtl.training.resume import settings_to_resume
 from painters_mtl.training.settings import TrainSettings
 
 
@@ -145,12 +145,12 @@ def test_resume_heeds_an_option_that_is_named_though_it_is_the_default(
     found = []
 
     def seen(settings: CompareSettings) -> int:
-        found.append(resumed(settings))
+        found.append(settings_to_resume(settings))
         return 0
 
     words = ["--resume", "--name", "study", "--models", str(tmp_path)]
     for more in ([], ["--seeds", "5"], ["--seeds=5", "--no-refit"], ["--refit", "--epochs", "0"]):
-        assert command_line.run(CompareSettings, seen, [*words, *more], "test") == 0
+        assert command_line.run_command(CompareSettings, seen, [*words, *more], "test") == 0
     # The study has 2 seeds, --no-refit and 3 epochs: what is not named is as it was.
     assert [(s.seeds, s.refit, s.epochs) for s in found] == [(2, False, 3), (5, False, 3), (5, False, 3), (2, True, 0)]
 
@@ -265,7 +265,7 @@ def test_folds_part_no_copies_and_test_each_painting_once(tmp_path: Path) -> Non
         for group in np.unique(data.groups):
             assert len(set(split[data.groups == group]) - {""}) <= 1
         assert 0.1 < np.mean(split[known] == "validation") < 0.2
-    assert (data.groups == group_copies(data.table, data.store.hashes[data.store.rows >= 0])).all()
+    assert (data.groups == group_near_copies(data.table, data.store.hashes[data.store.rows >= 0])).all()
     parts = folds_of(data, CompareSettings(data=settings.data, folds=4, seed=1))
     assert all((p.split == s).all() for p, s in zip(parts, splits, strict=True))
 
@@ -273,7 +273,7 @@ def test_folds_part_no_copies_and_test_each_painting_once(tmp_path: Path) -> Non
 def test_a_study_that_runs_is_not_replaced(study: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     folder, command = study
     before = (folder / "comparison.json").read_bytes()
-    with reserved(folder, wait=False):  # as the other process does
+    with run_folder_lock(folder, wait=False):  # as the other process does
         assert compare.main([*command, "--overwrite"]) == 2
     assert "another process" in capsys.readouterr().err
     assert (folder / "comparison.json").read_bytes() == before and (folder / "runs").is_dir()

@@ -221,7 +221,7 @@ def test_the_images_and_the_replacements_in_place_of_the_corrupt_ones(kaggle, tm
     assert sorted(int(Path(i).stem) for i in table["id"]) == list(range(1, 13))
     for row in table.itertuples():
         number = int(Path(row.id).stem)
-        picture = images.load(images.ImageFile(row.file, row.member))
+        picture = images.load_image(images.ImageFile(row.file, row.member))
         assert picture.repaired == ""
         with Image.open(io.BytesIO(jpeg(number))) as drawn:
             assert np.array_equal(picture.pixels, np.asarray(drawn))

@@ -16,11 +16,11 @@ from scipy.stats import spearmanr
 from painters_mtl import explain
 from painters_mtl.data.tasks import Task
 from painters_mtl.images import files as images
-from painters_mtl.images.decode import copy_of
+from painters_mtl.images.decode import cached_image
 from painters_mtl.network.gradcam import explainer, gradcam, likeness, overlay, scaled, stretched
 from painters_mtl.network.multitask import backbone_of, build_model, features_model
 from painters_mtl.runs import run as runs
-from painters_mtl.training.batches import inference, middle_views, whole_views
+from painters_mtl.training.batches import center_crops, inference, whole_crops
 
 VIEWS = ("whole", "detail")
 TASKS = {name: Task(name, classes) for name, classes in (("painter", tuple("abcd")), ("style", tuple("xyz")))}
@@ -88,7 +88,7 @@ def test_behind_a_global_mean_and_one_layer_it_is_cam(backbone: str) -> None:
     """Zhou et al. 2016 (arXiv 1512.04150): ReLU(sum_k w_kc A_k), with the head's own weights."""
     model, copies = network(backbone=backbone), noise(5)
     for task, classes in (("painter", [0, 1, 2, 3, 1]), ("style", [2, 0, 1, 1, 2])):
-        levels = levels_of(model, whole_views(tf.constant(copies), 64))
+        levels = levels_of(model, whole_crops(tf.constant(copies), 64))
         assert len(levels) > 3  # so that what the finer ones say is added up
         speaks = np.maximum(cam(levels, model.get_layer(task).get_weights()[0], classes), 0)
         wanted = speaks / np.maximum(speaks.max(axis=(1, 2), keepdims=True), 1e-30)
@@ -103,7 +103,7 @@ def test_the_cells_add_up_to_the_logit() -> None:
     kernel, bias = model.get_layer("style").get_weights()
     model.get_layer("style").set_weights([np.abs(kernel), bias])  # the maps are behind ReLUs
     found = explainer(model, 80)(copies, {"painter": np.zeros(3, np.int32), "style": np.ones(3, np.int32)})["style"]
-    logits = features_model(model)(whole_views(tf.constant(copies), 80), training=False).numpy() @ np.abs(kernel)
+    logits = features_model(model)(whole_crops(tf.constant(copies), 80), training=False).numpy() @ np.abs(kernel)
     np.testing.assert_allclose(found["map"].numpy().sum(axis=(1, 2, 3)), logits[:, 1], rtol=1e-4)
 
 
@@ -111,7 +111,7 @@ def test_through_hidden_layers_by_finite_differences() -> None:
     """The weight of channel k is what the logit gains when the whole map A_k is raised, not the gain of the softmax."""
     model = network(shared_layers=(12,), task_layers=(9,), shared_projection=7)
     copies, classes = noise(3), [2, 0, 1]
-    levels = [level.astype(np.float64) for level in levels_of(model, whole_views(tf.constant(copies), 64))]
+    levels = [level.astype(np.float64) for level in levels_of(model, whole_crops(tf.constant(copies), 64))]
     names = ("shared_0", "style_0", "projection")
     hidden = [[w.astype(np.float64) for w in model.get_layer(name).get_weights()] for name in names]
     kernel, bias = model.get_layer("style").get_weights()
@@ -153,7 +153,7 @@ def test_the_finer_map_is_gradient_times_input() -> None:
     kernel, bias = (w.numpy() for w in model.get_layer("style").weights)
     ends = np.cumsum([level.shape[-1] for level in backbone_of(model).outputs])
     of_last, *of_levels = np.split(kernel, ends[:-1])
-    x, beside = whole_views(tf.constant(copies), 64), []
+    x, beside = whole_crops(tf.constant(copies), 64), []
     for name in ("rescale", *(f"{part}{i}" for i in range(3) for part in ("conv", "bn", "relu"))):
         x = layers[name](x)
         beside += [x] if name.startswith("relu") else []
@@ -181,7 +181,7 @@ def test_two_views(merge: str, tmp_path: Path) -> None:
     runs.save_labels(tmp_path, TASKS, 48, 64, False, VIEWS)
     runs.save_model(model, tmp_path)
     classes = [3, 0, 1, 2]
-    seen = [whole_views(tf.constant(copies[:, 0]), 48), middle_views(tf.constant(copies[:, 1]), 48)]
+    seen = [whole_crops(tf.constant(copies[:, 0]), 48), center_crops(tf.constant(copies[:, 1]), 48)]
     kernel, channels = model.get_layer("painter").get_weights()[0], features_model(model).output.shape[-1] // 2
     parts = [kernel[:channels], kernel[channels:]] if merge == "concatenate" else [np.zeros_like(kernel), kernel]
     cams = [cam(levels_of(model, view), part, classes) for view, part in zip(seen, parts, strict=True)]
@@ -398,7 +398,7 @@ def test_titles_say_what_predict_says(folder: Path, tmp_path: Path) -> None:
     from helpers import read_rows
 
     from painters_mtl import predict
-    from painters_mtl.images.stream import through
+    from painters_mtl.images.stream import stream_images
 
     picture = coloured(tmp_path / "a.png", 200, 100, (120, 30, 180, 80), colour=2)
     out = tmp_path / "p.csv"
@@ -412,7 +412,7 @@ def test_titles_say_what_predict_says(folder: Path, tmp_path: Path) -> None:
             found = look(copies, {name: np.full(len(copies), classes.get(name, -1), np.int32) for name in TASKS})
             return {f"{name} {key}": v.numpy() for name, values in found.items() for key, v in values.items()}
 
-        (seen,) = through([images.ImageFile(str(picture))], run, forward)
+        (seen,) = stream_images([images.ImageFile(str(picture))], run, forward)
         ((_, panels),) = explain.rows_of(run, TASKS, seen, np.zeros((4, 8, 3), np.uint8))
         return [panel.title for panel in panels]
 
@@ -532,8 +532,8 @@ def test_two_views_on_the_command_line(tmp_path: Path) -> None:
     picture = coloured(tmp_path / "a.png", 200, 120, (60, 40, 120, 100))
     (file,) = run_verb(run, tmp_path / "out", picture)
     data = picture.read_bytes()
-    _, copy = copy_of(data, 60, VIEWS)
-    detail = middle_views(tf.constant(copy[None, 1]), 48).numpy()[0]
+    _, copy = cached_image(data, 60, VIEWS)
+    detail = center_crops(tf.constant(copy[None, 1]), 48).numpy()[0]
     pixels = np.asarray(Image.open(file).convert("RGB")).astype(int)
     side = explain.SIDE
     column = explain._panel_size(200, 120)[0]
@@ -552,7 +552,7 @@ def test_real_paintings(paintings: Path, folder: Path, tmp_path: Path) -> None:
     found = run_verb(folder, tmp_path / "out", *files, status=int(len(good) < len(files)))
     assert len(found) == len(good)
     for file, original in zip(found, good, strict=True):
-        picture = images.load(original)
+        picture = images.load_image(original)
         width, _ = explain._panel_size(picture.width, picture.height)
         columns = explain.GAP + 3 * (max(explain.SIDE * 3 // 4, width) + explain.GAP)
         with Image.open(file) as png:

@@ -24,10 +24,18 @@ from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.tasks import Task
 from painters_mtl.images import files as images
 from painters_mtl.inference import painter_pairs
-from painters_mtl.inference.painter_pairs import UPDATES, PainterHead, embed, inner_products, on_grid, softmax, unit
+from painters_mtl.inference.painter_pairs import (
+    UPDATES,
+    PainterHead,
+    embed,
+    inner_products,
+    round_to_grid,
+    softmax,
+    unit_vectors,
+)
 from painters_mtl.inference.pair_auc import Pairs, auc, auc_draws, draw_painters, intervals
 from painters_mtl.runs.run import Run, open_run
-from painters_mtl.training.head_refit import fit_head
+from painters_mtl.training.head_refit import fit_linear_head
 from painters_mtl.training.settings import TrainSettings
 
 # ------------------------------------------------------------------------------------------------- AUC
@@ -118,8 +126,8 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
 def test_scores_are_exact() -> None:
     """The inner product in whole numbers, whatever is added first."""
     rng = np.random.default_rng(0)
-    for vectors in (softmax(5 * rng.normal(size=(5, 300))), unit(rng.normal(size=(5, 300)))):
-        grid = on_grid(vectors)
+    for vectors in (softmax(5 * rng.normal(size=(5, 300))), unit_vectors(rng.normal(size=(5, 300)))):
+        grid = round_to_grid(vectors)
         assert np.abs(grid - vectors).max() <= 2.0**-27
         first, second = np.triu_indices(5)
         for a, b, score in zip(first, second, inner_products(grid, first, second), strict=True):
@@ -129,7 +137,7 @@ def test_scores_are_exact() -> None:
 
 def test_blocks_do_not_change_a_bit() -> None:
     rng = np.random.default_rng(1)
-    vectors = on_grid(softmax(3 * rng.normal(size=(200, 77))))
+    vectors = round_to_grid(softmax(3 * rng.normal(size=(200, 77))))
     first, second = rng.integers(200, size=(2, 9000))
     whole = inner_products(vectors, first, second)
     for size in (1, 7, 1000, 8999):  # few pairs of many pictures go another way than many pairs of few
@@ -180,24 +188,24 @@ def test_the_head_tells_as_much_as_the_posterior_of_gaussians() -> None:
     labels, unseen = rng.integers(10, size=2000), rng.integers(10, size=300)
     spread = np.linspace(0.5, 1.5, 48)
     works = (means[labels] + spread * rng.normal(size=(2000, 48))).astype(np.float32)
-    kernel, bias = fit_head(works[:, None], labels, 10, UPDATES)
+    kernel, bias = fit_linear_head(works[:, None], labels, 10, UPDATES)
     new = means[unseen] + spread * rng.normal(size=(300, 48))
     weights = means / spread**2
     exact = softmax(new @ weights.T - 0.5 * (means * weights).sum(axis=1))
     first, second = np.triu_indices(300, 1)
 
     def worth(probabilities: np.ndarray) -> float:
-        return auc(inner_products(on_grid(probabilities), first, second), unseen[first], unseen[second])[0]
+        return auc(inner_products(round_to_grid(probabilities), first, second), unseen[first], unseen[second])[0]
 
     assert worth(softmax(new @ kernel + bias)) > worth(exact) - 0.02 > 0.9
     # It stands behind no preprocessing: what shifts and scales all features changes nothing.
-    moved = fit_head(4 * works[:, None] + 16, labels, 10, UPDATES)
+    moved = fit_linear_head(4 * works[:, None] + 16, labels, 10, UPDATES)
     assert softmax((4 * new + 16) @ moved[0] + moved[1]) == pytest.approx(softmax(new @ kernel + bias), abs=2e-3)
 
 
 def test_few_paintings_are_enough_for_a_head() -> None:
     features = np.repeat(np.eye(2, dtype=np.float32), 5, axis=0)
-    kernel, bias = fit_head(np.stack([features, features], axis=1), np.repeat([0, 1], 5), 2, UPDATES)
+    kernel, bias = fit_linear_head(np.stack([features, features], axis=1), np.repeat([0, 1], 5), 2, UPDATES)
     assert (softmax(features @ kernel + bias).argmax(axis=1) == np.repeat([0, 1], 5)).all()
 
 
@@ -224,7 +232,7 @@ def test_the_score_is_chosen_by_painters_in_training_and_by_those_kept_out(stran
         first, second = np.triu_indices(20, 1)
         by_hand = roc_auc_score(
             names[100:][first] == names[100:][second],
-            (painter_pairs.unit(features[100:]) @ painter_pairs.unit(features[100:]).T)[first, second],
+            (painter_pairs.unit_vectors(features[100:]) @ painter_pairs.unit_vectors(features[100:]).T)[first, second],
         )
         assert found.validation["cosine"][1] == pytest.approx(by_hand, abs=1e-9) and by_hand > 0.95 > unseen
     else:  # six make 6 pairs by one painter: chance
@@ -319,7 +327,7 @@ def test_the_product_is_that_of_what_predict_says(run: Run, paintings_of_two: Pa
     from painters_mtl.predict import label
 
     found = scored(run, paintings_of_two, tmp_path / "out.csv", "--score", "product")
-    told = {one.file.name: one.probabilities for one in label(run, images.find(paintings_of_two))}
+    told = {one.file.name: one.probabilities for one in label(run, images.find_images(paintings_of_two))}
     for row in found:
         p, q = (told[row[name]]["painter"].tolist() for name in ("image1", "image2"))  # type: ignore[index]
         agree = 0.0
@@ -553,7 +561,7 @@ def test_memory_does_not_grow_with_the_pairs(
 ) -> None:
     monkeypatch.setattr(pairs, "CHUNK", 5_000)
     names = [f"{k}.jpg" for k in range(300)]
-    vectors = on_grid(unit(np.random.default_rng(0).normal(size=(301, 32))))
+    vectors = round_to_grid(unit_vectors(np.random.default_rng(0).normal(size=(301, 32))))
     peaks = []
     for n in (10_000, 120_000):
         rng = np.random.default_rng(n)
@@ -596,7 +604,7 @@ def test_real_labels_say_who_is_who(paintings: Path) -> None:
     """The table as it came has titles in its column artist; a data folder is read with these put right."""
     raw = pairs.painters_of(paintings / "pbn64" / "all_data_info.csv")
     read = pairs.painters_of(paintings / "pbn64")
-    test = {file.name for file in images.find(paintings / "pbn64" / "test")}
+    test = {file.name for file in images.find_images(paintings / "pbn64" / "test")}
     known = [name for name in test if name in read]
     assert len(test) == 1614 and len(known) == 1612
     assert np.mean([raw[name] == read[name] for name in known]) > 0.98

@@ -189,7 +189,7 @@ def test_an_unreadable_picture_is_a_row_with_a_reason(
     for i, (file, row) in enumerate(zip(files, rows, strict=True)):
         if i in (1, 3):
             with pytest.raises(images.Unreadable) as refusal:
-                images.load(file)
+                images.load_image(file)
             assert row["error"].startswith(refusal.value.reason)
             assert {v for k, v in row.items() if k not in ("path", "error")} == {""} and row["path"] == str(file)
         else:
@@ -357,7 +357,7 @@ def test_row_and_columns_agree_by_hand() -> None:
     run = Run(
         Path(), {"style": Task("style", ("a", "b, c", "d")), "genre": Task("genre", ("x", "y"))}, 32, 40, False, {}
     )
-    one = predict.Labelled(
+    one = predict.Prediction(
         images.ImageFile("p.jpg"),
         {"style": np.array([0.2, 0.7, 0.1]), "genre": np.array([0.5, 0.5])},
         "",
@@ -369,14 +369,14 @@ def test_row_and_columns_agree_by_hand() -> None:
         "style_2": "a", "style_2_confidence": 0.2, "genre_2": "y", "genre_2_confidence": 0.5,
         "style_3": "d", "style_3_confidence": 0.1, "error": "",
     }  # fmt: skip
-    bad = predict.row(run, predict.Labelled(images.ImageFile("z.zip", "q.jpg"), None, "empty"), 3)
+    bad = predict.row(run, predict.Prediction(images.ImageFile("z.zip", "q.jpg"), None, "empty"), 3)
     assert bad == {"path": "z.zip/q.jpg", "error": "empty"}
 
 
 @pytest.mark.real
 def test_real_paintings_of_every_kind(paintings: Path, folder: Path, tmp_path: Path) -> None:
     rows = labelled(folder, tmp_path / "out.csv", paintings / "originals", status=1)
-    files = images.find(paintings / "originals")
+    files = images.find_images(paintings / "originals")
     assert [r["path"] for r in rows] == [str(f) for f in files]
     bad = [Path(r["path"]).name for r in rows if r["error"]]
     assert bad == [Path(f.path).name for f in files if Path(f.path).name.startswith("lfspointer")]

@@ -19,13 +19,13 @@ from sklearn.neighbors import NearestNeighbors
 from painters_mtl import embed, predict, similar
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import Task
-from painters_mtl.evaluation.calibration import soften
+from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.images import files as images
-from painters_mtl.images.decode import copy_of
+from painters_mtl.images.decode import cached_image
 from painters_mtl.inference import embeddings
 from painters_mtl.network.multitask import build_model, features_model
 from painters_mtl.runs import run as runs
-from painters_mtl.training.batches import middle_views, whole_views
+from painters_mtl.training.batches import center_crops, whole_crops
 
 TASKS = {
     "painter": Task("painter", ('Ada "A", Red', "Bo $1")),
@@ -79,7 +79,7 @@ def folder(tmp_path: Path) -> Path:
 def first(run: runs.Run, tmp_path_factory: pytest.TempPathFactory) -> embeddings.Vectors:
     """The vectors of the same pictures in a folder that stays as it is, just computed."""
     out = tmp_path_factory.mktemp("first")
-    found = embeddings.compute(run, images.find(draw_all(out / "pictures")), out / "cache")
+    found = embeddings.compute(run, images.find_images(draw_all(out / "pictures")), out / "cache")
     assert found.computed == 12
     return found
 
@@ -98,12 +98,12 @@ def features_of(found: embeddings.Vectors) -> np.ndarray:
 
 
 def test_vectors_are_the_features_of_the_same_copy(run: runs.Run, folder: Path, tmp_path: Path) -> None:
-    files = images.find(folder)
+    files = images.find_images(folder)
     found = list(embeddings.compute(run, files, tmp_path / "cache", batch_size=5))
     model = run.model()
     encoder = features_model(model)
-    copies = np.stack([copy_of(f.read(), run.copy_side)[1] for f in files])
-    seen = whole_views(copies, run.image_size)
+    copies = np.stack([cached_image(f.read(), run.copy_side)[1] for f in files])
+    seen = whole_crops(copies, run.image_size)
     wanted, probabilities = np.asarray(encoder(seen)), model(seen)
     assert [one.file for one in found] == files
     for k, one in enumerate(found):
@@ -111,7 +111,7 @@ def test_vectors_are_the_features_of_the_same_copy(run: runs.Run, folder: Path, 
         np.testing.assert_allclose(one.features, wanted[k], rtol=1e-4, atol=1e-5)
         assert list(one.labels) == list(TASKS)
         for task, (name, confidence) in one.labels.items():
-            p = soften(np.asarray(probabilities[task])[k : k + 1], TEMPERATURES[task])[0]
+            p = apply_temperature(np.asarray(probabilities[task])[k : k + 1], TEMPERATURES[task])[0]
             assert name == TASKS[task].classes[p.argmax()] and confidence == pytest.approx(p.max(), abs=1e-4)
 
 
@@ -122,7 +122,7 @@ def test_a_painter_that_predict_calls_unknown_is_unknown(with_head: bool, folder
     if with_head:
         heads = {**TASKS, "painter_known": Task("painter_known", ("another", "known"))}
         runs.save_model(build_model(heads, "small_convnet", 32, weights="none"), run.folder)
-    files = images.find(folder)
+    files = images.find_images(folder)
     known = [one.known["painter"] for one in predict.label(run, files)]
     limits = {"painter": float(np.median(known))}
     runs.save_labels(run.folder, TASKS, 32, 40, False, ("whole",), TEMPERATURES, limits)
@@ -140,10 +140,10 @@ def test_a_painter_that_predict_calls_unknown_is_unknown(with_head: bool, folder
 
 def test_a_network_with_two_views_has_the_features_of_both(folder: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", views=("whole", "detail"))
-    found = embeddings.compute(run, images.find(folder), tmp_path / "cache")
+    found = embeddings.compute(run, images.find_images(folder), tmp_path / "cache")
     features = features_of(found)
-    whole, detail = zip(*(copy_of(f.read(), run.copy_side, run.views)[1] for f in found.files), strict=True)
-    seen = {"image": whole_views(np.stack(whole), 32), "detail": middle_views(np.stack(detail), 32)}
+    whole, detail = zip(*(cached_image(f.read(), run.copy_side, run.views)[1] for f in found.files), strict=True)
+    seen = {"image": whole_crops(np.stack(whole), 32), "detail": center_crops(np.stack(detail), 32)}
     assert features.shape == (12, 128)
     np.testing.assert_allclose(features, np.asarray(features_model(run.model())(seen)), rtol=1e-4, atol=1e-5)
 
@@ -151,11 +151,11 @@ def test_a_network_with_two_views_has_the_features_of_both(folder: Path, tmp_pat
 def test_unreadable_pictures_keep_their_place(run: runs.Run, folder: Path, tmp_path: Path) -> None:
     (folder / "03.png").write_bytes(b"")
     (folder / "07.png").write_text("<html>404</html>")
-    found = embeddings.compute(run, images.find(folder), tmp_path / "cache")
+    found = embeddings.compute(run, images.find_images(folder), tmp_path / "cache")
     errors = {Path(one.file.path).name: one.error for one in found if one.features is None}
     assert list(errors) == ["03.png", "07.png"] and found.computed == 10 and len(found) == 12
     assert errors["03.png"].startswith("empty") and errors["07.png"].startswith("not an image")
-    assert embeddings.refusals(errors.values()) == "1 empty, 1 not an image"
+    assert embeddings.error_rows(errors.values()) == "1 empty, 1 not an image"
 
 
 # ------------------------------------------------------------------------------------------------- the cache
@@ -165,7 +165,7 @@ def test_what_is_kept_is_not_computed_again(run: runs.Run, folder: Path, tmp_pat
     """The second time the pictures and the network are gone bad: what comes out can only be what was kept."""
     private = dataclasses.replace(run, folder=tmp_path / "copy")
     shutil.copytree(run.folder, private.folder)
-    files = images.find(folder)
+    files = images.find_images(folder)
     first = embeddings.compute(private, files, tmp_path / "cache")
     assert first.computed == 12
     kept = features_of(first)
@@ -181,11 +181,11 @@ def test_what_is_kept_is_not_computed_again(run: runs.Run, folder: Path, tmp_pat
 
 def test_only_what_has_changed_is_computed(run: runs.Run, folder: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    before = features_of(embeddings.compute(run, images.find(folder), cache))
+    before = features_of(embeddings.compute(run, images.find_images(folder), cache))
     shutil.copy(folder / "00.png", folder / "05.png")
     drawn(99).save(folder / "12.png")
     (folder / "06.png").unlink()
-    found = embeddings.compute(run, images.find(folder), cache)
+    found = embeddings.compute(run, images.find_images(folder), cache)
     assert found.computed == 2
     after = {Path(one.file.path).name: one.features for one in found}
     np.testing.assert_allclose(after["05.png"], before[0], rtol=1e-5, atol=1e-6)
@@ -200,7 +200,7 @@ def test_the_way_a_picture_is_named_does_not_matter(
     (tmp_path / "link").symlink_to(pictures)
     monkeypatch.chdir(pictures.parent)
     for name in (Path("pictures"), Path("pictures/../pictures"), tmp_path / "link"):
-        found = embeddings.compute(run, images.find(name), cache)
+        found = embeddings.compute(run, images.find_images(name), cache)
         assert found.computed == 0
         np.testing.assert_array_equal(features_of(found), features_of(first))
 
@@ -213,10 +213,10 @@ def test_members_of_a_zip_are_known_by_their_content(run: runs.Run, folder: Path
             for name in names:
                 archive.writestr(f"{prefix}{name}", (folder / name).read_bytes())
         os.utime(packed, ns=(0, 10**18 + packed.stat().st_size))
-        return images.find(packed)
+        return images.find_images(packed)
 
     names = sorted(f.name for f in folder.iterdir())
-    plain = features_of(embeddings.compute(run, images.find(folder), tmp_path / "cache"))
+    plain = features_of(embeddings.compute(run, images.find_images(folder), tmp_path / "cache"))
     found = embeddings.compute(run, pack(names), tmp_path / "cache")
     assert found.computed == 12
     np.testing.assert_allclose(features_of(found), plain, rtol=1e-5, atol=1e-6)
@@ -287,8 +287,8 @@ def test_names_that_are_no_text(run: runs.Run, tmp_path: Path) -> None:
     odd = os.fsencode(tmp_path) + b"/caf\xe9\n.png"
     drawn(0).save(tmp_path / "0.png")
     (tmp_path / "0.png").rename(os.fsdecode(odd))
-    embeddings.compute(run, images.find(tmp_path), tmp_path / "cache")
-    found = embeddings.compute(run, images.find(tmp_path), tmp_path / "cache")
+    embeddings.compute(run, images.find_images(tmp_path), tmp_path / "cache")
+    found = embeddings.compute(run, images.find_images(tmp_path), tmp_path / "cache")
     assert found.computed == 0 and [os.fsencode(one.file.path) for one in found] == [odd]
     embed.write(found, tmp_path / "v.npz")
     with np.load(tmp_path / "v.npz") as table:
@@ -306,8 +306,8 @@ def test_the_order_is_that_of_scikit_learn(run: runs.Run, folder: Path, tmp_path
         drawn(k).save(folder / f"{k:03d}.png")
     drawn(1000).save(tmp_path / "query.png")
     (folder / "broken.png").write_bytes(b"")
-    among = embeddings.compute(run, images.find(folder), tmp_path / "cache")
-    (query,) = embeddings.compute(run, images.find(tmp_path / "query.png"), tmp_path / "cache")
+    among = embeddings.compute(run, images.find_images(folder), tmp_path / "cache")
+    (query,) = embeddings.compute(run, images.find_images(tmp_path / "query.png"), tmp_path / "cache")
     assert query.features is not None
     (found,) = similar.nearest([query], among, 20)
     readable = [one.file for one in among if one.features is not None]
@@ -322,7 +322,7 @@ def test_a_copy_is_the_nearest_and_the_picture_itself_is_left_out(run: runs.Run,
     drawn(8).resize((300, 233), Image.Resampling.LANCZOS).save(folder / "large.webp", quality=90)
     shutil.copy(folder / "09.png", folder / "same.png")
     (tmp_path / "link.png").symlink_to(folder / "02.png")
-    among = embeddings.compute(run, images.find(folder), tmp_path / "cache")
+    among = embeddings.compute(run, images.find_images(folder), tmp_path / "cache")
     names = [one.file.name for one in among]
     queries = list(among)
     answers = similar.nearest(queries, among, 30)
@@ -387,7 +387,7 @@ def test_similar_prints_the_table_and_shows_the_pictures(
     assert lines[start + 1].startswith("query") and lines[start + 1].endswith(str(query))
     rows = lines[start + 2 : start + 9]
     assert rows[0].endswith(str(folder / "copy.jpg")) and not any(row.endswith(str(query)) for row in rows)
-    among = embeddings.compute(run, images.find(folder), tmp_path / "cache")
+    among = embeddings.compute(run, images.find_images(folder), tmp_path / "cache")
     asked = next(one for one in among if one.file.path == str(query))
     (found,) = similar.nearest([asked], among, 7)
     for row, match in zip(rows, found, strict=True):
@@ -639,11 +639,11 @@ def test_similar_misused(run: runs.Run, folder: Path, tmp_path: Path, capsys: py
 @pytest.mark.real
 def test_real_originals_find_their_copies(run: runs.Run, paintings: Path, tmp_path: Path) -> None:
     """Full-resolution files and the gallery's small copies of the same works: even untrained features match them."""
-    originals = images.find(*sorted((paintings / "originals").glob("large_*")))
+    originals = images.find_images(*sorted((paintings / "originals").glob("large_*")))
     names = {file.name.removeprefix("large_") for file in originals}
     others = sorted((paintings / "gallery" / "images").iterdir())[:150]
     copies = [paintings / "gallery" / "images" / name for name in sorted(names)]
-    among = embeddings.compute(run, images.find(*others, *copies), tmp_path / "cache")
+    among = embeddings.compute(run, images.find_images(*others, *copies), tmp_path / "cache")
     queries = list(embeddings.compute(run, originals, tmp_path / "cache"))
     for query, answer in zip(queries, similar.nearest(queries, among, 1), strict=True):
         assert f"large_{answer[0].vector.file.name}" == query.file.name
@@ -665,7 +665,7 @@ def test_mirrored_and_recompressed_paintings_find_each_other(paintings: Path, tm
             image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "made" / f"{file.stem}-mirrored.png")
             image.reduce(2).save(tmp_path / "made" / f"{file.stem}-small.jpg", quality=50)
     among = embeddings.compute(
-        runs.open_run(folder), images.find(*gallery[::13], *chosen, tmp_path / "made"), tmp_path / "cache"
+        runs.open_run(folder), images.find_images(*gallery[::13], *chosen, tmp_path / "made"), tmp_path / "cache"
     )
 
     def work(one: embeddings.Vector) -> str:

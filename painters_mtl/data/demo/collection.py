@@ -30,7 +30,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import alone, whole, write_text
+from painters_mtl.common.files import atomic_write, file_lock, write_text
 from painters_mtl.data.demo import styles as demo_styles
 
 DEMO_VERSION = 1  # raise it when the pictures or labels change, so that old folders are drawn anew
@@ -203,7 +203,7 @@ def paint(work: Work, size: int = 160, seed: int = 0) -> Image.Image:
 
 
 def _paint_to(folder: Path, size: int, seed: int, work: Work) -> None:
-    with whole(folder / f"{work.index + 1:05d}.jpg") as temporary:
+    with atomic_write(folder / f"{work.index + 1:05d}.jpg") as temporary:
         paint(work, size, seed).save(temporary, "JPEG", quality=90)
 
 
@@ -260,13 +260,15 @@ def make_demo(folder: Path, count: int = 2000, size: int = 160, seed: int = 0, w
         return folder
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with alone(folder.with_name(f".{folder.name}.lock"), f"drawing the demo into {folder}", wait=True):
+    with file_lock(folder.with_name(f".{folder.name}.lock"), f"drawing the demo into {folder}", wait=True):
         if done.exists() and done.read_text(encoding="utf-8") == json.dumps(settings):  # by the one that was waited for
             return folder
         _clear(folder)
         works = plan_works(count, seed)
         (folder / "images").mkdir(parents=True, exist_ok=True)
-        with whole(folder / "labels.csv") as temporary:  # first, so that an unfinished folder is known as the demo's
+        with atomic_write(
+            folder / "labels.csv"
+        ) as temporary:  # first, so that an unfinished folder is known as the demo's
             labels_table(works, seed).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
         _paint_all(folder / "images", works, size, seed, min(workers or os.cpu_count() or 1, count))
         write_text(done, json.dumps(settings))
