@@ -218,8 +218,8 @@ def rows_of(
     from painters_mtl.data.tasks import UNKNOWN, known_output
     from painters_mtl.evaluation.calibration import apply_temperature
     from painters_mtl.evaluation.open_set import known_scores
+    from painters_mtl.network.forward import center_crops
     from painters_mtl.network.gradcam import scaled
-    from painters_mtl.training.batches import center_crops
 
     assert seen.outputs is not None
     seen_as = [pixels]

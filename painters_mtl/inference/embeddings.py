@@ -169,13 +169,13 @@ def _forward(run: Run) -> Forward:
         command_line.import_tensorflow()
         import keras
 
+        from painters_mtl.network.forward import forward_function
         from painters_mtl.network.multitask import FEATURES, features_model
-        from painters_mtl.training.batches import inference
 
         model = run.model()
         names = [*run.tasks, KNOWN, FEATURES]
         outputs = {**model.output, FEATURES: features_model(model).output}
-        both = inference(keras.Model(model.input, outputs), run.image_size)
+        both = forward_function(keras.Model(model.input, outputs), run.image_size)
 
         def rows(copies: np.ndarray) -> np.ndarray:
             found = {KNOWN: np.full((len(copies), 2), np.nan), **both(copies)}

@@ -124,9 +124,9 @@ def painter_softmax(run: Run, features: np.ndarray) -> np.ndarray:
     if "painter" not in run.tasks:
         raise UserError(f"--score product needs painters, and {run.folder} knows none: --score cosine does without")
     command_line.import_tensorflow()
+    from painters_mtl.common.iteration import in_batches
     from painters_mtl.evaluation.calibration import apply_temperature
     from painters_mtl.network.multitask import heads_model
-    from painters_mtl.training.batches import in_batches
 
     heads = heads_model(run.model())
     found = [np.asarray(heads(features[part], training=False)["painter"]) for part in in_batches(len(features), 4096)]
@@ -207,7 +207,7 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
     found = prepare(settings)
     command_line.import_tensorflow()
     from painters_mtl.network.features import cached_features
-    from painters_mtl.training.head_refit import fit_linear_head
+    from painters_mtl.network.linear_head import fit_linear_head
 
     features = cached_features(run.model(), found, run.image_size)
     task, labels = found.other_painters()

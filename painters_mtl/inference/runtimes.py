@@ -92,9 +92,9 @@ def load(
 def keras_forward(run: "Run", compiled: bool = True) -> "Forward":
     """The network in Keras, as validation and test saw it."""
     command_line.import_tensorflow()
-    from painters_mtl.training.batches import inference
+    from painters_mtl.network.forward import forward_function
 
-    function = inference(run.model(), run.image_size, compiled)
+    function = forward_function(run.model(), run.image_size, compiled)
     return lambda copies: {name: values.numpy() for name, values in function(copies).items()}
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from painters_mtl.common.files import atomic_write, file_lock, remove_leftovers
+from painters_mtl.common.iteration import in_batches
 from painters_mtl.data.dataset import Dataset
-from painters_mtl.network.multitask import features_model
-from painters_mtl.training import batches
+from painters_mtl.network.forward import forward_function, predict_in_batches
+from painters_mtl.network.multitask import FEATURES, features_model
 
 CHECKSUM = 16  # bytes
 
@@ -50,7 +51,7 @@ def _kept(file: Path) -> np.ndarray | None:
 
 
 def _compute(encoder: keras.Model, data: Dataset, image_size: int, file: Path) -> np.ndarray:
-    forward, channels = batches.inference(encoder, image_size), encoder.output.shape[-1]
+    forward, channels = forward_function(encoder, image_size), encoder.output.shape[-1]
     features = np.empty((len(data.table), 2, channels), np.float32)
     unfinished = file.with_suffix(".part")
     with (
@@ -59,7 +60,7 @@ def _compute(encoder: keras.Model, data: Dataset, image_size: int, file: Path) -
     ):
         part.seek(0)
         reading = True
-        for rows in batches.in_batches(len(features)):
+        for rows in in_batches(len(features)):
             reading = reading and _read_batch(part, features[rows])
             if not reading:
                 copies = data.store.pixels[data.pixel_rows[rows]]
@@ -85,3 +86,29 @@ def _read_batch(part: BinaryIO, features: np.ndarray) -> bool:
         return True
     part.truncate(start)
     return False
+
+
+class FeatureExtractor:
+    """The features of whole paintings under a network whose shared part moves no more, each computed when first asked.
+
+    Args:
+        encoded: features of all paintings, float32 (n, views, channels), where they are known already.
+    """
+
+    def __init__(self, network: keras.Model, data: Dataset, image_size: int, encoded: np.ndarray | None = None) -> None:
+        encoder = features_model(network)
+        self.data, self.image_size, self.encoded = data, image_size, encoded
+        self.encoder = keras.Model(encoder.input, {FEATURES: encoder.output})
+        self.place = np.arange(len(data.table)) if encoded is not None else np.full(len(data.table), -1)
+
+    def of(self, rows: np.ndarray, words: str) -> np.ndarray:
+        """Float32 (len(rows), views, channels); `words` stand before the progress bar, where there is one."""
+        missing = rows[self.place[rows] < 0]
+        if len(missing):
+            forward = forward_function(self.encoder, self.image_size)
+            pixel_rows = self.data.pixel_rows[missing]
+            new = predict_in_batches(forward, self.data.store.pixels, pixel_rows, words)[FEATURES][:, None]
+            self.place[missing] = np.arange(len(missing)) + (0 if self.encoded is None else len(self.encoded))
+            self.encoded = new if self.encoded is None else np.concatenate([self.encoded, new])
+        assert self.encoded is not None
+        return self.encoded[self.place[rows]]

@@ -26,11 +26,12 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from painters_mtl.common.iteration import in_batches
 from painters_mtl.data.tasks import known_output
 from painters_mtl.network.backbones import block_outputs, shapes_of
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
+from painters_mtl.network.forward import center_crops, whole_crops
 from painters_mtl.network.multitask import FEATURES, backbone_of, producing_node
-from painters_mtl.training.batches import center_crops, in_batches, whole_crops
 
 TOP = -1  # as a wanted class: the likeliest one
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601

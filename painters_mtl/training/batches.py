@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from painters_mtl.network.batchnorm_folding import fold_batchnorm
+from painters_mtl.network.forward import augmented_crops
 
 MAX_REPEAT = 3  # a work with a scarce label is drawn at most so often in an epoch
 MIN_AREA = 0.3  # of a painting, in a training crop
@@ -67,32 +66,6 @@ def _mirrored(
     mirrored = rng.random(len(top)) < 0.5
     start, end = np.where(mirrored, left + width, left), np.where(mirrored, left, left + width)
     return np.stack([top, start, top + height, end], axis=1).astype(np.float32)
-
-
-def augmented_crops(copies: tf.Tensor, boxes: tf.Tensor, image_size: int | tf.Tensor) -> tf.Tensor:
-    """What the network sees: uint8 (n, side, side, 3) and boxes (n, 4) to float32 (n, image_size, image_size, 3)."""
-    n = tf.shape(copies)[0]
-    side = image_size if isinstance(image_size, int) else None
-    seen = tf.image.crop_and_resize(copies, boxes, tf.range(n), tf.stack([image_size, image_size]))
-    return tf.ensure_shape(seen, (None, side, side, 3))
-
-
-def whole_crops(copies: tf.Tensor, image_size: int) -> tf.Tensor:
-    """The whole painting, as in validation, test and prediction; shapes as in `views`.
-
-    Not by `views`: at some sizes rounding puts its last sample outside the picture, where all is black.
-    """
-    size = tf.constant([image_size, image_size])
-    seen = tf.raw_ops.ResizeBilinear(images=tf.cast(copies, tf.float32), size=size, align_corners=True)
-    return tf.ensure_shape(seen, (None, image_size, image_size, 3))
-
-
-def center_crops(copies: tf.Tensor, image_size: int) -> tf.Tensor:
-    """The middle of the details, at nearly a pixel (1.002 at 96 of 120) a pixel; shapes as in `views`."""
-    side = copies.shape[-2] or tf.shape(copies)[-2]
-    part = tf.minimum(1.0, tf.cast(image_size, tf.float32) / tf.cast(side, tf.float32)) / 2
-    box = tf.stack([0.5 - part, 0.5 - part, 0.5 + part, 0.5 + part])
-    return augmented_crops(copies, tf.tile(box[None], (tf.shape(copies)[0], 1)), image_size)
 
 
 def masked(labels: Mapping[str, np.ndarray], rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -236,34 +209,6 @@ def _untuned() -> tf.data.Options:
     return options
 
 
-def inference(network: keras.Model, image_size: int, compiled: bool = True) -> Callable[[np.ndarray], Any]:
-    """The network on whole paintings: a function from copies, uint8 (n, side, side, 3), to its outputs for any n.
-
-    A network with two views takes copies of shape (n, 2, side, side, 3).
-    Validation, test and prediction go through it, so that they see the same pixels.
-
-    Args:
-        compiled: takes a second. Without, the outputs differ by rounding, and all activations of a batch are held.
-    """
-    detailed = len(network.inputs) > 1
-    spec = tf.TensorSpec((None, 2, None, None, 3) if detailed else (None, None, None, 3), tf.uint8)
-    network = fold_batchnorm(network, inference=True) if compiled else network
-
-    def forward(copies: tf.Tensor) -> Any:
-        if not detailed:
-            return network(whole_crops(copies, image_size), training=False)
-        both = {"image": whole_crops(copies[:, 0], image_size), "detail": center_crops(copies[:, 1], image_size)}
-        return network(both, training=False)
-
-    return tf.function(forward, input_signature=[spec], autograph=False) if compiled else forward
-
-
-def in_batches(n: int, batch_size: int = 64) -> Iterator[slice]:
-    """Slices that cover 0 to n."""
-    for start in range(0, n, batch_size):
-        yield slice(start, min(start + batch_size, n))
-
-
 def feature_batches(
     features: np.ndarray,
     labels: Mapping[str, np.ndarray],
@@ -280,8 +225,8 @@ def feature_batches(
     held = tf.constant(features, tf.float32)
     truth, weights = ({k: tf.constant(v) for k, v in part.items()} for part in masked(labels, np.arange(len(features))))
 
-    def batch(rows: tf.Tensor, augmented_crops: tf.Tensor, turn: tf.Tensor) -> tuple:
-        seen = tf.gather_nd(held, tf.gather(tf.stack([rows, augmented_crops], axis=1), mine))
+    def batch(rows: tf.Tensor, seen_view: tf.Tensor, turn: tf.Tensor) -> tuple:
+        seen = tf.gather_nd(held, tf.gather(tf.stack([rows, seen_view], axis=1), mine))
         return (
             seen,
             {k: tf.gather(v, rows) for k, v in truth.items()},

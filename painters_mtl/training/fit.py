@@ -26,13 +26,15 @@ from painters_mtl.data.tasks import ALL_PAINTERS, Task
 from painters_mtl.evaluation import metrics, open_set
 from painters_mtl.evaluation.calibration import apply_temperature, calibration_error, fit_temperature
 from painters_mtl.images.cache import cache_side
+from painters_mtl.network.features import FeatureExtractor
+from painters_mtl.network.forward import forward_function, predict_in_batches
 from painters_mtl.network.multitask import build_network, with_heads, with_multi_scale_heads
 from painters_mtl.network.precision import policy
 from painters_mtl.runs import run
-from painters_mtl.training import batches, checkpoint
+from painters_mtl.training import checkpoint
 from painters_mtl.training.devices import Devices, check_same_everywhere, connect
-from painters_mtl.training.head_refit import FeatureExtractor, add_known_painter_head, refit_heads
-from painters_mtl.training.loop import TrainingLoop, predict, summarize_turns
+from painters_mtl.training.head_refit import add_known_painter_head, refit_heads
+from painters_mtl.training.loop import TrainingLoop, summarize_turns
 from painters_mtl.training.settings import OF_THE_COMMAND, TrainSettings
 from painters_mtl.training.transfer import check_test_paintings_unseen, soft_targets, warm_start
 
@@ -313,13 +315,13 @@ def time_predictions(
     copies = data.store.pixels[data.pixel_rows[np.resize(np.arange(len(data.table)), count)]]
     networks = [data.tasks, *({name: data.tasks[name]} for name in names)]
     levels = settings.ends_with_levels()
-    forwards = [batches.inference(build_network(n, settings, "none", levels), settings.image_size) for n in networks]
+    forwards = [forward_function(build_network(n, settings, "none", levels), settings.image_size) for n in networks]
     found = []
     for _ in range(rounds + 1):
         line = []
         for forward in forwards:
             start = time.perf_counter()
-            predict(forward, copies, np.arange(count))
+            predict_in_batches(forward, copies, np.arange(count))
             line.append(time.perf_counter() - start)
         found.append(line)
     return [1000 * float(seconds) / count for seconds in np.min(found[1:], axis=0)]  # round 0 compiles

@@ -11,88 +11,19 @@ from collections.abc import Iterable
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.evaluation.calibration import FEWEST, likeliest_temperature
-from painters_mtl.network.multitask import FEATURES, features_model, head_input, producing_node, pyramid_channels
-from painters_mtl.training import batches
-from painters_mtl.training.loop import predict
+from painters_mtl.network.features import FeatureExtractor
+from painters_mtl.network.linear_head import fit_linear_head
+from painters_mtl.network.multitask import FEATURES, head_input, producing_node, pyramid_channels
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the fitted head in the one that is kept
 MOST = 12_000  # training paintings that a head is fitted to once more
 UPDATES, FAST = 400, 3e-3  # of such a fit, at least; its learning rate
-BATCH, EPOCHS = 256, 15  # of any fit: at least so many epochs
-LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 1e-3, 0.5, 0.2
 LEAST_SPREAD = 0.1  # of the mean channel's standard deviation: a channel that says nothing is not blown up
 KNOWN_WIDTH, KNOWN_UPDATES = 128, 600  # of the head that knows the painters: its hidden layer, its fit
 MOST_EACH, FEWEST_OTHERS = 20_000, 10  # works of known and of other painters that it is shown; of others at least
-
-
-def fit_linear_head(
-    features: np.ndarray,
-    labels: np.ndarray,
-    classes: int,
-    updates: int,
-    seed: int = 0,
-    description: str = "",
-    hidden: int = 0,
-    rate: float = LEARNING_RATE,
-) -> list[np.ndarray]:
-    """A softmax layer: kernel, float32 (channels, classes), and bias, for the features as they are.
-
-    Args:
-        features: float32 (n, views, channels); each time a painting is seen through one of its views.
-        labels: int (n,), from 0.
-        updates: at least so many.
-        description: of the progress bar.
-        hidden: width of a layer before it, ReLU; its kernel and bias then come first.
-        rate: of learning, at first.
-    """
-    mean = features[:, 0].mean(axis=0)
-    scale = float(features[:, 0].std(axis=0).mean()) or 1.0
-    steps = max(1, len(labels) // BATCH)
-    epochs = max(EPOCHS, -(-updates // steps))
-    keras.utils.set_random_seed(seed)
-    layers = [keras.layers.Dense(classes, kernel_initializer="zeros")]  # what no painting speaks of stays 0
-    if hidden:
-        layers = [keras.layers.Dense(hidden, activation="relu"), keras.layers.Dropout(DROPOUT), *layers]
-    network = keras.Sequential([keras.Input(mean.shape), keras.layers.Dropout(DROPOUT), *layers])
-    schedule = keras.optimizers.schedules.CosineDecay(rate, steps * epochs)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    network.compile(keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY), loss)
-    rng = np.random.default_rng(seed)
-    for _ in tqdm(range(epochs), description, unit=" epochs", mininterval=0.5):
-        for rows in np.resize(rng.permutation(len(labels)), (steps, min(BATCH, len(labels)))):
-            view = rng.integers(features.shape[1], size=len(rows))
-            network.train_on_batch((features[rows, view] - mean) / scale, labels[rows])
-    kernel, bias, *behind = network.get_weights()
-    return [kernel / np.float32(scale), bias - mean @ kernel / np.float32(scale), *behind]
-
-
-class FeatureExtractor:
-    """The features of whole paintings under a network whose shared part moves no more, each computed when first asked.
-
-    Args:
-        encoded: features of all paintings, float32 (n, views, channels), where they are known already.
-    """
-
-    def __init__(self, network: keras.Model, data: Dataset, image_size: int, encoded: np.ndarray | None = None) -> None:
-        encoder = features_model(network)
-        self.data, self.image_size, self.encoded = data, image_size, encoded
-        self.encoder = keras.Model(encoder.input, {FEATURES: encoder.output})
-        self.place = np.arange(len(data.table)) if encoded is not None else np.full(len(data.table), -1)
-
-    def of(self, rows: np.ndarray, words: str) -> np.ndarray:
-        """Float32 (len(rows), views, channels); `words` stand before the progress bar, where there is one."""
-        missing = rows[self.place[rows] < 0]
-        if len(missing):
-            forward = batches.inference(self.encoder, self.image_size)
-            new = predict(forward, self.data.store.pixels, self.data.pixel_rows[missing], words)[FEATURES][:, None]
-            self.place[missing] = np.arange(len(missing)) + (0 if self.encoded is None else len(self.encoded))
-            self.encoded = new if self.encoded is None else np.concatenate([self.encoded, new])
-        assert self.encoded is not None
-        return self.encoded[self.place[rows]]
 
 
 def add_known_painter_head(network: keras.Model, data: Dataset, seed: int, finished: FeatureExtractor) -> keras.Model:

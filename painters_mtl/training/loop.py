@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from tqdm import tqdm
 
 from painters_mtl.common import interrupts
 from painters_mtl.common.files import atomic_write
@@ -22,6 +21,7 @@ from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.network.backbones import least_side
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.features import cached_features
+from painters_mtl.network.forward import forward_function, predict_in_batches
 from painters_mtl.network.multitask import backbone_of, heads_model
 from painters_mtl.network.precision import in_precision, policy
 from painters_mtl.runs import run
@@ -35,7 +35,6 @@ VIEWS = 100_000  # of paintings in a training that is not told how long to be: s
 LEARNING_RATE = 2e-3  # at its peak, for 64 paintings a step
 EPOCHS_OF_HEADS = 15  # when only the heads train, an epoch takes a second
 WATCHED = 8  # batches an epoch in which --monitor-conflict looks at the gradients
-Forward = Callable[[np.ndarray], dict[str, tf.Tensor]]
 
 
 class TrainingLoop:
@@ -66,7 +65,7 @@ class TrainingLoop:
         self.history: list[dict[str, float]] = []
         self.gaps: dict[str, list[tuple[int, float]]] = {}  # with alternate: turns since the task's last, loss
         self.best, self.best_epoch, self.best_weights = -np.inf, 0, network.get_weights()
-        self.forward = pipeline.inference(network, settings.image_size)
+        self.forward = forward_function(network, settings.image_size)
         self.encoded: np.ndarray | None = None  # features of all paintings, when only the heads train
         self.updates = 0
         train = data.rows("train")
@@ -295,7 +294,7 @@ class TrainingLoop:
 
     def use(self, network: keras.Model) -> None:
         """Measure another network from now on: the finished one."""
-        self.network, self.forward = network, pipeline.inference(network, self.settings.image_size)
+        self.network, self.forward = network, forward_function(network, self.settings.image_size)
 
     def outputs(self, part: str) -> dict[str, np.ndarray]:
         """Of the network as it stands, for a part of the split: probabilities of each head, float32 (n, classes)."""
@@ -303,7 +302,7 @@ class TrainingLoop:
         if self.encoded is not None:
             found = heads_model(self.network)(self.encoded[rows, 0], training=False)
             return {name: np.asarray(values) for name, values in found.items()}
-        return predict(self.forward, self.data.store.pixels, self.data.pixel_rows[rows])
+        return predict_in_batches(self.forward, self.data.store.pixels, self.data.pixel_rows[rows])
 
 
 def summarize_turns(gaps: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, dict[str, Any]]:
@@ -326,19 +325,6 @@ def _means(values: np.ndarray) -> np.ndarray:
     """Of each column, over what is not NaN; NaN where all is."""
     known = ~np.isnan(values)
     return np.where(known, values, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
-
-
-def predict(forward: Forward, pixels: np.ndarray, rows: np.ndarray, title: str = "") -> dict[str, np.ndarray]:
-    """Outputs {name: float32 (n, ...)}, of a network its probabilities, for copies from the store.
-
-    Args:
-        forward: from `pipeline.inference`.
-        title: of a progress bar; without it, none is shown.
-    """
-    parts = list(pipeline.in_batches(len(rows)))
-    bar = tqdm(parts, title, unit=" batches", mininterval=0.5, disable=not title)
-    found = [forward(pixels[rows[part]]) for part in bar]
-    return {name: np.concatenate([np.asarray(part[name]) for part in found]) for name in found[0]}
 
 
 def training_sides(image_size: int, epochs: int) -> list[int]:

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.iteration import in_batches
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.tasks import ALL_PAINTERS, Task
 from painters_mtl.network.backbones import set_layer_weights
 from painters_mtl.network.features import cached_features
 from painters_mtl.network.multitask import head_input, heads_model, producing_node, pyramid_channels
 from painters_mtl.runs.run import SPLIT, Run, check_teacher_size, open_run
-from painters_mtl.training.batches import in_batches
 
 
 def runs_by_task(folders: Sequence[Path], tasks: Mapping[str, Task], option: str) -> dict[str, Run]:

@@ -15,8 +15,8 @@ from painters_mtl import export
 from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference import runtimes
+from painters_mtl.network.forward import forward_function
 from painters_mtl.runs.run import Run, open_run
-from painters_mtl.training import batches
 
 FORMATS = {
     "saved_model": (),
@@ -55,7 +55,7 @@ def exported(run: Run, files: list[ImageFile], file_format: str, output: Path, *
 
 def calibrated(run: Run, copies: np.ndarray) -> dict[str, np.ndarray]:
     """What the exported network has to say: Keras's probabilities, softened outside of it."""
-    found = batches.inference(run.model(), run.image_size)(copies)
+    found = forward_function(run.model(), run.image_size)(copies)
     return {name: apply_temperature(values.numpy(), run.temperatures[name]) for name, values in found.items()}
 
 
@@ -157,7 +157,7 @@ def test_a_head_that_is_no_softmax_is_softened_and_another_output_is_left_alone(
     file = exporters.save(run, network, "saved_model", tmp_path, calibrated=True)
     copies = runtimes.cached_images_of(run, files)
     found = runtimes.open_exported("saved_model", file)(copies)
-    plain = {k: v.numpy() for k, v in batches.inference(network, run.image_size)(copies).items()}
+    plain = {k: v.numpy() for k, v in forward_function(network, run.image_size)(copies).items()}
     np.testing.assert_allclose(found["style_known"], plain["style_known"], atol=1e-6)
     for task in TASKS:
         np.testing.assert_allclose(found[task], apply_temperature(plain[task], run.temperatures[task]), atol=1e-5)

@@ -18,9 +18,9 @@ from painters_mtl.data.tasks import Task
 from painters_mtl.images import files as images
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference import runtimes
+from painters_mtl.network.forward import center_crops, forward_function, whole_crops
 from painters_mtl.network.multitask import build_model
 from painters_mtl.runs.run import Run, open_run, save_labels, save_model
-from painters_mtl.training import batches
 
 TASKS = {"painter": Task("painter", ("a", "b", "c")), "style": Task("style", ("d", "e"))}
 KINDS = {
@@ -125,9 +125,9 @@ def test_the_graph_samples_where_training_did(size: int, side: int) -> None:
     whole, middle = exporters.whole_view(copies, size).numpy(), exporters.middle_view(copies, size).numpy()
     # crop_and_resize may round the last row and column off the picture, and then they are black.
     inside = slice(0, size - 1) if size == 24 else slice(None)
-    wanted = batches.whole_crops(copies, size).numpy()
+    wanted = whole_crops(copies, size).numpy()
     np.testing.assert_allclose(whole[:, inside, inside], wanted[:, inside, inside], atol=1e-3)
-    wanted = batches.center_crops(copies, size).numpy()
+    wanted = center_crops(copies, size).numpy()
     np.testing.assert_allclose(middle[:, inside, inside], wanted[:, inside, inside], atol=1e-3)
     np.testing.assert_array_equal(whole[:, -1, -1], copies[:, -1, -1])
 
@@ -139,7 +139,7 @@ def test_probabilities_are_those_of_keras(name: str, kind: str, base: Path, file
     run = make_run(base / kind, kind)
     copies = runtimes.cached_images_of(run, files)
     assert len(copies) == 7 and len({c.tobytes() for c in copies}) == 7
-    wanted = {k: v.numpy() for k, v in batches.inference(run.model(), run.image_size)(copies).items()}
+    wanted = {k: v.numpy() for k, v in forward_function(run.model(), run.image_size)(copies).items()}
     assert np.ptp(wanted["painter"], axis=0).max() > 0.05  # or else any network would do
     forward = runtimes.load(run, name, 32, files)
     every = {n: forward(copies[:n]) for n in (7, 1, 4, 5)}  # what a call returned stays when the next comes

@@ -14,7 +14,11 @@ from sklearn.metrics import roc_auc_score
 
 from painters_mtl.data import dataset
 from painters_mtl.data.dataset import Dataset
+from painters_mtl.network import features
 from painters_mtl.network.backbones import small_convnet
+from painters_mtl.network.features import FeatureExtractor
+from painters_mtl.network.forward import forward_function, predict_in_batches
+from painters_mtl.network.linear_head import fit_linear_head
 from painters_mtl.network.multitask import (
     backbone_of,
     build_model,
@@ -25,9 +29,8 @@ from painters_mtl.network.multitask import (
     with_multi_scale_heads,
 )
 from painters_mtl.runs.run import open_run
-from painters_mtl.training import batches, head_refit
-from painters_mtl.training.head_refit import FeatureExtractor, add_known_painter_head, fit_linear_head, refit_heads
-from painters_mtl.training.loop import predict
+from painters_mtl.training import head_refit
+from painters_mtl.training.head_refit import add_known_painter_head, refit_heads
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,8 @@ def network(data: Dataset, **changes: object) -> keras.Model:
 
 
 def probabilities(model: keras.Model, data: Dataset, part: str) -> np.ndarray:
-    return predict(batches.inference(model, 32), data.store.pixels, data.pixel_rows[data.rows(part)])["painter"]
+    outputs = predict_in_batches(forward_function(model, 32), data.store.pixels, data.pixel_rows[data.rows(part)])
+    return outputs["painter"]
 
 
 def accuracy(model: keras.Model, data: Dataset, part: str) -> float:
@@ -78,11 +82,11 @@ def test_what_lies_between_the_old_head_and_the_new_may_be_best(data: Dataset) -
     data = dataclasses.replace(data, labels=data.labels | {"painter": labels})
     model = network(data, task_layers=(5,))
     node = producing_node(model.output["painter"])
-    forward = batches.inference(keras.Model(model.input, {"features": node.input_tensors[0]}), 32)
+    forward = forward_function(keras.Model(model.input, {"features": node.input_tensors[0]}), 32)
 
     def known(part: str) -> tuple[np.ndarray, np.ndarray]:
         rows = data.rows(part)[labels[data.rows(part)] >= 0]
-        return predict(forward, data.store.pixels, data.pixel_rows[rows])["features"], labels[rows]
+        return predict_in_batches(forward, data.store.pixels, data.pixel_rows[rows])["features"], labels[rows]
 
     (own, truth), (others, wanted) = known("train"), known("validation")
     spread = own.std(axis=0) + head_refit.LEAST_SPREAD * own.std(axis=0).mean()
@@ -181,9 +185,9 @@ def test_features_are_computed_once_and_are_those_of_their_paintings(
 
     def counted(forward: Any, pixels: np.ndarray, rows: np.ndarray, words: str) -> dict[str, np.ndarray]:
         asked.extend(rows)
-        return predict(forward, pixels, rows, words)
+        return predict_in_batches(forward, pixels, rows, words)
 
-    monkeypatch.setattr(head_refit, "predict", counted)
+    monkeypatch.setattr(features, "predict_in_batches", counted)
     finished, rows = FeatureExtractor(model, data, 32), np.arange(40)
     first, second, third = finished.of(rows[10:20], ""), finished.of(rows[::-1], ""), finished.of(rows[5:15], "")
     assert sorted(asked) == sorted(data.pixel_rows[rows])
@@ -227,14 +231,14 @@ def test_the_head_that_knows_the_painters_leaves_all_else_as_it_was(outer_two: D
     assert set(found.output) == {*outer_two.tasks, "painter_known"} and set(model.output) == set(outer_two.tasks)
     assert same_weights(weights, model.get_weights())
     rows = outer_two.pixel_rows[outer_two.rows("test")]
-    outputs = predict(batches.inference(found, 32), outer_two.store.pixels, rows)
+    outputs = predict_in_batches(forward_function(found, 32), outer_two.store.pixels, rows)
     np.testing.assert_array_equal(outputs["painter"], before)
     assert told_apart(outputs["painter_known"], outer_two) > 0.9
     again = add_known_painter_head(model, outer_two, 0, FeatureExtractor(model, outer_two, 32))
     assert same_weights(found.get_weights(), again.get_weights())
     found.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
-    again = predict(batches.inference(loaded, 32), outer_two.store.pixels, rows)
+    again = predict_in_batches(forward_function(loaded, 32), outer_two.store.pixels, rows)
     np.testing.assert_array_equal(again["painter_known"], outputs["painter_known"])
 
 

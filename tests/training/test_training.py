@@ -37,6 +37,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.data.dataset import Dataset, prepare
 from painters_mtl.data.tasks import TASK_NAMES, Task
 from painters_mtl.images.cache import cache_side
+from painters_mtl.network.forward import forward_function, predict_in_batches, whole_crops
 from painters_mtl.network.multitask import build_model, features_model
 from painters_mtl.runs import run as runs
 from painters_mtl.training import batches, resume
@@ -472,7 +473,7 @@ def test_features_are_those_of_the_network_computed_once(small: Path, tmp_path: 
     copies = data.store.pixels[data.pixel_rows]
     encoder = features_model(runs.open_run(folder).model())
     for view, seen in enumerate((copies, np.flip(copies, axis=2))):
-        wanted = encoder(batches.whole_crops(seen, 32), training=False)
+        wanted = encoder(whole_crops(seen, 32), training=False)
         np.testing.assert_allclose(features[:, view], np.asarray(wanted), rtol=1e-4, atol=1e-5)
     before = (file.stat().st_mtime_ns, file.read_bytes())
 
@@ -494,8 +495,8 @@ def test_heads_alone_leave_the_backbone_as_it_was(small: Path, tmp_path: Path) -
     before = initial(data, settings).get_layer("small_convnet").get_weights()
     assert same_weights(before, model.get_layer("small_convnet").get_weights())
     rows = data.rows("validation")
-    forward = batches.inference(model, 32)  # what was measured on features holds for the pictures
-    found = trainer.predict(forward, data.store.pixels, data.pixel_rows[rows])
+    forward = forward_function(model, 32)  # what was measured on features holds for the pictures
+    found = predict_in_batches(forward, data.store.pixels, data.pixel_rows[rows])
     for name, p in ((name, found[name]) for name in data.tasks):
         known = data.labels[name][rows] >= 0
         accuracy = (p.argmax(axis=1) == data.labels[name][rows])[known].mean()
@@ -601,7 +602,7 @@ def test_ctrl_c_leaves_a_usable_run(small: Path, tmp_path: Path) -> None:
     rows = read_rows(folder / "test_predictions.csv")
     data = prepare(dataclasses.replace(settings, split=folder / "split.csv"))
     run = runs.open_run(folder)
-    forward = batches.inference(run.model(), run.image_size)
-    found = trainer.predict(forward, data.store.pixels, data.pixel_rows[data.rows("test")])
+    forward = forward_function(run.model(), run.image_size)
+    found = predict_in_batches(forward, data.store.pixels, data.pixel_rows[data.rows("test")])
     for task in TASK_NAMES:
         assert run.tasks[task].decode(found[task].argmax(axis=1)) == [r[task] for r in rows]

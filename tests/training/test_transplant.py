@@ -13,11 +13,11 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.data.dataset import prepare
 from painters_mtl.data.tasks import TASK_NAMES, Task
 from painters_mtl.evaluation.calibration import apply_temperature
+from painters_mtl.network.forward import whole_crops
 from painters_mtl.network.multitask import build_model
 from painters_mtl.runs import run
 from painters_mtl.training import fit as training
 from painters_mtl.training import resume, transfer
-from painters_mtl.training.batches import whole_crops
 from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.step import TrainStep
 from painters_mtl.training.transfer import runs_by_task, soft_targets, warm_start

@@ -18,6 +18,7 @@ from painters_mtl.images import decode
 from painters_mtl.images import files as images
 from painters_mtl.images.decode import cached_image
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
+from painters_mtl.network.forward import center_crops
 from painters_mtl.network.multitask import build_model, heads_model, with_heads
 from painters_mtl.runs import run
 from painters_mtl.training import batches
@@ -100,7 +101,7 @@ def test_the_network_sees_the_detail_pixel_for_pixel(tmp_path: Path) -> None:
     picture, copy = cached_image((tmp_path / "a.png").read_bytes(), 40, VIEWS)
     assert copy.shape == (2, 40, 40, 3) and (picture.width, picture.height) == (160, 200)
     np.testing.assert_array_equal(copy[0], images.load_image(tmp_path / "a.png", square=40).pixels)
-    seen = batches.center_crops(tf.constant(copy[None, 1]), 32).numpy()[0]
+    seen = center_crops(tf.constant(copy[None, 1]), 32).numpy()[0]
     np.testing.assert_allclose(seen[..., 0], np.tile(79.5 + np.arange(32) - 15.5, (32, 1)), atol=0.2)
 
 

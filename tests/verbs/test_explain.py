@@ -17,10 +17,10 @@ from painters_mtl import explain
 from painters_mtl.data.tasks import Task
 from painters_mtl.images import files as images
 from painters_mtl.images.decode import cached_image
+from painters_mtl.network.forward import center_crops, forward_function, whole_crops
 from painters_mtl.network.gradcam import explainer, gradcam, likeness, overlay, scaled, stretched
 from painters_mtl.network.multitask import backbone_of, build_model, features_model
 from painters_mtl.runs import run as runs
-from painters_mtl.training.batches import center_crops, inference, whole_crops
 
 VIEWS = ("whole", "detail")
 TASKS = {name: Task(name, classes) for name, classes in (("painter", tuple("abcd")), ("style", tuple("xyz")))}
@@ -138,7 +138,7 @@ def test_the_finer_map_has_more_cells_and_explains_the_same_logit(backbone: str)
     model, copies = network(backbone=backbone), noise(3)
     last, finer = (explainer(model, 64, layer=layer) for layer in ("last", "finer"))
     wanted = {name: np.full(3, -1, np.int32) for name in TASKS}
-    one, two, said = last(copies, wanted), finer(copies, wanted), inference(model, 64)(copies)
+    one, two, said = last(copies, wanted), finer(copies, wanted), forward_function(model, 64)(copies)
     for name in TASKS:
         assert two[name]["map"].shape[2] == 2 * one[name]["map"].shape[2]
         for found in (one[name], two[name]):
@@ -189,7 +189,7 @@ def test_two_views(merge: str, tmp_path: Path) -> None:
     wanted /= np.maximum(wanted.max(axis=(1, 2, 3), keepdims=True), 1e-30)
     np.testing.assert_allclose(gradcam(model, copies, "painter", classes, 48), wanted, atol=2e-5)
     loaded = runs.open_run(tmp_path).model()
-    said = inference(loaded, 48)(copies)
+    said = forward_function(loaded, 48)(copies)
     found = explainer(loaded, 48)(copies, {"painter": np.int32(classes), "style": np.full(4, -1, np.int32)})
     np.testing.assert_allclose(scaled(found["painter"]["map"].numpy()), wanted, atol=2e-5)
     for name, view in (("painter", [merge != "none", True]), ("style", [True, merge != "none"])):
@@ -249,7 +249,7 @@ def taught() -> keras.Model:
 
 def test_the_map_lies_in_the_corner_that_decides(taught: keras.Model) -> None:
     pictures, labels, corners = drawn(160, 1)
-    said = inference(taught, SIDE)(pictures)
+    said = forward_function(taught, SIDE)(pictures)
     for k, name in enumerate(TASKS):
         assert np.mean(said[name].numpy().argmax(axis=1) == labels[name]) > 0.97, name
         for layer in ("last", "finer"):

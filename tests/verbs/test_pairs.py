@@ -34,8 +34,8 @@ from painters_mtl.inference.painter_pairs import (
     unit_vectors,
 )
 from painters_mtl.inference.pair_auc import Pairs, auc, auc_draws, draw_painters, intervals
+from painters_mtl.network.linear_head import fit_linear_head
 from painters_mtl.runs.run import Run, open_run
-from painters_mtl.training.head_refit import fit_linear_head
 from painters_mtl.training.settings import TrainSettings
 
 # ------------------------------------------------------------------------------------------------- AUC

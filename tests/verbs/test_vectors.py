@@ -23,9 +23,9 @@ from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.images import files as images
 from painters_mtl.images.decode import cached_image
 from painters_mtl.inference import embeddings
+from painters_mtl.network.forward import center_crops, whole_crops
 from painters_mtl.network.multitask import build_model, features_model
 from painters_mtl.runs import run as runs
-from painters_mtl.training.batches import center_crops, whole_crops
 
 TASKS = {
     "painter": Task("painter", ('Ada "A", Red', "Bo $1")),
