@@ -9,6 +9,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the other cores are the other workers
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 PAINTINGS = Path(__file__).resolve().parents[2] / "shared" / "paintings"
+CASES = PAINTINGS.with_name("cases")
 
 
 LONG = (
@@ -37,3 +38,11 @@ def paintings() -> Path:
     if not PAINTINGS.is_dir():
         pytest.skip("needs the real paintings in ../shared/paintings")
     return PAINTINGS
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """The folder of small difficult inputs beside the project; tests that need it skip where it is not."""
+    if not CASES.is_dir():
+        pytest.skip("needs the difficult inputs in ../shared/cases")
+    return CASES
