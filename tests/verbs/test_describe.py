@@ -30,17 +30,6 @@ def test_every_weight_is_counted_once_where_it_belongs() -> None:
         "one network for all": network.count_params(),
     }
     assert found["one network for all"] == sum(v for k, v in found.items() if k != "one network for all")
-    serves = describe.owners(network)
-    assert serves["projection"] == serves["shared_0"] == ("painter", "style") and serves["style_0"] == ("style",)
-
-
-def test_the_drawing_joins_what_feeds_what_and_skips_dropout() -> None:
-    network = build_model(TASKS, "small_convnet", 32, (7,), (5,), weights="none", shared_projection=4)
-    assert describe._parents(network) == {
-        "image": [], "small_convnet": ["image"], "features": ["small_convnet"], "shared_0": ["features"],
-        "painter_0": ["shared_0"], "style_0": ["shared_0"], "projection": ["painter_0", "style_0"],
-        "painter": ["projection"], "style": ["projection"],
-    }  # fmt: skip
 
 
 def test_a_trained_model_is_described(
