@@ -249,7 +249,8 @@ def painters_of(place: Path) -> dict[str, str]:
 
     So are names that pictures of several painters have (`Degas/1.jpg`, `Monet/1.jpg`): which is meant is not known.
     """
-    from painters_mtl.data.catalog import ALIASES, clean, read_catalog, read_csv
+    from painters_mtl.data.catalog import ALIASES, read_catalog
+    from painters_mtl.data.csv_table import clean, read_csv
 
     if place.is_dir():
         table = read_catalog(place).table
@@ -391,7 +392,7 @@ def report(known: LabelledPairs, run: "Run", against: "Run | None" = None) -> No
 
 def trained_painters(run: "Run") -> set[str]:
     """The painters with works in the training of a run."""
-    from painters_mtl.data.catalog import read_csv
+    from painters_mtl.data.csv_table import read_csv
     from painters_mtl.runs.run import SPLIT
 
     if not (run.folder / SPLIT).is_file():

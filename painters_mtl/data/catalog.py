@@ -1,28 +1,23 @@
 """The catalogue: one row a painting that has an image, from the competition's tables, a labels.csv or sub-folders.
 
 catalog = read_catalog(Path("data/painter-by-numbers"))
-tasks, notes = choose_classes(catalog.table, {"painter": 8, "style": 10, "genre": 23})
 """
 
-import csv
-import io
 import os
 import re
-import unicodedata
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path, PurePath, PurePosixPath
 
-import numpy as np
 import pandas as pd
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.data.csv_table import add_note as _note
+from painters_mtl.data.csv_table import clean, read_csv
 from painters_mtl.data.locations import KAGGLE_FOLDERS, LOCAL_FOLDER
-from painters_mtl.data.tasks import TASK_NAMES, Task
+from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.images.files import ImageFile, find_images
 
 COLUMNS = ("id", "file", "member", "painter", "style", "genre", "title", "date", "competition")
@@ -145,64 +140,7 @@ def _table_file(folder: Path, name: str) -> Path | None:
     return next((path for pattern in patterns for path in sorted(folder.glob(pattern))), None)
 
 
-# ------------------------------------------------------------------------------------------------- CSV files
-
-
-def clean(text: str) -> str:
-    """Unicode NFC, every run of white space (also non-breaking) one space, none at the ends.
-
-    >>> clean(" Analytical\\xa0Realism  ")
-    'Analytical Realism'
-    """
-    if text.isascii():
-        return " ".join(text.split())
-    return " ".join(unicodedata.normalize("NFC", text).replace("\ufeff", "").replace("\u200b", "").split())
-
-
-def read_csv(path: Path, notes: list[str]) -> pd.DataFrame:
-    """A CSV file (or the one in a zip) as a frame of str; its index is the number of the line each row ends on.
-
-    Commas, semicolons or tabs; UTF-8 with or without a byte order mark, UTF-16 with one, else Windows-1252 (noted);
-    column names in lower case. Rows longer than the header are left out (noted), shorter ones are filled with "".
-    Raises `UserError` when the file cannot be read or has no rows.
-    """
-    text = _decode(path, notes)
-    header = text.lstrip().split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        rows = dict((reader.line_num, tuple(cells)) for cells in reader if cells)  # lists would slow the collector
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num} is unreadable ({error}); is a quote left open?") from error
-    if not rows:
-        raise UserError(f"{path} is empty; it needs a line of column names and a row an image")
-    columns = [clean(name).lower() for name in rows.pop(min(rows))]
-    if not rows:
-        raise UserError(f"{path} has column names but no rows; it needs a row an image")
-    width = len(columns)
-    long = [line for line, row in rows.items() if len(row) > width and any(row[width:])]
-    _note(notes, len(long), f"rows of {path.name} have more cells than its header and are left out (the first on line "
-          f"{min(long, default=0)}: a comma that is not in quotes?).")  # fmt: skip
-    for line in long:
-        del rows[line]
-    data = [row if len(row) == width else (*row, *[""] * width)[:width] for row in rows.values()]
-    frame = pd.DataFrame(data, list(rows), columns, dtype=object)
-    return frame.loc[:, ~frame.columns.duplicated()]
-
-
-def _decode(path: Path, notes: list[str]) -> str:
-    try:
-        data = path.read_bytes()
-        if path.suffix.lower() == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                data = archive.read(next(n for n in archive.namelist() if Path(n).name == path.stem))
-    except (OSError, zipfile.BadZipFile, StopIteration) as error:
-        raise UserError(f"{path} cannot be read ({str(error) or 'no table in it'}); get a fresh copy of it") from error
-    try:
-        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError:
-        notes.append(f"{path.name} is not UTF-8; it was read as Windows-1252, so look at the names with accents.")
-        return data.decode("cp1252", errors="replace")
+# ------------------------------------------------------------------------------------------------- columns
 
 
 def _columns(path: Path, table: pd.DataFrame, any_of: Sequence[str]) -> pd.DataFrame:
@@ -216,11 +154,6 @@ def _columns(path: Path, table: pd.DataFrame, any_of: Sequence[str]) -> pd.DataF
         renamed[ours] = ""
     renamed["filename"] = _mapped(renamed["filename"], lambda name: name.strip().replace("\\", "/").removeprefix("./"))
     return renamed[[name for name in (*ALIASES, "in_train", "artist_group") if name in renamed]]
-
-
-def _note(notes: list[str], count: int, sentence: str) -> None:
-    if count:
-        notes.append(f"{count:,} {sentence}")
 
 
 # ------------------------------------------------------------------------------------------------- the layouts
@@ -423,70 +356,3 @@ def _one_spelling(column: pd.Series) -> pd.Series:
     for name in sorted(counts, key=lambda n: (-counts[n], n)):
         best.setdefault(name.casefold(), name)
     return _mapped(column, lambda name: best[name.casefold()])
-
-
-# ------------------------------------------------------------------------------------------------- classes
-
-
-def choose_classes(
-    table: pd.DataFrame,
-    wanted: Mapping[str, int | Sequence[str]],
-    among: Sequence[int] | np.ndarray | None = None,
-    min_works: int = 3,
-) -> tuple[dict[str, Task], list[str]]:
-    """The classes of each task, by number (the most frequent, of equals the first by name) or by list (in its order).
-
-    Args:
-        table: a catalogue's table; `among` are the positions or the mask of the rows to count, by default all.
-            The competition's test rows are not counted, unless there are no others.
-        wanted: task name to a number of classes, or to names.
-        min_works: a name with fewer paintings is not chosen by number (three: one each to train, validate and test).
-
-    Returns the tasks, less those for which there are not two classes, and a sentence for all that is not as wanted.
-    Raises `UserError` for a listed name without a painting, and when no task is left.
-    """
-    rows = table if among is None else table.iloc[np.arange(len(table))[np.asarray(among)]]
-    counted = rows[rows["competition"] != "test"]
-    counted = counted if len(counted) else rows
-    tasks: dict[str, Task] = {}
-    notes: list[str] = []
-    for name, wish in wanted.items():
-        if name not in TASK_NAMES:
-            raise UserError(f"there is no task {name!r}; the tasks are {', '.join(TASK_NAMES)}")
-        counts = Counter(value for value in counted[name] if value)
-        if isinstance(wish, int):
-            classes = _most_frequent(name, wish, counts, min_works, notes)
-        else:
-            classes = _listed(name, wish, counts, min_works, notes)
-        if len(classes) >= 2:
-            tasks[name] = Task(name, classes)
-        else:
-            notes.append(f"{name} is left out: it takes two names with {min_works} paintings, it has {len(classes)}.")
-    if not tasks:
-        raise UserError(f"{', '.join(wanted)}: none has two names with {min_works} paintings each; add some")
-    return tasks, notes
-
-
-def _most_frequent(task: str, number: int, counts: Counter[str], min_works: int, notes: list[str]) -> tuple[str, ...]:
-    if number < 2:
-        raise UserError(f"{number} classes of {task} are too few; ask for two or more")
-    ranked = sorted((name for name in counts if counts[name] >= min_works), key=lambda name: (-counts[name], name))
-    if 2 <= len(ranked) < number:
-        notes.append(f"{task} has {len(ranked)} classes, not {number}: no other name has {min_works} paintings.")
-    return tuple(ranked[:number])
-
-
-def _listed(task: str, names: Sequence[str], counts: Counter[str], min_works: int, notes: list[str]) -> tuple[str, ...]:
-    spelling = {known.casefold(): known for known in counts}
-    wanted = [clean(name) for name in ([names] if isinstance(names, str) else names)]
-    for name in wanted:
-        if name.casefold() not in spelling:
-            near = [spelling[n] for n in get_close_matches(name.casefold(), spelling, n=3)]
-            offer = near or sorted(counts, key=lambda known: (-counts[known], known))[:3]
-            raise UserError(f"no painting has the {task} {name!r}; choose from {', '.join(offer) or 'nothing'} ...")
-    classes = tuple(dict.fromkeys(spelling[name.casefold()] for name in wanted))
-    if len(classes) < 2:
-        raise UserError(f"{task} needs at least two classes; it got {', '.join(classes) or 'none'}")
-    if few := [name for name in classes if counts[name] < min_works]:
-        notes.append(f"{task}: {', '.join(few)} have under {min_works} paintings, too few for each part of a split.")
-    return classes

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.data.catalog import choose_classes, find_data, read_catalog
+from painters_mtl.data.catalog import find_data, read_catalog
+from painters_mtl.data.classes import choose_classes
 from painters_mtl.data.demo.collection import make_demo
 from painters_mtl.data.locations import DEMO_FOLDER
 from painters_mtl.data.split import PARTS, check_split_file, group_near_copies, load_split, make_split

@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write
-from painters_mtl.data.catalog import clean, read_csv
+from painters_mtl.data.csv_table import clean, read_csv
 from painters_mtl.data.tasks import TASK_NAMES
 
 PARTS = ("train", "validation", "test")

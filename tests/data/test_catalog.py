@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.data.catalog import COLUMNS, Catalog, choose_classes, clean, find_data, read_catalog, read_csv
+from painters_mtl.data.catalog import COLUMNS, Catalog, find_data, read_catalog
+from painters_mtl.data.classes import choose_classes
+from painters_mtl.data.csv_table import clean, read_csv
 from painters_mtl.data.tasks import TASK_NAMES
 
 ALL_HEADER = "artist,date,genre,style,title,artist_group,in_train,new_filename\n"

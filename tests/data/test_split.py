@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.data.catalog import choose_classes, read_catalog
+from painters_mtl.data.catalog import read_catalog
+from painters_mtl.data.classes import choose_classes
 from painters_mtl.data.split import group_near_copies, load_split, make_split, save_split
 
 
