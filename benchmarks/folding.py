@@ -32,7 +32,7 @@ def functions(network: keras.Model, pictures: tf.Tensor) -> dict[str, Callable[[
 
 def main(sides: list[int]) -> None:
     """Both networks take turns, so that other work on the machine slows both alike."""
-    network = build_model(TASKS, image_size=96)
+    network = build_model(TASKS)
     for side in sides:
         pictures = tf.random.stateless_uniform((64, side, side, 3), (0, 0), 0, 255)
         pair = [functions(model, pictures) for model in (network, fold_batchnorm(network))]

@@ -33,10 +33,11 @@ SIDE, BATCH = 224, 32
 def run_folder(folder: Path) -> runs.Run:
     """A run with untrained weights."""
     from painters_mtl.network.multitask import build_model
+    from painters_mtl.network.settings import NetworkSettings
 
     sizes = {"painter": 8, "style": 10, "genre": 23}
     tasks = {name: Task(name, tuple(f"{name} {k}" for k in range(n))) for name, n in sizes.items()}
-    runs.save_model(build_model(tasks, image_size=SIDE), folder)
+    runs.save_model(build_model(tasks, NetworkSettings(image_size=SIDE)), folder)
     runs.save_labels(folder, tasks, SIDE, cache_side(SIDE), False, thresholds={})
     return runs.open_run(folder)
 

@@ -32,7 +32,7 @@ def main(rounds: int) -> None:
     batch = (pictures, labels, dict.fromkeys(CLASSES, tf.ones(BATCH)), tf.constant(0), tf.range(BATCH))
     steps = {}
     for strategy in STRATEGIES:
-        model = build_model(tasks, image_size=96)
+        model = build_model(tasks)
         slow = backbone_of(model).trainable_variables
         weights = dict.fromkeys(CLASSES, 1.0)
         update = TrainStep(fold_batchnorm(model), GROUPS, weights, slow, TrainSettings(strategy=strategy), 1000)

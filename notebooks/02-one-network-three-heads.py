@@ -93,9 +93,9 @@ print({name: output.shape for name, output in network.output.items()})
 
 # %%
 from painters_mtl.describe import diagram, parameter_table
-from painters_mtl.network.multitask import build_network
+from painters_mtl.network.multitask import build_model
 
-ours = build_network(data.tasks, settings)
+ours = build_model(data.tasks, settings)
 print(parameter_table(ours))
 diagram(ours)
 plt.show()

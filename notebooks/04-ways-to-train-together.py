@@ -149,18 +149,12 @@ import tensorflow as tf
 
 from painters_mtl.describe import diagram
 from painters_mtl.network.multitask import build_model
+from painters_mtl.network.settings import NetworkSettings
 
+two_views = NetworkSettings(backbone="small_convnet", image_size=32, weights="none", views=("whole", "detail"))
 variants = {
-    "concatenate": build_model(data.tasks, "small_convnet", 32, weights="none", views=("whole", "detail")),
-    "none": build_model(
-        data.tasks,
-        "small_convnet",
-        32,
-        weights="none",
-        views=("whole", "detail"),
-        merge="none",
-        view_of={"painter": "detail"},
-    ),
+    "concatenate": build_model(data.tasks, two_views),
+    "none": build_model(data.tasks, dataclasses.replace(two_views, merge="none", view_of={"painter": "detail"})),
 }
 views = {name: tf.random.uniform((4, 32, 32, 3), maxval=255, seed=0) for name in ("image", "detail")}
 rows = {}

@@ -57,6 +57,8 @@ class CompareSettings(TrainSettings):
     """With --engine ray, how many cores a training takes. 0: as many as this machine has, or the smallest of the
     cluster; the results are then those of --engine local, with another number their last digits differ."""
 
+    NOT_STORED = TrainSettings.NOT_STORED | {"engine", "ray_address", "ray_cpus"}
+
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         super().__post_init__()
@@ -86,17 +88,21 @@ class CompareSettings(TrainSettings):
             raise UserError("--strategies is empty: name at least one, joint")
 
 
-def run(settings: CompareSettings) -> int:
-    """The verb: data, trainings, statistics, report. Returns 0, or 130 when Ctrl-C ended it early."""
-    settings = settings_to_resume(settings)
-    folder = prepare_run_folder(settings)
+def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
+    """The verb: data, trainings, statistics, report. Returns 0, or 130 when Ctrl-C ended it early.
+
+    Args:
+        named: the settings that the command line names; --resume takes the others from the study.
+    """
+    settings = settings_to_resume(settings, named)
+    folder = prepare_run_folder(settings, trained_here=settings.engine == "local")
     if settings.engine == "ray":
         from painters_mtl.studies.ray_jobs import check
 
         check(settings.ray_address)
     from painters_mtl.data.dataset import prepare
 
-    data = prepare(settings)
+    data = prepare(settings, cross_validated=settings.folds > 0)
     names = data.compared_tasks()
     if len(names) < 2:
         raise UserError(f"only {', '.join(names) or 'no task'} has labels in train and test: there is nothing to share")
@@ -182,7 +188,7 @@ def folds_of(data: "Dataset", settings: CompareSettings) -> list["Dataset"]:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return command_line.run_command(CompareSettings, run, argv, "painters-mtl compare", __doc__)
+    return command_line.run_command(CompareSettings, run, argv, "painters-mtl compare", __doc__, with_named=True)
 
 
 if __name__ == "__main__":

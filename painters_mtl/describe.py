@@ -8,6 +8,7 @@ With --model a trained network is described, else one that the options of `train
 diagram is Keras's `plot_model` where graphviz and pydot are installed, else a drawing of our own.
 """
 
+import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,16 @@ from typing import TYPE_CHECKING
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
+from painters_mtl.data.settings import DataSettings
+from painters_mtl.network.settings import NetworkSettings
 from painters_mtl.reports.network_diagram import draw, layer_weights, owners
-from painters_mtl.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     import keras
 
 
 @dataclass
-class DescribeSettings(TrainSettings):
+class DescribeSettings(NetworkSettings, DataSettings):
     """What `python -m painters_mtl.describe` can be told: a trained model, or the options of a training."""
 
     model: Path | None = None
@@ -49,17 +51,18 @@ def describe(settings: DescribeSettings) -> int:
 
 def _network(settings: DescribeSettings) -> "keras.Model":
     from painters_mtl.data.tasks import Task
-    from painters_mtl.network.multitask import build_network
+    from painters_mtl.network.multitask import build_model
     from painters_mtl.runs.run import open_run
 
     if settings.model is not None:
         return open_run(settings.model).model()
     tasks = {}
-    for name, wanted in settings.classes_wanted().items():
-        classes = tuple(map(str, range(wanted))) if isinstance(wanted, int) else wanted
-        tasks[name] = Task(name, classes)
-    weights = "none" if settings.weights == "imagenet" else settings.weights  # what it starts as is not drawn
-    return build_network(tasks, settings, weights, levels=settings.ends_with_levels())
+    for name, classes in settings.requested_classes().items():
+        names = tuple(map(str, range(classes))) if isinstance(classes, int) else classes
+        tasks[name] = Task(name, names)
+    if settings.weights == "imagenet":  # what the backbone starts as is not drawn
+        settings = dataclasses.replace(settings, weights="none")
+    return build_model(tasks, settings, multi_scale=settings.ends_multi_scale())
 
 
 def parameter_table(network: "keras.Model") -> str:

@@ -35,13 +35,17 @@ if TYPE_CHECKING:
     from painters_mtl.training.fit import RunResult
 
 
-def train(settings: TrainSettings) -> int:
-    """The verb: data, networks, report. Returns 0, or 130 when Ctrl-C ended the training early."""
+def train(settings: TrainSettings, named: frozenset[str] = frozenset()) -> int:
+    """The verb: data, networks, report. Returns 0, or 130 when Ctrl-C ended the training early.
+
+    Args:
+        named: the settings that the command line names; --resume takes the others from the run.
+    """
     if (cluster := cluster_asked_for(settings.distribute)) is not None:
         cluster.check_port()
         check_several(settings, cluster.index)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the peers' every word, else
-    settings = settings_to_resume(settings)
+    settings = settings_to_resume(settings, named)
     folder = prepare_run_folder(settings)
     from painters_mtl.data.dataset import prepare
 
@@ -138,7 +142,7 @@ def table(test: dict[str, dict[str, float]]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return command_line.run_command(TrainSettings, train, argv, "painters-mtl train", __doc__)
+    return command_line.run_command(TrainSettings, train, argv, "painters-mtl train", __doc__, with_named=True)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +20,9 @@ from PIL import Image
 from painters_mtl import train
 from painters_mtl.data import dataset
 from painters_mtl.data.dataset import Dataset
+from painters_mtl.data.tasks import Task
+from painters_mtl.network.multitask import build_model
+from painters_mtl.network.settings import NetworkSettings
 from painters_mtl.training import fit as training
 from painters_mtl.training.settings import TrainSettings
 
@@ -73,6 +77,14 @@ def tiny_settings(data: Path, out: Path, **changes: object) -> TrainSettings:
         "refit": False,  # seconds for each network: tests/test_readout.py has its own
     }
     return TrainSettings(**(values | changes))  # type: ignore[arg-type]
+
+
+def small_network(
+    tasks: Mapping[str, Task], backbone: str = "small_convnet", multi_scale: bool = False, **settings: object
+) -> keras.Model:
+    """A network of `build_model`, for images of 32 pixels and without pretrained weights unless `settings` differ."""
+    values: dict[str, object] = {"backbone": backbone, "image_size": 32, "weights": "none"} | settings
+    return build_model(tasks, NetworkSettings(**values), multi_scale=multi_scale)  # type: ignore[arg-type]
 
 
 def fitted(settings: TrainSettings) -> tuple[Dataset, training.RunResult, Path]:

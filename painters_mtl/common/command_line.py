@@ -23,29 +23,24 @@ S = TypeVar("S")
 
 def run_command(
     settings_class: type[S],
-    command: Callable[[S], int],
+    command: Callable[..., int],
     argv: Sequence[str] | None,
     prog: str,
     description: str | None = None,
+    with_named: bool = False,
 ) -> int:
     """Parse `argv` into `settings_class` (tyro), call `command` with it and return the exit status.
 
+    With `with_named`, `command` is called with the names of the fields that the command line names, too.
     A `UserError` becomes one line on standard error and status 2 (as does a wrong option, by argparse's custom);
     Ctrl-C becomes 130; a closed pipe (`| head`) is no error.
     """
-    import tyro
-
-    one_paragraph_help(settings_class)
     for stream in (sys.stdout, sys.stderr):  # a path that is not UTF-8 must not end a command when it is printed
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        words = split_lists(settings_class, sys.argv[1:] if argv is None else argv)
-        _check_addresses(words)
-        settings = tyro.cli(settings_class, args=words, prog=prog, description=description)
-        if hasattr(settings, "given"):
-            settings.given = named_fields(settings_class, words)
-        return command(settings)
+        settings, named = parse_arguments(settings_class, argv, prog, description)
+        return command(settings, named) if with_named else command(settings)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -58,6 +53,23 @@ def run_command(
     except OSError as error:
         print(f"error: {_sentence(error)}", file=sys.stderr)
         return 2
+
+
+def parse_arguments(
+    settings_class: type[S], argv: Sequence[str] | None, prog: str, description: str | None = None
+) -> tuple[S, frozenset[str]]:
+    """The settings that `argv` (None: those of the process) stands for, and the fields that it names.
+
+    A field is named also where the command line gives it its default. Raises `UserError` for values that cannot work,
+    and `SystemExit` for options that do not exist.
+    """
+    import tyro
+
+    one_paragraph_help(settings_class)
+    words = split_lists(settings_class, sys.argv[1:] if argv is None else argv)
+    _check_addresses(words)
+    settings = tyro.cli(settings_class, args=words, prog=prog, description=description)
+    return settings, named_fields(settings_class, words)
 
 
 def _check_addresses(words: Sequence[str]) -> None:

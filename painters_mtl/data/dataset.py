@@ -12,10 +12,10 @@ from painters_mtl.data.catalog import find_data, read_catalog
 from painters_mtl.data.classes import choose_classes
 from painters_mtl.data.demo.collection import make_demo
 from painters_mtl.data.locations import DEMO_FOLDER
+from painters_mtl.data.settings import DataSettings
 from painters_mtl.data.split import PARTS, check_split_file, group_near_copies, load_split, make_split
 from painters_mtl.data.tasks import ALL_PAINTERS, NO_LABEL, TASK_NAMES, Task, known_output
 from painters_mtl.images.cache import ImageCache, build_image_cache, cache_side
-from painters_mtl.training.settings import TrainSettings
 
 MIN_WORKS = 10  # of a painter, for a class of its own in the head over all painters
 
@@ -66,10 +66,13 @@ class Dataset:
         return task, task.encode(self.table["painter"])
 
 
-def prepare(settings: TrainSettings) -> Dataset:
+def prepare(settings: DataSettings, cross_validated: bool = False) -> Dataset:
     """Find the data (or draw the demo), make the small copies, choose the classes and divide the paintings.
 
     Prints what it finds. Raises `UserError` for whatever the user can put right.
+
+    Args:
+        cross_validated: folds will divide all of the paintings anew, so notes about this one split are left out.
     """
     folder, table, notes = _paintings(settings)
     demo = is_demo(folder)
@@ -80,7 +83,7 @@ def prepare(settings: TrainSettings) -> Dataset:
     if table.empty:
         raise UserError(f"in {folder} no picture has a painter, style or genre: there is nothing to learn")
     # Not only after all copies are made: a class that is not there, or a split.
-    choose_classes(table, settings.classes_wanted())
+    choose_classes(table, settings.requested_classes())
     if settings.split is not None:
         check_split_file(settings.split)
     if 0 < settings.sample < len(table):
@@ -97,12 +100,12 @@ def prepare(settings: TrainSettings) -> Dataset:
     readable = store.rows >= 0
     table, hashes, pixel_rows = table[readable].reset_index(drop=True), store.hashes[readable], store.rows[readable]
 
-    tasks, class_notes = choose_classes(table, settings.classes_wanted())
+    tasks, class_notes = choose_classes(table, settings.requested_classes())
     labels = {name: task.encode(table[name]) for name, task in tasks.items()}
     groups = group_near_copies(table, hashes)
     if settings.split is None:
         split = make_split(table, labels, groups, settings.seed)
-        left = 0 if settings.folds else int((split == "").sum())  # folds divide all of them anew
+        left = 0 if cross_validated else int((split == "").sum())
         if left:
             class_notes.append(
                 f"{left:,} paintings are left out: test works of the competition whose painter and title, or picture, "
@@ -114,7 +117,7 @@ def prepare(settings: TrainSettings) -> Dataset:
     data = Dataset(table, tasks, labels, split, store, pixel_rows, [*notes, *class_notes], demo, folder, groups)
     said = (table["painter"] != "").to_numpy()
     strangers = table["painter"][(split == "validation") & said & ~data.of_trained_painters()]
-    if len(strangers) and not settings.folds:
+    if len(strangers) and not cross_validated:
         data.notes.append(
             f"{len(strangers):,} paintings by {strangers.nunique():,} painters are in validation and not in training: "
             "they show what the network makes of strangers."
@@ -127,7 +130,7 @@ def prepare(settings: TrainSettings) -> Dataset:
     return data
 
 
-def _paintings(settings: TrainSettings) -> tuple[Path, pd.DataFrame, list[str]]:
+def _paintings(settings: DataSettings) -> tuple[Path, pd.DataFrame, list[str]]:
     """The catalogue, as in `Catalog`, and where it is from; with `task_data`, several put together.
 
     A painting of a task's own folder keeps that task's label only, and the others lose theirs: whatever the strategy,

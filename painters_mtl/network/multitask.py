@@ -1,16 +1,15 @@
 """The network: one shared backbone, optional shared layers, then a branch and a softmax head for each task."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.data.tasks import TASK_NAMES, Task
+from painters_mtl.data.tasks import ALL_PAINTERS, Task
 from painters_mtl.network.backbones import build_backbone, set_trainable, with_pyramid_maps
-from painters_mtl.training.settings import TrainSettings
+from painters_mtl.network.settings import NetworkSettings
 
 PROJECTION = "projection"  # the layer that every branch goes through behind the split
 FEATURES = "features"  # the layer whose output the heads share: (n, channels)
@@ -19,62 +18,38 @@ LAST_POOL = "pool_0"  # with finer levels, the layer that pools the last map; po
 
 def build_model(
     tasks: Mapping[str, Task],
-    backbone: str | keras.Model = "efficientnet_lite0",
-    image_size: int = 160,
-    shared_layers: Sequence[int] = (),
-    task_layers: Sequence[int] = (),
-    weights: str | Path | None = "imagenet",
-    fine_tune: str = "top",
-    dropout: float = 0.2,
-    shared_projection: int = 0,
-    views: Sequence[str] = ("whole",),
-    merge: str = "concatenate",
-    view_of: Mapping[str, str] | None = None,
-    levels: bool = False,
+    settings: NetworkSettings | None = None,
+    backbone: keras.Model | None = None,
+    multi_scale: bool = False,
 ) -> keras.Model:
     """A Functional-API model from images to a dict of class probabilities, keyed by task.
 
     Input: (n, height, width, 3), uint8 or float 0 to 255, RGB; preprocessing is inside. Any size works; the accuracy is
-    best near the one it was trained for.
+    best near the one it was trained for. With the views whole and detail, a dict {"image", "detail"} of two such.
     Output: {task: float32 (n, number of classes)}, rows sum to 1. One task gives the single-task network.
 
     Args:
         tasks: the heads to build, by name.
-        backbone: a name that `build_backbone` knows; or a network from images of any size to a map (n, height, width,
-            channels), which is taken as it is, without a look at `weights` and `fine_tune`.
-        image_size: side of the images it is meant for; some backbones refuse small ones.
-        shared_layers: widths of hidden layers that all tasks share, behind the backbone.
-        task_layers: widths of hidden layers that every task has for itself, before its head.
-        weights: "imagenet", "none", or a file; see `build_backbone`.
-        fine_tune: "heads", "top" or "all"; see `set_trainable`.
-        dropout: rate, before each hidden layer and each head.
-        shared_projection: width of a hidden layer behind the split: the same layer, with the same weights, in every
-            branch; 0: none.
-        views: ("whole",), or ("whole", "detail") for a network with a second input "detail", of the same shape, that
-            goes through the same backbone; its inputs are then a dict {"image", "detail"}.
-        merge: with two views, "concatenate": every head sees the features of both; "none": each sees those of one.
-        view_of: with merge "none", {task: view}; a task that is not named sees the whole.
-        levels: the heads see the finer levels of the backbone too (`backbones.with_levels`), the mean of each brought
-            to length 1 (Liu et al. 2015, ParseNet, arXiv 1506.04579): maps with many cells hold larger values, and
-            would drown the last one. With one view only.
+        settings: of `TrainSettings`, its base `NetworkSettings` is enough; None: the defaults.
+        backbone: a network from images of any size to a map (n, height, width, channels), which is taken as it is,
+            instead of the one that the settings name.
+        multi_scale: the heads read the pyramid maps of the backbone too (`backbones.with_pyramid_maps`), the mean of
+            each brought to length 1 (Liu et al. 2015, ParseNet, arXiv 1506.04579): maps with many cells hold larger
+            values, and would drown the last one. With one view only.
 
-    >>> model = build_model({"style": Task("style", ("Cubism", "Fauvism"))}, "small_convnet", image_size=32)
+    >>> settings = NetworkSettings(backbone="small_convnet", image_size=32)
+    >>> model = build_model({"style": Task("style", ("Cubism", "Fauvism"))}, settings)
     >>> model.output["style"].shape
     (None, 2)
     """
+    settings = NetworkSettings() if settings is None else settings
+    views, dropout = settings.views, settings.dropout
     if not tasks:
         raise UserError("a network needs at least one task")
-    if levels and len(views) > 1:
-        raise ValueError("levels are for networks with one view")
-    if fine_tune not in ("heads", "top", "all"):
-        raise UserError(f"--fine-tune {fine_tune} is unknown: heads, top or all")
-    if isinstance(backbone, str):
-        shared = build_backbone(backbone, image_size, weights)
-        pretrained = backbone != "small_convnet" and weights not in (None, "none", "None", "")
-        set_trainable(shared, fine_tune, pretrained)
-    else:
-        shared = backbone
-    if levels:
+    if multi_scale and len(views) > 1:
+        raise ValueError("pyramid maps are for networks with one view")
+    shared = _named_backbone(settings) if backbone is None else backbone
+    if multi_scale:
         shared = with_pyramid_maps(shared)
     if len(views) == 1:
         inputs: Any = keras.Input((None, None, 3), name="image")
@@ -89,20 +64,20 @@ def build_model(
         pool = keras.layers.GlobalAveragePooling2D(name="pool")
         pooled = [pool(shared(image)) for image in inputs.values()]
         features = keras.layers.Concatenate(name=FEATURES)(pooled)
-    shared_hidden = _hidden(shared_layers, dropout, "shared")
-    if len(views) > 1 and merge == "none":
+    shared_hidden = _hidden(settings.shared_layers, dropout, "shared")
+    if len(views) > 1 and settings.merge == "none":
         channels = features.shape[-1] // len(views)
         parts = [features[:, k * channels : (k + 1) * channels] for k in range(len(views))]
-        seen = {view: _through(shared_hidden, part) for view, part in zip(views, parts, strict=True)}
+        seen: dict[str, Any] = {view: _through(shared_hidden, part) for view, part in zip(views, parts, strict=True)}
     else:
         seen = dict.fromkeys(views, _through(shared_hidden, features))
     # One layer object, called once for each branch: its weights get the gradients of all tasks.
-    projection = (
-        keras.layers.Dense(shared_projection, activation="relu", name=PROJECTION) if shared_projection else None
-    )
+    width = settings.shared_projection
+    projection = keras.layers.Dense(width, activation="relu", name=PROJECTION) if width else None
     outputs = {}
     for name, task in tasks.items():
-        y = _through(_hidden(task_layers, dropout, name), seen[(view_of or {}).get(name, views[0])])
+        branch = _hidden(settings.task_layers, dropout, name)
+        y = _through(branch, seen[_view_of(name, settings)])
         y = y if projection is None else projection(y)
         y = keras.layers.Dropout(dropout, name=f"{name}_dropout")(y)
         # float32 whatever the precision policy: a softmax over 16 bits loses the small probabilities.
@@ -110,42 +85,27 @@ def build_model(
     return keras.Model(inputs, outputs, name="painters_mtl")
 
 
-def build_network(
-    tasks: Mapping[str, Task],
-    settings: TrainSettings,
-    weights: str | None = None,
-    levels: bool = False,
-    backbone: keras.Model | None = None,
-) -> keras.Model:
-    """`build_model` with the settings of a run; `weights` and `backbone` instead of theirs, where given."""
-    view_of = dict(settings.view_of)
-    if "painter" in view_of:  # the head beside the painters' looks where it looks
-        view_of |= dict.fromkeys(tasks.keys() - set(TASK_NAMES), view_of["painter"])
-    return build_model(
-        tasks,
-        settings.backbone if backbone is None else backbone,
-        settings.image_size,
-        settings.shared_layers,
-        settings.task_layers,
-        weights or settings.weights,
-        settings.fine_tune,
-        settings.dropout,
-        settings.shared_projection,
-        settings.views,
-        settings.merge,
-        view_of,
-        levels,
-    )
+def _named_backbone(settings: NetworkSettings) -> keras.Model:
+    """The backbone that the settings name, with its weights, and what trains of it."""
+    backbone = build_backbone(settings.backbone, settings.image_size, settings.weights)
+    pretrained = settings.backbone != "small_convnet" and settings.weights not in (None, "none", "None", "")
+    set_trainable(backbone, settings.fine_tune, pretrained)
+    return backbone
 
 
-def with_multi_scale_heads(network: keras.Model, tasks: Mapping[str, Task], settings: TrainSettings) -> keras.Model:
+def _view_of(task: str, settings: NetworkSettings) -> str:
+    """The view that a head sees; the head over all painters looks where the painters' looks."""
+    return settings.view_of.get("painter" if task == ALL_PAINTERS else task, settings.views[0])
+
+
+def with_multi_scale_heads(network: keras.Model, tasks: Mapping[str, Task], settings: NetworkSettings) -> keras.Model:
     """A network with the same backbone that says the same, whose heads also see the finer levels of the backbone.
 
     What they make of them is 0. The network itself, where it has two views, or hidden layers before its heads.
     """
     if not settings.plain_heads():
         return network
-    wide = build_network(tasks, settings, levels=True, backbone=backbone_of(network))
+    wide = build_model(tasks, settings, backbone_of(network), multi_scale=True)
     for name in tasks:
         kernel, bias = network.get_layer(name).get_weights()
         more = wide.get_layer(name).kernel.shape[0] - len(kernel)

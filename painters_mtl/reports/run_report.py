@@ -124,7 +124,7 @@ def conditions(settings: TrainSettings, history: pd.DataFrame, demo: bool) -> li
         said.append(f"Of it alone, the {settings.freeze} stands still {span}.")
     if settings.refits_heads():
         features = (
-            "the features of the backbone's finer levels" if settings.ends_with_levels() else "the finished features"
+            "the features of the backbone's finer levels" if settings.ends_multi_scale() else "the finished features"
         )
         said.append(
             f"At the end, each head is fitted once more, to {features}, as far as that is better in validation."

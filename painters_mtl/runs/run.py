@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write, write_json
 from painters_mtl.data.locations import DEMO_FOLDER
+from painters_mtl.data.settings import DataSettings
 from painters_mtl.data.tasks import Task, known_output, tasks_from_dict, tasks_to_dict
-from painters_mtl.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     import keras
@@ -106,7 +106,7 @@ def _classes(config: Any) -> Iterator[tuple[str, str]]:
             yield from _classes(value)
 
 
-def run_data_settings(run: Run, place: Path | None, way_out: str) -> TrainSettings:
+def run_data_settings(run: Run, place: Path | None, way_out: str) -> DataSettings:
     """The settings with which `dataset.prepare` finds a run's paintings again, with its classes and its split.
 
     Args:
@@ -116,7 +116,7 @@ def run_data_settings(run: Run, place: Path | None, way_out: str) -> TrainSettin
     for name in (CONFIG, SPLIT):
         if not (run.folder / name).is_file():
             raise UserError(f"{run.folder} lacks {name}, so its own paintings are not known: {way_out}")
-    settings = TrainSettings.load(run.folder / CONFIG)
+    settings = DataSettings.load(run.folder / CONFIG, ignore_others=True)
     place = place or settings.data
     if place is None and run.demo:  # and not what --data was left out for since
         from painters_mtl.data.demo.collection import make_demo

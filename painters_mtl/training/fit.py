@@ -28,20 +28,20 @@ from painters_mtl.evaluation.calibration import apply_temperature, calibration_e
 from painters_mtl.images.cache import cache_side
 from painters_mtl.network.features import FeatureExtractor
 from painters_mtl.network.forward import forward_function, predict_in_batches
-from painters_mtl.network.multitask import build_network, with_heads, with_multi_scale_heads
+from painters_mtl.network.multitask import build_model, with_heads, with_multi_scale_heads
 from painters_mtl.network.precision import policy
 from painters_mtl.runs import run
 from painters_mtl.training import checkpoint
 from painters_mtl.training.devices import Devices, check_same_everywhere, connect
 from painters_mtl.training.head_refit import add_known_painter_head, refit_heads
 from painters_mtl.training.loop import TrainingLoop, summarize_turns
-from painters_mtl.training.settings import OF_THE_COMMAND, TrainSettings
+from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.transfer import check_test_paintings_unseen, soft_targets, warm_start
 
 PROBABILITIES = "test_probabilities.npz"
 WITHOUT_EFFECT = {  # settings that do not change what is trained: labels and split are looked at themselves
     "data", "task_data", "sample", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models",
-    "overwrite", "baselines", "budget", *OF_THE_COMMAND,
+    "overwrite", "baselines", "budget", *TrainSettings.NOT_STORED,
 }  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def _fit(
     keras.utils.set_random_seed(settings.seed)
     start = time.perf_counter()
     trained_tasks, labels, weights = _with_help(data, tasks, settings)
-    full = build_network(trained_tasks, settings)
+    full = build_model(trained_tasks, settings)
     if settings.start_from:
         warm_start(full, settings.start_from, tasks, settings.start_shared)
     network = with_heads(full, tasks)
@@ -188,7 +188,7 @@ def _fit(
     if trainer.gaps:
         measured["turns"] = summarize_turns(trainer.gaps)
     if keep_model:
-        if refitted and settings.ends_with_levels():
+        if refitted and settings.ends_multi_scale():
             run.save_heads(trained, tasks, folder)
         run.save_model(network, folder)
         run.save_labels(folder, tasks, *meaning, temperatures, thresholds)
@@ -314,8 +314,9 @@ def time_predictions(
     """
     copies = data.store.pixels[data.pixel_rows[np.resize(np.arange(len(data.table)), count)]]
     networks = [data.tasks, *({name: data.tasks[name]} for name in names)]
-    levels = settings.ends_with_levels()
-    forwards = [forward_function(build_network(n, settings, "none", levels), settings.image_size) for n in networks]
+    settings = dataclasses.replace(settings, weights="none")
+    built = [build_model(tasks, settings, multi_scale=settings.ends_multi_scale()) for tasks in networks]
+    forwards = [forward_function(network, settings.image_size) for network in built]
     found = []
     for _ in range(rounds + 1):
         line = []

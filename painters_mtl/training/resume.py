@@ -15,17 +15,20 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.runs.run import BASELINES, CONFIG, LABELS, METRICS, MODEL, check_teacher_size, open_run
 from painters_mtl.training.checkpoint import CHECKPOINT
-from painters_mtl.training.settings import OF_THE_COMMAND, TrainSettings
+from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.tf_config import cluster_asked_for
 
 S = TypeVar("S", bound=TrainSettings)
 
 
-def settings_to_resume(settings: S) -> S:
+def settings_to_resume(settings: S, named: frozenset[str] = frozenset()) -> S:
     """With --resume, the settings of the run that is there, and from the command line what it names.
 
-    Settings that no command line made (a notebook's) name what differs from the defaults.
     Raises `UserError` where there is no such run; one with other settings is refused later, as without --resume.
+
+    Args:
+        named: the settings that the command line names, also where it names the default. What differs from the
+            defaults counts as named: no command line made the settings of a notebook.
     """
     if not settings.resume:
         return settings
@@ -37,11 +40,11 @@ def settings_to_resume(settings: S) -> S:
             f"--resume: {folder} has no run to go on with{_unfinished(settings.models)}; leave --resume out to start it"
         )
     default, before = type(settings)(), type(settings).load(folder / CONFIG)
-    own = {"name", "models", "overwrite", *OF_THE_COMMAND}
+    own = {"name", "models", "overwrite", *settings.NOT_STORED}
     kept = {
         field.name: getattr(before, field.name)
         for field in dataclasses.fields(settings)
-        if field.name not in own | settings.given and getattr(settings, field.name) == getattr(default, field.name)
+        if field.name not in own | named and getattr(settings, field.name) == getattr(default, field.name)
     }
     return dataclasses.replace(settings, **kept)
 
@@ -92,7 +95,7 @@ def resume_command(verb: str, settings: TrainSettings, folder: Path) -> str:
     return f"to go on: {shlex.join(words)}"
 
 
-def _check_network(settings: TrainSettings) -> None:
+def _check_network(settings: TrainSettings, trained_here: bool) -> None:
     if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():
         raise UserError(f"--weights {settings.weights} is not there: give a weights file, imagenet, or none")
     if settings.backbone not in ("efficientnet_lite0", "small_convnet"):
@@ -100,7 +103,7 @@ def _check_network(settings: TrainSettings) -> None:
         from painters_mtl.network.backbones import build_backbone, find_application
 
         # Workers meet before TensorFlow makes a variable.
-        if settings.engine != "local" or cluster_asked_for(settings.distribute) is not None:
+        if not trained_here or cluster_asked_for(settings.distribute) is not None:
             find_application(settings.backbone)
         else:
             build_backbone(settings.backbone, settings.image_size, settings.weights)
@@ -123,12 +126,15 @@ def _check_sources(settings: TrainSettings, folder: Path) -> None:
                 raise UserError(f"{option} {source} is part of the run {folder} itself: choose another --name")
 
 
-def prepare_run_folder(settings: TrainSettings) -> Path:
+def prepare_run_folder(settings: TrainSettings, trained_here: bool = True) -> Path:
     """Where the run goes. One that is there already is continued if its settings are the same, else refused.
 
     Also refuses a network that cannot be built: now, not after an hour of making small copies.
+
+    Args:
+        trained_here: this process trains; a machine of a Ray cluster may have another Keras.
     """
-    _check_network(settings)
+    _check_network(settings, trained_here)
     folder = settings.models / (settings.name or time.strftime("%Y%m%d-%H%M%S"))
     _check_sources(settings, folder)
     if not folder.exists():

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import python
+from helpers import python, small_network
 from PIL import Image
 
 from painters_mtl.common import command_line
@@ -19,7 +19,6 @@ from painters_mtl.images import files as images
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference import runtimes
 from painters_mtl.network.forward import center_crops, forward_function, whole_crops
-from painters_mtl.network.multitask import build_model
 from painters_mtl.runs.run import Run, open_run, save_labels, save_model
 
 TASKS = {"painter": Task("painter", ("a", "b", "c")), "style": Task("style", ("d", "e"))}
@@ -56,7 +55,7 @@ def make_run(folder: Path, kind: str = "convnet", seed: int = 0) -> Run:
 
     backbone, views, side = KINDS[kind]
     keras.utils.set_random_seed(seed)
-    network = build_model(TASKS, backbone, 32, (9,), weights="none", views=views, levels=len(views) == 1)
+    network = small_network(TASKS, backbone, len(views) == 1, shared_layers=(9,), views=views)
     seen = np.stack([drawn(np.random.default_rng(i), (32, 32)) for i in range(16)]).astype(np.float32)
     inputs = seen if len(views) == 1 else dict.fromkeys(("image", "detail"), seen)
     parts = [network, *(layer for layer in network.layers if isinstance(layer, keras.Model))]

@@ -8,6 +8,7 @@ import tensorflow as tf
 from painters_mtl.data.tasks import Task
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.multitask import build_model, features_model
+from painters_mtl.network.settings import NetworkSettings
 
 TASKS = {"style": Task("style", ("a", "b", "c")), "genre": Task("genre", ("d", "e"))}
 
@@ -15,7 +16,7 @@ TASKS = {"style": Task("style", ("a", "b", "c")), "genre": Task("genre", ("d", "
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
     keras.utils.set_random_seed(0)
-    model = build_model(TASKS, image_size=64, shared_layers=(8,), dropout=0.0, fine_tune="top")
+    model = build_model(TASKS, NetworkSettings(shared_layers=(8,), dropout=0.0, fine_tune="top"))
     return model
 
 
@@ -53,7 +54,7 @@ def test_training_one_trains_the_other(network: keras.Model) -> None:
 
 
 def test_a_network_that_learns_its_statistics_is_folded_for_inference_only() -> None:
-    model = build_model(TASKS, image_size=64, weights="none", fine_tune="all")
+    model = build_model(TASKS, NetworkSettings(weights="none", fine_tune="all"))
     assert fold_batchnorm(model) is model
     folded = fold_batchnorm(model, inference=True)
     assert folded is not model
@@ -61,7 +62,7 @@ def test_a_network_that_learns_its_statistics_is_folded_for_inference_only() -> 
 
 
 def test_other_networks_come_back_as_they_are_and_encoders_fold(network: keras.Model) -> None:
-    other = build_model(TASKS, "small_convnet", image_size=32)
+    other = build_model(TASKS, NetworkSettings(backbone="small_convnet", weights="none"))
     assert fold_batchnorm(other, inference=True) is other
     encoder = features_model(network)
     folded = fold_batchnorm(encoder, inference=True)

@@ -7,10 +7,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import small_network
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import Task
-from painters_mtl.network.multitask import FEATURES, build_model, features_model, heads_model, with_heads
+from painters_mtl.network.multitask import FEATURES, features_model, heads_model, with_heads
 
 TASKS = {name: Task(name, tuple("abcdefgh"[:n])) for name, n in (("painter", 3), ("style", 5), ("genre", 8))}
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
@@ -18,7 +19,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
 
 def tiny(tasks: dict[str, Task] = TASKS, **changes: Any) -> keras.Model:
     keras.utils.set_random_seed(0)
-    return build_model(tasks, "small_convnet", 32, **({"weights": "none", "fine_tune": "all"} | changes))
+    return small_network(tasks, **({"fine_tune": "all"} | changes))
 
 
 def outputs(model: keras.Model, images: Any = IMAGES) -> dict[str, np.ndarray]:
@@ -161,7 +162,7 @@ def test_the_file_gives_the_same_network_back(layers: dict[str, Any], tmp_path: 
 
 def test_a_random_lite0_takes_every_size_and_is_saved_whole(tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
-    model = build_model(TASKS, "efficientnet_lite0", 48, weights=None)
+    model = small_network(TASKS, "efficientnet_lite0", image_size=48)
     model.save(tmp_path / "model.keras")
     images = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), np.uint8)
     same(outputs(keras.saving.load_model(tmp_path / "model.keras", compile=False), images), outputs(model, images))

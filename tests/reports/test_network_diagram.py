@@ -1,14 +1,15 @@
 """The diagram of a network: which layers feed and serve which, and where their boxes stand."""
 
+from helpers import small_network
+
 from painters_mtl.data.tasks import Task
-from painters_mtl.network.multitask import build_model
 from painters_mtl.reports import network_diagram
 
 TASKS = {"painter": Task("painter", ("a", "b")), "style": Task("style", ("c", "d", "e"))}
 
 
 def test_the_drawing_joins_what_feeds_what_and_skips_dropout() -> None:
-    network = build_model(TASKS, "small_convnet", 32, (7,), (5,), weights="none", shared_projection=4)
+    network = small_network(TASKS, shared_layers=(7,), task_layers=(5,), shared_projection=4)
     assert network_diagram.layer_inputs(network) == {
         "image": [], "small_convnet": ["image"], "features": ["small_convnet"], "shared_0": ["features"],
         "painter_0": ["shared_0"], "style_0": ["shared_0"], "projection": ["painter_0", "style_0"],
@@ -17,13 +18,13 @@ def test_the_drawing_joins_what_feeds_what_and_skips_dropout() -> None:
 
 
 def test_a_layer_serves_the_tasks_whose_heads_it_feeds() -> None:
-    network = build_model(TASKS, "small_convnet", 32, (7,), (5,), weights="none", shared_projection=4)
+    network = small_network(TASKS, shared_layers=(7,), task_layers=(5,), shared_projection=4)
     serves = network_diagram.owners(network)
     assert serves["projection"] == serves["shared_0"] == ("painter", "style") and serves["style_0"] == ("style",)
 
 
 def test_each_box_has_its_own_place_and_its_text() -> None:
-    network = build_model(TASKS, "small_convnet", 32, (7,), (5,), weights="none")
+    network = small_network(TASKS, shared_layers=(7,), task_layers=(5,))
     figure = network_diagram.diagram(network)
     boxes = {text.get_text().split("\n")[0]: text for text in figure.axes[0].texts if text.get_text()}
     assert set(boxes) == set(network_diagram.layer_inputs(network))

@@ -12,14 +12,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from helpers import small_network
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write, write_text
 from painters_mtl.data.demo.collection import DEMO_VERSION
 from painters_mtl.data.tasks import TASK_NAMES, Task, tasks_from_dict, tasks_to_dict
-from painters_mtl.network.multitask import build_model
 from painters_mtl.runs import run as runs
-from painters_mtl.training.settings import OF_THE_COMMAND, TrainSettings
+from painters_mtl.training.settings import TrainSettings
 
 # ------------------------------------------------------------------------------------------------- tasks
 
@@ -98,7 +98,7 @@ def test_settings_round_trip(tmp_path: Path) -> None:
     default = TrainSettings()
     other = TrainSettings(**OTHER)
     fields = {f.name for f in dataclasses.fields(TrainSettings)}
-    assert set(OTHER) == fields - set(OF_THE_COMMAND), "a new setting: add it to OTHER"
+    assert set(OTHER) == fields - TrainSettings.NOT_STORED, "a new setting: add it to OTHER"
     for name, value in OTHER.items():
         assert getattr(default, name) != value, f"{name} must differ from its default to be tested"
     for settings in (default, other):
@@ -163,9 +163,9 @@ def test_values_that_cannot_work_are_refused_by_their_option(name: str, value: A
     assert option in str(error.value)
 
 
-def test_classes_wanted_are_a_number_or_names() -> None:
+def test_requested_classes_are_a_number_or_names() -> None:
     settings = TrainSettings(painters=("12",), styles=("Cubism",), genres=("portrait", "1920"))
-    assert settings.classes_wanted() == {"painter": 12, "style": ("Cubism",), "genre": ("portrait", "1920")}
+    assert settings.requested_classes() == {"painter": 12, "style": ("Cubism",), "genre": ("portrait", "1920")}
 
 
 # ------------------------------------------------------------------------------------------------- files
@@ -198,7 +198,7 @@ TASKS = {"painter": Task("painter", ("Ä", 'B "b", c')), "genre": Task("genre", 
 def make_run(folder: Path, seed: int = 0) -> keras.Model:
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(seed)
-    model = build_model(TASKS, "small_convnet", 32, weights="none")
+    model = small_network(TASKS)
     runs.save_labels(folder, TASKS, 32, 40, demo=True)
     runs.save_model(model, folder)
     return model

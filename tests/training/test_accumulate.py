@@ -8,10 +8,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import fitted, make_data, tiny_settings
+from helpers import fitted, make_data, small_network, tiny_settings
 
 from painters_mtl.data.tasks import Task
-from painters_mtl.network.multitask import build_model
 from painters_mtl.network.precision import in_precision, policy
 from painters_mtl.runs import run
 from painters_mtl.training.settings import STRATEGIES, TrainSettings
@@ -27,7 +26,7 @@ SIZE = 12
 def network() -> keras.Model:
     """BatchNormalization stands still: in training it would look at what is in a part together."""
     keras.utils.set_random_seed(0)
-    model = build_model(TASKS, "small_convnet", 32, (6,), (5,), weights="none", fine_tune="all", dropout=0.0)
+    model = small_network(TASKS, shared_layers=(6,), task_layers=(5,), fine_tune="all", dropout=0.0)
     for layer in model.get_layer("small_convnet").layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
@@ -117,9 +116,7 @@ def test_views_that_are_kept_apart_are_copied_too() -> None:
     """What parts them is an operation, not a layer, and knows no precision."""
     keras.utils.set_random_seed(0)
     views = ("whole", "detail")
-    model = build_model(
-        TASKS, "small_convnet", 32, weights="none", views=views, merge="none", view_of={"style": "detail"}
-    )
+    model = small_network(TASKS, views=views, merge="none", view_of={"style": "detail"})
     images = dict(zip(("image", "detail"), (batch_of(seed)[0] for seed in (0, 1)), strict=True))
     found = in_precision(model, "mixed_bfloat16")(images)
     for task, p in model(images).items():

@@ -22,7 +22,6 @@ from painters_mtl.network.linear_head import fit_linear_head
 from painters_mtl.network.multitask import (
     backbone_of,
     build_model,
-    build_network,
     features_model,
     heads_model,
     producing_node,
@@ -46,7 +45,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def network(data: Dataset, **changes: object) -> keras.Model:
     keras.utils.set_random_seed(0)
-    return build_network(data.tasks, tiny_settings(Path(), Path(), **changes))
+    return build_model(data.tasks, tiny_settings(Path(), Path(), **changes))
 
 
 def probabilities(model: keras.Model, data: Dataset, part: str) -> np.ndarray:
@@ -172,7 +171,7 @@ def test_a_backbone_that_is_another_without_imagenets_weights_stays_what_it_is(d
     image = keras.Input((None, None, 3))
     brighter = keras.Model(image, backbone(keras.layers.Rescaling(2.0)(image)))
     brighter = keras.Model(image, keras.layers.Conv2D(8, 3, 2, "same")(brighter.output), name="brighter")
-    model = build_model(data.tasks, brighter, 32)
+    model = build_model(data.tasks, backbone=brighter)
     wide = with_multi_scale_heads(model, data.tasks, tiny_settings(Path(), Path()))
     np.testing.assert_allclose(probabilities(wide, data, "test"), probabilities(model, data, "test"), atol=1e-6)
     assert features_model(wide).output.shape[-1] == 8 + 64

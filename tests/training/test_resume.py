@@ -28,7 +28,7 @@ from painters_mtl.data.dataset import Dataset, prepare
 from painters_mtl.images import files as images
 from painters_mtl.images.cache import build_image_cache
 from painters_mtl.network import features
-from painters_mtl.network.multitask import build_network
+from painters_mtl.network.multitask import build_model
 from painters_mtl.runs.run import open_run
 from painters_mtl.training import checkpoint
 
@@ -281,7 +281,7 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Any, np.
     out = tmp_path_factory.mktemp("encoded")
     settings = tiny_settings(make_data(out / "data", count=200), out)
     data = prepare(settings)
-    network = build_network(data.tasks, settings)
+    network = build_model(data.tasks, settings)
     wanted = features.cached_features(network, data, 32)
     assert len(wanted) > 3 * 64 and not list(data.store.folder.glob("*.part"))
     return data, network, wanted

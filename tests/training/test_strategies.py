@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import small_network
 from scipy.optimize import minimize
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import Task
-from painters_mtl.network.multitask import build_model
 from painters_mtl.training.settings import STRATEGIES, TrainSettings
 from painters_mtl.training.step import TrainStep, gram, parts_of
 from painters_mtl.training.strategies import STRATEGIES as CLASSES
@@ -265,7 +265,7 @@ GROUPS = {name: [name] for name in TASKS}
 
 def network(shared: tuple[int, ...] = (6,), seed: int = 0) -> keras.Model:
     keras.utils.set_random_seed(seed)
-    return build_model(TASKS, "small_convnet", 32, shared, (5,), weights="none", fine_tune="all", dropout=0.0)
+    return small_network(TASKS, shared_layers=shared, task_layers=(5,), fine_tune="all", dropout=0.0)
 
 
 def update_of(model: keras.Model, strategy: str, **changes: Any) -> TrainStep:
@@ -486,7 +486,7 @@ def test_an_alternating_painter_s_head_stands_still_without_its_label() -> None:
     """The head over all painters shares the painter's turns, not its labels."""
     tasks = {**TASKS, "all_painters": Task("all_painters", tuple("abcd"))}
     keras.utils.set_random_seed(0)
-    model = build_model(tasks, "small_convnet", 32, weights="none", fine_tune="all", dropout=0.0)
+    model = small_network(tasks, fine_tune="all", dropout=0.0)
     groups = {"painter": ["painter", "all_painters"], "style": ["style"], "genre": ["genre"]}
     settings = TrainSettings(strategy="alternate", learning_rate=0.01, weight_decay=0.1)
     update = TrainStep(model, groups, dict.fromkeys(tasks, 1.0), [], settings, 10)
@@ -507,7 +507,7 @@ def test_an_alternating_painter_s_head_stands_still_without_its_label() -> None:
 
 
 def test_a_network_for_one_task_has_a_branch_of_its_own() -> None:
-    model = build_model({"style": TASKS["style"]}, "small_convnet", 32, (6,), (5,), weights="none", fine_tune="all")
+    model = small_network({"style": TASKS["style"]}, shared_layers=(6,), task_layers=(5,), fine_tune="all")
     parts = parts_of(model, {"style": ["style"]})
     assert {v.path.split("/")[0] for v in parts.own["style"]} == {"style", "style_0"} and len(parts.shared) > 4
 

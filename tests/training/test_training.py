@@ -270,9 +270,7 @@ def test_a_place_may_be_written_in_another_way(tmp_path: Path, monkeypatch: pyte
 def initial(data: Dataset, settings: TrainSettings, **more: Any) -> keras.Model:
     """The network before its first step."""
     keras.utils.set_random_seed(settings.seed)
-    return build_model(
-        data.tasks | more, settings.backbone, settings.image_size, weights=settings.weights, fine_tune="all", dropout=0
-    )
+    return build_model(data.tasks | more, dataclasses.replace(settings, fine_tune="all", dropout=0))
 
 
 @pytest.mark.parametrize("other_painters", [pytest.param(0.0, marks=pytest.mark.slow), 0.7])
@@ -407,7 +405,9 @@ TASK = Task("style", ("a", "b"))
 def test_a_pretrained_backbone_is_slower_and_only_new_kernels_decay(backbone: str) -> None:
     """AdamW under a gradient that is always 1 moves a weight by the rate, whatever it is, and by the decay."""
     settings = TrainSettings(backbone=backbone, learning_rate=0.01, backbone_rate=0.25, weight_decay=0.5)
-    network = build_model({"style": TASK}, backbone, 32, shared_layers=(4,), task_layers=(4,), fine_tune="top")
+    network = build_model(
+        {"style": TASK}, dataclasses.replace(settings, image_size=32, shared_layers=(4,), task_layers=(4,))
+    )
     variables = network.trainable_variables
     slow = {id(v) for v in network.get_layer(index=1).trainable_variables} if backbone != "small_convnet" else set()
     optimizer = update.optimizer(variables, slow, settings)

@@ -7,14 +7,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import fitted, make_data, same_weights, tiny_settings, trained
+from helpers import fitted, make_data, same_weights, small_network, tiny_settings, trained
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.dataset import prepare
 from painters_mtl.data.tasks import TASK_NAMES, Task
 from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.network.forward import whole_crops
-from painters_mtl.network.multitask import build_model
 from painters_mtl.runs import run
 from painters_mtl.training import fit as training
 from painters_mtl.training import resume, transfer
@@ -27,7 +26,7 @@ TASKS = {name: Task(name, tuple("abc")) for name in TASK_NAMES}
 
 def network(tasks: dict[str, Task], seed: int, width: int = 4) -> keras.Model:
     keras.utils.set_random_seed(seed)
-    return build_model(tasks, "small_convnet", 32, (6,), (width,), weights="none", fine_tune="all")
+    return small_network(tasks, shared_layers=(6,), task_layers=(width,), fine_tune="all")
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +69,12 @@ def test_a_head_that_sees_finer_levels_is_taken_as_it_was_before(tmp_path: Path)
         keras.utils.set_random_seed(seed)
         folders.append(tmp_path / name)
         folders[-1].mkdir()
-        run.save_model(build_model({name: task}, "small_convnet", 32, weights="none", levels=True), folders[-1])
-        narrow = build_model({name: task}, "small_convnet", 32, weights="none")
+        run.save_model(small_network({name: task}, multi_scale=True), folders[-1])
+        narrow = small_network({name: task})
         before[name] = narrow.get_layer(name).get_weights()
         run.save_heads(narrow, [name], folders[-1])
         run.save_labels(folders[-1], {name: task}, 32, 40, False)
-    model = build_model(TASKS, "small_convnet", 32, weights="none")
+    model = small_network(TASKS)
     warm_start(model, folders, TASKS, "painter")
     for name, weights in before.items():
         for mine, its in zip(model.get_layer(name).get_weights(), weights, strict=True):
@@ -119,7 +118,7 @@ def test_every_layer_that_does_not_fit_is_named_and_nothing_is_changed(alone: li
         assert f"{name}: {name}/kernel is (4, 3), wanted (5, 3)" in str(error.value)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
     keras.utils.set_random_seed(0)
-    deeper = build_model(TASKS, "small_convnet", 32, (6, 6), (4,), weights="none", fine_tune="all")
+    deeper = small_network(TASKS, shared_layers=(6, 6), task_layers=(4,), fine_tune="all")
     with pytest.raises(UserError, match="there is no layer shared_1"):
         warm_start(deeper, alone, TASKS, "mean")
 
@@ -210,7 +209,7 @@ def test_what_is_frozen_stands_still_for_so_many_epochs(tmp_path: Path) -> None:
         keras.utils.set_random_seed(settings.seed)
         prepared, _, folder = fitted(settings)
         keras.utils.set_random_seed(settings.seed)
-        before = build_model(prepared.tasks, "small_convnet", 32, weights="none", fine_tune="all", dropout=0)
+        before = small_network(prepared.tasks, fine_tune="all", dropout=0)
         after = run.open_run(folder).model()
         for layer in ("style", "small_convnet"):
             pairs = zip(

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import fitted, make_data, read_rows, tiny_settings
+from helpers import fitted, make_data, read_rows, small_network, tiny_settings
 from PIL import Image
 
 from painters_mtl import predict
@@ -19,22 +19,21 @@ from painters_mtl.images import files as images
 from painters_mtl.images.decode import cached_image
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.forward import center_crops
-from painters_mtl.network.multitask import build_model, heads_model, with_heads
+from painters_mtl.network.multitask import heads_model, with_heads
 from painters_mtl.runs import run
 from painters_mtl.training import batches
 from painters_mtl.training.settings import TrainSettings
 
 TASKS = {name: Task(name, tuple("abc")) for name in ("painter", "style", "genre")}
 VIEWS = ("whole", "detail")
+LAYERS = {"shared_layers": (6,), "task_layers": (5,), "fine_tune": "all", "dropout": 0.0}
 
 
 def network(merge: str, backbone: str = "small_convnet") -> keras.Model:
     keras.utils.set_random_seed(0)
     view_of = {"painter": "detail"} if merge == "none" else {}
     weights = "none" if backbone == "small_convnet" else "imagenet"
-    return build_model(
-        TASKS, backbone, 32, (6,), (5,), weights, "all", 0.0, views=VIEWS, merge=merge, view_of=view_of
-    )  # fmt: skip
+    return small_network(TASKS, backbone, **LAYERS, weights=weights, views=VIEWS, merge=merge, view_of=view_of)
 
 
 def pictures(seed: int = 0) -> dict[str, tf.Tensor]:
@@ -70,10 +69,10 @@ def test_both_views_pass_through_the_same_weights() -> None:
     seen = pictures()
     swapped = {"image": seen["detail"], "detail": seen["image"]}
     keras.utils.set_random_seed(0)
-    other = build_model(TASKS, "small_convnet", 32, (6,), (5,), "none", "all", 0.0, views=VIEWS, merge="none")
+    other = small_network(TASKS, **LAYERS, views=VIEWS, merge="none")
     other.set_weights(model.get_weights())
     np.testing.assert_allclose(model(seen)["painter"], other(swapped)["painter"], rtol=1e-5)
-    single = build_model(TASKS, "small_convnet", 32, (6,), (5,), "none", "all", 0.0)
+    single = small_network(TASKS, **LAYERS)
     single.set_weights(model.get_weights())
     np.testing.assert_allclose(model(seen)["style"], single(seen["image"])["style"], rtol=1e-5)
 

@@ -144,13 +144,13 @@ def test_resume_heeds_an_option_that_is_named_though_it_is_the_default(
     shutil.copytree(study[0], tmp_path / "study")
     found = []
 
-    def seen(settings: CompareSettings) -> int:
-        found.append(settings_to_resume(settings))
+    def seen(settings: CompareSettings, named: frozenset[str]) -> int:
+        found.append(settings_to_resume(settings, named))
         return 0
 
     words = ["--resume", "--name", "study", "--models", str(tmp_path)]
     for more in ([], ["--seeds", "5"], ["--seeds=5", "--no-refit"], ["--refit", "--epochs", "0"]):
-        assert command_line.run_command(CompareSettings, seen, [*words, *more], "test") == 0
+        assert command_line.run_command(CompareSettings, seen, [*words, *more], "test", with_named=True) == 0
     # The study has 2 seeds, --no-refit and 3 epochs: what is not named is as it was.
     assert [(s.seeds, s.refit, s.epochs) for s in found] == [(2, False, 3), (5, False, 3), (5, False, 3), (2, True, 0)]
 

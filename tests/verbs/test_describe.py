@@ -3,19 +3,18 @@
 from pathlib import Path
 
 import pytest
-from helpers import trained
+from helpers import small_network, trained
 from PIL import Image
 
 from painters_mtl import describe
 from painters_mtl.data.tasks import Task
-from painters_mtl.network.multitask import build_model
 from painters_mtl.runs import run
 
 TASKS = {"painter": Task("painter", ("a", "b")), "style": Task("style", ("c", "d", "e"))}
 
 
 def test_every_weight_is_counted_once_where_it_belongs() -> None:
-    network = build_model(TASKS, "small_convnet", 32, (7,), (5,), weights="none", shared_projection=4)
+    network = small_network(TASKS, shared_layers=(7,), task_layers=(5,), shared_projection=4)
     table = describe.parameter_table(network)
     found = {
         line.rsplit(None, 1)[0].strip(): int(line.rsplit(None, 1)[1].replace(",", ""))

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import small_network
 from PIL import Image
 from scipy.stats import spearmanr
 
@@ -19,7 +20,7 @@ from painters_mtl.images import files as images
 from painters_mtl.images.decode import cached_image
 from painters_mtl.network.forward import center_crops, forward_function, whole_crops
 from painters_mtl.network.gradcam import explainer, gradcam, likeness, overlay, scaled, stretched
-from painters_mtl.network.multitask import backbone_of, build_model, features_model
+from painters_mtl.network.multitask import backbone_of, features_model
 from painters_mtl.runs import run as runs
 
 VIEWS = ("whole", "detail")
@@ -31,8 +32,8 @@ CORNERS = list(itertools.product((0, 1), (0, 1)))  # (bottom, right)
 
 def network(seed: int = 0, backbone: str = "small_convnet", **options: object) -> keras.Model:
     keras.utils.set_random_seed(seed)
-    options.setdefault("levels", "views" not in options)
-    model = build_model(TASKS, backbone, 32, weights="none", dropout=0.0, **options)  # type: ignore[arg-type]
+    multi_scale = bool(options.pop("multi_scale", "views" not in options))
+    model = small_network(TASKS, backbone, multi_scale, dropout=0.0, **options)
     _stir(model, seed)
     return model
 
@@ -236,7 +237,7 @@ def drawn(n: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndar
 def taught() -> keras.Model:
     """A small network that reads both marks."""
     keras.utils.set_random_seed(1)
-    model = build_model(TASKS, "small_convnet", SIDE, weights="none", dropout=0.0)
+    model = small_network(TASKS, image_size=SIDE, dropout=0.0)
     for layer in backbone_of(model).layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.8  # over some hundred steps a longer mean would lag behind

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import python, read_rows
+from helpers import python, read_rows, small_network
 from PIL import Image, ImageDraw
 from sklearn.neighbors import NearestNeighbors
 
@@ -41,7 +41,7 @@ def make_run(folder: Path, seed: int = 0, views: Sequence[str] = ("whole",)) -> 
 
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(seed)
-    runs.save_model(build_model(TASKS, "small_convnet", 32, weights="none", views=views), folder)
+    runs.save_model(small_network(TASKS, views=views), folder)
     runs.save_labels(folder, TASKS, 32, 40, False, views, TEMPERATURES)
     return runs.open_run(folder)
 
@@ -121,7 +121,7 @@ def test_a_painter_that_predict_calls_unknown_is_unknown(with_head: bool, folder
     run = make_run(tmp_path / "run")
     if with_head:
         heads = {**TASKS, "painter_known": Task("painter_known", ("another", "known"))}
-        runs.save_model(build_model(heads, "small_convnet", 32, weights="none"), run.folder)
+        runs.save_model(small_network(heads), run.folder)
     files = images.find_images(folder)
     known = [one.known["painter"] for one in predict.label(run, files)]
     limits = {"painter": float(np.median(known))}
@@ -655,7 +655,7 @@ def test_mirrored_and_recompressed_paintings_find_each_other(paintings: Path, tm
     """With ImageNet's features a work, its mirror image and a small poor JPEG of it are each other's nearest two."""
     folder = tmp_path / "run"
     folder.mkdir()
-    runs.save_model(build_model(TASKS, image_size=96), folder)
+    runs.save_model(build_model(TASKS), folder)
     runs.save_labels(folder, TASKS, 96, 120, False)
     gallery = sorted((paintings / "gallery" / "images").glob("*.jpg"))
     (tmp_path / "made").mkdir()
