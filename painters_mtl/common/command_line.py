@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from painters_mtl.common import interrupts
 from painters_mtl.common.errors import UserError
 
 # What Keras looks for when it is imported, for parts that nobody calls here: a third of the time to the first label.
@@ -33,14 +34,15 @@ def run_command(
 
     With `with_named`, `command` is called with the names of the fields that the command line names, too.
     A `UserError` becomes one line on standard error and status 2 (as does a wrong option, by argparse's custom);
-    Ctrl-C becomes 130; a closed pipe (`| head`) is no error.
+    Ctrl-C and SIGTERM become 130 (`interrupts` sees to it that neither is lost); a closed pipe (`| head`) is no error.
     """
     for stream in (sys.stdout, sys.stderr):  # a path that is not UTF-8 must not end a command when it is printed
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        settings, named = parse_arguments(settings_class, argv, prog, description)
-        return command(settings, named) if with_named else command(settings)
+        with interrupts.watched():
+            settings, named = parse_arguments(settings_class, argv, prog, description)
+            return command(settings, named) if with_named else command(settings)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -22,9 +22,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from painters_mtl.common import command_line
+from painters_mtl.common import command_line, interrupts
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.interrupts import interrupt_requested
 from painters_mtl.inference.runtimes import import_extra
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ def trainings(
     """
     from painters_mtl.studies.jobs import job_label
 
-    with connected(address) as ray, interrupt_requested() as asked:
+    with connected(address) as ray, interrupts.deferred():
         share = worker_resources(ray, cpus)
         start = ray.remote(_train).options(
             num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0, scheduling_strategy="SPREAD"
@@ -185,7 +184,8 @@ def trainings(
                 running[start.remote(*fixed, piece, needed, piece in begun)] = piece
                 begun.add(piece)
             ended, _ = ray.wait(list(running), timeout=1)
-            if asked():
+            if interrupts.requested():
+                interrupts.acknowledge()
                 _end(ray, list(running))
                 return
             for answer in ended:

@@ -154,11 +154,11 @@ class TrainingLoop:
         logging = self.keep_model and self.devices.chief
         logs = tf.summary.create_file_writer(str(self.folder / "logs")) if logging else None
         interrupted = False
-        with interrupts.interrupt_requested() as noted:
+        with interrupts.deferred():
 
             def asked() -> bool:
                 """Of any process, so that all end after the same step."""
-                return self.devices.any(noted())
+                return self.devices.any(interrupts.requested())
 
             for epoch in range(first, epochs):
                 if not updates and len(self.history) - self.best_epoch >= settings.patience:
@@ -202,6 +202,8 @@ class TrainingLoop:
                 self._save(model, update, found)
                 done = f"{len(self.history)} epochs" + (f" and {len(found)} steps" if found else "")
                 print(f"\ninterrupted after {done}: saved, and keeping the best network so far", flush=True)
+        if interrupted:
+            interrupts.acknowledge()  # what follows measures the best network so far; one more Ctrl-C ends that too
         if self.history:
             self.network.set_weights(self.best_weights)
         elif trained is not self.full:
