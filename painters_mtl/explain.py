@@ -217,7 +217,7 @@ def rows_of(
 
     from painters_mtl.data.tasks import UNKNOWN, known_output
     from painters_mtl.evaluation.calibration import apply_temperature
-    from painters_mtl.evaluation.open_set import known_scores
+    from painters_mtl.evaluation.open_set import known_score
     from painters_mtl.network.forward import center_crops
     from painters_mtl.network.gradcam import scaled
 
@@ -234,9 +234,8 @@ def rows_of(
         best = int(likely.argmax())
         if best != chosen:
             title += f"\nlikeliest: {task.classes[best]}  {100 * likely[best]:.1f} %"
-        beside = known_output(name)
-        outputs = {beside: seen.outputs[f"{beside} probabilities"]} if f"{beside} probabilities" in seen.outputs else {}
-        if name == "painter" and run.unknown(name, known_scores({name: likely}, outputs, name)):
+        known_head = seen.outputs.get(f"{known_output(name)} probabilities")
+        if name == "painter" and run.unknown(name, known_score(likely, known_head)):
             title += f"\npredict says: {UNKNOWN}"
         heats = scaled(seen.outputs[f"{name} map"][None])[0]
         sees = seen.outputs[f"{name} sees"]

@@ -137,8 +137,9 @@ def predict_with(
     """As `label`, with a network that is opened already: see `open_network`."""
     import numpy as np
 
+    from painters_mtl.data.tasks import known_output
     from painters_mtl.evaluation.calibration import apply_temperature
-    from painters_mtl.evaluation.open_set import known_scores
+    from painters_mtl.evaluation.open_set import known_score
     from painters_mtl.images.stream import stream_images
 
     for seen in stream_images(files, run, forward, batch_size, threads):
@@ -146,7 +147,10 @@ def predict_with(
             yield Prediction(seen.file, None, seen.error)
             continue
         found = {name: apply_temperature(seen.outputs[name][None], run.temperatures[name])[0] for name in run.tasks}
-        known = {name: float(np.asarray(known_scores(found, seen.outputs, name))) for name in run.tasks}
+        known = {
+            name: float(known_score(np.asarray(found[name]), seen.outputs.get(known_output(name))))
+            for name in run.tasks
+        }
         yield Prediction(seen.file, found, "", known, seen.picture)
 
 

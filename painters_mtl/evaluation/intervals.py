@@ -195,10 +195,4 @@ def agreement(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
 
 def f1_by_class(answers: Answers) -> np.ndarray:
     """F1 of each class, mean over the seeds: float64 (classes,); NaN for a class neither there nor predicted."""
-    found = []
-    for predicted in answers.predicted:
-        counts = metrics.confusion(answers.truth, predicted, answers.classes)
-        total = counts.sum(axis=0) + counts.sum(axis=1)
-        with np.errstate(invalid="ignore"):
-            found.append(np.where(total > 0, 2 * np.diag(counts) / total, np.nan))
-    return np.mean(found, axis=0)
+    return np.mean([metrics.class_f1(answers.truth, p, answers.classes) for p in answers.predicted], axis=0)

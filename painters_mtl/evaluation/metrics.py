@@ -1,62 +1,98 @@
-"""Count, then divide: what a task's probabilities are worth. Paintings without a label (-1) never count."""
+"""Accuracy, macro-F1 and confusions of a task's probabilities. Paintings without a label (-1) never count."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+NAN = float("nan")
+
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts of shape (classes, classes): rows are the true classes, columns the predicted ones; -1 is left out."""
-    known = labels >= 0
-    counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (labels[known], predicted[known]), 1)
-    return counts
-
-
-def macro_f1(counts: np.ndarray) -> float:
-    """Mean F1 over the classes that occur among the true or the predicted labels of a confusion matrix."""
-    right, true, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-    occurs = true + predicted > 0
-    if not occurs.any():
-        return float("nan")
-    return float(np.mean(2 * right[occurs] / (true + predicted)[occurs]))
-
-
-def task_metrics(labels: np.ndarray, probabilities: np.ndarray, top: int = 3) -> dict[str, float]:
-    """Accuracy, top-k accuracy, macro-F1 and the number of labelled paintings.
+    """Counts, int64 (classes, classes): rows are the true classes, columns the predicted ones.
 
     Args:
-        labels: int of shape (n,), -1 for "no label".
-        probabilities: float of shape (n, classes).
+        labels: int (n,), -1 for "no label": such a painting is left out.
+        predicted: int (n,), the predicted classes.
+        classes: how many classes the task has.
+    """
+    labelled = labels >= 0
+    places = labels[labelled].astype(np.int64) * classes + predicted[labelled]
+    return np.bincount(places, minlength=classes * classes).reshape(classes, classes)
+
+
+def class_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """F1 of each class, float64 (classes,); NaN for a class that is neither a label nor a prediction.
+
+    Memory grows with the classes, not with their square as that of a confusion matrix. Arguments as in `confusion`.
+    """
+    from sklearn.metrics import f1_score  # late: what only predicts must not wait for it
+
+    labelled = labels >= 0
+    if not labelled.any():
+        return np.full(classes, NAN)
+    labels, predicted = labels[labelled], predicted[labelled]
+    return f1_score(labels, predicted, labels=np.arange(classes), average=None, zero_division=NAN)
+
+
+def macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> float:
+    """Mean F1 over the classes that are a label or a prediction; NaN without any. Arguments as in `confusion`."""
+    scores = class_f1(labels, predicted, classes)
+    return float(np.mean(scores[~np.isnan(scores)])) if not np.isnan(scores).all() else NAN
+
+
+def task_metrics(
+    labels: np.ndarray, probabilities: np.ndarray, training_labels: np.ndarray, top: int = 3
+) -> dict[str, float]:
+    """Accuracy, top-k accuracy, macro-F1, the majority baseline and the number of labelled paintings.
+
+    Args:
+        labels: int (n,), -1 for "no label".
+        probabilities: float (n, classes).
+        training_labels: int (m,), those of the training paintings, -1 for "no label".
+        top: k of the top-k accuracy: a label counts as right where it is among the k likeliest classes.
 
     Returns {"accuracy", "top3", "macro_f1", "majority", "n"}; shares are NaN where no painting has a label. `majority`
-    is the accuracy of always answering the most frequent class of these very labels.
+    is the accuracy of always predicting the class that is most frequent in training (of several, the first): what
+    somebody reaches who has seen the training labels, and no painting.
     """
-    known = labels >= 0
-    labels, probabilities = labels[known], probabilities[known]
+    labelled = labels >= 0
+    labels, probabilities = labels[labelled], probabilities[labelled]
     n, classes = probabilities.shape
     if n == 0:
-        nan = float("nan")
-        return {"accuracy": nan, f"top{top}": nan, "macro_f1": nan, "majority": nan, "n": 0}
-    counts = confusion(labels, probabilities.argmax(axis=1), classes)
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+        return {"accuracy": NAN, f"top{top}": NAN, "macro_f1": NAN, "majority": NAN, "n": 0}
+    predicted = probabilities.argmax(axis=1)
+    likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    training_counts = np.bincount(training_labels[training_labels >= 0], minlength=classes)
     return {
-        "accuracy": float(np.trace(counts) / n),
-        f"top{top}": float((best == labels[:, None]).any(axis=1).sum() / n),
-        "macro_f1": macro_f1(counts),
-        "majority": float(counts.sum(axis=1).max() / n),
+        "accuracy": float(np.mean(predicted == labels)),
+        f"top{top}": float(np.mean((likeliest == labels[:, None]).any(axis=1))),
+        "macro_f1": macro_f1(labels, predicted, classes),
+        "majority": float(np.mean(labels == training_counts.argmax())) if training_counts.any() else NAN,
         "n": n,
     }
 
 
 def all_metrics(
-    labels: Mapping[str, np.ndarray], probabilities: Mapping[str, np.ndarray], rows: Sequence[int] | np.ndarray
+    labels: Mapping[str, np.ndarray],
+    probabilities: Mapping[str, np.ndarray],
+    rows: Sequence[int] | np.ndarray,
+    training_rows: Sequence[int] | np.ndarray,
 ) -> dict[str, dict[str, float]]:
-    """`task_metrics` for every task; `rows` picks the paintings that the probabilities belong to."""
-    return {name: task_metrics(np.asarray(labels[name])[rows], p) for name, p in probabilities.items()}
+    """`task_metrics` of every task, {task: metrics}.
+
+    Args:
+        labels: of all paintings, {task: int (paintings,)}.
+        probabilities: {task: float (n, classes)}, of the paintings `rows`.
+        rows: int (n,), the paintings to measure on.
+        training_rows: int (m,), the paintings that were trained on.
+    """
+    return {
+        name: task_metrics(np.asarray(labels[name])[rows], values, np.asarray(labels[name])[training_rows])
+        for name, values in probabilities.items()
+    }
 
 
 def mean_accuracy(metrics: Mapping[str, Mapping[str, float]]) -> float:
     """Mean accuracy over the tasks that have a labelled painting: the one score that stops and chooses a run."""
-    accuracies = [m["accuracy"] for m in metrics.values() if m["n"]]
-    return float(np.mean(accuracies)) if accuracies else float("nan")
+    accuracies = [values["accuracy"] for values in metrics.values() if values["n"]]
+    return float(np.mean(accuracies)) if accuracies else NAN

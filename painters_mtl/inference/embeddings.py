@@ -30,7 +30,7 @@ from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import UNKNOWN, known_output
 from painters_mtl.evaluation.calibration import apply_temperature
-from painters_mtl.evaluation.open_set import known_scores
+from painters_mtl.evaluation.open_set import known_score
 from painters_mtl.images import files as images
 from painters_mtl.images.cache import file_stamps
 from painters_mtl.images.stream import Forward, stream_images
@@ -101,8 +101,8 @@ class Vectors:
         soft = {name: apply_temperature(p, self.run.temperatures[name]) for name, p in zip(tasks, parts, strict=True)}
         unknown = np.zeros(len(rows), bool)
         if "painter" in tasks:
-            outputs = {} if np.isnan(beside).all() else {KNOWN: beside}
-            unknown = self.run.unknown("painter", known_scores(soft, outputs, "painter"))
+            known_head = None if np.isnan(beside).all() else beside
+            unknown = self.run.unknown("painter", known_score(soft["painter"], known_head))
         for k, file in enumerate(files):
             labels = {}
             for name, task in tasks.items():

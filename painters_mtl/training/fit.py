@@ -22,7 +22,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write, file_lock, read_json, remove_leftovers, write_json
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.split import save_split
-from painters_mtl.data.tasks import ALL_PAINTERS, Task
+from painters_mtl.data.tasks import ALL_PAINTERS, Task, known_output
 from painters_mtl.evaluation import metrics, open_set
 from painters_mtl.evaluation.calibration import apply_temperature, calibration_error, fit_temperature
 from painters_mtl.images.cache import cache_side
@@ -158,12 +158,14 @@ def _fit(
     probabilities = {name: apply_temperature(p, temperatures[name]) for name, p in raw.items()}
     softened = {name: apply_temperature(p, temperatures[name]) for name, p in held_out.items()}
     thresholds = {
-        name: open_set.threshold(data.labels[name][validation], open_set.known_scores(softened, held_outputs, name))
+        name: open_set.threshold(
+            data.labels[name][validation], open_set.known_score(softened[name], held_outputs.get(known_output(name)))
+        )
         for name in tasks
     }
     measured = {
-        "test": metrics.all_metrics(data.labels, probabilities, rows),
-        "validation": metrics.all_metrics(data.labels, held_out, validation),
+        "test": metrics.all_metrics(data.labels, probabilities, rows, data.rows("train")),
+        "validation": metrics.all_metrics(data.labels, held_out, validation, data.rows("train")),
         "calibration": {
             name: {
                 "temperature": temperatures[name],
@@ -183,8 +185,11 @@ def _fit(
         "fingerprint": key,
     }
     if "painter" in tasks:
-        found = open_set.known_scores(probabilities, outputs, "painter")
-        measured["unknown"] = open_set.measure_unknown(data, found, thresholds["painter"])
+        scores = open_set.known_score(probabilities["painter"], outputs.get(known_output("painter")))
+        named, known = (data.table["painter"] != "").to_numpy()[rows], data.labels["painter"][rows] >= 0
+        trained_painters = data.of_trained_painters()[rows]
+        groups = {"not in training": named & ~trained_painters, "in training": trained_painters & ~known}
+        measured["unknown"] = open_set.measure_unknown(scores, thresholds["painter"], known, groups)
     if trainer.gaps:
         measured["turns"] = summarize_turns(trainer.gaps)
     if keep_model:

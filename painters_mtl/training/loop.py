@@ -275,7 +275,9 @@ class TrainingLoop:
         if self.devices.chief:
             found = self.outputs("validation")
             probabilities = {name: found[name] for name in self.groups}
-            measured = metrics.all_metrics(self.data.labels, probabilities, self.data.rows("validation"))
+            measured = metrics.all_metrics(
+                self.data.labels, probabilities, self.data.rows("validation"), self.data.rows("train")
+            )
         measured = json.loads(self.devices.from_chief(json.dumps(measured).encode()))
         for name, values in measured.items():
             logs[f"val_{name}_accuracy"] = values["accuracy"]

@@ -22,7 +22,6 @@ from painters_mtl import predict
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import file_lock
 from painters_mtl.data.tasks import TASK_NAMES, Task
-from painters_mtl.evaluation import open_set
 from painters_mtl.images import files as images
 from painters_mtl.inference import result_files
 from painters_mtl.reports import gallery
@@ -238,26 +237,6 @@ def test_a_disk_that_is_full_when_the_table_is_written_costs_nothing(
 
 
 # ------------------------------------------------------------------------------------------------- none of these
-
-
-def test_the_threshold_keeps_95_of_100() -> None:
-    rng = np.random.default_rng(0)
-    for n in (20, 100, 1234):
-        labels, found = np.zeros(n + 50, int), rng.random(n + 50).astype(np.float32)
-        labels[-50:] = -1  # others' works do not count
-        limit = open_set.threshold(labels, found)
-        kept = np.count_nonzero(found[:n] >= limit)
-        assert kept == n - int(0.05 * n)
-    assert open_set.threshold(np.zeros(9, int), np.ones(9)) == 0.0
-
-
-def test_the_score_is_the_networks_odds_times_the_largest_probability() -> None:
-    p = {"painter": np.array([[0.2, 0.8], [0.6, 0.4]]), "style": np.array([[0.9, 0.1], [0.3, 0.7]])}
-    outputs = {**p, "painter_known": np.array([[0.75, 0.25], [0.1, 0.9]])}
-    found = open_set.known_scores(p, outputs, "painter")  # odds of 1 : 3 and 9 : 1, times 0.8 and 0.6
-    np.testing.assert_allclose(found / (1 - found), [0.8 / 3, 0.6 * 9])
-    np.testing.assert_array_equal(open_set.known_scores(p, outputs, "style"), [0.9, 0.7])
-    np.testing.assert_array_equal(open_set.known_scores(p, p, "painter"), [0.8, 0.6])
 
 
 def test_unknown_is_what_lies_below_the_threshold(folder: Path, pictures: Path, tmp_path: Path) -> None:
