@@ -51,7 +51,7 @@ SEEDS = 3
 import dataclasses
 
 from painters_mtl.data.dataset import prepare
-from painters_mtl.training.fit import fit, fit_single_task, time_predictions
+from painters_mtl.training.fit import fit, fit_single_task
 from painters_mtl.training.settings import TrainSettings
 
 settings = TrainSettings(
@@ -95,6 +95,7 @@ for seed in range(SEEDS):
 
 # %%
 from painters_mtl.studies.comparison import compare, text, verdicts
+from painters_mtl.studies.timing import time_predictions
 
 result = compare(data, shared, alone, time_predictions(data, settings, list(alone)))
 print(text(result))

@@ -119,7 +119,8 @@ def _study(data: "Dataset", settings: CompareSettings, folder: Path, names: list
     """Train all that is not trained yet, compare, write the report; returns the verb's status."""
     from painters_mtl.reports.study_report import write_study_report
     from painters_mtl.studies.comparison import compare, compare_strategies, study_table, text, ways_text
-    from painters_mtl.training.fit import run_folder_lock, time_predictions
+    from painters_mtl.studies.timing import time_predictions
+    from painters_mtl.training.fit import run_folder_lock
 
     with run_folder_lock(folder, wait=False), remove_unfinished_on_failure(folder, replace=settings.overwrite):
         folder.mkdir(parents=True, exist_ok=True)

@@ -125,7 +125,7 @@ def one_against_three(
 ) -> dict[str, Any]:
     """The comparison of one run, as `comparison.compare` gives it."""
     from painters_mtl.studies.comparison import compare
-    from painters_mtl.training.fit import time_predictions
+    from painters_mtl.studies.timing import time_predictions
 
     speed = time_predictions(data, settings, list(alone))
     return compare(data, [[outcome]], {name: [[o]] for name, o in alone.items()}, speed)

@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,6 @@ from painters_mtl.evaluation import metrics, open_set
 from painters_mtl.evaluation.calibration import apply_temperature, calibration_error, fit_temperature
 from painters_mtl.images.cache import cache_side
 from painters_mtl.network.features import FeatureExtractor
-from painters_mtl.network.forward import forward_function, predict_in_batches
 from painters_mtl.network.multitask import build_model, with_heads, with_multi_scale_heads
 from painters_mtl.network.precision import policy
 from painters_mtl.runs import run
@@ -306,31 +305,6 @@ def _check_data(folder: Path, key: str) -> None:
         raise UserError(
             f"{folder} was trained with other paintings, labels or settings: choose another --name, or --overwrite"
         )
-
-
-def time_predictions(
-    data: Dataset, settings: TrainSettings, names: Sequence[str], count: int = 64, rounds: int = 3
-) -> list[float]:
-    """Time for one painting, in milliseconds, from a copy in memory to probabilities.
-
-    Of the network with all heads, then of those with the head of one of the tasks `names` alone.
-    Weights do not change it, so the networks are built anew. They take turns, so that other work on the machine slows
-    all of them alike; the fastest round counts.
-    """
-    copies = data.store.pixels[data.pixel_rows[np.resize(np.arange(len(data.table)), count)]]
-    networks = [data.tasks, *({name: data.tasks[name]} for name in names)]
-    settings = dataclasses.replace(settings, weights="none")
-    built = [build_model(tasks, settings, multi_scale=settings.ends_multi_scale()) for tasks in networks]
-    forwards = [forward_function(network, settings.image_size) for network in built]
-    found = []
-    for _ in range(rounds + 1):
-        line = []
-        for forward in forwards:
-            start = time.perf_counter()
-            predict_in_batches(forward, copies, np.arange(count))
-            line.append(time.perf_counter() - start)
-        found.append(line)
-    return [1000 * float(seconds) / count for seconds in np.min(found[1:], axis=0)]  # round 0 compiles
 
 
 def _with_help(
