@@ -28,7 +28,7 @@ from painters_mtl.evaluation.calibration import apply_temperature, reliability
 from painters_mtl.images import files as images
 from painters_mtl.runs import run
 from painters_mtl.studies.comparison import COSTS, p_value, verdicts
-from painters_mtl.training.loop import EPOCHS_OF_HEADS, VIEWS, default_epochs
+from painters_mtl.training.defaults import EPOCHS_OF_HEADS, SAMPLES, default_epochs
 from painters_mtl.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def conditions(settings: TrainSettings, history: pd.DataFrame, demo: bool) -> li
     Args:
         history: of the shared network; it tells which heads there were.
     """
-    length = f"some {VIEWS:,} views, in 5 to 20 epochs"
+    length = f"some {SAMPLES:,} samples, in 5 to 20 epochs"
     if settings.epochs or settings.fine_tune == "heads":
         length = f"{settings.epochs or EPOCHS_OF_HEADS} epochs"
     elif demo:

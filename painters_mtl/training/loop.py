@@ -27,13 +27,17 @@ from painters_mtl.network.precision import in_precision, policy
 from painters_mtl.runs import run
 from painters_mtl.training import batches as pipeline
 from painters_mtl.training import checkpoint
+from painters_mtl.training.defaults import (
+    EPOCHS_OF_HEADS,
+    default_batch,
+    default_epochs,
+    peak_rate,
+    training_sides,
+)
 from painters_mtl.training.devices import Devices
 from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.step import TrainStep
 
-VIEWS = 100_000  # of paintings in a training that is not told how long to be: six minutes at 96 pixels on two cores
-LEARNING_RATE = 2e-3  # at its peak, for 64 paintings a step
-EPOCHS_OF_HEADS = 15  # when only the heads train, an epoch takes a second
 WATCHED = 8  # batches an epoch in which --monitor-conflict looks at the gradients
 
 
@@ -329,38 +333,3 @@ def _means(values: np.ndarray) -> np.ndarray:
     """Of each column, over what is not NaN; NaN where all is."""
     known = ~np.isnan(values)
     return np.where(known, values, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
-
-
-def training_sides(image_size: int, epochs: int) -> list[int]:
-    """Sides of the training crops, epoch by epoch: from 1/2 to 5/6 of what prediction sees, in whole 8 pixels.
-
-    A crop shows things larger than the whole painting does; smaller crops bring them nearer to the size they have in
-    prediction (Touvron et al. 2019, Fixing the train-test resolution discrepancy, arXiv 1906.06423). And what the
-    first epochs teach can be seen at a low resolution, for a third of the arithmetic (Tan & Le 2021, EfficientNetV2,
-    arXiv 2104.00298, progressive learning).
-    """
-    parts = np.linspace(1 / 2, 5 / 6, epochs) if epochs > 1 else [3 / 4]
-    # Rounded down, but for what is a whole number of eights and only the division says otherwise.
-    return [max(32, int(image_size * part / 8 + 1e-9) * 8) for part in parts]
-
-
-def default_batch(paintings: int) -> int:
-    """Paintings a step where an epoch has so many: 64, or fewer where 50 steps would not come together."""
-    return next((size for size in (64, 32) if paintings >= 50 * size), 16)
-
-
-def peak_rate(asked: float, batch_size: int) -> float:
-    """The learning rate at its peak: what is asked for, else 2e-3 for 64 paintings a step and in proportion for fewer.
-
-    Small batches make many small steps with a noisy direction; at the rate of large ones a few hundred paintings lose
-    what ImageNet taught (docs/experiments.md). The linear rule is that of Goyal et al. 2017, arXiv 1706.02677.
-    """
-    return asked or LEARNING_RATE * min(1.0, batch_size / 64)
-
-
-def default_epochs(paintings: int, demo: bool = False) -> int:
-    """Passes over `paintings` an epoch that make some 100,000 views, but at least 5 and at most 20.
-
-    The demo is there to be tried, with all its networks, in five minutes: 3.
-    """
-    return 3 if demo else int(np.clip(round(VIEWS / paintings), 5, 20))

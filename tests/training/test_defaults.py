@@ -1,0 +1,38 @@
+"""What a training does where nothing is asked for: epochs, paintings a step, learning rate, sides of the crops."""
+
+from pathlib import Path
+
+import pytest
+from helpers import fitted, make_data, tiny_settings
+
+from painters_mtl.training.defaults import default_batch, default_epochs, peak_rate, training_sides
+
+
+def test_crops_grow_from_half_to_five_sixths_of_what_is_predicted_in_steps_of_eight() -> None:
+    assert training_sides(96, 8) == [48, 48, 56, 56, 64, 64, 72, 80]
+    assert training_sides(192, 3) == [96, 128, 160] and training_sides(96, 1) == [72]
+    for size in range(32, 513, 7):
+        sides = training_sides(size, 5)
+        assert sides == sorted(sides) and all(side % 8 == 0 and side >= 32 for side in sides)
+        assert 0 <= size / 2 - sides[0] < 8 or sides[0] == 32
+        assert 0 <= size * 5 / 6 - sides[-1] + 1e-6 < 8 or sides[-1] == 32
+
+
+@pytest.mark.parametrize(("paintings", "epochs"), [(100, 20), (4000, 20), (10_000, 10), (13_400, 7), (10**6, 5)])
+def test_more_paintings_need_fewer_epochs(paintings: int, epochs: int) -> None:
+    assert default_epochs(paintings) == epochs
+
+
+@pytest.mark.parametrize(("paintings", "size"), [(100, 16), (1599, 16), (1600, 32), (3200, 64), (10**6, 64)])
+def test_small_collections_get_small_batches(paintings: int, size: int) -> None:
+    assert default_batch(paintings) == size
+
+
+def test_small_batches_learn_at_a_smaller_rate_unless_told(tmp_path: Path) -> None:
+    assert [peak_rate(0.0, size) for size in (16, 32, 64, 128)] == [5e-4, 1e-3, 2e-3, 2e-3]
+    assert peak_rate(0.01, 16) == 0.01
+    paintings, losses = make_data(tmp_path / "data", count=80, seed=1), {}
+    for name, rate in (("default", 0.0), ("told", 5e-4), ("other", 2e-3)):
+        changes = {"name": name, "learning_rate": rate, "batch_size": 8, "accumulate": 2, "epochs": 1}
+        losses[name] = fitted(tiny_settings(paintings, tmp_path, **changes))[1].history["loss"].iloc[0]
+    assert losses["default"] == losses["told"] != losses["other"]
