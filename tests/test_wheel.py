@@ -1,0 +1,62 @@
+"""What `pip install` gives: the wheel holds all that the verbs need, and nothing of the repository is asked for."""
+
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from helpers import make_data, python
+
+pytest.importorskip("build", reason="the extra dev is not installed")
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ("--image-size", "32", "--backbone", "small_convnet", "--weights", "none", "--fine-tune", "all", "--epochs", "1")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the source distribution, built from a copy of the sources."""
+    folder = tmp_path_factory.mktemp("build")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "painters_mtl", folder / "painters_mtl", ignore=shutil.ignore_patterns("__pycache__"))
+    done = python("-m", "build", "--no-isolation", folder, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "dist"
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_module_and_template(built: Path) -> None:
+    (wheel,), (source,) = built.glob("*.whl"), built.glob("*.tar.gz")
+    wanted = {p.relative_to(ROOT).as_posix() for e in ("*.py", "*.jinja") for p in (ROOT / "painters_mtl").rglob(e)}
+    with zipfile.ZipFile(wheel) as archive:
+        assert {name for name in archive.namelist() if name.startswith("painters_mtl/")} == wanted
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert wanted <= names
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_trains_and_predicts(built: Path, tmp_path: Path) -> None:
+    """Installed into a folder of its own, called from another; its dependencies are those of this environment."""
+    (wheel,) = built.glob("*.whl")
+    site = tmp_path / "site"
+    done = python("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel)
+    assert done.returncode == 0, done.stderr
+    make_data(tmp_path / "data", count=60)
+
+    def verb(*words: object) -> str:
+        done = python("-m", "painters_mtl", *words, cwd=tmp_path, PYTHONPATH=str(site))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    code = "import painters_mtl, sys; sys.exit(not painters_mtl.__file__.startswith(sys.argv[1]))"
+    assert python("-c", code, site, cwd=tmp_path, PYTHONPATH=str(site)).returncode == 0
+    verb("train", "--data", "data", *TINY, "--no-baselines", "--no-refit", "--name", "wheel", "--painters", "2")
+    assert (tmp_path / "models" / "wheel" / "report.html").is_file()
+    verb("predict", "data/images", "--output", "labels.html")
+    assert "labels.html" in {file.name for file in tmp_path.iterdir()}
+    verb("explain", "data/images/000.png")
+    verb("similar", "data/images/000.png", "--in", "data/images", "--output", "similar.png")
+    verb("describe", "--model", "models/wheel")
+    verb("check", "data/images")
