@@ -75,13 +75,13 @@ run = open_run(folder)
 # Here: the test paintings, read from their files again.
 
 # %%
-from painters_mtl import predict
 from painters_mtl.images import files as images
+from painters_mtl.inference.predictor import label, prediction_row
 
 rows = np.random.default_rng(0).permutation(data.rows("test"))[:400]
 files = [images.ImageFile(data.table["file"][row], data.table["member"][row]) for row in rows]
-labelled = list(predict.label(run, files))
-table = pd.DataFrame([predict.row(run, one, top_k=1) for one in labelled])
+labelled = list(label(run, files))
+table = pd.DataFrame([prediction_row(run, one) for one in labelled])
 table.assign(path=[Path(p).name for p in table["path"]]).drop(
     columns=["doubtful", "likeliest", "error"], errors="ignore"
 ).head(8)

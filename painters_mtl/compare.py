@@ -97,9 +97,9 @@ def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
     settings = settings_to_resume(settings, named)
     folder = prepare_run_folder(settings, trained_here=settings.engine == "local")
     if settings.engine == "ray":
-        from painters_mtl.studies.ray_jobs import check
+        from painters_mtl.common.ray_cluster import check_cluster
 
-        check(settings.ray_address)
+        check_cluster(settings.ray_address)
     from painters_mtl.data.dataset import prepare
 
     data = prepare(settings, cross_validated=settings.folds > 0)

@@ -18,8 +18,8 @@ Exit status: 0 all read, 1 some were not, 2 misuse, 130 interrupted (--resume go
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,16 +30,10 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import file_lock
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from painters_mtl.images.decode import Picture
     from painters_mtl.images.files import ImageFile
-    from painters_mtl.images.stream import Forward
     from painters_mtl.runs.run import Run
 
-CROP = 7 / 8  # side of the crops of --tta crops
 FEW = 8  # pictures that Keras labels sooner than it compiles the network; it then holds all their activations
-SENT = 64  # pictures for a comparison with Keras, should a Ray worker have to make one
 IN_GALLERY = 3  # likeliest classes shown of each task
 
 
@@ -85,135 +79,14 @@ class Settings:
         return self.output.suffix.lower() == ".html"
 
     @property
-    def classes(self) -> int:
+    def kept_classes(self) -> int:
         """How many of each task are kept, the likeliest first."""
         return max(self.top_k, IN_GALLERY) if self.gallery else self.top_k
 
     @property
-    def doubted(self) -> tuple[str, ...]:
+    def tasks_with_unknown(self) -> tuple[str, ...]:
         """The tasks whose answer may be "unknown"."""
         return self.unknown_tasks if self.unknown else ()
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One picture's outcome: what the network says of it, or why it could not be read."""
-
-    file: "ImageFile"
-    probabilities: "dict[str, np.ndarray] | None"  # {task: float32 (classes,)}, calibrated
-    error: str = ""
-    known: dict[str, float] = field(default_factory=dict)  # {task: score, 0 to 1, that it is any of the classes}
-    picture: "Picture | None" = None  # the small copy that the network saw
-
-    def unknown(self, run: "Run", task: str) -> bool:
-        """Whether its score for a task is below the run's threshold."""
-        return run.unknown(task, self.known[task])
-
-
-def label(
-    run: "Run",
-    files: "Iterable[ImageFile]",
-    batch_size: int = 32,
-    threads: int = 0,
-    tta: str = "none",
-    runtime: str = "keras",
-) -> Iterator[Prediction]:
-    """Label pictures one after the other, in order, in constant memory: decoding overlaps with the network.
-
-    A runtime other than Keras that is used for the first time is compared with it on some of `files`, which must then
-    be a list.
-    """
-    from painters_mtl.inference.runtimes import load
-
-    sample = files if isinstance(files, Sequence) else ()
-    yield from predict_with(
-        run, flipped_and_shifted(load(run, runtime, batch_size, sample), tta), files, batch_size, threads
-    )
-
-
-def predict_with(
-    run: "Run", forward: "Forward", files: "Iterable[ImageFile]", batch_size: int = 32, threads: int = 0
-) -> Iterator[Prediction]:
-    """As `label`, with a network that is opened already: see `open_network`."""
-    import numpy as np
-
-    from painters_mtl.data.tasks import known_output
-    from painters_mtl.evaluation.calibration import apply_temperature
-    from painters_mtl.evaluation.open_set import known_score
-    from painters_mtl.images.stream import stream_images
-
-    for seen in stream_images(files, run, forward, batch_size, threads):
-        if seen.outputs is None:
-            yield Prediction(seen.file, None, seen.error)
-            continue
-        found = {name: apply_temperature(seen.outputs[name][None], run.temperatures[name])[0] for name in run.tasks}
-        known = {
-            name: float(known_score(np.asarray(found[name]), seen.outputs.get(known_output(name))))
-            for name in run.tasks
-        }
-        yield Prediction(seen.file, found, "", known, seen.picture)
-
-
-def open_network(
-    model: Path, runtime: str, batch_size: int, sample: "Sequence[ImageFile]", tta: str, once: bool
-) -> "tuple[Run, Forward]":
-    """A run and its network in a runtime, compared with Keras on `sample` if that is still to be done."""
-    from painters_mtl.inference.runtimes import load
-    from painters_mtl.runs.run import open_run
-
-    run = open_run(model)
-    return run, flipped_and_shifted(load(run, runtime, batch_size, sample, once), tta)
-
-
-def rows(
-    run: "Run",
-    forward: "Forward",
-    files: "Iterable[ImageFile]",
-    batch_size: int,
-    threads: int,
-    top_k: int,
-    unknown: Iterable[str],
-    thumbnails: bool,
-) -> Iterator[dict[str, Any]]:
-    """The journal's line of each picture, in order: its cells, and for a gallery its thumbnail."""
-    for one in predict_with(run, forward, files, batch_size, threads):
-        cells = row(run, one, top_k, unknown)
-        if thumbnails and one.picture:
-            from painters_mtl.reports.gallery import thumbnail
-
-            cells["thumbnail"] = thumbnail(one.picture)
-        yield cells
-
-
-def flipped_and_shifted(forward: "Forward", tta: str) -> "Forward":
-    """The mean of a network's outputs over several looks at each copy; of whole paintings one is as good as none.
-
-    Args:
-        tta: "none"; "flip": as it is and mirrored; "crops": also four corners and the middle, each mirrored too.
-    """
-    import numpy as np
-    from PIL import Image
-
-    if tta == "none":
-        return forward
-    corners = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5)] if tta == "crops" else []
-
-    def crop(copy: np.ndarray, at: tuple[float, float]) -> np.ndarray:
-        height, width = copy.shape[:2]
-        top, left = at[0] * (1 - CROP) * height, at[1] * (1 - CROP) * width
-        box = (left, top, left + CROP * width, top + CROP * height)
-        return np.asarray(Image.fromarray(copy).resize((width, height), Image.Resampling.BILINEAR, box))
-
-    def crops(copies: np.ndarray, at: tuple[float, float]) -> np.ndarray:
-        flat = copies.reshape(-1, *copies.shape[-3:])
-        return np.stack([crop(copy, at) for copy in flat]).reshape(copies.shape)
-
-    def mean(copies: np.ndarray) -> dict[str, np.ndarray]:
-        views = [copies, *(crops(copies, at) for at in corners)]
-        found = [forward(np.ascontiguousarray(v)) for view in views for v in (view, view[..., ::-1, :])]
-        return {name: np.mean([np.asarray(one[name]) for one in found], axis=0) for name in found[0]}
-
-    return mean
 
 
 def predict(settings: Settings) -> int:
@@ -238,9 +111,14 @@ def _write(settings: Settings, run: "Run", files: "list[ImageFile]") -> int:
     """Label the files and write the table or the gallery; returns the verb's status."""
     from tqdm import tqdm
 
+    from painters_mtl.inference.predictor import prediction_columns
     from painters_mtl.inference.result_files import Journal, in_input_order, write_results
 
-    made_with = {"model": run.digest or str(run.folder), "--top-k": settings.classes, "--unknown": settings.doubted}
+    made_with = {
+        "model": run.digest or str(run.folder),
+        "--top-k": settings.kept_classes,
+        "--unknown": settings.tasks_with_unknown,
+    }
     made_with |= {"--tta": settings.tta, "--runtime": settings.runtime, "--output": settings.output.suffix.lower()}
     with Journal(settings.output, made_with, settings.resume) as journal:
         todo = [file for file in files if str(file) not in journal.done]
@@ -248,8 +126,8 @@ def _write(settings: Settings, run: "Run", files: "list[ImageFile]") -> int:
             print(f"going on behind {len(journal.done):,} pictures that are done")
         print(f"labelling {len(todo):,} pictures with {run.folder}", flush=True)
         with _resumable(journal.file):
-            for line in tqdm(_lines(settings, run, todo), total=len(todo), unit=" pictures", mininterval=0.5):
-                journal.write(line)
+            for row in tqdm(_rows(settings, run, todo), total=len(todo), unit=" pictures", mininterval=0.5):
+                journal.write(row)
     with _resumable(journal.file):
         if settings.engine != "local" or settings.resume:  # Ray's groups come back in any order, also before a cut
             in_input_order(journal.file, map(str, files))
@@ -259,7 +137,7 @@ def _write(settings: Settings, run: "Run", files: "list[ImageFile]") -> int:
             written = write_gallery(settings.output, run)
             print(f"wrote {journal.rows:,} pictures to {', '.join(map(str, written[:3]))}{' ...' * (len(written) > 3)}")
         else:
-            write_results(settings.output, columns(run, settings.classes))
+            write_results(settings.output, prediction_columns(run, settings.kept_classes))
             print(f"wrote {journal.rows:,} rows to {settings.output}")
     if journal.errors:
         counts = Counter(error.split(" (")[0] for error in journal.errors)
@@ -278,28 +156,33 @@ def _resumable(journal: Path) -> Iterator[None]:
         raise
 
 
-def _lines(settings: Settings, run: "Run", files: "list[ImageFile]") -> Iterator[dict[str, Any]]:
-    """What the journal gets: from this process, or from the machines of a cluster."""
-    from painters_mtl.inference.runtimes import fastest, load
+def _rows(settings: Settings, run: "Run", files: "list[ImageFile]") -> Iterator[dict[str, Any]]:
+    """The row of each picture: from this process, or from the machines of a cluster."""
+    from painters_mtl.inference.predictor import PredictOptions, open_network, prediction_rows
 
     if not files:
         return
-    size = settings.batch_size
-    ways: dict[str, Any] = {"batch_size": size, "threads": settings.threads, "top_k": settings.classes}
-    ways |= {"unknown": settings.doubted, "thumbnails": settings.gallery}
-    once = len(files) <= min(size, FEW) and settings.tta == "none"
+    options = PredictOptions(
+        runtime=settings.runtime,
+        batch_size=settings.batch_size,
+        threads=settings.threads,
+        tta=settings.tta,
+        compiled=settings.tta != "none" or len(files) > min(settings.batch_size, FEW),
+        top_k=settings.kept_classes,
+        unknown_tasks=settings.tasks_with_unknown,
+        thumbnails=settings.gallery,
+    )
     if settings.engine == "local":
-        forward = flipped_and_shifted(load(run, settings.runtime, size, files, once), settings.tta)
-        yield from rows(run, forward, files, **ways)
+        yield from prediction_rows(run, open_network(run, options, files), files, options)
         return
-    from painters_mtl.studies.ray_jobs import label_files
+    from painters_mtl.inference.ray_jobs import label_on_ray
+    from painters_mtl.inference.runtimes import fastest, load
 
-    runtime = fastest(run, files) if settings.runtime == "auto" else settings.runtime
-    if runtime != "keras":
-        load(run, runtime, size, files)  # exported and compared once, before many open it
-    opening: dict[str, Any] = {"model": run.folder, "runtime": runtime, "batch_size": size}
-    opening |= {"sample": files[:SENT], "tta": settings.tta, "once": once}
-    yield from label_files(files, opening, ways, settings.ray_address, settings.ray_cpus)
+    if options.runtime == "auto":
+        options = replace(options, runtime=fastest(run, files))
+    if options.runtime != "keras":
+        load(run, options.runtime, options.batch_size, files)  # exported and compared once, before many open it
+    yield from label_on_ray(run.folder, files, options, settings.ray_address, settings.ray_cpus)
 
 
 def _check(settings: Settings) -> None:
@@ -308,51 +191,9 @@ def _check(settings: Settings) -> None:
     if not settings.paths:
         raise UserError("nothing to label: name folders, zips or files, or - for a list on standard input")
     if settings.engine == "ray":
-        from painters_mtl.studies.ray_jobs import check
+        from painters_mtl.common.ray_cluster import check_cluster
 
-        check(settings.ray_address)
-
-
-def columns(run: "Run", top_k: int) -> list[str]:
-    """Header of the table."""
-    names = ["path"]
-    for k in range(1, top_k + 1):
-        for task in run.tasks.values():
-            if k <= len(task.classes):
-                name = task.name if k == 1 else f"{task.name}_{k}"
-                names += [name, f"{name}_confidence"]
-                names += ["painter_known"] if name == "painter" else []
-    return [*names, "error"]
-
-
-def row(run: "Run", one: Prediction, top_k: int, unknown: Iterable[str] = ("painter",)) -> dict[str, Any]:
-    """A line of the table; a picture that could not be read has only path and error.
-
-    What is no column: "doubtful", the tasks whose score is below the threshold, and "likeliest", the class that stood
-    where the answer is "unknown".
-
-    Args:
-        unknown: tasks whose answer is "unknown" below the run's threshold.
-    """
-    import numpy as np
-
-    from painters_mtl.data.tasks import UNKNOWN
-
-    cells: dict[str, Any] = {"path": str(one.file), "error": one.error}
-    if one.probabilities is None:
-        return cells
-    for task in run.tasks.values():
-        p = one.probabilities[task.name]
-        for k, chosen in enumerate(np.argsort(-p, kind="stable")[:top_k], start=1):
-            name = task.name if k == 1 else f"{task.name}_{k}"
-            cells[name], cells[f"{name}_confidence"] = task.classes[chosen], round(float(p[chosen]), 4)
-        if task.name == "painter":
-            cells["painter_known"] = round(one.known["painter"], 4)
-        if task.name in unknown and one.unknown(run, task.name):
-            cells.setdefault("likeliest", {})[task.name] = cells[task.name]
-            cells[task.name] = UNKNOWN
-    cells["doubtful"] = [name for name in run.tasks if one.unknown(run, name)]
-    return cells
+        check_cluster(settings.ray_address)
 
 
 def main(argv: list[str] | None = None) -> int:

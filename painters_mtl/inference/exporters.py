@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from painters_mtl.common import command_line
-from painters_mtl.inference.runtimes import FILES, import_extra, inputs_of
+from painters_mtl.common.lazy_imports import import_extra
+from painters_mtl.inference.runtimes import FILES, inputs_of
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.multitask import backbone_of
 from painters_mtl.runs.run import Run

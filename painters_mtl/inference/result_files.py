@@ -4,18 +4,24 @@ While it runs, `OUTPUT.part` has a JSON line for each picture that is done, behi
 made with. A run that was cut off goes on behind the last whole line.
 """
 
+import base64
 import csv
 import importlib
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from painters_mtl.common.errors import UserError, display_path
 from painters_mtl.common.files import atomic_write
 
+if TYPE_CHECKING:
+    from painters_mtl.images.decode import Picture
+
 ENDINGS = (".csv", ".jsonl", ".parquet", ".html")
+THUMBNAIL = 160  # longer side of a thumbnail, in pixels
 GROUP = 10_000  # rows that a Parquet file is written in at once
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -135,6 +141,17 @@ def write_results(output: Path, columns: Iterable[str]) -> None:
             read_rows(journal), columns, temporary
         )
     journal.unlink()
+
+
+def thumbnail(picture: "Picture") -> str:
+    """The cached image, a squashed square, in the original's shape again: a JPEG in base64."""
+    from PIL import Image
+
+    scale = THUMBNAIL / max(picture.width, picture.height)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    stream = io.BytesIO()
+    Image.fromarray(picture.pixels).resize(size, Image.Resampling.BICUBIC).save(stream, "JPEG", quality=80)
+    return base64.b64encode(stream.getvalue()).decode()
 
 
 def _sound(line: bytes) -> Row | None:

@@ -9,7 +9,6 @@ model's weights, so a network that was trained again is exported again. From the
 """
 
 import hashlib
-import importlib
 import importlib.util
 import json
 import os
@@ -28,6 +27,7 @@ import numpy as np
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.common.files import write_json
+from painters_mtl.common.lazy_imports import import_extra
 
 if TYPE_CHECKING:
     from painters_mtl.images.files import ImageFile
@@ -101,15 +101,6 @@ def keras_forward(run: "Run", compiled: bool = True) -> "Forward":
 def installed() -> list[str]:
     """The runtimes in 32 bits, beside Keras, whose packages are here."""
     return [name for name in EXACT if importlib.util.find_spec(PACKAGES[name]) is not None]
-
-
-def import_extra(module: str, extra: str) -> Any:
-    """A module of an optional package. Raises `UserError` with the line that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.split(".")[0]
-        raise UserError(f'{package} is not installed ({error}): pip install "painters-mtl[{extra}]"') from error
 
 
 # --------------------------------------------------------------------------------------------- exported networks

@@ -1,31 +1,17 @@
 """Predictions as pages to look at: a thumbnail of each painting, its labels with bars, filters; self-contained."""
 
-import base64
 import html
-import io
 from itertools import islice
 from pathlib import Path
 
 import jinja2
-from PIL import Image
 
 from painters_mtl.common.errors import UserError, display_path
 from painters_mtl.common.files import write_text
-from painters_mtl.images.decode import Picture
 from painters_mtl.inference.result_files import Row, read_rows
 from painters_mtl.runs.run import Run
 
 PER_PAGE = 500
-LONGEST = 160  # side of a thumbnail, in pixels
-
-
-def thumbnail(picture: Picture) -> str:
-    """The small copy, a squashed square, in the original's shape again: a JPEG in base64."""
-    scale = LONGEST / max(picture.width, picture.height)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    stream = io.BytesIO()
-    Image.fromarray(picture.pixels).resize(size, Image.Resampling.BICUBIC).save(stream, "JPEG", quality=80)
-    return base64.b64encode(stream.getvalue()).decode()
 
 
 def write_gallery(output: Path, run: Run) -> list[Path]:

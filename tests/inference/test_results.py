@@ -24,6 +24,7 @@ from painters_mtl.common.files import file_lock
 from painters_mtl.data.tasks import TASK_NAMES, Task
 from painters_mtl.images import files as images
 from painters_mtl.inference import result_files
+from painters_mtl.inference.predictor import PredictOptions, label, with_augmentations
 from painters_mtl.reports import gallery
 from painters_mtl.runs import run as runs
 from painters_mtl.training.settings import TrainSettings
@@ -302,13 +303,13 @@ def test_several_looks_are_their_mean(folder: Path, pictures: Path) -> None:
 
     rng = np.random.default_rng(3)
     copies = rng.integers(0, 256, (4, 40, 40, 3), np.uint8)
-    flipped = predict.flipped_and_shifted(forward, "flip")(copies)["x"][:, 0]
+    flipped = with_augmentations(forward, "flip")(copies)["x"][:, 0]
     both = np.concatenate([copies[:, :, :3], copies[:, :, -3:]], axis=2)
     np.testing.assert_allclose(flipped, both.mean(axis=(1, 2, 3)))
-    assert predict.flipped_and_shifted(forward, "none") is forward
+    assert with_augmentations(forward, "none") is forward
     flat = np.full((2, 2, 16, 16, 3), 77, np.uint8)  # two views; of one colour every look is the same
     np.testing.assert_allclose(
-        predict.flipped_and_shifted(lambda c: {"x": c.mean(axis=(1, 2, 3, 4))[:, None]}, "crops")(flat)["x"], 77
+        with_augmentations(lambda c: {"x": c.mean(axis=(1, 2, 3, 4))[:, None]}, "crops")(flat)["x"], 77
     )
     corner = np.zeros((1, 40, 40, 3), np.uint8)
     corner[:, :5, :5] = 255  # only one of the crops has all of it, and none but those at that corner any
@@ -318,7 +319,7 @@ def test_several_looks_are_their_mean(folder: Path, pictures: Path) -> None:
         seen.append(float(copies.mean()))
         return {"x": np.zeros((1, 1))}
 
-    predict.flipped_and_shifted(note, "crops")(corner)
+    with_augmentations(note, "crops")(corner)
     assert len(seen) == 12 and np.count_nonzero(np.array(seen) > 3) == 4 and np.ptp(seen[2:4]) == 0
 
 
@@ -326,7 +327,7 @@ def test_files_that_vanish_while_they_are_read_are_rows(folder: Path, pictures: 
     shutil.copytree(pictures, tmp_path / "in")
     files = images.find_images(tmp_path / "in")
     found = []
-    for k, one in enumerate(predict.label(runs.open_run(folder), files, batch_size=4)):
+    for k, one in enumerate(label(runs.open_run(folder), files, PredictOptions(batch_size=4))):
         found.append(one.error.split(" (")[0])
         if k == 3:
             shutil.rmtree(tmp_path / "in")

@@ -20,12 +20,12 @@ from PIL import Image
 
 from painters_mtl import compare, predict
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.ray_cluster import MORE_MACHINES, has_room, worker_resources
 from painters_mtl.compare import CompareSettings
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.inference.result_files import Journal, in_input_order
 from painters_mtl.inference.result_files import read_rows as read_journal
 from painters_mtl.studies.jobs import training_jobs
-from painters_mtl.studies.ray_jobs import MORE_MACHINES, has_room, worker_resources
 from painters_mtl.training import fit as training
 from painters_mtl.training.resume import resume_command
 from painters_mtl.training.settings import TrainSettings
@@ -121,15 +121,15 @@ def test_a_cluster_without_room_is_told_from_one_that_is_busy(monkeypatch: pytes
             nodes=lambda: [{"Alive": a, "Resources": {"CPU": c, **({"GPU": g} if g else {})}} for a, c, g in found]
         )
 
-    share = worker_resources(nodes((True, 4, 0), (True, 2, 0)), wanted=0)
+    share = worker_resources(nodes((True, 4, 0), (True, 2, 0)), cpus=0)
     assert (share.cpus, share.gpus) == (min(2, len(os.sched_getaffinity(0))), 0)
     assert has_room(nodes((True, share.cpus, 0), (False, 8, 0)), share)
     assert not has_room(nodes((True, 0, 0), (False, 8, 0), (True, share.cpus - 0.5, 0)), share)
-    with_gpu = worker_resources(nodes((True, 4, 2), (True, 16, 0)), wanted=2)
+    with_gpu = worker_resources(nodes((True, 4, 2), (True, 16, 0)), cpus=2)
     assert (with_gpu.cpus, with_gpu.gpus, with_gpu.count) == (2, 1, 2)
     assert has_room(nodes((True, 2, 1)), with_gpu) and not has_room(nodes((True, 16, 0)), with_gpu)
     with pytest.raises(UserError, match="no machine of the Ray cluster has a core"):
-        worker_resources(nodes((True, 0, 0), (False, 4, 0)), wanted=0)
+        worker_resources(nodes((True, 0, 0), (False, 4, 0)), cpus=0)
 
 
 def test_rows_are_put_in_order(tmp_path: Path) -> None:
@@ -156,15 +156,15 @@ def test_rows_are_put_in_order(tmp_path: Path) -> None:
 )
 def test_an_address_that_cannot_be(address: str, words: str) -> None:
     pytest.importorskip("ray", reason="needs the extra ray")
-    from painters_mtl.studies.ray_jobs import connected
+    from painters_mtl.common.ray_cluster import ray_connection
 
-    with pytest.raises(UserError, match=words), connected(address):
+    with pytest.raises(UserError, match=words), ray_connection(address):
         pass
 
 
 def test_what_is_missing_or_misused() -> None:
-    code = "import sys; sys.modules['ray'] = None; from painters_mtl.studies import ray_jobs; "
-    assert 'pip install "painters-mtl[ray]"' in python("-c", f"{code}ray_jobs.connected('').__enter__()").stderr
+    code = "import sys; sys.modules['ray'] = None; from painters_mtl.common import ray_cluster; "
+    assert 'pip install "painters-mtl[ray]"' in python("-c", f"{code}ray_cluster.ray_connection('').__enter__()").stderr
     with pytest.raises(UserError, match="leave --distribute out"):
         CompareSettings(engine="ray", distribute="mirrored")
     with pytest.raises(UserError, match="--ray-cpus -1"):

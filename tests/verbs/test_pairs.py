@@ -324,7 +324,7 @@ def test_a_submission_has_a_row_for_each_pair_in_order(run: Run, paintings_of_tw
 
 
 def test_the_product_is_that_of_what_predict_says(run: Run, paintings_of_two: Path, tmp_path: Path) -> None:
-    from painters_mtl.predict import label
+    from painters_mtl.inference.predictor import label
 
     found = scored(run, paintings_of_two, tmp_path / "out.csv", "--score", "product")
     told = {one.file.name: one.probabilities for one in label(run, images.find_images(paintings_of_two))}

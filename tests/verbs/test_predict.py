@@ -19,6 +19,7 @@ from PIL import Image
 from painters_mtl import predict
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.images import files as images
+from painters_mtl.inference.predictor import Prediction, PredictOptions, label, prediction_columns, prediction_row
 from painters_mtl.runs import run as runs
 from painters_mtl.runs.run import Run, open_run
 from painters_mtl.training.settings import TrainSettings
@@ -216,7 +217,7 @@ def test_memory_is_constant(folder: Path, few: Path) -> None:
             taken += 1
             yield images.ImageFile(str(file))
 
-    labels = predict.label(open_run(folder), endless(), batch_size=4, threads=2)
+    labels = label(open_run(folder), endless(), PredictOptions(batch_size=4, threads=2))
     for n, one in enumerate(itertools.islice(labels, 50), 1):
         assert one.probabilities is not None and taken <= n + 4 * 4
     labels.close()  # type: ignore[attr-defined]
@@ -357,19 +358,19 @@ def test_row_and_columns_agree_by_hand() -> None:
     run = Run(
         Path(), {"style": Task("style", ("a", "b, c", "d")), "genre": Task("genre", ("x", "y"))}, 32, 40, False, {}
     )
-    one = predict.Prediction(
+    one = Prediction(
         images.ImageFile("p.jpg"),
         {"style": np.array([0.2, 0.7, 0.1]), "genre": np.array([0.5, 0.5])},
         "",
         {"style": 0.7, "genre": 0.5},
     )
-    cells = predict.row(run, one, 3)
-    assert {name: cells[name] for name in predict.columns(run, 3)} == {
+    cells = prediction_row(run, one, 3)
+    assert {name: cells[name] for name in prediction_columns(run, 3)} == {
         "path": "p.jpg", "style": "b, c", "style_confidence": 0.7, "genre": "x", "genre_confidence": 0.5,
         "style_2": "a", "style_2_confidence": 0.2, "genre_2": "y", "genre_2_confidence": 0.5,
         "style_3": "d", "style_3_confidence": 0.1, "error": "",
     }  # fmt: skip
-    bad = predict.row(run, predict.Prediction(images.ImageFile("z.zip", "q.jpg"), None, "empty"), 3)
+    bad = prediction_row(run, Prediction(images.ImageFile("z.zip", "q.jpg"), None, "empty"), 3)
     assert bad == {"path": "z.zip/q.jpg", "error": "empty"}
 
 

@@ -23,6 +23,7 @@ from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.images import files as images
 from painters_mtl.images.decode import cached_image
 from painters_mtl.inference import embeddings
+from painters_mtl.inference.predictor import label
 from painters_mtl.network.forward import center_crops, whole_crops
 from painters_mtl.network.multitask import build_model, features_model
 from painters_mtl.runs import run as runs
@@ -123,7 +124,7 @@ def test_a_painter_that_predict_calls_unknown_is_unknown(with_head: bool, folder
         heads = {**TASKS, "painter_known": Task("painter_known", ("another", "known"))}
         runs.save_model(small_network(heads), run.folder)
     files = images.find_images(folder)
-    known = [one.known["painter"] for one in predict.label(run, files)]
+    known = [one.known_scores["painter"] for one in label(run, files)]
     limits = {"painter": float(np.median(known))}
     runs.save_labels(run.folder, TASKS, 32, 40, False, ("whole",), TEMPERATURES, limits)
     run = runs.open_run(run.folder)
