@@ -208,15 +208,21 @@ def _classes_of_groups(labels: Mapping[str, np.ndarray], rows: np.ndarray, numbe
 def _stratify(matrix: np.ndarray, shares: np.ndarray, seed: int, tries: int = 8) -> np.ndarray:
     """The part (0, 1 ...) of each group: the first try in which no class lacks a part, or else the best one.
 
-    A class in fewer groups than there are parts has to lack one and is not held against a try.
+    Each try begins by shuffling the groups. Iterative stratification takes them in the order given, and with unequal
+    shares it puts the first ones of every class into the largest part: in a folder sorted by painter, train and test
+    would hold different painters. A class in fewer groups than there are parts has to lack one; that is not held
+    against a try.
     """
     random = np.random.RandomState(seed)
     enough = matrix.sum(axis=0) >= len(shares)
     best, least = np.zeros(len(matrix), int), np.inf
     for _ in range(tries):
-        part, counts = _repaired(matrix, np.asarray(IterativeStratification(matrix, shares, random)), len(shares))
+        order = random.permutation(len(matrix))
+        shuffled = matrix[order]
+        drawn, counts = _repaired(shuffled, np.asarray(IterativeStratification(shuffled, shares, random)), len(shares))
         if (lacking := int((counts[:, enough] == 0).sum())) < least:
-            best, least = part, lacking
+            least = lacking
+            best[order] = drawn
         if not least:
             break
     return best

@@ -7,7 +7,7 @@ import pytest
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.catalog import read_catalog
 from painters_mtl.data.classes import choose_classes
-from painters_mtl.data.split import group_near_copies, load_split, make_split, save_split
+from painters_mtl.data.split import group_near_copies, load_split, make_folds, make_split, save_split
 
 
 def hashes_like_real(n: int, seed: int = 0) -> np.ndarray:
@@ -253,6 +253,84 @@ def test_eighty_thousand_rows():
     assert shares == pytest.approx({"train": 0.7, "validation": 0.15, "test": 0.15}, abs=0.01)
     used = split != ""
     assert (pd.Series(split[used]).groupby(groups[used]).nunique() == 1).all()  # copies stay together
+
+
+# ------------------------------------------------------------------------------------------------- painters in a class
+
+
+def sorted_by_painter(seed: int = 0) -> tuple[pd.DataFrame, dict[str, np.ndarray], np.ndarray]:
+    """A collection as WikiArt's copies have it: folders of styles, in each the works in the order of their painters.
+
+    Eight painters are classes; the others are of no class, so that nothing but chance divides their works. Every tenth
+    work is one of a pair that stays together.
+    """
+    random = np.random.default_rng(seed)
+    names = [f"{style}-{k:02d}" for style in range(10) for k in range(30)]
+    works = np.minimum(random.geometric(0.04, len(names)) + 2, 120)
+    painters = np.repeat(np.array(names, object), works)
+    n = len(painters)
+    style = np.array([int(name.split("-")[0]) for name in painters], np.int32)
+    largest = pd.Series(painters).value_counts().index[:8]
+    painter = pd.Series(painters).map({name: k for k, name in enumerate(largest)}).fillna(-1).to_numpy(np.int32)
+    genre = np.where(random.random(n) < 0.2, -1, random.integers(0, 23, n)).astype(np.int32)
+    groups = np.arange(n)
+    groups[10::10] = groups[9:-1:10]
+    return catalogue(n).assign(painter=painters), {"painter": painter, "style": style, "genre": genre}, groups
+
+
+def total_variation(painters: np.ndarray, style: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """For each style, half the sum over painters of |share of `one` - share of `other`|; the parts are masks."""
+    distances = []
+    for label in range(style.max() + 1):
+        shares = [pd.Series(painters[(style == label) & part]).value_counts(normalize=True) for part in (one, other)]
+        distances.append(shares[0].sub(shares[1], fill_value=0).abs().sum() / 2)
+    return np.array(distances)
+
+
+def random_split(groups: np.ndarray, seed: int, shares: tuple[float, ...]) -> np.ndarray:
+    """The part of each row when whole groups are drawn by chance alone."""
+    numbers = np.unique(groups, return_inverse=True)[1]
+    return np.random.default_rng(seed).choice(len(shares), numbers.max() + 1, p=shares)[numbers]
+
+
+def assert_as_by_chance(distances: list[np.ndarray], by_chance: list[np.ndarray]) -> None:
+    """Total variations (splits, styles) are within what random splits give, for each style and on average."""
+    mean, spread = np.mean(by_chance, axis=0), np.std(by_chance, axis=0)
+    assert (np.array(distances) <= mean + 4 * spread).all()
+    assert np.mean(distances) <= np.mean(by_chance) + 2 * np.std(np.mean(by_chance, axis=1))
+
+
+def test_painters_within_a_style_are_divided_as_by_chance():
+    table, labels, groups = sorted_by_painter()
+    painters, style = table["painter"].to_numpy(), labels["style"]
+    by_chance, distances = {"validation": [], "test": []}, {"validation": [], "test": []}
+    for seed in range(20):
+        drawn = random_split(groups, seed, (0.7, 0.15, 0.15))
+        by_chance["validation"].append(total_variation(painters, style, drawn == 0, drawn == 1))
+        by_chance["test"].append(total_variation(painters, style, drawn == 0, drawn == 2))
+    for seed in range(5):
+        split = make_split(table, labels, groups, seed)
+        train = split == "train"
+        held_out = ~np.isin(painters, painters[train])  # painters that leave training on purpose
+        for part, rows in distances.items():
+            rows.append(total_variation(painters, style, train, (split == part) & ~held_out))
+    for part in distances:
+        assert_as_by_chance(distances[part], by_chance[part])
+
+
+def test_painters_within_a_style_are_divided_as_by_chance_in_folds_too():
+    table, labels, groups = sorted_by_painter(1)
+    painters, style = table["painter"].to_numpy(), labels["style"]
+    by_chance, distances = {"validation": [], "test": []}, {"validation": [], "test": []}
+    for seed in range(20):
+        drawn = random_split(groups, seed, (0.68, 0.12, 0.2))
+        by_chance["validation"].append(total_variation(painters, style, drawn == 0, drawn == 1))
+        by_chance["test"].append(total_variation(painters, style, drawn == 0, drawn == 2))
+    for split in make_folds(labels, groups, 5, seed=2):
+        for part, rows in distances.items():
+            rows.append(total_variation(painters, style, split == "train", split == part))
+    for part in distances:
+        assert_as_by_chance(distances[part], by_chance[part])
 
 
 # ------------------------------------------------------------------------------------------------- split.csv
