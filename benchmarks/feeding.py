@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from painters_mtl.common import command_line
+from painters_mtl.common import lazy_imports
 from painters_mtl.data.catalog import read_catalog
 from painters_mtl.images.cache import build_image_cache, cache_side
 
@@ -21,7 +21,7 @@ SIZE, BATCH, ROUNDS = 96, 32, 3
 
 def main(folder: Path) -> None:
     """Print images/s with the copies in memory and mapped from disk."""
-    command_line.import_tensorflow()
+    lazy_imports.import_tensorflow()
     from painters_mtl.training.batches import plan_epoch, steps_in_epoch, training_batches
 
     table = read_catalog(folder).table

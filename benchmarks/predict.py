@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from painters_mtl.common import command_line
+from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import Task
 from painters_mtl.images import files as images
@@ -108,7 +108,7 @@ def main() -> None:
     options = parser.parse_args()
     import os
 
-    command_line.import_tensorflow()
+    lazy_imports.import_tensorflow()
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
         run = run_folder(Path(folder))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from painters_mtl.common import command_line
+from painters_mtl.common import command_line, lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write, write_json
 from painters_mtl.runs.run import COMPARISON, CONFIG
@@ -106,7 +106,7 @@ def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
     names = data.compared_tasks()
     if len(names) < 2:
         raise UserError(f"only {', '.join(names) or 'no task'} has labels in train and test: there is nothing to share")
-    command_line.import_tensorflow()
+    lazy_imports.import_tensorflow()
     try:
         return _study(data, settings, folder, names)
     except KeyboardInterrupt:  # between two trainings, or behind the last

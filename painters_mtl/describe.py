@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from painters_mtl.common import command_line
+from painters_mtl.common import command_line, lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.settings import DataSettings
 from painters_mtl.network.settings import NetworkSettings
@@ -41,7 +41,7 @@ def describe(settings: DescribeSettings) -> int:
         raise UserError(f"--output {settings.output} must end in .png, .svg or .pdf")
     if not settings.output.absolute().parent.is_dir():
         raise UserError(f"--output {settings.output}: there is no folder {settings.output.parent}")
-    command_line.import_tensorflow()
+    lazy_imports.import_tensorflow()
     network = _network(settings)
     print(parameter_table(network))
     how = draw(network, settings.output)

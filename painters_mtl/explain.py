@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from painters_mtl.common import command_line
+from painters_mtl.common import command_line, lazy_imports
 from painters_mtl.common.errors import Unreadable, UserError, display_path
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def explain(settings: Settings) -> int:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     settings.output.mkdir(parents=True, exist_ok=True)
     print(f"explaining {len(files):,} pictures with {run.folder}", flush=True)
-    command_line.import_tensorflow()
+    lazy_imports.import_tensorflow()
     refused, alike = _write_all(run, tasks, classes, files, settings)
     print(f"wrote {len(files) - refused:,} pictures to {settings.output}")
     if len(files) - refused >= ENOUGH and alike > ALIKE:

@@ -16,10 +16,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from painters_mtl.common import command_line
+from painters_mtl.common import command_line, lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import write_json, write_text
-from painters_mtl.common.lazy_imports import import_extra
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,10 +70,10 @@ def export(settings: Settings) -> int:
     run = open_run(settings.model)
     needed = {"saved_model": (), "onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}
     for module in needed.get(settings.format, ("ai_edge_litert",)):
-        import_extra(module, settings.format.removesuffix("-int8"))
-    command_line.import_tensorflow()
+        lazy_imports.import_extra(module, settings.format.removesuffix("-int8"))
+    lazy_imports.import_tensorflow()
     if settings.format == "onnx":  # it imports TensorFlow itself
-        import_extra("tf2onnx", "onnx")
+        lazy_imports.import_extra("tf2onnx", "onnx")
     from painters_mtl.inference.exporters import save
 
     way_out = "name paintings with --images, or the run's data with --data"

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from painters_mtl.common import command_line
+from painters_mtl.common import command_line, lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import write_json
 from painters_mtl.runs.run import BASELINES, COMPARISON, CONFIG
@@ -50,7 +50,7 @@ def train(settings: TrainSettings, named: frozenset[str] = frozenset()) -> int:
     from painters_mtl.data.dataset import prepare
 
     data = prepare(settings)
-    command_line.import_tensorflow()
+    lazy_imports.import_tensorflow()
     from painters_mtl.training.devices import connect
 
     devices = connect(settings.distribute)

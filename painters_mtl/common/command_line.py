@@ -1,23 +1,16 @@
 """What every verb's command line shares: settings from a dataclass, errors in one sentence, exit statuses."""
 
-import contextlib
-import ctypes
 import dataclasses
 import errno
-import importlib
 import io
-import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from painters_mtl.common import interrupts
 from painters_mtl.common.errors import UserError
-
-# What Keras looks for when it is imported, for parts that nobody calls here: a third of the time to the first label.
-ONLY_TRIED = ("matplotlib", "pandas", "sklearn")
 
 S = TypeVar("S")
 
@@ -155,56 +148,3 @@ def split_lists(settings_class: type, argv: Sequence[str]) -> list[str]:
             words.append(word)
             value_next = mark == "=" and not value_next
     return words
-
-
-def import_tensorflow() -> None:
-    """Import TensorFlow without the lines its C++ parts write to standard error while they look for GPUs.
-
-    Keras takes what of `ONLY_TRIED` is not loaded yet for missing, as long as the process lives.
-    """
-    if "tensorflow" in sys.modules:
-        return
-    _keep_freed_memory()
-    with quiet(), _without(ONLY_TRIED):
-        importlib.import_module("tensorflow")
-    # Each network has a compiled function of its own; TensorFlow takes that for one that is compiled again and again.
-    logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
-
-
-@contextlib.contextmanager
-def _without(packages: Iterable[str]) -> Iterator[None]:
-    """Have those that are not loaded yet look as if they were not installed."""
-    hidden = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep off standard error what C++ libraries tell there of their inner life; their errors are exceptions."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc keep what is freed instead of giving it back to the system and asking for it again at the next step.
-
-    A training step frees and takes some hundred megabytes; the page faults of that were a third of its time.
-    """
-    trim_threshold, top_pad, mmap_max = -1, -2, -4  # from malloc.h
-    with contextlib.suppress(OSError, AttributeError):  # another libc
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(mmap_max, 0)
-        libc.mallopt(trim_threshold, 2**31 - 1)
-        libc.mallopt(top_pad, 2**26)

@@ -1,12 +1,38 @@
-"""Packages that are imported only where they are needed: optional ones, with the line that installs them.
+"""Packages that are imported when they are needed: TensorFlow, Keras and Matplotlib as this program needs them, extras.
 
-Its own file because each runtime, export format and engine asks for its package here.
+The user's own settings of these libraries (keras.json, matplotlibrc, KERAS_BACKEND, MPLBACKEND, the rest of the
+environment) may be made for other programs. They do not reach the networks and figures made here, and stay as they are.
 """
 
+import contextlib
+import ctypes
+import functools
 import importlib
-from typing import Any
+import importlib.util
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import UserError, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# What Keras looks for when it is imported, for parts that nobody calls here: a third of the time to the first label.
+ONLY_TRIED = ("matplotlib", "pandas", "sklearn")
+# Families that hold what DejaVu Sans, Matplotlib's own font, lacks: Chinese, Japanese and Korean above all.
+FALLBACK_FONTS = (
+    *(f"Noto Sans CJK {region}" for region in ("JP", "SC", "TC", "KR")),
+    *(f"Noto Sans {region}" for region in ("JP", "SC", "TC", "KR")),
+    *("Source Han Sans", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "IPAexGothic", "IPAGothic", "TakaoGothic"),
+    *("Droid Sans Fallback", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Yu Gothic", "MS Gothic"),
+    *("Microsoft YaHei", "SimHei", "Malgun Gothic", "Arial Unicode MS", "Unifont"),
+)
 
 
 def import_extra(module: str, extra: str) -> Any:
@@ -21,3 +47,196 @@ def import_extra(module: str, extra: str) -> Any:
     except ImportError as error:
         package = module.split(".")[0]
         raise UserError(f'{package} is not installed ({error}): pip install "painters-mtl[{extra}]"') from error
+
+
+# ------------------------------------------------------------------------------------------------- TensorFlow, Keras
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow and Keras, without the lines that TensorFlow's C++ parts print while they look for GPUs.
+
+    Keras then has the backend, data format and float type that the networks here are written for, whatever the user's
+    keras.json says. Raises `UserError` where Keras is loaded already with another backend, or cannot read its settings.
+    """
+    if "tensorflow" not in sys.modules:
+        _keep_freed_memory()
+        with quiet(), _hide_modules(ONLY_TRIED), _name_keras_settings():
+            importlib.import_module("tensorflow")
+        # Each network has a compiled function of its own; TensorFlow takes that for one that is compiled repeatedly.
+        logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
+    with _hide_modules(ONLY_TRIED), _name_keras_settings():
+        keras = importlib.import_module("keras")
+    if (backend := keras.config.backend()) != "tensorflow":
+        raise UserError(
+            f"Keras was loaded with the backend {backend}, and this program needs tensorflow: import painters_mtl "
+            "before keras"
+        )
+    if keras.config.image_data_format() != "channels_last":
+        keras.config.set_image_data_format("channels_last")
+    if keras.config.floatx() != "float32":
+        keras.config.set_floatx("float32")
+
+
+@contextlib.contextmanager
+def _name_keras_settings() -> Iterator[None]:
+    """Turn what Keras raises about its settings file into a `UserError` that names the file."""
+    try:
+        yield
+    except Exception as error:
+        readers = ("backend", "config.py"), ("keras", "backend.py")  # Keras, and a copy of the old one in TensorFlow
+        if Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts[-2:] not in readers:
+            raise
+        file = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+        detail = f" ({shorten(error)})" if str(error) else ""
+        raise UserError(f"Keras cannot use the settings in {file}{detail}: correct or remove the file") from error
+
+
+@contextlib.contextmanager
+def _hide_modules(packages: Iterable[str]) -> Iterator[None]:
+    """Make those that are not loaded yet look as if they were not installed.
+
+    Keras then takes them for missing as long as the process lives; everybody else can import them afterwards.
+    """
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep off standard error what C++ libraries print there about themselves; their errors are exceptions."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what is freed instead of giving it back to the system and asking for it again at the next step.
+
+    A training step frees and takes some hundred megabytes; the page faults of that were a third of its time.
+    """
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # from malloc.h
+    with contextlib.suppress(OSError, AttributeError):  # another libc
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+        libc.mallopt(top_pad, 2**26)
+
+
+# ------------------------------------------------------------------------------------------------- Matplotlib
+
+
+@contextlib.contextmanager
+def figure_style(settings: Mapping[str, Any] | None = None) -> Iterator[type["Figure"]]:
+    """Matplotlib's `Figure`, with Matplotlib's default settings for the time of the block: draw and save inside it.
+
+    >>> with figure_style({"font.size": 9}) as Figure:    # doctest: +SKIP
+    ...     figure = Figure(figsize=(6, 4), layout="constrained")
+    ...     figure.subplots().set_title("Ba$$ Painter")
+    ...     figure.savefig("figure.png")
+
+    A `Figure` made without pyplot needs no backend and no display, and is freed when the last name for it goes. Text is
+    drawn as it stands: a "$" in a painter's name begins no formula. Letters that Matplotlib's own font lacks are taken
+    from another font of the machine; where none has them they become boxes, and one sentence on standard error names a
+    font to install. Axes with a logarithmic scale need a plain formatter: Matplotlib labels them with formulas.
+
+    Args:
+        settings: rc settings that differ from Matplotlib's defaults.
+    """
+    import_matplotlib()
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    own = {"text.parse_math": False, "font.family": ["DejaVu Sans", *_fallback_fonts()], **(settings or {})}
+    with _missing_letters_in_one_sentence(), style.context(own, after_reset=True):
+        yield Figure
+
+
+def import_matplotlib() -> Any:
+    """The package matplotlib, also where the user's settings keep it from being imported.
+
+    An MPLBACKEND that is no backend and a matplotlibrc that is no text do that. All other settings of the user are
+    read, for figures of the user's own; `figure_style` keeps them out of the figures that are drawn here.
+    """
+    with _muted("matplotlib"):
+        try:
+            return importlib.import_module("matplotlib")
+        except Exception:
+            spec = importlib.util.find_spec("matplotlib")
+            if spec is None or not spec.submodule_search_locations:
+                raise
+            for name in [name for name in sys.modules if name.startswith("matplotlib.")]:
+                del sys.modules[name]  # they belong to the package that failed
+            defaults = Path(spec.submodule_search_locations[0]) / "mpl-data"
+            # A matplotlibrc in the working folder comes before the one that MATPLOTLIBRC names.
+            with _environment(MPLBACKEND="agg", MATPLOTLIBRC=str(defaults)), contextlib.chdir(defaults):
+                return importlib.import_module("matplotlib")
+
+
+@functools.cache
+def _fallback_fonts() -> list[str]:
+    """Those of `FALLBACK_FONTS` that this machine has."""
+    with _muted("matplotlib"):  # it says so when it makes its list of fonts, which takes some seconds the first time
+        from matplotlib import font_manager
+
+        families = {font.name for font in font_manager.fontManager.ttflist}
+    return [name for name in FALLBACK_FONTS if name in families]
+
+
+_told = False  # whether the sentence about missing letters was printed
+
+
+@contextlib.contextmanager
+def _missing_letters_in_one_sentence() -> Iterator[None]:
+    """Print one sentence for the process instead of Matplotlib's warning for each letter that no font has."""
+    global _told
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", r"(?s)Glyph .* missing from", UserWarning)
+        yield
+    missing = [w for w in caught if str(w.message).startswith("Glyph ")]
+    for other in (w for w in caught if w not in missing):
+        warnings.warn_explicit(other.message, other.category, other.filename, other.lineno, source=other.source)
+    if missing and not _told:
+        _told = True
+        print(
+            "note: some letters in the figures are boxes, because no font of this machine has them: a font such as "
+            "Noto Sans CJK helps",
+            file=sys.stderr,
+        )
+
+
+@contextlib.contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables for the time of the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _muted(logger: str) -> Iterator[None]:
+    """Keep off standard error what a library logs below an error."""
+    log = logging.getLogger(logger)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from painters_mtl.common import command_line
+from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.lazy_imports import import_extra
 
@@ -36,7 +36,7 @@ def ray_connection(address: str) -> Iterator[Any]:
     address = _address(address)
     own = {"include_dashboard": False} if address == "local" else {}
     try:
-        with command_line.quiet():
+        with lazy_imports.quiet():
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
     except Exception as error:  # another version of Ray, a machine too busy to start it, ...: Ray raises all sorts
         raise UserError(f"--engine ray does not come to work with {address}: {first_line(error)}") from error
@@ -55,7 +55,7 @@ def check_cluster(address: str) -> Any:
     address = _address(address)
     if address == "local":  # then it listens on loopback alone; read when Ray is imported
         os.environ[MORE_MACHINES] = "0"
-    with command_line.quiet():
+    with lazy_imports.quiet():
         ray = import_extra("ray", "ray")
     if address in ("local", "auto"):
         return ray

@@ -26,7 +26,7 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from painters_mtl.common import command_line
+from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import UNKNOWN, known_output
 from painters_mtl.evaluation.calibration import apply_temperature
@@ -166,7 +166,7 @@ def _forward(run: Run) -> Forward:
 
     @functools.cache
     def network() -> Callable[[np.ndarray], np.ndarray]:  # made for the first picture that can be read
-        command_line.import_tensorflow()
+        lazy_imports.import_tensorflow()
         import keras
 
         from painters_mtl.network.forward import forward_function

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from painters_mtl.common import command_line
+from painters_mtl.common import lazy_imports
 from painters_mtl.common.lazy_imports import import_extra
 from painters_mtl.inference.runtimes import FILES, inputs_of
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
@@ -82,7 +82,7 @@ def save_graph(run: Run, network: keras.Model, folder: Path, calibrated: bool) -
 
     shape = (None, run.copy_side, run.copy_side, 3)
     signature = [tf.TensorSpec(shape, tf.uint8, name=name) for name in wanted]
-    with command_line.quiet():
+    with lazy_imports.quiet():
         traced = tf.function(serve, input_signature=signature, autograph=False).get_concrete_function()
         frozen = convert_variables_to_constants_v2(traced)
         named = tf.function(
@@ -137,7 +137,7 @@ def _litert(graph: Path, training: np.ndarray | None, backbone: str) -> bytes:
     range for all of them would leave nothing of most.
     """
     converter = tf.lite.TFLiteConverter.from_saved_model(str(graph))
-    with command_line.quiet(), warnings.catch_warnings():
+    with lazy_imports.quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it calls its own interpreter outdated
         content = converter.convert()
         if training is None:
@@ -168,7 +168,7 @@ def _onnx(graph: Path) -> bytes:
     frozen = convert_variables_to_constants_v2(served)
     ins = {tensor.name: tensor.name.split(":")[0] for tensor in frozen.inputs}
     outs = dict(zip((tensor.name for tensor in frozen.outputs), sorted(served.structured_outputs), strict=True))
-    with command_line.quiet():
+    with lazy_imports.quiet():
         model, _ = convert.from_graph_def(
             frozen.graph.as_graph_def(),
             input_names=list(ins),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from painters_mtl.common import command_line
+from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write
 from painters_mtl.inference.pair_auc import Pairs, auc
@@ -123,7 +123,7 @@ def painter_softmax(run: Run, features: np.ndarray) -> np.ndarray:
     """The calibrated probabilities of the run's painter head: float32 (n, painters)."""
     if "painter" not in run.tasks:
         raise UserError(f"--score product needs painters, and {run.folder} knows none: --score cosine does without")
-    command_line.import_tensorflow()
+    lazy_imports.import_tensorflow()
     from painters_mtl.common.iteration import in_batches
     from painters_mtl.evaluation.calibration import apply_temperature
     from painters_mtl.network.multitask import heads_model
@@ -205,7 +205,7 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
     from painters_mtl.data.dataset import prepare
 
     found = prepare(settings)
-    command_line.import_tensorflow()
+    lazy_imports.import_tensorflow()
     from painters_mtl.network.features import cached_features
     from painters_mtl.network.linear_head import fit_linear_head
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from painters_mtl.common import command_line
+from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.common.files import write_json
 from painters_mtl.common.lazy_imports import import_extra
@@ -91,7 +91,7 @@ def load(
 
 def keras_forward(run: "Run", compiled: bool = True) -> "Forward":
     """The network in Keras, as validation and test saw it."""
-    command_line.import_tensorflow()
+    lazy_imports.import_tensorflow()
     from painters_mtl.network.forward import forward_function
 
     function = forward_function(run.model(), run.image_size, compiled)
@@ -198,7 +198,7 @@ def _litert(file: Path, batch: int) -> "Forward":
     workers = 1 if batch == 1 else min(cores, 8)
 
     def make() -> Any:
-        with command_line.quiet():
+        with lazy_imports.quiet():
             one = interpreter(str(file), num_threads=max(1, cores // workers))
             one.allocate_tensors()
         return one.get_signature_runner()
@@ -225,7 +225,7 @@ def _onnx(file: Path) -> "Forward":
 
 
 def _saved_model(file: Path) -> "Forward":
-    command_line.import_tensorflow()
+    lazy_imports.import_tensorflow()
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(file))
@@ -354,7 +354,7 @@ def _check(run: "Run", name: str, place: Path, sample: "Sequence[ImageFile]") ->
 def _export(run: "Run", name: str, place: Path, sample: "Sequence[ImageFile]") -> None:
     """Export and check; the folder appears when both went well. Exports of earlier weights go."""
     print(f"{name}: exporting the network of {run.folder} (once)", flush=True)
-    command_line.import_tensorflow()
+    lazy_imports.import_tensorflow()
     from painters_mtl.inference.exporters import save
 
     try:

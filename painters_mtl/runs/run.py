@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write, write_json
 from painters_mtl.data.locations import DEMO_FOLDER
@@ -51,6 +52,7 @@ class Run:
 
         Its outputs are {task: probabilities}, and for some tasks `{task}_known`: see `novelty`.
         """
+        lazy_imports.import_tensorflow()
         import keras
 
         file = self.folder / MODEL

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from painters_mtl.common import command_line, interrupts
+from painters_mtl.common import interrupts, lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.ray_cluster import (
     MAX_TRIES,
@@ -123,7 +123,7 @@ def _train(
 ) -> "RunResult":
     """In a worker: one training."""
     enter_worker(where, threads)
-    command_line.import_tensorflow()
+    lazy_imports.import_tensorflow()
     import numpy as np
 
     from painters_mtl.studies.jobs import run_job

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from painters_mtl.common import command_line
+from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.runs.run import BASELINES, CONFIG, LABELS, METRICS, MODEL, check_teacher_size, open_run
@@ -99,7 +99,7 @@ def _check_network(settings: TrainSettings, trained_here: bool) -> None:
     if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():
         raise UserError(f"--weights {settings.weights} is not there: give a weights file, imagenet, or none")
     if settings.backbone not in ("efficientnet_lite0", "small_convnet"):
-        command_line.import_tensorflow()
+        lazy_imports.import_tensorflow()
         from painters_mtl.network.backbones import build_backbone, find_application
 
         # Workers meet before TensorFlow makes a variable.

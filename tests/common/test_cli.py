@@ -66,27 +66,6 @@ def test_a_mistake_is_found_before_anything_heavy_is_imported(tmp_path: Path) ->
     assert python("-c", code).stdout.splitlines()[-1] == "False 2"
 
 
-@pytest.mark.slow
-def test_tensorflow_comes_in_silence_and_standard_error_comes_back() -> None:
-    code = "import sys\nfrom painters_mtl.common.command_line import import_tensorflow\nimport_tensorflow()\n"
-    code += "print('tensorflow' in sys.modules)\nprint('after', file=sys.stderr)\n"
-    done = python("-c", code)
-    assert (done.stdout, done.stderr) == ("True\n", "after\n")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("before", [False, True])
-def test_tensorflow_does_not_bring_what_keras_only_tries_and_that_can_be_had_afterwards(before: bool) -> None:
-    code = "import sys\n" + "import pandas as first\n" * before
-    code += "from painters_mtl.common.command_line import import_tensorflow\nimport_tensorflow()\n"
-    code += "print([name in sys.modules for name in ('pandas', 'sklearn', 'matplotlib', 'scipy.stats')])\n"
-    code += "import matplotlib.pyplot\nimport sklearn.manifold\nimport keras\nimport pandas\n"
-    code += "print(keras.layers.Dense(2)(pandas.DataFrame([[1.0]]).to_numpy()).shape)\n"
-    code += "assert first is pandas\n" * before
-    done = python("-c", code)
-    assert done.stdout.splitlines() == [f"[{before}, False, False, False]", "(1, 2)"], done.stderr
-
-
 # ------------------------------------------------------------------------------------------------- verbs
 
 
@@ -108,7 +87,9 @@ def test_every_verb_is_a_module_with_a_purpose() -> None:
     package = Path(__main__.__file__).parent
     for verb, purpose in __main__.VERBS.items():
         assert (package / f"{verb}.py").is_file() and purpose
-    modules = {file.stem for file in package.glob("*.py") if "cli.run(" in file.read_text(encoding="utf-8")}
+    modules = {
+        file.stem for file in package.glob("*.py") if "command_line.run_command(" in file.read_text(encoding="utf-8")
+    }
     assert modules == set(__main__.VERBS)  # what has a command line is listed
 
 
@@ -175,7 +156,7 @@ def test_a_closed_pipe_is_no_error() -> None:
     code = (
         "import sys\nfrom painters_mtl.common import command_line as cli\nfrom painters_mtl.check import Settings\n"
         "def command(_):\n    for i in range(100000):\n        print('a line of text', i)\n    return 0\n"
-        "sys.exit(cli.run(Settings, command, ['x'], 'test'))\n"
+        "sys.exit(cli.run_command(Settings, command, ['x'], 'test'))\n"
     )
     read, write = os.pipe()
     process = subprocess.Popen([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True)

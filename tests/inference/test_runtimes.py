@@ -12,7 +12,7 @@ import pytest
 from helpers import python, small_network
 from PIL import Image
 
-from painters_mtl.common import command_line
+from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import Task
 from painters_mtl.images import files as images
@@ -30,7 +30,7 @@ KINDS = {
 TEMPERATURES = {"painter": 0.6, "style": 1.7}
 
 if importlib.util.find_spec("tensorflow"):
-    command_line.import_tensorflow()
+    lazy_imports.import_tensorflow()
 
 
 def needs(name: str) -> None:

@@ -1,0 +1,185 @@
+"""TensorFlow, Keras and Matplotlib as this program needs them, whatever the user's own settings of them are."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import python, read_rows, trained
+from PIL import Image
+
+from painters_mtl.common.lazy_imports import figure_style
+
+# ------------------------------------------------------------------------------------------------- TensorFlow, Keras
+
+
+@pytest.mark.slow
+def test_tensorflow_comes_in_silence_and_standard_error_comes_back() -> None:
+    code = "import sys\nfrom painters_mtl.common.lazy_imports import import_tensorflow\nimport_tensorflow()\n"
+    code += "print('tensorflow' in sys.modules)\nprint('after', file=sys.stderr)\n"
+    done = python("-c", code)
+    assert (done.stdout, done.stderr) == ("True\n", "after\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", [False, True])
+def test_tensorflow_does_not_bring_what_keras_only_tries_and_that_can_be_had_afterwards(before: bool) -> None:
+    code = "import sys\n" + "import pandas as first\n" * before
+    code += "from painters_mtl.common.lazy_imports import import_tensorflow\nimport_tensorflow()\n"
+    code += "print([name in sys.modules for name in ('pandas', 'sklearn', 'matplotlib', 'scipy.stats')])\n"
+    code += "import matplotlib.pyplot\nimport sklearn.manifold\nimport keras\nimport pandas\n"
+    code += "print(keras.layers.Dense(2)(pandas.DataFrame([[1.0]]).to_numpy()).shape)\n"
+    code += "assert first is pandas\n" * before
+    done = python("-c", code)
+    assert done.stdout.splitlines() == [f"[{before}, False, False, False]", "(1, 2)"], done.stderr
+
+
+def keras_home(folder: Path, **settings: object) -> Path:
+    """A home folder with a keras.json."""
+    (folder / ".keras").mkdir(parents=True)
+    (folder / ".keras" / "keras.json").write_text(json.dumps(settings))
+    return folder
+
+
+LIBRARY_USE = """
+import painters_mtl.network.forward
+import keras, numpy as np
+layer = keras.layers.Conv2D(2, 3)
+out = layer(np.zeros((1, 8, 6, 3)))
+print(keras.backend.backend(), keras.config.epsilon(), layer.data_format, layer.compute_dtype)
+print(out.shape, out.dtype.name)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "backend"),
+    [
+        ({"backend": "torch", "floatx": "float64", "image_data_format": "channels_first", "epsilon": 0.001}, ""),
+        ({"backend": "theano", "floatx": "float16", "epsilon": 0.001}, ""),
+        ({"epsilon": 0.001}, "torch"),
+        ({"epsilon": 0.001}, "no such backend"),
+    ],
+)
+def test_a_module_of_the_networks_has_the_keras_it_needs(settings: dict, backend: str, tmp_path: Path) -> None:
+    """Its backend, data format and float type; the user's epsilon and the file itself stay."""
+    home = keras_home(tmp_path, **settings)
+    environment = {"KERAS_BACKEND": backend} if backend else {}
+    done = python("-c", LIBRARY_USE, HOME=str(home), **environment)
+    assert done.stdout == "tensorflow 0.001 channels_last float32\n(1, 6, 4, 2) float32\n", done.stderr
+    assert json.loads((home / ".keras" / "keras.json").read_text()) == settings
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"floatx": "bfloat16"}, {"image_data_format": "th"}, {"epsilon": 1}])
+def test_settings_that_keras_refuses_are_named(settings: dict, tmp_path: Path) -> None:
+    code = "from painters_mtl.common.errors import UserError\ntry:\n    import painters_mtl.network.forward\n"
+    code += "except UserError as error:\n    print(error)\n"
+    done = python("-c", code, HOME=str(keras_home(tmp_path, **settings)))
+    assert done.stdout.startswith(f"Keras cannot use the settings in {tmp_path}/.keras/keras.json"), done.stderr
+    assert done.stdout.endswith(": correct or remove the file\n")
+
+
+@pytest.mark.slow
+def test_keras_with_another_backend_is_refused_by_name() -> None:
+    pytest.importorskip("openvino")
+    code = "import os\nos.environ['KERAS_BACKEND'] = 'openvino'\nimport keras\n"
+    code += "from painters_mtl.common.errors import UserError\ntry:\n    import painters_mtl.network.forward\n"
+    code += "except UserError as error:\n    print(error)\n"
+    done = python("-c", code)
+    assert "the backend openvino" in done.stdout and "import painters_mtl before keras" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_predictions_do_not_depend_on_keras_json(
+    cases: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    run, _ = trained(tmp_path_factory)
+    rows = {}
+    for name in ("", "torch", "theano", "channels_first"):
+        home = cases / "keras_json" / name if name else tmp_path
+        output = tmp_path / f"of-{name}.csv"
+        done = python("-m", "painters_mtl.predict", cases / "icc", "--model", run, "--output", output, HOME=str(home))
+        assert done.returncode == 0, done.stderr
+        rows[name] = read_rows(output)
+    assert len(rows[""]) == 12 and all(found == rows[""] for found in rows.values())
+
+
+# ------------------------------------------------------------------------------------------------- Matplotlib
+
+DRAW = """
+import sys
+from painters_mtl.common.lazy_imports import figure_style
+with figure_style({"font.size": 9}) as Figure:
+    figure = Figure(figsize=(3, 2))
+    axes = figure.subplots()
+    axes.set_title("Ba$$ Painter, $x_1$, 100 %")
+    axes.plot([1, 3, 2], label="a_b^c")
+    axes.legend()
+    figure.savefig(sys.argv[1], dpi=50)
+print("matplotlib.pyplot" in sys.modules)
+"""
+
+
+def drawn(file: Path, home: Path, cwd: Path, **environment: str) -> np.ndarray:
+    done = python("-c", DRAW, file, cwd=cwd, HOME=str(home), MPLCONFIGDIR=str(home / "mpl"), **environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.slow
+def test_figures_are_the_same_whatever_the_users_settings(tmp_path: Path) -> None:
+    """A backend that cannot be loaded or is none, and rc files that break, enlarge and colour every figure."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    (home / "mpl").mkdir(parents=True)
+    here.mkdir()
+    plain = drawn(tmp_path / "plain.png", home, here)
+    missing = "module://matplotlib_inline.no_such_backend"
+    for number, backend in enumerate((missing, "no backend", "TkAgg")):
+        np.testing.assert_array_equal(drawn(tmp_path / f"{number}.png", home, here, MPLBACKEND=backend), plain)
+    rc = home / "mpl" / "matplotlibrc"
+    rc.write_text(
+        "text.usetex: True\nfont.size: 30\naxes.facecolor: red\nsavefig.bbox: tight\nno.such: 1\nfont.family: X\n"
+    )
+    np.testing.assert_array_equal(drawn(tmp_path / "rc.png", home, here), plain)
+    (here / "matplotlibrc").write_bytes(b"font.family: Andr\xe9\n")  # no UTF-8: matplotlib cannot be imported
+    np.testing.assert_array_equal(drawn(tmp_path / "bytes.png", home, here), plain)
+
+
+def test_the_users_own_figures_keep_their_settings() -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams.copy())
+    matplotlib.rcParams["font.size"] = 17.0
+    try:
+        with figure_style():
+            assert matplotlib.rcParams["font.size"] == 10.0
+        assert matplotlib.rcParams["font.size"] == 17.0
+    finally:
+        matplotlib.rcParams["font.size"] = before["font.size"]
+    assert dict(matplotlib.rcParams.copy()) == before
+
+
+def text_pixels(text: str, **options: object) -> np.ndarray:
+    """A figure with nothing but a text: grey levels of where it has ink."""
+    buffer = io.BytesIO()
+    with figure_style() as Figure:
+        figure = Figure(figsize=(2, 1), dpi=50)
+        figure.text(0.1, 0.5, text, **options)
+        figure.savefig(buffer)
+    return np.asarray(Image.open(buffer).convert("L"))
+
+
+def test_dollars_are_dollars() -> None:
+    """No formula: nothing is set in italics, and what is no formula either is drawn as well."""
+    assert (text_pixels("$xx$") != text_pixels("$xx$", parse_math=True)).any()
+    np.testing.assert_array_equal(text_pixels("$xx$"), text_pixels(r"\$xx\$", parse_math=True))
+    assert (text_pixels(r"Ba$$ Painter $\frac{") < 128).any()  # a formula that cannot be parsed would raise
+
+
+def test_letters_that_no_font_has_are_told_once(tmp_path: Path) -> None:
+    code = DRAW.replace("Ba$$ Painter", "\\U0010fffd").replace("a_b^c", "\\U0010fffc")
+    done = python("-W", "error", "-c", code, tmp_path / "a.png")
+    assert done.returncode == 0 and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("note: some letters in the figures are boxes")
