@@ -20,17 +20,14 @@ from painters_mtl.common import command_line, lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write, write_json
 from painters_mtl.runs.run import COMPARISON, CONFIG
-from painters_mtl.training.resume import (
-    prepare_run_folder,
-    remove_unfinished_on_failure,
-    resume_command,
-    settings_to_resume,
-)
+from painters_mtl.training.preflight import check_network, check_sources
+from painters_mtl.training.resume import resume_command, settings_to_resume
+from painters_mtl.training.run_folder import new_run_folder, prepare_run_folder, run_folder_lock
 from painters_mtl.training.settings import STRATEGIES, Strategy, TrainSettings
 
 if TYPE_CHECKING:
     from painters_mtl.data.dataset import Dataset
-    from painters_mtl.training.fit import RunResult
+    from painters_mtl.training.run_result import RunResult
 
 SeedResults = list[list["RunResult"]]  # for each seed, the outcome of each fold
 
@@ -95,7 +92,9 @@ def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
         named: the settings that the command line names; --resume takes the others from the study.
     """
     settings = settings_to_resume(settings, named)
-    folder = prepare_run_folder(settings, trained_here=settings.engine == "local")
+    check_network(settings, trained_here=settings.engine == "local")
+    folder = prepare_run_folder(settings)
+    check_sources(settings, folder)
     if settings.engine == "ray":
         from painters_mtl.common.ray_cluster import check_cluster
 
@@ -116,16 +115,19 @@ def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
 
 
 def _study(data: "Dataset", settings: CompareSettings, folder: Path, names: list[str]) -> int:
+    """Train and compare in a folder that no other process writes to; returns the verb's status."""
+    with run_folder_lock(folder, wait=False), new_run_folder(folder, replace=settings.overwrite):
+        return _train_and_compare(data, settings, folder, names)
+
+
+def _train_and_compare(data: "Dataset", settings: CompareSettings, folder: Path, names: list[str]) -> int:
     """Train all that is not trained yet, compare, write the report; returns the verb's status."""
     from painters_mtl.reports.study_report import write_study_report
     from painters_mtl.studies.comparison import compare, compare_strategies, study_table, text, ways_text
     from painters_mtl.studies.timing import time_predictions
-    from painters_mtl.training.fit import run_folder_lock
 
-    with run_folder_lock(folder, wait=False), remove_unfinished_on_failure(folder, replace=settings.overwrite):
-        folder.mkdir(parents=True, exist_ok=True)
-        settings.save(folder / CONFIG)
-        sides = train_all(data, settings, folder / "runs", names)
+    settings.save(folder / CONFIG)
+    sides = train_all(data, settings, folder / "runs", names)
     complete = min(len(side) for side in sides.values())
     if complete == 0:
         print(f"interrupted before the first seed was done; {resume_command('compare', settings, folder)}")

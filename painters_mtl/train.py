@@ -11,28 +11,23 @@
 The same command with the same --name goes on where it was ended, too.
 """
 
-import contextlib
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common import command_line, lazy_imports
-from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import write_json
 from painters_mtl.runs.run import BASELINES, COMPARISON, CONFIG
-from painters_mtl.training.resume import (
-    prepare_run_folder,
-    remove_unfinished_on_failure,
-    resume_command,
-    settings_to_resume,
-)
+from painters_mtl.training.preflight import check_network, check_several_workers, check_sources
+from painters_mtl.training.resume import resume_command, settings_to_resume
+from painters_mtl.training.run_folder import prepare_run_folder
 from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.tf_config import cluster_asked_for
 
 if TYPE_CHECKING:
     from painters_mtl.data.dataset import Dataset
-    from painters_mtl.training.fit import RunResult
+    from painters_mtl.training.run_result import RunResult
 
 
 def train(settings: TrainSettings, named: frozenset[str] = frozenset()) -> int:
@@ -43,10 +38,12 @@ def train(settings: TrainSettings, named: frozenset[str] = frozenset()) -> int:
     """
     if (cluster := cluster_asked_for(settings.distribute)) is not None:
         cluster.check_port()
-        check_several(settings, cluster.index)
+        check_several_workers(settings, cluster.index)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the peers' every word, else
     settings = settings_to_resume(settings, named)
+    check_network(settings)
     folder = prepare_run_folder(settings)
+    check_sources(settings, folder)
     from painters_mtl.data.dataset import prepare
 
     data = prepare(settings)
@@ -63,26 +60,11 @@ def train(settings: TrainSettings, named: frozenset[str] = frozenset()) -> int:
             raise
 
 
-def check_several(settings: TrainSettings, worker: int) -> None:
-    """Refuse what several workers could not go on from after a stop. Raises `UserError`."""
-    if not settings.name or settings.overwrite:
-        raise UserError(
-            "several workers need a --name and no --overwrite: the same command on all must be able to go on after a "
-            "stop"
-        )
-    if settings.resume and not (settings.models / settings.name / CONFIG).is_file():
-        raise UserError(
-            f"--resume: worker {worker} does not see the folder of the run: leave --resume out, and start all workers "
-            "with the command of the start; it goes on"
-        )
-
-
 def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) -> int:
     from painters_mtl.reports.run_report import write_report
     from painters_mtl.training.fit import fit
 
-    with remove_unfinished_on_failure(folder) if chief else contextlib.nullcontext():
-        outcome = fit(data, settings, folder)
+    outcome = fit(data, settings, folder)
     if chief:
         write_report(folder, data, settings, outcome)
         print(table(outcome.metrics["test"]))

@@ -32,7 +32,7 @@ from painters_mtl.training.defaults import EPOCHS_OF_HEADS, SAMPLES, default_epo
 from painters_mtl.training.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from painters_mtl.training.fit import RunResult
+    from painters_mtl.training.run_result import RunResult
 
 SHOWN = 24  # test paintings on the contact sheet
 

@@ -17,7 +17,7 @@ from painters_mtl.evaluation.intervals import (
 )
 
 if TYPE_CHECKING:
-    from painters_mtl.training.fit import RunResult
+    from painters_mtl.training.run_result import RunResult
 
 Seeds = Sequence[Sequence["RunResult"]]  # for each seed, the outcome of each fold (one, where there are no folds)
 

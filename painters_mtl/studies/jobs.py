@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from painters_mtl.data.dataset import Dataset
-from painters_mtl.training.fit import RunResult, fit, fit_single_task
+from painters_mtl.training.fit import fit, fit_single_task
+from painters_mtl.training.run_result import RunResult
 from painters_mtl.training.settings import STRATEGIES, TrainSettings
 
 

@@ -26,7 +26,7 @@ from painters_mtl.common.ray_cluster import (
 if TYPE_CHECKING:
     from painters_mtl.data.dataset import Dataset
     from painters_mtl.studies.jobs import TrainingJob
-    from painters_mtl.training.fit import RunResult
+    from painters_mtl.training.run_result import RunResult
     from painters_mtl.training.settings import TrainSettings
 
 ENDING = 60  # seconds in which trainings save themselves after Ctrl-C
@@ -127,7 +127,7 @@ def _train(
     import numpy as np
 
     from painters_mtl.studies.jobs import run_job
-    from painters_mtl.training.fit import run_folder_lock
+    from painters_mtl.training.run_folder import run_folder_lock
 
     if again:  # a worker outlives its machine's Ray by a second or two, and may still be writing
         with run_folder_lock(piece.folder, wait=True):

@@ -1,4 +1,4 @@
-"""A linear softmax layer fitted to finished features: the last step of a training, and of what learns from a run.
+"""The heads of a trained network fitted again, to features of whole paintings: linear probes that may replace them.
 
 While all tasks train together, a head with few labels has a share in a loss that is mostly the others'. The features
 are good for more than it has learned to read from them: on real paintings the painters' head got 1 to 4 points more
@@ -7,7 +7,9 @@ right after seconds of fitting (docs/experiments.md). Classifiers may well be tr
 1906.06423).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,86 +21,112 @@ from painters_mtl.network.linear_head import fit_linear_head
 from painters_mtl.network.multitask import FEATURES, head_input, producing_node, pyramid_channels
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the fitted head in the one that is kept
-MOST = 12_000  # training paintings that a head is fitted to once more
+MOST = 12_000  # training paintings that a head is fitted to
 UPDATES, FAST = 400, 3e-3  # of such a fit, at least; its learning rate
 LEAST_SPREAD = 0.1  # of the mean channel's standard deviation: a channel that says nothing is not blown up
-KNOWN_WIDTH, KNOWN_UPDATES = 128, 600  # of the head that knows the painters: its hidden layer, its fit
-MOST_EACH, FEWEST_OTHERS = 20_000, 10  # works of known and of other painters that it is shown; of others at least
 
 
-def add_known_painter_head(network: keras.Model, data: Dataset, seed: int, finished: FeatureExtractor) -> keras.Model:
-    """The network with a head beside the painters': is a work by any of them? As it was, where too few are not.
+@dataclass(frozen=True)
+class _Head:
+    """A head, and what it reads of the paintings it is fitted to and chosen by."""
 
-    A softmax over "another" and "known" behind a hidden layer, for no plane parts eight painters from all others. It is
-    fitted to the finished features of whole training paintings, of all views: trained with the other heads it moves the
-    features, for which style and genre pay (docs/experiments.md).
-    """
-    task, known = data.painter_known()
-    train = data.rows("train")
-    both = [train[known[train] == value] for value in (0, 1)]
-    if len(both[0]) < FEWEST_OTHERS or len(both[1]) == 0:
-        return network
-    rng = np.random.default_rng(seed)
-    rows = np.sort(np.concatenate([r if len(r) <= MOST_EACH else rng.choice(r, MOST_EACH, False) for r in both]))
-    seen = finished.of(rows, "features of known and other painters")
-    words, classes = "learning who is one of the painters", len(task.classes)
-    weights = fit_linear_head(seen, known[rows], classes, KNOWN_UPDATES, seed, words, KNOWN_WIDTH)
-    hidden = keras.layers.Dense(KNOWN_WIDTH, activation="relu", name=f"{task.name}_0")
-    head = keras.layers.Dense(classes, activation="softmax", dtype="float32", name=task.name)
-    answers = head(hidden(network.get_layer(FEATURES).output))
-    hidden.set_weights(weights[:2])
-    head.set_weights(weights[2:])
-    return keras.Model(network.input, {**network.output, task.name: answers}, name=network.name)
+    layer: Any  # the Dense layer with the softmax
+    channels: np.ndarray  # int (m,): the channels that it is fitted to
+    training_inputs: np.ndarray  # float32 (n, channels), and its labels
+    training_labels: np.ndarray
+    validation_inputs: np.ndarray
+    validation_labels: np.ndarray
 
 
 def refit_heads(
-    network: keras.Model, data: Dataset, tasks: Iterable[str], seed: int, finished: FeatureExtractor
+    network: keras.Model, data: Dataset, tasks: Iterable[str], seed: int, features: FeatureExtractor
 ) -> list[str]:
-    """Fit the heads of `tasks` once more, to features of whole training paintings, in place.
+    """Tasks whose head is another one now: fitted to features of whole training paintings, in place.
 
-    A head that sees finer levels beside the last map (`model.widened`) is fitted to these alone: what the last map says
-    of training paintings is what it has learned by heart, and a head fitted to it would trust it too much.
-    Of the head as it was, the fitted one, and three between them (their weights averaged, which averages their logits;
-    Wortsman et al. 2022, arXiv 2109.01903), the one under which the validation paintings' labels are likeliest is kept,
-    each at its best temperature. Returns the tasks whose head has changed.
+    A head that reads pyramid maps beside the last map (`multitask.with_multi_scale_heads`) is fitted to these alone:
+    what the last map says of training paintings it has learned by heart, and a head fitted to it would trust it too
+    much. Of the head as it was, the fitted one, and three between them (their weights averaged, which averages their
+    logits; Wortsman et al. 2022, arXiv 2109.01903), the one under which the validation paintings' labels are likeliest
+    is kept, each at its best temperature.
+
+    Args:
+        features: of whole paintings under this network.
     """
-    rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    changed = []
+    for name, head in _heads(network, data, _rows_by_task(data, tasks, seed), features).items():
+        before = head.layer.get_weights()
+        fitted = _fit(head, seed, f"fitting the {name} head")
+        candidates = [[(1 - share) * a + share * b for a, b in zip(before, fitted, strict=True)] for share in SHARES]
+        best = min(candidates, key=lambda weights: _validation_loss(head, weights))
+        if best is not candidates[0]:
+            head.layer.set_weights(best)
+            changed.append(name)
+    return changed
+
+
+def _rows_by_task(data: Dataset, tasks: Iterable[str], seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The training paintings to fit each task's head to, and the validation paintings to choose by; both labelled.
+
+    Tasks with too few to choose by are left out.
+    """
     drawn = np.random.default_rng(seed).permutation(data.rows("train"))  # one order, so that tasks share their works
+    rows = {}
     for name in tasks:
         train = np.sort(drawn[data.labels[name][drawn] >= 0][:MOST])
-        held_out = data.rows("validation")
-        held_out = held_out[data.labels[name][held_out] >= 0]
-        if len(train) and len(held_out) >= FEWEST:
-            rows[name] = train, held_out
+        validation = data.rows("validation")
+        validation = validation[data.labels[name][validation] >= 0]
+        if len(train) and len(validation) >= FEWEST:
+            rows[name] = train, validation
+    return rows
+
+
+def _heads(
+    network: keras.Model,
+    data: Dataset,
+    rows: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    features: FeatureExtractor,
+) -> dict[str, _Head]:
+    """The heads with their inputs; the features of each painting are computed once for all of them."""
     if not rows:
-        return []
+        return {}
     every = np.unique(np.concatenate([part for both in rows.values() for part in both]))
     nodes = {name: producing_node(network.output[name]) for name in rows}
     read = {name: head_input(node) for name, node in nodes.items()}
-    seen = finished.of(every, "features for the heads")[:, 0]
     shared = network.get_layer(FEATURES).output
-    found = {id(shared): seen}
+    values = features.of(every, "features for the heads")[:, 0]
+    inputs = {id(shared): values}
     for tensor in read.values():
-        if id(tensor) not in found:  # behind hidden layers; several heads may read the same
-            found[id(tensor)] = np.asarray(keras.Model(shared, tensor)(seen, training=False))
-    changed = []
-    for name, (train, held_out) in rows.items():
-        labels, head, features = data.labels[name], nodes[name].operation, found[id(read[name])]
-        finer = pyramid_channels(read[name])
-        channels = np.flatnonzero(finer if finer.any() else ~finer)
-        own = features[np.ix_(np.searchsorted(every, train), channels)]
-        spread = own.std(axis=0)  # of each channel, for one level is not like another
-        spread += LEAST_SPREAD * spread.mean() or 1.0
-        words = f"fitting the {name} head once more"
-        weights = fit_linear_head(own[:, None] / spread, labels[train], head.units, UPDATES, seed, words, rate=FAST)
-        old = head.get_weights()
-        new = [np.zeros_like(old[0]), weights[1]]
-        new[0][channels] = weights[0] / spread[:, None]
-        between = [[(1 - share) * a + share * b for a, b in zip(old, new, strict=True)] for share in SHARES]
-        # The mean cross-entropy of a head's answers, at the temperature that suits them best.
-        judges, truth = features[np.searchsorted(every, held_out)], labels[held_out]
-        best = min(between, key=lambda w: likeliest_temperature(truth, judges @ w[0] + w[1])[1])
-        if best is not between[0]:
-            head.set_weights(best)
-            changed.append(name)
-    return changed
+        if id(tensor) not in inputs:  # behind hidden layers; several heads may read the same
+            inputs[id(tensor)] = np.asarray(keras.Model(shared, tensor)(values, training=False))
+    heads = {}
+    for name, (train, validation) in rows.items():
+        pyramid = pyramid_channels(read[name])
+        of_head, labels = inputs[id(read[name])], data.labels[name]
+        heads[name] = _Head(
+            nodes[name].operation,
+            np.flatnonzero(pyramid if pyramid.any() else ~pyramid),
+            of_head[np.searchsorted(every, train)],
+            labels[train],
+            of_head[np.searchsorted(every, validation)],
+            labels[validation],
+        )
+    return heads
+
+
+def _fit(head: _Head, seed: int, title: str) -> list[np.ndarray]:
+    """Kernel and bias of a head fitted to its channels; for all other channels the kernel is 0."""
+    inputs = head.training_inputs[:, head.channels]
+    spread = inputs.std(axis=0)  # of each channel, for one map is not like another
+    spread += LEAST_SPREAD * spread.mean() or 1.0
+    kernel, bias = fit_linear_head(
+        inputs[:, None] / spread, head.training_labels, head.layer.units, UPDATES, seed, title, rate=FAST
+    )
+    whole = np.zeros_like(head.layer.get_weights()[0])
+    whole[head.channels] = kernel / spread[:, None]
+    return [whole, bias]
+
+
+def _validation_loss(head: _Head, weights: list[np.ndarray]) -> float:
+    """The mean cross-entropy of the validation paintings' labels, at the temperature that suits the weights best."""
+    kernel, bias = weights
+    return likeliest_temperature(head.validation_labels, head.validation_inputs @ kernel + bias)[1]

@@ -300,10 +300,6 @@ class TrainingLoop:
         accuracies = ", ".join(f"{name} {100 * values['accuracy']:.1f} %" for name, values in measured.items())
         print(f"  loss {logs['loss']:.3f}; validation: {accuracies}; mean {100 * logs['val_score']:.1f} %", flush=True)
 
-    def use(self, network: keras.Model) -> None:
-        """Measure another network from now on: the finished one."""
-        self.network, self.forward = network, forward_function(network, self.settings.image_size)
-
     def outputs(self, part: str) -> dict[str, np.ndarray]:
         """Of the network as it stands, for a part of the split: probabilities of each head, float32 (n, classes)."""
         rows = self.data.rows(part)

@@ -26,8 +26,8 @@ from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.inference.result_files import Journal, in_input_order
 from painters_mtl.inference.result_files import read_rows as read_journal
 from painters_mtl.studies.jobs import training_jobs
-from painters_mtl.training import fit as training
 from painters_mtl.training.resume import resume_command
+from painters_mtl.training.run_folder import run_folder_lock
 from painters_mtl.training.settings import TrainSettings
 
 pytestmark = pytest.mark.timeout(1200)
@@ -256,5 +256,5 @@ def test_ctrl_c_ends_a_study_that_has_its_checkpoints(cluster: Any, tmp_path: Pa
     assert study.returncode == 130 and "to go on: python -m painters_mtl.compare --resume --name run" in out, err
     assert "Traceback" not in err
     assert saved.stat().st_size > 1000
-    with training.run_folder_lock(saved.parent, wait=False):  # nobody trains there any more
+    with run_folder_lock(saved.parent, wait=False):  # nobody trains there any more
         pass

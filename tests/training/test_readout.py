@@ -29,7 +29,8 @@ from painters_mtl.network.multitask import (
 )
 from painters_mtl.runs.run import open_run
 from painters_mtl.training import head_refit
-from painters_mtl.training.head_refit import add_known_painter_head, refit_heads
+from painters_mtl.training.head_refit import refit_heads
+from painters_mtl.training.known_painter_head import add_known_painter_head
 
 
 @pytest.fixture(scope="module")

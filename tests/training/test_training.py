@@ -40,7 +40,7 @@ from painters_mtl.images.cache import cache_side
 from painters_mtl.network.forward import forward_function, predict_in_batches, whole_crops
 from painters_mtl.network.multitask import build_model, features_model
 from painters_mtl.runs import run as runs
-from painters_mtl.training import batches, resume
+from painters_mtl.training import batches, run_folder
 from painters_mtl.training import fit as training
 from painters_mtl.training import loop as trainer
 from painters_mtl.training import step as update
@@ -246,9 +246,9 @@ def test_a_run_of_a_version_with_fewer_settings_goes_on(tmp_path: Path) -> None:
     kept = settings.to_dict()
     del kept["sample"]
     (tmp_path / "run" / "config.json").write_text(json.dumps(kept))
-    assert resume.prepare_run_folder(settings) == tmp_path / "run"
+    assert run_folder.prepare_run_folder(settings) == tmp_path / "run"
     with pytest.raises(UserError, match=r"other settings \(sample\)"):
-        resume.prepare_run_folder(dataclasses.replace(settings, sample=5))
+        run_folder.prepare_run_folder(dataclasses.replace(settings, sample=5))
 
 
 def test_a_place_may_be_written_in_another_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,10 +258,11 @@ def test_a_place_may_be_written_in_another_way(tmp_path: Path, monkeypatch: pyte
     settings.save(tmp_path / "models" / "run" / "config.json")
     for place in (tmp_path / "paintings", Path("models/../paintings")):
         assert (
-            resume.prepare_run_folder(dataclasses.replace(settings, data=place, budget="equal-updates")).name == "run"
+            run_folder.prepare_run_folder(dataclasses.replace(settings, data=place, budget="equal-updates")).name
+            == "run"
         )
     with pytest.raises(UserError, match=r"with other settings \(data\)"):
-        resume.prepare_run_folder(dataclasses.replace(settings, data=tmp_path / "others"))
+        run_folder.prepare_run_folder(dataclasses.replace(settings, data=tmp_path / "others"))
 
 
 # ------------------------------------------------------------------------------------------------- loss and labels
@@ -478,7 +479,7 @@ def test_heads_alone_leave_the_backbone_as_it_was(small: Path, tmp_path: Path) -
 
 def test_overwriting_has_to_be_asked_for(tmp_path: Path) -> None:
     def folder(**changes: Any) -> Path:
-        return resume.prepare_run_folder(TrainSettings(models=tmp_path, **changes))
+        return run_folder.prepare_run_folder(TrainSettings(models=tmp_path, **changes))
 
     assert folder(name="new") == tmp_path / "new" and not (tmp_path / "new").exists()
     assert re.fullmatch(r"\d{8}-\d{6}", folder().name)

@@ -16,7 +16,7 @@ from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.network.forward import whole_crops
 from painters_mtl.runs import run
 from painters_mtl.training import fit as training
-from painters_mtl.training import resume, transfer
+from painters_mtl.training import preflight, transfer
 from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.step import TrainStep
 from painters_mtl.training.transfer import runs_by_task, soft_targets, warm_start
@@ -272,7 +272,8 @@ def test_sources_that_are_not_there_or_would_be_replaced(tmp_path_factory: pytes
         ({"start_shared": "impressionism"}, "--start-shared impressionism is unknown"),
     ):
         with pytest.raises(UserError, match=words):
-            resume.prepare_run_folder(dataclasses.replace(settings, **{"name": "other", **changes}))
+            changed = dataclasses.replace(settings, **{"name": "other", **changes})
+            preflight.check_sources(changed, changed.models / changed.name)
 
 
 @pytest.mark.slow

@@ -18,8 +18,8 @@ from painters_mtl.data.dataset import prepare
 from painters_mtl.data.split import group_near_copies, make_folds
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.runs import run
-from painters_mtl.training.fit import run_folder_lock
 from painters_mtl.training.resume import settings_to_resume
+from painters_mtl.training.run_folder import run_folder_lock
 from painters_mtl.training.settings import TrainSettings
 
 

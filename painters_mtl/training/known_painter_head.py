@@ -1,0 +1,41 @@
+"""The known-painter head: is a work by any of the painters that are classes, or by another one?"""
+
+import keras
+import numpy as np
+
+from painters_mtl.data.dataset import Dataset
+from painters_mtl.network.features import FeatureExtractor
+from painters_mtl.network.linear_head import fit_linear_head
+from painters_mtl.network.multitask import FEATURES
+
+WIDTH, UPDATES = 128, 600  # of its hidden layer; steps of its fit
+MOST, FEWEST_OTHERS = 20_000, 10  # training works of known painters, and of others, that it sees; of others at least
+
+
+def add_known_painter_head(network: keras.Model, data: Dataset, seed: int, features: FeatureExtractor) -> keras.Model:
+    """The network with a known-painter head beside the others; the network itself where too few works are by others.
+
+    The head is a softmax over "another" and "known" behind a hidden layer, for no plane parts eight painters from all
+    others. It is fitted to the finished features of whole training paintings: trained with the other heads it would
+    move the features, at a cost to style and genre (docs/experiments.md).
+
+    Args:
+        features: of whole paintings under this network.
+    """
+    task, known = data.painter_known()
+    train = data.rows("train")
+    by_others, by_known = (train[known[train] == value] for value in (0, 1))
+    if len(by_others) < FEWEST_OTHERS or len(by_known) == 0:
+        return network
+    rng = np.random.default_rng(seed)
+    drawn = [rows if len(rows) <= MOST else rng.choice(rows, MOST, False) for rows in (by_others, by_known)]
+    rows = np.sort(np.concatenate(drawn))
+    inputs = features.of(rows, "features of known and other painters")
+    title, classes = "fitting the known-painter head", len(task.classes)
+    weights = fit_linear_head(inputs, known[rows], classes, UPDATES, seed, title, WIDTH)
+    hidden = keras.layers.Dense(WIDTH, activation="relu", name=f"{task.name}_0")
+    head = keras.layers.Dense(classes, activation="softmax", dtype="float32", name=task.name)
+    output = head(hidden(network.get_layer(FEATURES).output))
+    hidden.set_weights(weights[:2])
+    head.set_weights(weights[2:])
+    return keras.Model(network.input, {**network.output, task.name: output}, name=network.name)

@@ -1,0 +1,69 @@
+"""Checks before anything is read: what cannot work is refused now, not after an hour of making cached images."""
+
+from pathlib import Path
+
+from painters_mtl.common import lazy_imports
+from painters_mtl.common.errors import UserError
+from painters_mtl.data.tasks import TASK_NAMES
+from painters_mtl.runs.run import CONFIG, check_teacher_size, open_run
+from painters_mtl.training.settings import TrainSettings
+from painters_mtl.training.tf_config import cluster_asked_for
+
+
+def check_network(settings: TrainSettings, trained_here: bool = True) -> None:
+    """Raise `UserError` for a backbone that does not exist or cannot be built, and for weights that are not there.
+
+    Args:
+        trained_here: this process trains; a machine of a Ray cluster may have another Keras.
+    """
+    if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():
+        raise UserError(f"--weights {settings.weights} is not there: give a weights file, imagenet, or none")
+    if settings.backbone in ("efficientnet_lite0", "small_convnet"):
+        return
+    lazy_imports.import_tensorflow()
+    from painters_mtl.network.backbones import build_backbone, find_application
+
+    # Workers meet before TensorFlow makes a variable.
+    if not trained_here or cluster_asked_for(settings.distribute) is not None:
+        find_application(settings.backbone)
+    else:
+        build_backbone(settings.backbone, settings.image_size, settings.weights)
+
+
+def check_sources(settings: TrainSettings, folder: Path) -> None:
+    """Raise `UserError` unless the runs to start from or learn from exist, fit, and are not in the folder to be made.
+
+    Args:
+        folder: that of the new run.
+    """
+    if settings.start_shared not in ("mean", "imagenet", *TASK_NAMES):
+        raise UserError(f"--start-shared {settings.start_shared} is unknown: mean, imagenet, {', '.join(TASK_NAMES)}")
+    if not settings.start_from and not settings.teachers:
+        return
+    from painters_mtl.images.cache import cache_side
+
+    for option, sources in (("--start-from", settings.start_from), ("--teachers", settings.teachers)):
+        for source in sources:
+            run = open_run(source, option=option)
+            if option == "--teachers":
+                check_teacher_size(run, cache_side(settings.image_size))
+            if folder.resolve() in (source.resolve(), *source.resolve().parents):
+                raise UserError(f"{option} {source} is part of the run {folder} itself: choose another --name")
+
+
+def check_several_workers(settings: TrainSettings, worker: int) -> None:
+    """Raise `UserError` for what several workers could not go on from after a stop.
+
+    Args:
+        worker: the number of this one.
+    """
+    if not settings.name or settings.overwrite:
+        raise UserError(
+            "several workers need a --name and no --overwrite: the same command on all must be able to go on after a "
+            "stop"
+        )
+    if settings.resume and not (settings.models / settings.name / CONFIG).is_file():
+        raise UserError(
+            f"--resume: worker {worker} does not see the folder of the run: leave --resume out, and start all workers "
+            "with the command of the start; it goes on"
+        )

@@ -1,0 +1,48 @@
+"""What one training is made of, and the fingerprint by which a run folder knows it again."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from painters_mtl import __version__
+from painters_mtl.data.dataset import Dataset
+from painters_mtl.data.tasks import ALL_PAINTERS, Task
+from painters_mtl.runs import run
+from painters_mtl.training.settings import TrainSettings
+
+# Settings that do not change what is trained: labels and split are looked at themselves.
+WITHOUT_EFFECT = {
+    "data", "task_data", "sample", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models",
+    "overwrite", "baselines", "budget", *TrainSettings.NOT_STORED,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training: its data, settings and tasks, and the run folder that it fills."""
+
+    data: Dataset
+    settings: TrainSettings
+    folder: Path
+    tasks: Mapping[str, Task]  # of the data's, those that the network has a head for
+    updates: int = 0  # steps to train for, about (whole epochs), whatever the settings say of epochs; 0: as they say
+    keep_model: bool = True  # write model.keras, with a known-painter head
+
+    def fingerprint(self) -> str:
+        """What the trained network depends on, as 16 hexadecimal digits: settings, images, labels, split, version."""
+        data, settings = self.data, self.settings
+        values = {k: v for k, v in dataclasses.asdict(settings).items() if k not in WITHOUT_EFFECT}
+        digest = hashlib.blake2b(digest_size=8)
+        for folder in (*settings.start_from, *settings.teachers):
+            digest.update(hashlib.blake2b((folder / run.MODEL).read_bytes()).digest())
+        if Path(settings.weights).is_file():
+            digest.update(hashlib.blake2b(Path(settings.weights).read_bytes()).digest())
+        digest.update(json.dumps([__version__, values, self.updates], sort_keys=True, default=str).encode())
+        for name in (*self.tasks, ALL_PAINTERS):
+            task, labels = data.other_painters() if name == ALL_PAINTERS else (self.tasks[name], data.labels[name])
+            digest.update(json.dumps([name, task.classes]).encode() + labels.tobytes())
+        digest.update("\n".join([*data.table["id"], *data.split, *data.store.contents]).encode())
+        return digest.hexdigest()
