@@ -353,11 +353,11 @@ BUILD = (
     "import sys\n"
     "from pathlib import Path\n"
     "import pandas as pd\n"
-    "from painters_mtl.images.cache import build_store\n"
+    "from painters_mtl.images.cache import build_image_cache\n"
     "files = [str(f) for f in sorted((Path(sys.argv[1]) / 'images').iterdir())]\n"
     "table = pd.DataFrame({'id': [f.rsplit('/', 1)[-1] for f in files], 'file': files, 'member': ''})\n"
     "print('ready', flush=True)\n"
-    "build_store(table, 20, Path(sys.argv[2]), workers=2)\n"
+    "build_image_cache(table, 20, Path(sys.argv[2]), workers=2)\n"
 )
 
 
@@ -403,8 +403,8 @@ def test_two_processes_do_not_build_the_same_store_at_once(many: Path, tmp_path:
 HOLD = (
     "import sys, time\n"
     "from pathlib import Path\n"
-    "from painters_mtl.common.files import alone\n"
-    "with alone(Path(sys.argv[1]), 'at it', wait=False):\n"
+    "from painters_mtl.common.files import file_lock\n"
+    "with file_lock(Path(sys.argv[1]), 'at it', wait=False):\n"
     "    print('held', flush=True)\n"
     "    time.sleep(float(sys.argv[2]))\n"
 )
