@@ -11,6 +11,7 @@
 The same command with the same --name goes on where it was ended, too.
 """
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -65,6 +66,7 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
     from painters_mtl.training.fit import fit
 
     outcome = fit(data, settings, folder)
+    settings = dataclasses.replace(settings, precision=outcome.metrics["precision"])  # what "auto" stood for
     if chief:
         write_report(folder, data, settings, outcome)
         print(table(outcome.metrics["test"]))

@@ -71,7 +71,8 @@ def earlier_training(
 
 def follower_result(spec: RunSpec, history: pd.DataFrame, updates: int, interrupted: bool) -> RunResult:
     """What a process returns that is not the chief: it measures nothing."""
-    return RunResult(history, {"updates": updates}, spec.data.rows("test"), {}, interrupted)
+    measured = {"updates": updates, "precision": spec.settings.precision}
+    return RunResult(history, measured, spec.data.rows("test"), {}, interrupted)
 
 
 def _look(spec: RunSpec, key: str) -> tuple[RunResult | None, checkpoint.Checkpoint | None]:

@@ -79,6 +79,7 @@ def finalize(spec: RunSpec, trained: TrainedNetwork, key: str) -> RunResult:
         "refitted": finished.refitted,
         "training_seconds": round(finished.seconds, 1),
         "parameters": finished.parameters,
+        "precision": spec.settings.precision,
         "interrupted": trained.interrupted,
         "demo": spec.data.demo,
         "fingerprint": key,

@@ -47,7 +47,7 @@ def fit(
     Ctrl-C ends the training early: its state is saved, the best network so far is kept and measured, and the folder is
     usable.
     Of several processes that train together, only the chief touches `folder`; what the others return has no
-    probabilities, and of the metrics only "updates".
+    probabilities, and of the metrics only "updates" and "precision".
 
     Raises `UserError` where `folder` is not empty and holds no run, where a finished run of other data would be lost
     without `overwrite`, and where another process is training in `folder`.
