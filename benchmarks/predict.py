@@ -24,7 +24,7 @@ from painters_mtl.images import files as images
 from painters_mtl.images.cache import cache_side
 from painters_mtl.images.decode import cached_image
 from painters_mtl.images.stream import stream_images
-from painters_mtl.inference.runtimes import load
+from painters_mtl.inference.runtime_choice import open_runtime
 from painters_mtl.runs import run as runs
 
 SIDE, BATCH = 224, 32
@@ -67,7 +67,7 @@ def usual_loop(run: runs.Run) -> Callable[[list[images.ImageFile]], int]:
 
 def ours(run: runs.Run, runtime: str, sample: list[images.ImageFile]) -> Callable[[list[images.ImageFile]], int]:
     """What `predict` does between the start and the writing of the table; the network is there, as in the loop."""
-    forward = load(run, runtime, BATCH, sample)
+    forward = open_runtime(run, runtime, BATCH, sample)
 
     def label(files: list[images.ImageFile]) -> int:
         return sum(one.outputs is not None for one in stream_images(files, run, forward, BATCH))
@@ -89,7 +89,7 @@ def alone(run: runs.Run, runtime: str, files: list[images.ImageFile], cores: int
         copies = [copy for copy in pool.map(decode, files) if copy is not None]
     decoding = time.perf_counter() - start
     batches = [np.stack(copies[k : k + BATCH]) for k in range(0, len(copies), BATCH)]
-    forward = load(run, runtime, BATCH)
+    forward = open_runtime(run, runtime, BATCH)
     for batch in (batches[0], batches[-1]):
         forward(batch)
     start = time.perf_counter()

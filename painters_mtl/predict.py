@@ -176,12 +176,12 @@ def _rows(settings: Settings, run: "Run", files: "list[ImageFile]") -> Iterator[
         yield from prediction_rows(run, open_network(run, options, files), files, options)
         return
     from painters_mtl.inference.ray_jobs import label_on_ray
-    from painters_mtl.inference.runtimes import fastest, load
+    from painters_mtl.inference.runtime_choice import export_on_first_use, fastest_runtime
 
     if options.runtime == "auto":
-        options = replace(options, runtime=fastest(run, files))
+        options = replace(options, runtime=fastest_runtime(run, files))
     if options.runtime != "keras":
-        load(run, options.runtime, options.batch_size, files)  # exported and compared once, before many open it
+        export_on_first_use(run, options.runtime, files)  # once, before many workers open it
     yield from label_on_ray(run.folder, files, options, settings.ray_address, settings.ray_cpus)
 
 

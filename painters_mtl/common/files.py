@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,29 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
+    """A temporary folder that becomes `folder` when the block ends well, and goes when it does not.
+
+    Args:
+        replace: put it in the place of a folder that is there; else that one is kept.
+    """
+    temporary, old = (folder.with_name(f".{os.getpid()}{suffix}-{folder.name}") for suffix in ("", "-old"))
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if replace and folder.exists():
+            folder.replace(old)
+        try:
+            temporary.replace(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:

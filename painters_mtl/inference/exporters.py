@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.lazy_imports import import_extra
-from painters_mtl.inference.runtimes import FILES, inputs_of
+from painters_mtl.inference.runtimes import FILES, named_inputs
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.multitask import backbone_of
 from painters_mtl.runs.run import Run
@@ -149,7 +149,7 @@ def _litert(graph: Path, training: np.ndarray | None, backbone: str) -> bytes:
 
         def examples() -> Iterator[dict[str, np.ndarray]]:
             for copy in training:
-                yield inputs_of(copy[None])
+                yield named_inputs(copy[None])
 
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = examples

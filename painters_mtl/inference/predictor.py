@@ -18,6 +18,7 @@ from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.evaluation.open_set import known_score
 from painters_mtl.images.files import ImageFile
 from painters_mtl.images.stream import stream_images
+from painters_mtl.inference.runtime_choice import open_runtime
 
 if TYPE_CHECKING:
     from painters_mtl.images.decode import Picture
@@ -31,7 +32,7 @@ CROP = 7 / 8  # side of a crop of tta="crops", as a share of the picture's
 class PredictOptions:
     """How pictures are labelled, and what of it is kept. Ray sends it to its workers, pickled."""
 
-    runtime: str = "keras"  # one of `runtimes.RUNTIMES`
+    runtime: str = "keras"  # one of `runtime_choice.RUNTIMES`
     batch_size: int = 32  # pictures that go through the network at once
     threads: int = 0  # pictures that are decoded at once; 0: as many as there are cores
     tta: str = "none"  # test-time augmentation: "none", "flip" or "crops", see `with_augmentations`
@@ -72,9 +73,7 @@ def open_network(run: "Run", options: PredictOptions, sample: Sequence[ImageFile
     Args:
         sample: pictures to compare a runtime with Keras on, if that is still to be done.
     """
-    from painters_mtl.inference.runtimes import load
-
-    forward = load(run, options.runtime, options.batch_size, sample, not options.compiled)
+    forward = open_runtime(run, options.runtime, options.batch_size, sample, options.compiled)
     return with_augmentations(forward, options.tta)
 
 

@@ -1,6 +1,5 @@
 """Exports: each in its own runtime against Keras, whole or not at all, and used as its README says."""
 
-import importlib.util
 import json
 import re
 import sys
@@ -9,27 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import python, trained
-from test_runtimes import TASKS, make_run, pictures, rounding
+from random_runs import FORMATS, TASKS, calibrated, make_run, needs_format, pictures, rounding
 
 from painters_mtl import export
-from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.images.files import ImageFile
-from painters_mtl.inference import runtimes
-from painters_mtl.network.forward import forward_function
+from painters_mtl.inference import parity, runtimes
+from painters_mtl.inference.parity import sample_images
 from painters_mtl.runs.run import Run, open_run
-
-FORMATS = {
-    "saved_model": (),
-    "litert": ("ai_edge_litert",),
-    "onnx": ("onnxruntime", "tf2onnx", "onnx"),
-    "openvino": ("openvino",),
-}
-
-
-def needs(file_format: str) -> None:
-    for package in FORMATS[file_format.removesuffix("-int8")]:
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f'needs {package}: pip install "painters-mtl[{file_format}]"')
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +38,13 @@ def exported(run: Run, files: list[ImageFile], file_format: str, output: Path, *
     return export.main(words)
 
 
-def calibrated(run: Run, copies: np.ndarray) -> dict[str, np.ndarray]:
-    """What the exported network has to say: Keras's probabilities, softened outside of it."""
-    found = forward_function(run.model(), run.image_size)(copies)
-    return {name: apply_temperature(values.numpy(), run.temperatures[name]) for name, values in found.items()}
-
-
 @pytest.mark.parametrize("kind", ["convnet", "views", pytest.param("lite0", marks=pytest.mark.slow)])
 def test_a_saved_model_needs_nothing_but_tensorflow(kind: str, base: Path, files: list[ImageFile]) -> None:
     run = make_run(base / kind, kind)
     output = base / f"saved-{kind}"
     assert exported(run, files, "saved_model", output) == 0
-    copies = runtimes.cached_images_of(run, files)
-    np.savez(output / "in.npz", **runtimes.inputs_of(copies))
+    copies = sample_images(run, files)
+    np.savez(output / "in.npz", **runtimes.named_inputs(copies))
     program = (
         "import sys, numpy as np, tensorflow as tf\n"
         "network = tf.saved_model.load('saved_model').signatures['serving_default']\n"
@@ -88,14 +67,14 @@ def test_the_readme_is_a_program_that_labels_a_picture(
     file_format: str, run: Run, files: list[ImageFile], tmp_path: Path
 ) -> None:
     """Run as it stands, with nothing of this project."""
-    needs(file_format)
+    needs_format(file_format)
     output = tmp_path / "out"
     assert exported(run, files, file_format, output) == 0
     (output / "painting.jpg").write_bytes(Path(files[2].path).read_bytes())
     text = (output / "README.md").read_text()
     code = text.split("```python\n")[1].split("```")[0]
     done = python("-c", code, cwd=output)
-    wanted = calibrated(run, runtimes.cached_images_of(run, [files[2]]))
+    wanted = calibrated(run, sample_images(run, [files[2]]))
     lines = []
     for name, task in TASKS.items():
         p = wanted[name][0]
@@ -118,56 +97,11 @@ def test_the_readme_is_a_program_that_labels_a_picture(
     assert report["one_at_a_time_differs_by"] < 1e-5
 
 
-@pytest.mark.parametrize("kind", ["convnet", "views"])
-@pytest.mark.parametrize("file_format", ["litert", "onnx", "openvino"])
-def test_formats_say_what_keras_says_for_any_number(
-    file_format: str, kind: str, base: Path, files: list[ImageFile], tmp_path: Path
-) -> None:
-    from painters_mtl.inference import exporters
-
-    needs(file_format)
-    run = make_run(base / kind, kind)
-    file = exporters.save(run, run.model(), file_format, tmp_path, calibrated=True)
-    forward = runtimes.open_exported(file_format, file)
-    copies = runtimes.cached_images_of(run, files)
-    wanted = calibrated(run, copies)
-    for n in (1, 7):
-        found = forward(copies[:n])
-        for task in TASKS:
-            np.testing.assert_allclose(found[task], wanted[task][:n], atol=1e-5)
-    assert not [f for f in tmp_path.iterdir() if f.name.startswith(".")]
-
-
-def test_a_head_that_is_no_softmax_is_softened_and_another_output_is_left_alone(
-    base: Path, files: list[ImageFile], tmp_path: Path
-) -> None:
-    import keras
-
-    from painters_mtl.inference import exporters
-
-    run = make_run(base / "run")
-    network = run.model()
-    outputs = dict(network.output)
-    swapped = keras.layers.Activation("softmax", name="painter_twice")(outputs["painter"] * 5)
-    beside = keras.layers.Dense(1, activation="sigmoid", name="extra")(network.get_layer("features").output)
-    network = keras.Model(network.input, {"painter": swapped, "style": outputs["style"], "style_known": beside})
-    network.get_layer("painter").name = "other"
-    swapped_layer = network.get_layer("painter_twice")
-    swapped_layer.name = "painter"
-    file = exporters.save(run, network, "saved_model", tmp_path, calibrated=True)
-    copies = runtimes.cached_images_of(run, files)
-    found = runtimes.open_exported("saved_model", file)(copies)
-    plain = {k: v.numpy() for k, v in forward_function(network, run.image_size)(copies).items()}
-    np.testing.assert_allclose(found["style_known"], plain["style_known"], atol=1e-6)
-    for task in TASKS:
-        np.testing.assert_allclose(found[task], apply_temperature(plain[task], run.temperatures[task]), atol=1e-5)
-
-
 @pytest.mark.slow
 def test_eight_bits_are_measured_on_training_paintings_and_their_loss_on_test_paintings(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    needs("litert-int8")
+    needs_format("litert-int8")
     folder, _ = trained(tmp_path_factory)
     words = ["--model", str(folder), "--output", str(tmp_path / "small"), "--max-loss", "0.2"]
     assert export.main([*words, "--format", "litert-int8"]) == 0
@@ -193,13 +127,6 @@ def test_eight_bits_are_measured_on_training_paintings_and_their_loss_on_test_pa
     assert set(json.loads((tmp_path / "small" / "comparison.json").read_text())["accuracy"]) == {"painter"}
 
 
-def test_accuracy_counts_labelled_paintings_only() -> None:
-    truth = np.array([0, 1, -1, 1])
-    keras = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5], [0.4, 0.6]])
-    found = export.accuracy(truth, keras, keras[:, ::-1] * [[0], [0], [1], [1]] + keras * [[1], [1], [0], [0]])
-    assert found == pytest.approx({"paintings": 3, "keras": 1.0, "exported": 2 / 3, "loss": 1 / 3})
-
-
 def test_what_differs_is_not_written(
     run: Run,
     files: list[ImageFile],
@@ -208,8 +135,8 @@ def test_what_differs_is_not_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No probability of 32 bits is exactly Keras's: with a tolerance of nothing the command must fail."""
-    needs("litert")
-    monkeypatch.setattr(runtimes, "TOLERANCE", 0.0)
+    needs_format("litert")
+    monkeypatch.setattr(parity, "TOLERANCE", 0.0)
     assert exported(run, files, "litert", tmp_path / "out") == 1
     assert "is not written" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -252,7 +179,7 @@ def test_one_sentence_for_what_goes_wrong(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if "litert-int8" in words:
-        needs("litert")
+        needs_format("litert")
     assert export.main(["--model", str(run.folder), "--output", "out", *words]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1 and not list(tmp_path.iterdir())

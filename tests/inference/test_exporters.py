@@ -1,0 +1,77 @@
+"""Exported networks: in each format what Keras gives, calibrated."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_runs import TASKS, calibrated, make_run, needs_format, pictures
+
+from painters_mtl.evaluation.calibration import apply_temperature
+from painters_mtl.images.files import ImageFile
+from painters_mtl.inference import exporters, runtimes
+from painters_mtl.inference.parity import sample_images
+from painters_mtl.network.forward import center_crops, forward_function, whole_crops
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runtimes")
+
+
+@pytest.fixture(scope="module")
+def files(base: Path) -> list[ImageFile]:
+    return pictures(base / "pictures")
+
+
+@pytest.mark.parametrize(("size", "side"), [(32, 40), (33, 48), (96, 120), (50, 50), (24, 30), (60, 40)])
+def test_the_graph_samples_where_training_did(size: int, side: int) -> None:
+    copies = np.random.default_rng(size).integers(0, 256, (2, side, side, 3), np.uint8)
+    whole, middle = exporters.whole_view(copies, size).numpy(), exporters.middle_view(copies, size).numpy()
+    # crop_and_resize may round the last row and column off the picture, and then they are black.
+    inside = slice(0, size - 1) if size == 24 else slice(None)
+    wanted = whole_crops(copies, size).numpy()
+    np.testing.assert_allclose(whole[:, inside, inside], wanted[:, inside, inside], atol=1e-3)
+    wanted = center_crops(copies, size).numpy()
+    np.testing.assert_allclose(middle[:, inside, inside], wanted[:, inside, inside], atol=1e-3)
+    np.testing.assert_array_equal(whole[:, -1, -1], copies[:, -1, -1])
+
+
+@pytest.mark.parametrize("kind", ["convnet", "views"])
+@pytest.mark.parametrize("file_format", ["litert", "onnx", "openvino"])
+def test_formats_say_what_keras_says_for_any_number(
+    file_format: str, kind: str, base: Path, files: list[ImageFile], tmp_path: Path
+) -> None:
+    needs_format(file_format)
+    run = make_run(base / kind, kind)
+    file = exporters.save(run, run.model(), file_format, tmp_path, calibrated=True)
+    forward = runtimes.open_exported(file_format, file)
+    copies = sample_images(run, files)
+    wanted = calibrated(run, copies)
+    for n in (1, 7):
+        found = forward(copies[:n])
+        for task in TASKS:
+            np.testing.assert_allclose(found[task], wanted[task][:n], atol=1e-5)
+    assert not [f for f in tmp_path.iterdir() if f.name.startswith(".")]
+
+
+def test_a_head_that_is_no_softmax_is_softened_and_another_output_is_left_alone(
+    base: Path, files: list[ImageFile], tmp_path: Path
+) -> None:
+    import keras
+
+    run = make_run(base / "run")
+    network = run.model()
+    outputs = dict(network.output)
+    swapped = keras.layers.Activation("softmax", name="painter_twice")(outputs["painter"] * 5)
+    beside = keras.layers.Dense(1, activation="sigmoid", name="extra")(network.get_layer("features").output)
+    network = keras.Model(network.input, {"painter": swapped, "style": outputs["style"], "style_known": beside})
+    network.get_layer("painter").name = "other"
+    swapped_layer = network.get_layer("painter_twice")
+    swapped_layer.name = "painter"
+    file = exporters.save(run, network, "saved_model", tmp_path, calibrated=True)
+    copies = sample_images(run, files)
+    found = runtimes.open_exported("saved_model", file)(copies)
+    plain = {k: v.numpy() for k, v in forward_function(network, run.image_size)(copies).items()}
+    np.testing.assert_allclose(found["style_known"], plain["style_known"], atol=1e-6)
+    for task in TASKS:
+        np.testing.assert_allclose(found[task], apply_temperature(plain[task], run.temperatures[task]), atol=1e-5)
