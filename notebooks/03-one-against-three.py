@@ -76,7 +76,7 @@ data = prepare(settings)
 
 # %%
 folder = Path("models") / f"notebook-03-{data.folder.name}"
-shared, alone = [], {name: [] for name in data.compared_tasks()}
+shared, alone = [], {name: [] for name in data.trainable_tasks()}
 for seed in range(SEEDS):
     of_seed = dataclasses.replace(settings, seed=seed)
     one = fit(data, of_seed, folder / f"{seed}" / "shared", keep_model=False)

@@ -184,7 +184,7 @@ for merge, network in variants.items():
 
 # %%
 singles = []
-for name in data.compared_tasks():
+for name in data.trainable_tasks():
     singles.append(folder / "alone" / name)
     fit_single_task(data, settings, singles[-1], name, 0)
 rows = {"from the start": outcomes["joint"].metrics["test"]}

@@ -102,7 +102,7 @@ def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
     from painters_mtl.data.dataset import prepare
 
     data = prepare(settings, cross_validated=settings.folds > 0)
-    names = data.compared_tasks()
+    names = data.trainable_tasks()
     if len(names) < 2:
         raise UserError(f"only {', '.join(names) or 'no task'} has labels in train and test: there is nothing to share")
     lazy_imports.import_tensorflow()

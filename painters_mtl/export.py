@@ -141,7 +141,7 @@ def _write(settings: Settings, run: "Run", data: "Dataset | None") -> None:
 
 def _images(data: "Dataset", rows: "np.ndarray") -> "np.ndarray":
     """The cached images of rows of the table."""
-    return data.store.pixels[data.pixel_rows[rows]]
+    return data.images.pixels[data.image_rows[rows]]
 
 
 def comparison_table(comparison: dict[str, Any]) -> str:

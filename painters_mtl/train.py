@@ -96,7 +96,7 @@ def fit_baselines(data: "Dataset", settings: TrainSettings, folder: Path, update
     from painters_mtl.training.fit import fit_single_task
 
     found = {}
-    for name in data.compared_tasks():
+    for name in data.trainable_tasks():
         print(f"{name} alone, for comparison (--no-baselines leaves it out)", flush=True)
         found[name] = fit_single_task(data, settings, folder / name, name, updates)
         if found[name].interrupted:

@@ -28,8 +28,8 @@ class Dataset:
     tasks: dict[str, Task]
     labels: dict[str, np.ndarray]  # {task: int32 (n,)}, -1: no label
     split: np.ndarray  # "train", "validation", "test" or "" (left out)
-    store: ImageCache
-    pixel_rows: np.ndarray  # int64 (n,): the copy of each painting in `store.pixels`
+    images: ImageCache
+    image_rows: np.ndarray  # int64 (n,): the cached image of each painting in `images.pixels`
     notes: list[str] = field(default_factory=list)  # what was found, counted and left out: one sentence each
     demo: bool = False
     folder: Path = Path()
@@ -39,12 +39,12 @@ class Dataset:
         """Positions of the paintings of a part of the split."""
         return np.flatnonzero(self.split == part)
 
-    def of_trained_painters(self) -> np.ndarray:
+    def by_trained_painters(self) -> np.ndarray:
         """Which paintings are by somebody whose works are in the training part: bool (n,)."""
         painters = self.table["painter"].to_numpy()
         return (painters != "") & np.isin(painters, painters[self.rows("train")])
 
-    def compared_tasks(self) -> list[str]:
+    def trainable_tasks(self) -> list[str]:
         """The tasks for which a network alone can be trained and tested: those with labels in both parts."""
         return [
             name
@@ -52,13 +52,13 @@ class Dataset:
             if all((values[self.rows(part)] >= 0).any() for part in ("train", "test"))
         ]
 
-    def painter_known(self) -> tuple[Task, np.ndarray]:
+    def known_painter_task(self) -> tuple[Task, np.ndarray]:
         """A task: is a work by any of the painter classes? And its labels: int32 (n,), -1 where no painter is said."""
         named = (self.table["painter"] != "").to_numpy()
         labels = np.where(self.labels["painter"] >= 0, 1, np.where(named, 0, NO_LABEL))
         return Task(known_output("painter"), ("another", "known")), labels.astype(np.int32)
 
-    def other_painters(self) -> tuple[Task, np.ndarray]:
+    def all_painters_task(self) -> tuple[Task, np.ndarray]:
         """A task over every painter with at least 10 training works, and its labels: int32 (n,)."""
         counts = self.table["painter"][self.split == "train"].value_counts()
         names = sorted(str(name) for name, count in counts.items() if name and count >= MIN_WORKS)
@@ -116,7 +116,7 @@ def prepare(settings: DataSettings, cross_validated: bool = False) -> Dataset:
         class_notes = [*class_notes, *split_notes]
     data = Dataset(table, tasks, labels, split, store, pixel_rows, [*notes, *class_notes], demo, folder, groups)
     said = (table["painter"] != "").to_numpy()
-    strangers = table["painter"][(split == "validation") & said & ~data.of_trained_painters()]
+    strangers = table["painter"][(split == "validation") & said & ~data.by_trained_painters()]
     if len(strangers) and not cross_validated:
         data.notes.append(
             f"{len(strangers):,} paintings by {strangers.nunique():,} painters are in validation and not in training: "

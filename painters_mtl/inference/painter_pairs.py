@@ -210,7 +210,7 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
     from painters_mtl.network.linear_head import fit_linear_head
 
     features = cached_features(run.model(), found, run.image_size)
-    task, labels = found.other_painters()
+    task, labels = found.all_painters_task()
     if len(task.classes) < 2:
         raise UserError(f"--score learned needs two painters with 10 training works each; {found.folder} has fewer")
     rows = np.flatnonzero((found.split == "train") & (labels >= 0))
@@ -234,7 +234,7 @@ def choose(run: Run, head: PainterHead, features: np.ndarray, data: "Dataset") -
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
     _, of_each, numbers = np.unique(painters[rows], return_index=True, return_inverse=True)
     first, second = np.triu_indices(len(rows), 1)
-    pairs = Pairs(numbers[first], numbers[second], data.of_trained_painters()[rows[of_each]])
+    pairs = Pairs(numbers[first], numbers[second], data.by_trained_painters()[rows[of_each]])
     groups = [pairs.group(name) for name in ("seen", "unseen", "all")]
     enough = [((pairs.one == pairs.other) & g).sum() >= FEWEST for g in groups]
 

@@ -28,15 +28,15 @@ def cached_features(full: keras.Model, data: Dataset, image_size: int) -> np.nda
     They are kept beside the store, under a name made from the weights and the pictures, and read back from there.
     """
     encoder = features_model(full)
-    seen = f"{image_size}|{len(encoder.inputs)}|{data.store.hashes.tobytes().hex()}"
+    seen = f"{image_size}|{len(encoder.inputs)}|{data.images.hashes.tobytes().hex()}"
     key = hashlib.blake2b(seen.encode(), digest_size=8)
-    key.update(data.pixel_rows.tobytes())
+    key.update(data.image_rows.tobytes())
     for weights in encoder.get_weights():
         key.update(weights.tobytes())
-    file = data.store.folder / f"features-{key.hexdigest()}.npy"
+    file = data.images.folder / f"features-{key.hexdigest()}.npy"
     if (features := _kept(file)) is not None:
         return features
-    with file_lock(file.with_suffix(".lock"), f"computing features in {data.store.folder}", wait=True):
+    with file_lock(file.with_suffix(".lock"), f"computing features in {data.images.folder}", wait=True):
         features = _kept(file)  # the one that was waited for has made them
         return _compute(encoder, data, image_size, file) if features is None else features
 
@@ -63,7 +63,7 @@ def _compute(encoder: keras.Model, data: Dataset, image_size: int, file: Path) -
         for rows in in_batches(len(features)):
             reading = reading and _read_batch(part, features[rows])
             if not reading:
-                copies = data.store.pixels[data.pixel_rows[rows]]
+                copies = data.images.pixels[data.image_rows[rows]]
                 both = [np.asarray(forward(view)) for view in (copies, copies[..., ::-1, :])]
                 features[rows] = np.stack(both, axis=1)
                 content = features[rows].tobytes()
@@ -106,8 +106,8 @@ class FeatureExtractor:
         missing = rows[self.place[rows] < 0]
         if len(missing):
             forward = forward_function(self.encoder, self.image_size)
-            pixel_rows = self.data.pixel_rows[missing]
-            new = predict_in_batches(forward, self.data.store.pixels, pixel_rows, words)[FEATURES][:, None]
+            pixel_rows = self.data.image_rows[missing]
+            new = predict_in_batches(forward, self.data.images.pixels, pixel_rows, words)[FEATURES][:, None]
             self.place[missing] = np.arange(len(missing)) + (0 if self.encoded is None else len(self.encoded))
             self.encoded = new if self.encoded is None else np.concatenate([self.encoded, new])
         assert self.encoded is not None

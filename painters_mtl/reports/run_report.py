@@ -324,5 +324,5 @@ def _thumbnail(data: Dataset, row: int) -> np.ndarray:
     try:
         return images.load_image(file, longest=220).pixels
     except Unreadable:  # it could be read when the copies were made
-        copy = data.store.pixels[data.pixel_rows[row]]
+        copy = data.images.pixels[data.image_rows[row]]
         return copy if copy.ndim == 3 else copy[0]

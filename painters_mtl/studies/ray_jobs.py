@@ -48,9 +48,9 @@ def trainings(
         start = ray.remote(_train).options(
             num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0, scheduling_strategy="SPREAD"
         )
-        store = replace(parts[0].store, pixels=parts[0].store.pixels[:0])
-        data = ray.put([replace(part, store=store) for part in parts])
-        fixed = (data, parts[0].store.pixels.shape, settings, str(Path.cwd()), resources.threads)
+        store = replace(parts[0].images, pixels=parts[0].images.pixels[:0])
+        data = ray.put([replace(part, images=store) for part in parts])
+        fixed = (data, parts[0].images.pixels.shape, settings, str(Path.cwd()), resources.threads)
         print(f"{len(pieces)} trainings on a Ray cluster, {resources.count} at once with {resources} each", flush=True)
         began, waiting = time.perf_counter(), list(pieces)
         updates: dict[TrainingJob, int] = {}
@@ -132,6 +132,6 @@ def _train(
     if again:  # a worker outlives its machine's Ray by a second or two, and may still be writing
         with run_folder_lock(piece.folder, wait=True):
             pass
-    pixels: np.ndarray = np.memmap(data[0].store.folder / "pixels.u8", np.uint8, "r", shape=shape)
-    store = replace(data[0].store, pixels=pixels)
-    return run_job(piece, [replace(part, store=store) for part in data], settings, updates)
+    pixels: np.ndarray = np.memmap(data[0].images.folder / "pixels.u8", np.uint8, "r", shape=shape)
+    store = replace(data[0].images, pixels=pixels)
+    return run_job(piece, [replace(part, images=store) for part in data], settings, updates)

@@ -26,7 +26,7 @@ def time_predictions(
         count: paintings in a round; those of the data are repeated where they are fewer.
         rounds: after a first one, which compiles and does not count.
     """
-    images = data.store.pixels[data.pixel_rows[np.resize(np.arange(len(data.table)), count)]]
+    images = data.images.pixels[data.image_rows[np.resize(np.arange(len(data.table)), count)]]
     settings = replace(settings, weights="none")
     forwards = [
         forward_function(build_model(tasks, settings, multi_scale=settings.ends_multi_scale()), settings.image_size)

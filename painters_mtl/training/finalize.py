@@ -118,7 +118,7 @@ def network_outputs(spec: RunSpec, network: keras.Model, part: str, trained: Tra
         outputs = heads_model(network)(trained.features[rows, 0], training=False)
         return {name: np.asarray(values) for name, values in outputs.items()}
     forward = forward_function(network, spec.settings.image_size)
-    return predict_in_batches(forward, spec.data.store.pixels, spec.data.pixel_rows[rows])
+    return predict_in_batches(forward, spec.data.images.pixels, spec.data.image_rows[rows])
 
 
 def fit_temperatures(spec: RunSpec, outputs: dict[str, np.ndarray]) -> dict[str, float]:
@@ -162,7 +162,7 @@ def evaluate(
     }
     if "painter" in spec.tasks:
         named, known = (data.table["painter"] != "").to_numpy()[rows], data.labels["painter"][rows] >= 0
-        trained_painters = data.of_trained_painters()[rows]
+        trained_painters = data.by_trained_painters()[rows]
         groups = {"not in training": named & ~trained_painters, "in training": trained_painters & ~known}
         scores = test.known_score("painter")
         measured["unknown"] = open_set.measure_unknown(scores, thresholds["painter"], known, groups)

@@ -135,7 +135,7 @@ def build(spec: RunSpec) -> BuiltNetwork:
     labels = {name: data.labels[name] for name in tasks}
     weights = {name: settings.loss_weights().get(name, 1.0) for name in tasks}
     if settings.other_painters > 0 and "painter" in tasks and settings.trains_shared_weights():
-        task, numbers = data.other_painters()
+        task, numbers = data.all_painters_task()
         if len(task.classes) > len(tasks["painter"].classes):
             tasks[task.name], labels[task.name], weights[task.name] = task, numbers, settings.other_painters
     trained = build_model(tasks, settings)
@@ -156,7 +156,7 @@ def _train(
     side = cache_side(settings.image_size)
     run.save_labels(folder, dict(spec.tasks), settings.image_size, side, data.demo, settings.views)
     save_split(folder / run.SPLIT, data.table, data.split)
-    data.store.refused.to_csv(folder / "refused.csv", index=False)
+    data.images.refused.to_csv(folder / "refused.csv", index=False)
     learned = sum(int(np.prod(v.shape)) for v in built.trained.trainable_variables)
     print(f"{built.network.count_params():,} parameters, {learned:,} of them trained", flush=True)
     interrupted = loop.run(built.weights, spec.updates, state)

@@ -22,7 +22,7 @@ def add_known_painter_head(network: keras.Model, data: Dataset, seed: int, featu
     Args:
         features: of whole paintings under this network.
     """
-    task, known = data.painter_known()
+    task, known = data.known_painter_task()
     train = data.rows("train")
     by_others, by_known = (train[known[train] == value] for value in (0, 1))
     if len(by_others) < FEWEST_OTHERS or len(by_known) == 0:

@@ -141,8 +141,8 @@ class TrainingLoop:
                 every = [plans(e) for e in range(epochs)]
                 return pipeline.feature_batches(self.encoded[train], labels, every, seed, first, step, mine)
             sides = [max(side, least) for side in training_sides(settings.image_size, epochs)]
-            rows = data.pixel_rows[train]
-            return pipeline.training_batches(data.store.pixels, rows, labels, plans, sides, seed, first, step, mine)
+            rows = data.image_rows[train]
+            return pipeline.training_batches(data.images.pixels, rows, labels, plans, sides, seed, first, step, mine)
 
         @tf.function(reduce_retracing=True)
         def advance(iterator: Any, count: tf.Tensor) -> tf.Tensor:
@@ -306,7 +306,7 @@ class TrainingLoop:
         if self.encoded is not None:
             found = heads_model(self.network)(self.encoded[rows, 0], training=False)
             return {name: np.asarray(values) for name, values in found.items()}
-        return predict_in_batches(self.forward, self.data.store.pixels, self.data.pixel_rows[rows])
+        return predict_in_batches(self.forward, self.data.images.pixels, self.data.image_rows[rows])
 
 
 def summarize_turns(gaps: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, dict[str, Any]]:

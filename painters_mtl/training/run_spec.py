@@ -42,7 +42,7 @@ class RunSpec:
             digest.update(hashlib.blake2b(Path(settings.weights).read_bytes()).digest())
         digest.update(json.dumps([__version__, values, self.updates], sort_keys=True, default=str).encode())
         for name in (*self.tasks, ALL_PAINTERS):
-            task, labels = data.other_painters() if name == ALL_PAINTERS else (self.tasks[name], data.labels[name])
+            task, labels = data.all_painters_task() if name == ALL_PAINTERS else (self.tasks[name], data.labels[name])
             digest.update(json.dumps([name, task.classes]).encode() + labels.tobytes())
-        digest.update("\n".join([*data.table["id"], *data.split, *data.store.contents]).encode())
+        digest.update("\n".join([*data.table["id"], *data.split, *data.images.contents]).encode())
         return digest.hexdigest()

@@ -123,12 +123,12 @@ def soft_targets(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Tas
     rows = data.rows("train")
     found: dict[str, np.ndarray] = {}
     for folder, run in {run.folder: run for run in runs.values()}.items():
-        check_teacher_size(run, data.store.pixels.shape[-2])
-        if len(run.views) > 1 and data.store.pixels.ndim == 4:
+        check_teacher_size(run, data.images.pixels.shape[-2])
+        if len(run.views) > 1 and data.images.pixels.ndim == 4:
             raise UserError(f"--teachers {folder} looks at --views {','.join(run.views)}: use the same here")
         seen = data
-        if data.store.pixels.ndim == 5 and len(run.views) == 1:
-            seen = replace(data, store=replace(data.store, pixels=data.store.pixels[:, 0]))
+        if data.images.pixels.ndim == 5 and len(run.views) == 1:
+            seen = replace(data, images=replace(data.images, pixels=data.images.pixels[:, 0]))
         model = run.model()
         features, heads = cached_features(model, seen, run.image_size), heads_model(model)
         parts = [rows[part] for part in in_batches(len(rows), 1024)]

@@ -50,7 +50,7 @@ def network(data: Dataset, **changes: object) -> keras.Model:
 
 
 def probabilities(model: keras.Model, data: Dataset, part: str) -> np.ndarray:
-    outputs = predict_in_batches(forward_function(model, 32), data.store.pixels, data.pixel_rows[data.rows(part)])
+    outputs = predict_in_batches(forward_function(model, 32), data.images.pixels, data.image_rows[data.rows(part)])
     return outputs["painter"]
 
 
@@ -86,7 +86,7 @@ def test_what_lies_between_the_old_head_and_the_new_may_be_best(data: Dataset) -
 
     def known(part: str) -> tuple[np.ndarray, np.ndarray]:
         rows = data.rows(part)[labels[data.rows(part)] >= 0]
-        return predict_in_batches(forward, data.store.pixels, data.pixel_rows[rows])["features"], labels[rows]
+        return predict_in_batches(forward, data.images.pixels, data.image_rows[rows])["features"], labels[rows]
 
     (own, truth), (others, wanted) = known("train"), known("validation")
     spread = own.std(axis=0) + head_refit.LEAST_SPREAD * own.std(axis=0).mean()
@@ -133,7 +133,7 @@ def test_a_head_that_is_better_as_it_is_stays(data: Dataset) -> None:
     rows = data.rows("train")
     wrong["painter"] = wrong["painter"].copy()
     wrong["painter"][rows] = np.where(wrong["painter"][rows] >= 0, (wrong["painter"][rows] + 1) % 3, -1)
-    misled = Dataset(data.table, data.tasks, wrong, data.split, data.store, data.pixel_rows)
+    misled = Dataset(data.table, data.tasks, wrong, data.split, data.images, data.image_rows)
     before = producing_node(model.output["painter"]).operation.get_weights()
     assert refit_heads(model, misled, ["painter"], 0, FeatureExtractor(model, misled, 32)) == []
     assert same_weights(before, producing_node(model.output["painter"]).operation.get_weights())
@@ -143,7 +143,7 @@ def test_heads_with_no_labels_to_judge_by_stay(data: Dataset) -> None:
     model = network(data)
     before = model.get_weights()
     unjudged = data.labels | {"painter": np.where(data.split == "validation", -1, data.labels["painter"])}
-    other = Dataset(data.table, data.tasks, unjudged, data.split, data.store, data.pixel_rows)
+    other = Dataset(data.table, data.tasks, unjudged, data.split, data.images, data.image_rows)
     assert refit_heads(model, other, ["painter"], 0, FeatureExtractor(model, other, 32)) == []
     assert same_weights(before, model.get_weights())
 
@@ -190,7 +190,7 @@ def test_features_are_computed_once_and_are_those_of_their_paintings(
     monkeypatch.setattr(features, "predict_in_batches", counted)
     finished, rows = FeatureExtractor(model, data, 32), np.arange(40)
     first, second, third = finished.of(rows[10:20], ""), finished.of(rows[::-1], ""), finished.of(rows[5:15], "")
-    assert sorted(asked) == sorted(data.pixel_rows[rows])
+    assert sorted(asked) == sorted(data.image_rows[rows])
     whole = FeatureExtractor(model, data, 32).of(rows, "")
     for found, wanted in ((first, whole[10:20]), (second, whole[::-1]), (third, whole[5:15])):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
@@ -218,7 +218,7 @@ def outer_two(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def told_apart(answers: np.ndarray, data: Dataset) -> float:
     """AUROC of an output (n, 2) for the test paintings whose painter is said."""
-    known = data.painter_known()[1][data.rows("test")]
+    known = data.known_painter_task()[1][data.rows("test")]
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
     assert answers.min() >= 0 and answers.shape == (len(known), 2)
     return float(roc_auc_score(known[known >= 0], answers[known >= 0, 1]))
@@ -230,21 +230,21 @@ def test_the_head_that_knows_the_painters_leaves_all_else_as_it_was(outer_two: D
     found = add_known_painter_head(model, outer_two, 0, FeatureExtractor(model, outer_two, 32))
     assert set(found.output) == {*outer_two.tasks, "painter_known"} and set(model.output) == set(outer_two.tasks)
     assert same_weights(weights, model.get_weights())
-    rows = outer_two.pixel_rows[outer_two.rows("test")]
-    outputs = predict_in_batches(forward_function(found, 32), outer_two.store.pixels, rows)
+    rows = outer_two.image_rows[outer_two.rows("test")]
+    outputs = predict_in_batches(forward_function(found, 32), outer_two.images.pixels, rows)
     np.testing.assert_array_equal(outputs["painter"], before)
     assert told_apart(outputs["painter_known"], outer_two) > 0.9
     again = add_known_painter_head(model, outer_two, 0, FeatureExtractor(model, outer_two, 32))
     assert same_weights(found.get_weights(), again.get_weights())
     found.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
-    again = predict_in_batches(forward_function(loaded, 32), outer_two.store.pixels, rows)
+    again = predict_in_batches(forward_function(loaded, 32), outer_two.images.pixels, rows)
     np.testing.assert_array_equal(again["painter_known"], outputs["painter_known"])
 
 
 def test_it_finds_painters_that_no_plane_parts_from_others(outer_two: Dataset) -> None:
     """Features of which one says it: below and above are the two painters, between them all others."""
-    model, known = network(outer_two), outer_two.painter_known()[1]
+    model, known = network(outer_two), outer_two.known_painter_task()[1]
     rng = np.random.default_rng(0)
     channels = features_model(model).output.shape[-1]
     encoded = rng.normal(0, 0.1, (len(known), 2, channels)).astype(np.float32)

@@ -283,7 +283,7 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Any, np.
     data = prepare(settings)
     network = build_model(data.tasks, settings)
     wanted = features.cached_features(network, data, 32)
-    assert len(wanted) > 3 * 64 and not list(data.store.folder.glob("*.part"))
+    assert len(wanted) > 3 * 64 and not list(data.images.folder.glob("*.part"))
     return data, network, wanted
 
 
@@ -291,12 +291,12 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Any, np.
 def test_features_go_on_behind_a_full_disk_and_a_torn_part(encoded: tuple[Dataset, Any, np.ndarray], seed: int) -> None:
     data, network, wanted = encoded
     rng = random.Random(seed)
-    (file,) = data.store.folder.glob("features-*.npy")
+    (file,) = data.images.folder.glob("features-*.npy")
     file.unlink()
     with largest_file(rng.randrange(5000, wanted.nbytes)), pytest.raises(OSError):
         features.cached_features(network, data, 32)
     assert not file.exists()
-    (part,) = data.store.folder.glob("features-*.part")
+    (part,) = data.images.folder.glob("features-*.part")
     if seed % 2:  # a bit of it flips, too
         content = bytearray(part.read_bytes())
         content[rng.randrange(len(content))] ^= 8
@@ -309,13 +309,13 @@ def test_features_go_on_behind_a_full_disk_and_a_torn_part(encoded: tuple[Datase
 def test_what_is_in_the_part_is_not_computed_again(encoded: tuple[Dataset, Any, np.ndarray]) -> None:
     """A part with features of zeros, and their checksums, is believed; the rest is computed."""
     data, network, wanted = encoded
-    (file,) = data.store.folder.glob("features-*.npy")
+    (file,) = data.images.folder.glob("features-*.npy")
     sound = file.read_bytes()
     file.unlink()
     size = features.CHECKSUM + wanted[:64].nbytes
     with largest_file(2 * size + 100), pytest.raises(OSError):
         features.cached_features(network, data, 32)
-    (part,) = data.store.folder.glob("features-*.part")
+    (part,) = data.images.folder.glob("features-*.part")
     zeros = np.zeros_like(wanted[:64]).tobytes()
     mark = hashlib.blake2b(zeros, digest_size=features.CHECKSUM).digest()
     part.write_bytes(mark + zeros + part.read_bytes()[size:])

@@ -231,7 +231,7 @@ def test_turns_by_hand() -> None:
 def test_a_sample_is_a_part_of_the_paintings_and_the_same_each_time(small: Path, tmp_path: Path) -> None:
     def ids(**changes: Any) -> list[str]:
         data = prepare(tiny_settings(small, tmp_path, **changes))
-        assert len(data.table) == len(data.split) == len(data.pixel_rows)
+        assert len(data.table) == len(data.split) == len(data.image_rows)
         return list(data.table["id"])
 
     everything, part = ids(), ids(sample=50)
@@ -286,7 +286,7 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
     wanted_weights = {"painter": 1.0, "style": 0.5, "genre": 2.0}
     labels, more = dict(data.labels), {}
     if other_painters:
-        task, numbers = data.other_painters()
+        task, numbers = data.all_painters_task()
         labels[task.name], more[task.name], wanted_weights[task.name] = numbers, task, other_painters
         assert len(task.classes) == 3 > len(data.tasks["painter"].classes)
     train_rows = data.rows("train")
@@ -300,8 +300,8 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
     found: dict[str, list[float]] = {name: [] for name in labels}
     steps = batches.steps_in_epoch(factor, 4)
     epoch = batches.training_batches(
-        data.store.pixels,
-        data.pixel_rows[rows],
+        data.images.pixels,
+        data.image_rows[rows],
         of_rows,
         lambda e: batches.plan_epoch(factor, 4, steps, 0, e),
         [32],
@@ -439,9 +439,9 @@ def test_one_task_alone(small: Path, tmp_path: Path) -> None:
 def test_features_are_those_of_the_network_computed_once(small: Path, tmp_path: Path) -> None:
     settings = tiny_settings(small, tmp_path, fine_tune="heads", epochs=3)
     data, first, folder = fitted(settings)
-    (file,) = data.store.folder.glob("features-*.npy")
+    (file,) = data.images.folder.glob("features-*.npy")
     features = np.load(file)
-    copies = data.store.pixels[data.pixel_rows]
+    copies = data.images.pixels[data.image_rows]
     encoder = features_model(runs.open_run(folder).model())
     for view, seen in enumerate((copies, np.flip(copies, axis=2))):
         wanted = encoder(whole_crops(seen, 32), training=False)
@@ -450,7 +450,7 @@ def test_features_are_those_of_the_network_computed_once(small: Path, tmp_path: 
 
     _, second, other = fitted(dataclasses.replace(settings, name="second"))
     assert (file.stat().st_mtime_ns, file.read_bytes()) == before
-    assert [f.name for f in data.store.folder.glob("features-*")] == [file.name]
+    assert [f.name for f in data.images.folder.glob("features-*")] == [file.name]
     assert same_weights(weights_of(folder), weights_of(other))
     pd.testing.assert_frame_equal(first.history, second.history)
 
@@ -467,7 +467,7 @@ def test_heads_alone_leave_the_backbone_as_it_was(small: Path, tmp_path: Path) -
     assert same_weights(before, model.get_layer("small_convnet").get_weights())
     rows = data.rows("validation")
     forward = forward_function(model, 32)  # what was measured on features holds for the pictures
-    found = predict_in_batches(forward, data.store.pixels, data.pixel_rows[rows])
+    found = predict_in_batches(forward, data.images.pixels, data.image_rows[rows])
     for name, p in ((name, found[name]) for name in data.tasks):
         known = data.labels[name][rows] >= 0
         accuracy = (p.argmax(axis=1) == data.labels[name][rows])[known].mean()
@@ -574,6 +574,6 @@ def test_ctrl_c_leaves_a_usable_run(small: Path, tmp_path: Path) -> None:
     data = prepare(dataclasses.replace(settings, split=folder / "split.csv"))
     run = runs.open_run(folder)
     forward = forward_function(run.model(), run.image_size)
-    found = predict_in_batches(forward, data.store.pixels, data.pixel_rows[data.rows("test")])
+    found = predict_in_batches(forward, data.images.pixels, data.image_rows[data.rows("test")])
     for task in TASK_NAMES:
         assert run.tasks[task].decode(found[task].argmax(axis=1)) == [r[task] for r in rows]

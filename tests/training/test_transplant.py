@@ -176,7 +176,7 @@ def test_a_teacher_answers_for_paintings_and_their_mirror_images(alone: list[Pat
     model = run.open_run(alone[1]).model()
     for views in (("whole",), ("whole", "detail")):
         data = prepare(tiny_settings(small, tmp_path, views=views))
-        copies = data.store.pixels[data.pixel_rows[data.rows("train")]]
+        copies = data.images.pixels[data.image_rows[data.rows("train")]]
         whole = np.asarray(copies[:, 0] if len(views) > 1 else copies)
         wanted = [model(whole_crops(view, 32))["style"] for view in (whole, whole[:, :, ::-1])]
         (found,) = soft_targets(data, (alone[1],), TASKS).values()

@@ -118,7 +118,7 @@ def test_a_training_with_two_views_learns_and_predicts(merge: str, tmp_path: Pat
     view_of = {"painter": "detail"} if merge == "none" else {}
     settings = tiny_settings(make_data(tmp_path / "data"), tmp_path, views=VIEWS, merge=merge, view_of=view_of)
     data, outcome, folder = fitted(settings)
-    assert data.store.pixels.shape[1:] == (2, 40, 40, 3)
+    assert data.images.pixels.shape[1:] == (2, 40, 40, 3)
     for name, m in outcome.metrics["test"].items():
         assert m["accuracy"] > 0.75, name
     assert TrainSettings.load(folder / "config.json") == settings
@@ -136,7 +136,7 @@ def test_a_training_with_two_views_learns_and_predicts(merge: str, tmp_path: Pat
 def test_heads_on_cached_features_of_two_views(tmp_path: Path) -> None:
     settings = tiny_settings(make_data(tmp_path / "data", 80), tmp_path, views=VIEWS, fine_tune="heads", epochs=1)
     data, _, _ = fitted(settings)
-    (file,) = data.store.folder.glob("features-*.npy")
+    (file,) = data.images.folder.glob("features-*.npy")
     assert np.load(file).shape == (len(data.table), 2, 128)
 
 

@@ -265,7 +265,7 @@ def test_folds_part_no_copies_and_test_each_painting_once(tmp_path: Path) -> Non
         for group in np.unique(data.groups):
             assert len(set(split[data.groups == group]) - {""}) <= 1
         assert 0.1 < np.mean(split[known] == "validation") < 0.2
-    assert (data.groups == group_near_copies(data.table, data.store.hashes[data.store.rows >= 0])).all()
+    assert (data.groups == group_near_copies(data.table, data.images.hashes[data.images.rows >= 0])).all()
     parts = folds_of(data, CompareSettings(data=settings.data, folds=4, seed=1))
     assert all((p.split == s).all() for p, s in zip(parts, splits, strict=True))
 
