@@ -58,6 +58,8 @@ def _network(settings: DescribeSettings) -> "keras.Model":
         return open_run(settings.model).model()
     tasks = {}
     for name, classes in settings.requested_classes().items():
+        if classes is None:
+            raise UserError(f"describe sees no paintings: say how many classes {name} has, as in --classes {name}=12")
         names = tuple(map(str, range(classes))) if isinstance(classes, int) else classes
         tasks[name] = Task(name, names)
     if settings.weights == "imagenet":  # what the backbone starts as is not drawn

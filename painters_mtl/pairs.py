@@ -249,8 +249,10 @@ def painters_of(place: Path) -> dict[str, str]:
 
     So are names that pictures of several painters have (`Degas/1.jpg`, `Monet/1.jpg`): which is meant is not known.
     """
-    from painters_mtl.data.catalog import ALIASES, read_catalog
-    from painters_mtl.data.csv_table import clean, read_csv
+    from painters_mtl.data.catalog import read_catalog
+    from painters_mtl.data.columns import ALIASES
+    from painters_mtl.data.csv_table import read_csv
+    from painters_mtl.data.values import clean
 
     if place.is_dir():
         table = read_catalog(place).table

@@ -53,7 +53,7 @@ class Settings:
     """how many classes to give for each task, the likeliest first"""
     unknown: bool = True
     """call a painter "unknown" whose work looks like that of none of the known ones; --no-unknown: name one always"""
-    unknown_tasks: tuple[Literal["painter", "style", "genre"], ...] = ("painter",)
+    unknown_tasks: tuple[str, ...] = ("painter",)
     """the tasks that may be answered "unknown": painter,style,genre"""
     tta: Literal["none", "flip", "crops"] = "none"
     """the mean over several looks at each painting: flip: mirrored too (2 looks); crops: five crops too (12)"""
@@ -86,7 +86,7 @@ class Settings:
     @property
     def tasks_with_unknown(self) -> tuple[str, ...]:
         """The tasks whose answer may be "unknown"."""
-        return self.unknown_tasks if self.unknown else ()
+        return tuple(name for names in self.unknown_tasks for name in names.split(",") if self.unknown)
 
 
 def predict(settings: Settings) -> int:
@@ -99,6 +99,9 @@ def predict(settings: Settings) -> int:
     check_output(settings.output)
     run = open_run_for_pictures(settings.model)
     run.check()
+    for task in settings.tasks_with_unknown:
+        if task not in (*run.tasks, "painter"):
+            raise UserError(f"--unknown-tasks {task} is no task of {run.folder}; it has {', '.join(run.tasks)}")
     files = images_from_arguments(settings.paths)
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.data.csv_table import clean
-from painters_mtl.data.tasks import TASK_NAMES, Task
+from painters_mtl.data.tasks import Task
+from painters_mtl.data.values import clean
 
 
 def choose_classes(
     table: pd.DataFrame,
-    wanted: Mapping[str, int | Sequence[str]],
+    wanted: Mapping[str, int | Sequence[str] | None],
     among: Sequence[int] | np.ndarray | None = None,
     min_works: int = 3,
 ) -> tuple[dict[str, Task], list[str]]:
@@ -26,7 +26,7 @@ def choose_classes(
     Args:
         table: a catalogue's table; `among` are the positions or the mask of the rows to count, by default all.
             The competition's test rows are not counted, unless there are no others.
-        wanted: task name to a number of classes, or to names.
+        wanted: task name (a column of the table) to a number of classes, to names, or to None for all there are.
         min_works: a name with fewer paintings is not chosen by number (three: one each to train, validate and test).
 
     Returns the tasks, less those for which there are not two classes, and a sentence for all that is not as wanted.
@@ -38,10 +38,10 @@ def choose_classes(
     tasks: dict[str, Task] = {}
     notes: list[str] = []
     for name, wish in wanted.items():
-        if name not in TASK_NAMES:
-            raise UserError(f"there is no task {name!r}; the tasks are {', '.join(TASK_NAMES)}")
+        if name not in rows:
+            raise UserError(f"there is no task {name!r}: the paintings have no such labels (--tasks names columns)")
         counts = Counter(value for value in counted[name] if value)
-        if isinstance(wish, int):
+        if wish is None or isinstance(wish, int):
             classes = _most_frequent(name, wish, counts, min_works, notes)
         else:
             classes = _listed(name, wish, counts, min_works, notes)
@@ -54,11 +54,16 @@ def choose_classes(
     return tasks, notes
 
 
-def _most_frequent(task: str, number: int, counts: Counter[str], min_works: int, notes: list[str]) -> tuple[str, ...]:
-    if number < 2:
+def _most_frequent(
+    task: str, number: int | None, counts: Counter[str], min_works: int, notes: list[str]
+) -> tuple[str, ...]:
+    if number is not None and number < 2:
         raise UserError(f"{number} classes of {task} are too few; ask for two or more")
     ranked = sorted((name for name in counts if counts[name] >= min_works), key=lambda name: (-counts[name], name))
-    if 2 <= len(ranked) < number:
+    if number is None:
+        few = len(counts) - len(ranked)
+        notes.extend([f"{few:,} names of {task} have under {min_works} paintings and are no classes."] * bool(few))
+    elif 2 <= len(ranked) < number:
         notes.append(f"{task} has {len(ranked)} classes, not {number}: no other name has {min_works} paintings.")
     return tuple(ranked[:number])
 

@@ -1,74 +1,233 @@
-"""CSV files as people write them: any delimiter and encoding, every value a str; and how a text is cleaned."""
+"""Tables as text: CSV and its like, in any delimiter and encoding, packed or not; every value is a str.
+
+    table = read_csv(Path("labels.csv"), notes, columns={"filename", "painter"})
+
+Lines are read one by one and only the columns that are asked for are kept: memory does not grow with the others.
+"""
 
 import csv
+import gzip
 import io
-import unicodedata
+import itertools
+import re
 import zipfile
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pandas as pd
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.data.values import clean
+
+_SUFFIX = re.compile(r"\.(csv|tsv|txt|jsonl|ndjson|parquet)(\.gz|\.zip)?$", re.IGNORECASE)
 
 
-def clean(text: str) -> str:
-    """Unicode NFC, every run of white space (also non-breaking) one space, none at the ends.
+@dataclass(frozen=True, order=True)
+class TableFile:
+    """A table: a file, one packed by gzip or zip, or a `member` of a zip that holds more."""
 
-    >>> clean(" Analytical\\xa0Realism  ")
-    'Analytical Realism'
+    path: Path
+    member: str = ""
+
+    @property
+    def name(self) -> str:
+        """The last part of its path: labels.csv.gz."""
+        return self.member.rsplit("/", 1)[-1] or self.path.name
+
+    @property
+    def stem(self) -> str:
+        """The name without its endings: labels."""
+        return _SUFFIX.sub("", self.name)
+
+    @property
+    def ending(self) -> str:
+        """What the table is: csv, tsv, txt, jsonl, ndjson or parquet; "" for no table."""
+        found = _SUFFIX.search(self.name)
+        return found[1].lower() if found else ""
+
+    def __str__(self) -> str:
+        return f"{self.path}/{self.member}" if self.member else str(self.path)
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The unpacked bytes. Raises `UserError` where they cannot be read."""
+        try:
+            if self.path.suffix.lower() == ".zip":
+                with zipfile.ZipFile(self.path) as archive:
+                    members = [n for n in archive.namelist() if Path(n).name == self.path.stem]
+                    with archive.open(self.member or members[0]) as file, _unpacked(file, self.member) as unpacked:
+                        yield unpacked
+            else:
+                with self.path.open("rb") as file, _unpacked(file, self.path.name) as unpacked:
+                    yield unpacked
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, KeyError, IndexError) as error:
+            raise UserError(
+                f"{self} cannot be read ({str(error) or 'no table in it'}); get a fresh copy of it"
+            ) from error
+
+
+@contextmanager
+def _unpacked(file: IO[bytes], name: str) -> Iterator[IO[bytes]]:
+    if name.lower().endswith(".gz"):
+        with gzip.open(file) as unpacked:
+            yield unpacked  # type: ignore[misc]
+    else:
+        yield file
+
+
+def read_csv(
+    path: Path | TableFile,
+    notes: list[str],
+    columns: Collection[str] | None = None,
+    header: Sequence[str] = (),
+) -> pd.DataFrame:
+    """A table of text as a frame of str; its index is the number of the line on which each row ends.
+
+    Commas, semicolons, tabs or bars; UTF-8 with or without a byte order mark, UTF-16 with one, else Windows-1252
+    (noted). Rows longer than the header are left out (noted), shorter ones are filled with "".
+
+    Args:
+        path: the file, packed or not.
+        notes: gets a sentence, with counts, for what was left out or put right.
+        columns: names, in lower case, of those to keep; by default all. The others are never held in memory.
+        header: names of the columns, for a file whose first line is a row already.
+
+    Raises `UserError` when the file cannot be read, has no rows, or leaves a quote open.
     """
-    if text.isascii():
-        return " ".join(text.split())
-    return " ".join(unicodedata.normalize("NFC", text).replace("\ufeff", "").replace("\u200b", "").split())
-
-
-def read_csv(path: Path, notes: list[str]) -> pd.DataFrame:
-    """A CSV file (or the one in a zip) as a frame of str; its index is the number of the line each row ends on.
-
-    Commas, semicolons or tabs; UTF-8 with or without a byte order mark, UTF-16 with one, else Windows-1252 (noted);
-    column names in lower case. Rows longer than the header are left out (noted), shorter ones are filled with "".
-    Raises `UserError` when the file cannot be read or has no rows.
-    """
-    text = _decode(path, notes)
-    header = text.lstrip().split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    table = TableFile(path) if isinstance(path, Path) else path
     try:
-        rows = dict((reader.line_num, tuple(cells)) for cells in reader if cells)  # lists would slow the collector
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num} is unreadable ({error}); is a quote left open?") from error
-    if not rows:
-        raise UserError(f"{path} is empty; it needs a line of column names and a row an image")
-    columns = [clean(name).lower() for name in rows.pop(min(rows))]
-    if not rows:
-        raise UserError(f"{path} has column names but no rows; it needs a row an image")
-    width = len(columns)
-    long = [line for line, row in rows.items() if len(row) > width and any(row[width:])]
-    first = f"the first on line {min(long, default=0)}: a comma that is not in quotes?"
-    add_note(notes, len(long), f"rows of {path.name} have more cells than its header and are left out ({first}).")
-    for line in long:
-        del rows[line]
-    data = [row if len(row) == width else (*row, *[""] * width)[:width] for row in rows.values()]
-    frame = pd.DataFrame(data, list(rows), columns, dtype=object)
-    return frame.loc[:, ~frame.columns.duplicated()]
-
-
-def _decode(path: Path, notes: list[str]) -> str:
-    try:
-        data = path.read_bytes()
-        if path.suffix.lower() == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                data = archive.read(next(n for n in archive.namelist() if Path(n).name == path.stem))
-    except (OSError, zipfile.BadZipFile, StopIteration) as error:
-        raise UserError(f"{path} cannot be read ({str(error) or 'no table in it'}); get a fresh copy of it") from error
-    try:
-        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        return _read(table, "", notes, columns, header)
     except UnicodeDecodeError:
-        notes.append(f"{path.name} is not UTF-8; it was read as Windows-1252, so look at the names with accents.")
-        return data.decode("cp1252", errors="replace")
+        notes.append(f"{table.name} is not UTF-8; it was read as Windows-1252, so look at the names with accents.")
+        return _read(table, "cp1252", notes, columns, header)
 
 
-def add_note(notes: list[str], count: int, sentence: str) -> None:
-    """Append "COUNT SENTENCE", unless the count is 0."""
-    if count:
-        notes.append(f"{count:,} {sentence}")
+def csv_header(table: TableFile) -> list[str]:
+    """The first line's cells, clean and in lower case; [] for an empty file. Raises `UserError`."""
+    try:
+        with _rows(table, "") as rows:
+            return [clean(cell).lower() for cell in next(rows, (0, []))[1]]
+    except UnicodeDecodeError:
+        with _rows(table, "cp1252") as rows:
+            return [clean(cell).lower() for cell in next(rows, (0, []))[1]]
+
+
+def _read(
+    table: TableFile, encoding: str, notes: list[str], columns: Collection[str] | None, header: Sequence[str]
+) -> pd.DataFrame:
+    with _rows(table, encoding) as rows:
+        names = list(header) or [clean(cell).lower() for cell in next(rows, (0, []))[1]]
+        if not names:
+            raise UserError(f"{table} is empty; it needs a line of column names and a row an image")
+        width = len(names)
+        kept = [i for i, n in enumerate(names) if n not in names[:i] and (columns is None or n in columns)]
+        numbers: list[int] = []
+        cells: list[tuple[str, ...]] = []  # tuples: lists would slow the garbage collector
+        long: list[int] = []
+        blank = [""] * width
+        for number, row in rows:
+            if len(row) != width:
+                if len(row) > width and any(row[width:]):
+                    long.append(number)
+                    continue
+                row = (row + blank)[:width]
+            numbers.append(number)
+            cells.append(tuple([row[i] for i in kept]))
+    if not numbers and not long:
+        raise UserError(f"{table} has column names but no rows; it needs a row an image")
+    if long:
+        notes.append(
+            f"{len(long):,} rows of {table.name} have more cells than its header and are left out (the first on line "
+            f"{long[0]}: a comma that is not in quotes?)."
+        )
+    return pd.DataFrame(cells, numbers, [names[i] for i in kept], dtype=object)
+
+
+@contextmanager
+def _rows(table: TableFile, encoding: str) -> Iterator[Iterator[tuple[int, list[str]]]]:
+    """An iterator over the rows that are not empty: the number of the line on which each ends, and its cells."""
+    with table.open() as binary:
+        buffered = io.BufferedReader(binary)  # type: ignore[type-var]
+        start = buffered.peek(2)[:2]
+        encoding = encoding or ("utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        errors = "replace" if encoding == "cp1252" else "strict"
+        yield _parsed(table, io.TextIOWrapper(buffered, encoding, errors, newline=""))
+
+
+def _parsed(table: TableFile, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    source = iter(lines)
+    first, skipped = "", -1
+    while not first.strip() and (line := next(source, None)) is not None:
+        skipped += 1
+        excel = re.fullmatch(r"sep=(.)\s*", line)  # Excel's way of naming the delimiter
+        first = "" if excel else line
+    delimiter = max(",;\t|", key=first.count)
+    record: list[str] = []  # the lines of the row that is being read
+
+    def remembered() -> Iterator[str]:
+        for line in itertools.chain([first] * bool(first), source):
+            record.append(line)
+            yield line
+
+    reader = csv.reader(remembered(), delimiter=delimiter)
+    row, width, last = list[str](), 0, list[str]()
+    while True:
+        start = skipped + reader.line_num + 1
+        record.clear()
+        try:
+            row = next(reader)
+        except StopIteration:
+            if _fault_in_quotes(last, delimiter) == "unexpected end of data":
+                raise _open_quote(table, last, start - len(last), delimiter) from None
+            return
+        except csv.Error as error:
+            raise _open_quote(table, record, start, delimiter, str(error)) from error
+        width = width or len(row)
+        if len(record) > 1 and (_fault_in_quotes(record, delimiter) or _swallows_rows(record, row, width, delimiter)):
+            raise _open_quote(table, record, start, delimiter)
+        last = record.copy()
+        if row:
+            yield skipped + reader.line_num, row
+
+
+def _fault_in_quotes(record: Sequence[str], delimiter: str) -> str:
+    """What a strict reader says of a row: a quote is open at its end, or text stands behind a closing one; else ""."""
+    try:
+        list(csv.reader(record, delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        return str(error)
+    return ""
+
+
+def _swallows_rows(record: Sequence[str], row: Sequence[str], width: int, delimiter: str) -> bool:
+    """Whether a cell of several lines holds lines that are rows of their own: as many cells, the first of its kind.
+
+    A description may have several lines; that one has as many commas and begins with a file's name is no chance.
+    """
+
+    def kind(cell: str) -> str:
+        cell = re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", cell.strip()))
+        return "file" if re.search(r"\.a0?$", cell) else cell
+
+    others = (next(csv.reader([line], delimiter=delimiter), []) for line in record[1:])
+    return any(len(cells) == width > 1 and kind(cells[0]) == kind(row[0]) for cells in others)
+
+
+def _open_quote(table: TableFile, record: Sequence[str], start: int, delimiter: str, reason: str = "") -> UserError:
+    """The error that names the line on which the last quote was opened."""
+    inside, line = False, start
+    for number, text in enumerate(record, start):
+        before = delimiter
+        for character in text:
+            if character == '"' and (inside or before in (delimiter, "\n", "\r")):
+                inside = not inside
+                line = number if inside else line
+            before = character if character != " " else before
+        if inside and number > line and not reason:
+            break  # whatever follows, this quote should have ended on its own line
+    reason = f" ({reason})" if reason else ""
+    return UserError(f"{table}: the quote that line {line} opens is not closed there{reason}; close or remove it")

@@ -76,12 +76,15 @@ def prepare(settings: DataSettings, cross_validated: bool = False) -> Dataset:
     """
     folder, table, notes = _paintings(settings)
     demo = is_demo(folder)
-    named = (table[list(TASK_NAMES)] != "").any(axis=1)
+    *names, last = settings.task_names()
+    named = (table[[*names, last]] != "").any(axis=1)
     if not named.all():
-        notes.append(f"{(~named).sum():,} pictures have neither painter nor style nor genre and are not used.")
+        no_label = f"neither {' nor '.join(names)} nor {last}" if names else f"no {last}"
+        notes.append(f"{(~named).sum():,} pictures have {no_label} and are not used.")
         table = table[named].reset_index(drop=True)
     if table.empty:
-        raise UserError(f"in {folder} no picture has a painter, style or genre: there is nothing to learn")
+        any_label = f"{', '.join(names)} or {last}" if names else last
+        raise UserError(f"in {folder} no picture has a {any_label}: there is nothing to learn")
     # Not only after all copies are made: a class that is not there, or a split.
     choose_classes(table, settings.requested_classes())
     if settings.split is not None:
@@ -137,20 +140,23 @@ def _paintings(settings: DataSettings) -> tuple[Path, pd.DataFrame, list[str]]:
     a task then learns from its own folder.
     """
     own = {
-        name: (folder, read_catalog(find_data(folder, option=f"--task-data {name}=") or folder))
+        name: (
+            folder,
+            read_catalog(find_data(folder, option=f"--task-data {name}=") or folder, settings.for_task(name)),
+        )
         for name, folder in settings.task_data.items()
     }
     tables, notes, folder = [], [], None
-    if set(own) != set(TASK_NAMES):
+    if set(own) != set(settings.task_names()):
         folder = find_data(settings.data)
         if folder is None:
             print("no --data and no competition data: using the demo, paintings drawn by code", flush=True)
             folder = make_demo(DEMO_FOLDER)
-        catalog = read_catalog(folder)
+        catalog = read_catalog(folder, settings)
         tables.append(catalog.table.assign(**dict.fromkeys(own, "")))
         notes += catalog.notes
     for name, (place, catalog) in own.items():
-        others = dict.fromkeys((n for n in TASK_NAMES if n != name), "")
+        others = dict.fromkeys((n for n in (*TASK_NAMES, *settings.task_names()) if n != name), "")
         tables.append(catalog.table.assign(id=f"{name}:" + catalog.table["id"], **others))
         notes += [f"{place}: {note}" for note in catalog.notes]
         folder = folder or place
@@ -169,7 +175,8 @@ def is_demo(folder: Path) -> bool:
 
 
 def _describe(tasks: dict[str, Task]) -> str:
-    return ", ".join(f"{len(task.classes)} {name}s" for name, task in tasks.items())
+    plural = {name: f"{name}s" if name in TASK_NAMES else f"classes of {name}" for name in tasks}
+    return ", ".join(f"{len(task.classes)} {plural[name]}" for name, task in tasks.items())
 
 
 def _check_parts(data: Dataset) -> None:

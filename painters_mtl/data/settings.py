@@ -1,12 +1,15 @@
 """The settings that say which paintings are used, under which labels, and what a network is shown of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.settings import ABOVE_0, NOT_NEGATIVE, Rule, StoredSettings
-from painters_mtl.data.tasks import TASK_NAMES
+from painters_mtl.data.tasks import TASK_NAMES, check_task_name
+
+FILE_COLUMN = {"file": "filename", "file_name": "filename", "image": "filename", "path": "filename", "split": "part"}
 
 
 @dataclass
@@ -14,8 +17,18 @@ class CollectionSettings(StoredSettings):
     """Which paintings, with which classes, and how they are divided into training, validation and test."""
 
     data: Path | None = None
-    """Folder of paintings: the competition's layout, one with labels.csv, or one sub-folder a painter. Without it:
-    Kaggle's mount, else data/painter-by-numbers, else the demo, which is drawn into data/demo."""
+    """Folder of paintings, in any of the usual layouts (see the README; check --data FOLDER says what it is taken for).
+    Without it: Kaggle's mount, else data/painter-by-numbers, else the demo, which is drawn into data/demo."""
+    table: Path | None = None
+    """The table with the labels, where it is not found by itself or lies elsewhere: .csv, .tsv, .jsonl or .parquet."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """What columns of the table are, where their names do not say it: painter=maker genre=subject filename=photo."""
+    folders: str = ""
+    """What the sub-folders are, where it is not seen by itself: painter, style or genre; two levels as style/painter,
+    and */painter for the lower one alone."""
+    tasks: tuple[str, ...] = ()
+    """What is learned: any of painter, style, genre, and columns of the table, such as school century. Without it:
+    painter, style and genre, as far as they are there."""
     task_data: dict[str, Path] = field(default_factory=dict)
     """A folder of its own for a task, painter=DIR: its labels come from there, those of the other tasks from --data."""
     sample: int = 0
@@ -28,6 +41,9 @@ class CollectionSettings(StoredSettings):
     """How many styles; or their names."""
     genres: tuple[str, ...] = ("23",)
     """How many genres; or their names."""
+    classes: dict[str, str] = field(default_factory=dict)
+    """How many classes of a task of your own, school=12, or their names, "school=Dutch;Flemish". Without it: all with
+    three works or more."""
     seed: int = 0
     """Fixes the split, the start of the weights, the order of the paintings and their augmentation."""
 
@@ -38,21 +54,50 @@ class CollectionSettings(StoredSettings):
             sample=NOT_NEGATIVE,
             seed=Rule(lambda seed: 0 <= seed < 2**32, f"must be from 0 to {2**32 - 1}"),
         )
-        for task in self.task_data:
-            if task not in TASK_NAMES:
-                raise UserError(f"--task-data {task} is unknown: painter, style, genre")
+        self.tasks = tuple(dict.fromkeys(name for names in self.tasks for name in names.lower().split(",") if name))
+        for task in self.tasks:
+            check_task_name(task)
+        tasks = self.task_names()
+        self.check_tasks("task-data", self.task_data)
+        self.check_tasks("classes", self.classes)
+        columns = {FILE_COLUMN.get(ours, ours): theirs for ours, theirs in self.columns.items()}
+        for ours in columns:
+            if ours not in (known := ("filename", *dict.fromkeys((*TASK_NAMES, *tasks)), "title", "date", "part")):
+                raise UserError(f"--columns {ours}={columns[ours]}: {ours} is unknown; it can be {', '.join(known)}")
+        self.columns = columns
+        for level in self.folders.split("/") if self.folders else ():
+            if level not in (*TASK_NAMES, *tasks, "*"):
+                raise UserError(
+                    f"--folders {self.folders}: {level or 'an empty level'} is none of painter, style, genre"
+                )
         for name, classes in self.requested_classes().items():
             if isinstance(classes, int) and classes < 2:
-                raise UserError(f"--{name}s {classes} is too few: ask for two or more")
+                option = f"--{name}s" if name in TASK_NAMES else f"--classes {name}="
+                raise UserError(f"{option} {classes} is too few: ask for two or more")
 
-    def requested_classes(self) -> dict[str, int | tuple[str, ...]]:
-        """For each task, a number of classes, or their names."""
+    def check_tasks(self, option: str, names: Iterable[str]) -> None:
+        """Raise `UserError` for the first name behind an option that is no task."""
+        for task in names:
+            if task not in self.task_names():
+                raise UserError(f"--{option} {task} is unknown: {', '.join(self.task_names())}")
+
+    def task_names(self) -> tuple[str, ...]:
+        """The tasks that may be learned, as far as the paintings have labels for them."""
+        return self.tasks or TASK_NAMES
+
+    def for_task(self, task: str) -> "CollectionSettings":
+        """How the folder that --task-data names for a task is read: by itself, and for that task alone."""
+        return CollectionSettings(tasks=(task,))
+
+    def requested_classes(self) -> dict[str, int | tuple[str, ...] | None]:
+        """For each task, a number of classes, their names, or None for all that have enough works."""
+        lists = {"painter": self.painters, "style": self.styles, "genre": self.genres}
+        lists |= {name: tuple(part.strip() for part in text.split(";")) for name, text in self.classes.items()}
 
         def number_or_names(values: tuple[str, ...]) -> int | tuple[str, ...]:
             return int(values[0]) if len(values) == 1 and values[0].isdecimal() else tuple(values)
 
-        lists = {"painter": self.painters, "style": self.styles, "genre": self.genres}
-        return {name: number_or_names(values) for name, values in lists.items()}
+        return {task: number_or_names(lists[task]) if task in lists else None for task in self.task_names()}
 
 
 @dataclass

@@ -16,8 +16,8 @@ from scipy.sparse.csgraph import connected_components
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write
-from painters_mtl.data.csv_table import clean, read_csv
-from painters_mtl.data.tasks import TASK_NAMES
+from painters_mtl.data.csv_table import read_csv
+from painters_mtl.data.values import clean
 
 PARTS = ("train", "validation", "test")
 COMPETITION_VALIDATION = 0.1  # of the competition's training set, when its test set is the test set
@@ -248,10 +248,11 @@ def _repaired(matrix: np.ndarray, part: np.ndarray, parts: int) -> tuple[np.ndar
 
 
 def save_split(path: Path, table: pd.DataFrame, split: np.ndarray) -> None:
-    """Write the columns id, split, painter, style, genre; rows that are left out of the split are left out here."""
+    """Write the columns id, split, painter, style, genre and the user's own tasks, without rows of no part."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = table.loc[np.asarray(split) != "", ["id", *TASK_NAMES]]
+    others = ("file", "member", "title", "date", "competition", "part")
+    rows = table.loc[np.asarray(split) != "", [name for name in table if name not in others]]
     rows.insert(1, "split", np.asarray(split)[np.asarray(split) != ""])
     with atomic_write(path) as temporary:
         rows.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL, encoding="utf-8", lineterminator="\n")

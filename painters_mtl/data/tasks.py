@@ -1,14 +1,37 @@
-"""The three tasks and their class lists: encode, decode. A label of -1 is "no label"."""
+"""The tasks and their class lists: encode, decode. A label of -1 is "no label".
 
+Painter, style and genre are only the names that come along: a task may be called after any column of a table.
+"""
+
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from painters_mtl.common.errors import UserError
+
 TASK_NAMES = ("painter", "style", "genre")
 NO_LABEL = -1
 UNKNOWN = "unknown"  # the answer where a painting seems to be of none of the classes
 ALL_PAINTERS = "all_painters"  # a head that helps in training and is no part of the finished network
+
+
+# Names of columns and layers that a task's would be mistaken for.
+RESERVED = ("id", "file", "member", "filename", "path", "title", "date", "part", "split", "competition", "error",
+            "features", "trunk", "image", "images", "mean", "loss", "epoch", ALL_PAINTERS)  # fmt: skip
+
+
+def check_task_name(name: str) -> None:
+    """Refuse what cannot be the name of a task: it becomes part of columns, files and layers. Raises `UserError`."""
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        raise UserError(
+            f"--tasks {name}: a task is named by a-z, 0-9 and _, as in art_school (columns are found so, too)"
+        )
+    ends = ("_known", "_confidence", "_features", "_loss")
+    if name in RESERVED or name.endswith(ends) or re.search(r"_\d+$", name):
+        raise UserError(f"--tasks {name} has another meaning in tables of predictions: --columns school={name} --tasks "
+                        "school gives it another name")  # fmt: skip
 
 
 def known_output(task: str) -> str:

@@ -6,7 +6,6 @@ from typing import Literal
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.settings import BELOW_1, NOT_NEGATIVE, Rule
 from painters_mtl.data.settings import InputSettings
-from painters_mtl.data.tasks import TASK_NAMES
 
 
 @dataclass
@@ -48,7 +47,7 @@ class NetworkSettings(InputSettings):
             if width < 1:
                 raise UserError(f"a hidden layer of width {width} cannot be built: widths start at 1")
         for task, view in self.view_of.items():
-            if task not in TASK_NAMES or view not in self.views:
+            if view not in self.views:
                 raise UserError(f"--view-of {task} {view}: a task (painter, style, genre) and one of the --views")
         if self.merge == "none" and len(self.views) == 1:
             raise UserError("--merge none needs two views to keep apart: add --views whole,detail")

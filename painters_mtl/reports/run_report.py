@@ -22,7 +22,7 @@ from painters_mtl.common.errors import Unreadable
 from painters_mtl.common.files import atomic_write, write_text
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.split import PARTS
-from painters_mtl.data.tasks import ALL_PAINTERS, TASK_NAMES, Task
+from painters_mtl.data.tasks import ALL_PAINTERS, Task
 from painters_mtl.evaluation import metrics
 from painters_mtl.evaluation.calibration import apply_temperature, reliability
 from painters_mtl.images import files as images
@@ -110,7 +110,7 @@ def conditions(settings: TrainSettings, history: pd.DataFrame, demo: bool) -> li
             "it is shown works with a scarce label up to three times an epoch, until "
             f"{settings.label_share:.0%} of what it sees has that label"
         )
-    weights = ", ".join(f"{name} {settings.loss_weights().get(name, 1.0):g}" for name in TASK_NAMES)
+    weights = ", ".join(f"{name} {settings.loss_weights().get(name, 1.0):g}" for name in settings.task_names())
     said.append(f"The shared network's losses are weighted ({weights}), and {seen}.")
     if settings.start_from:
         said.append("It alone starts from networks that were trained before; their training is not in its costs.")

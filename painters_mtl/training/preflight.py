@@ -4,7 +4,6 @@ from pathlib import Path
 
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
-from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.runs.run import CONFIG, check_teacher_size, open_run
 from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.tf_config import cluster_asked_for
@@ -36,8 +35,9 @@ def check_sources(settings: TrainSettings, folder: Path) -> None:
     Args:
         folder: that of the new run.
     """
-    if settings.start_shared not in ("mean", "imagenet", *TASK_NAMES):
-        raise UserError(f"--start-shared {settings.start_shared} is unknown: mean, imagenet, {', '.join(TASK_NAMES)}")
+    sources_of_shared = ("mean", "imagenet", *settings.task_names())
+    if settings.start_shared not in sources_of_shared:
+        raise UserError(f"--start-shared {settings.start_shared} is unknown: {', '.join(sources_of_shared)}")
     if not settings.start_from and not settings.teachers:
         return
     from painters_mtl.images.cache import cache_side

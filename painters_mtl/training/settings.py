@@ -8,7 +8,6 @@ from typing import Literal, get_args
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.settings import ABOVE_0, AT_LEAST_1, BELOW_1, FROM_0_TO_1, NOT_NEGATIVE
 from painters_mtl.data.settings import DataSettings
-from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.network.settings import NetworkSettings
 
 Strategy = Literal["joint", "alternate", "uncertainty", "dwa", "gradnorm", "famo", "pcgrad", "cagrad", "upgrad"]
@@ -122,12 +121,12 @@ class TrainSettings(NetworkSettings, DataSettings):
             raise UserError(f"--freeze-epochs {self.freeze_epochs} needs to know what stands still: add --freeze")
         if self.freeze == "heads" and not self.trains_shared_weights():
             raise UserError("--freeze heads leaves nothing to train where the heads alone do: leave it out")
+        self.check_tasks("view-of", self.view_of)
+        self.check_tasks("task-weights", self.task_weights)
         for task, weight in self.task_weights.items():
-            if task not in TASK_NAMES:
-                raise UserError(f"--task-weights {task} is unknown: painter, style, genre")
             if not NOT_NEGATIVE.holds(weight):
                 raise UserError(f"--task-weights {task} {weight} {NOT_NEGATIVE.text}")
-        if all(self.loss_weights().get(task, 1.0) == 0 for task in TASK_NAMES):
+        if all(self.loss_weights().get(task, 1.0) == 0 for task in self.task_names()):
             raise UserError("--task-weights of 0 for every task leave nothing to learn: give one of them a weight")
         self.check_sharing([self.strategy])
         if self.resume and self.overwrite:

@@ -15,8 +15,9 @@ from PIL import Image
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.catalog import COLUMNS, Catalog, find_data, read_catalog
 from painters_mtl.data.classes import choose_classes
-from painters_mtl.data.csv_table import clean, read_csv
+from painters_mtl.data.csv_table import read_csv
 from painters_mtl.data.tasks import TASK_NAMES
+from painters_mtl.data.values import clean
 
 ALL_HEADER = "artist,date,genre,style,title,artist_group,in_train,new_filename\n"
 TRAIN_HEADER = "filename,artist,title,style,genre,date\n"
@@ -85,7 +86,7 @@ def test_values_are_text_and_the_real_tables_quirks_are_put_right(tmp_path):
     assert list(catalog.table.columns) == list(COLUMNS) and list(catalog.table.index) == [0, 1, 2, 3]
     assert all(isinstance(value, str) for value in catalog.table.to_numpy().ravel())
     assert column(catalog, "id") == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
-    assert column(catalog, "painter") == ["Claude Monet"] * 3 + ["NA"]  # a painter may be called NA
+    assert column(catalog, "painter") == ["Claude Monet"] * 3 + [""]
     assert column(catalog, "title") == ['Red, "Yellow" and Blue', "", "", "None"]
     assert column(catalog, "style") == ["Analytical Realism", "Naïve Art (Primitivism)", "", ""]
     assert column(catalog, "genre") == ["portrait", "portrait", "portrait", ""]

@@ -1,0 +1,63 @@
+"""What the folders between the data folder and an image say: a part of a split, a class, or nothing.
+
+levels = resolve_folders({"training_set/training_set/Claude_Monet", "test_set/Claude_Monet"})
+levels.parts      # {"training_set/training_set/Claude_Monet": "train", "test_set/Claude_Monet": "test"}
+levels.classes    # {...: ("Claude_Monet",), ...}
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from painters_mtl.data.known_names import part_of_name, says_nothing
+
+
+@dataclass(frozen=True)
+class FolderLevels:
+    """For each folder that holds images: its part of a split, and the names of the levels that may be classes."""
+
+    parts: dict[str, str]  # "train", "validation", "test" or ""
+    classes: dict[str, tuple[str, ...]]  # () for images that lie above all classes
+    odd: tuple[str, ...]  # names of parts, or such as "images", that stand beside classes
+
+    def depth(self) -> int:
+        """How many levels of classes all images have that are in a class folder at all; 0 without class folders."""
+        return min((len(names) for names in self.classes.values() if names), default=0)
+
+    def names(self, level: int = 0) -> list[str]:
+        """The different names on a level, sorted."""
+        return sorted({names[level] for names in self.classes.values() if len(names) > level})
+
+
+def resolve_folders(folders: Collection[str]) -> FolderLevels:
+    """Take from each path, from the top, what is no class: a folder around all others, parts of a split, "images"."""
+    rest = {folder: tuple(folder.split("/")) if folder else () for folder in folders}
+    above: dict[str, tuple[str, ...]] = {folder: () for folder in folders}
+    parts = dict.fromkeys(folders, "")
+    changed = True
+    while changed:
+        changed = False
+        tops = {names[0] for names in rest.values() if names}
+        if len(tops) == 1 and any(len(names) > 1 for names in rest.values()):
+            _strip(rest, above, parts, [folder for folder in folders if rest[folder]])
+            changed = True
+        branches: dict[tuple[str, ...], list[str]] = {}
+        for folder in folders:
+            branches.setdefault(above[folder], []).append(folder)
+        for branch in branches.values():
+            inside = [folder for folder in branch if rest[folder]]
+            tops = {rest[folder][0] for folder in inside}
+            if tops and all(part_of_name(top) or says_nothing(top) for top in tops):
+                _strip(rest, above, parts, inside)
+                changed = True
+    odd = {names[0] for names in rest.values() if names and (part_of_name(names[0]) or says_nothing(names[0]))}
+    return FolderLevels(parts, rest, tuple(sorted(odd)))
+
+
+def _strip(
+    rest: dict[str, tuple[str, ...]], above: dict[str, tuple[str, ...]], parts: dict[str, str], folders: list[str]
+) -> None:
+    """Take the top level away, and what it says of the part."""
+    for folder in folders:
+        top, *below = rest[folder]
+        rest[folder], above[folder] = tuple(below), (*above[folder], top)
+        parts[folder] = part_of_name(top) or parts[folder]

@@ -1,0 +1,122 @@
+"""What a folder is taken for: one function, `read_layout`. A new layout is a file in readers/ and a line here."""
+
+from dataclasses import replace
+
+from painters_mtl.common.errors import UserError
+from painters_mtl.data.collection import Collection, Reading, without_small_copies
+from painters_mtl.data.columns import names_files_and_labels
+from painters_mtl.data.csv_table import TableFile
+from painters_mtl.data.known_names import part_of_name
+from painters_mtl.data.readers import (
+    best_artworks,
+    class_folders,
+    image_folder,
+    painter_by_numbers,
+    table,
+    wikiart,
+)
+from painters_mtl.data.tables import column_names, table_at
+
+LAYOUTS = (
+    "the competition's tables (train_info.csv and/or all_data_info.csv) with its images, "
+    "a labels.csv or other table (filename, painter, style, genre, title, date) with its images, "
+    "or one sub-folder of images a painter, style or genre"
+)
+
+
+def read_layout(collection: Collection) -> Reading:
+    """What the folder holds, by the first layout that it fits: what the user says, then what the tables say, then the
+    names of files and folders.
+
+    Raises `UserError` when it fits none, and when it is not clear which it is: nothing is trained on by a guess.
+    """
+    settings = collection.settings
+    if settings.table:
+        return table.read(_once(collection), [table_at(settings.table, collection.folder)])
+    if settings.folders:
+        if settings.folders in ("style", "genre") and wikiart.fits(collection):
+            return wikiart.read(_once(collection))
+        return class_folders.read(_once(collection))
+    if competition := painter_by_numbers.its_tables(collection):
+        return painter_by_numbers.read(collection, competition)
+    collection = _once(collection)
+    if tables := named_tables(collection, "labels"):
+        return table.read(collection, tables, "labels.csv" if tables[0].name.lower() == "labels.csv" else "table")
+    if tables := [t for t in named_tables(collection, "metadata") if _is_usable(collection, t)]:
+        return image_folder.read(collection, tables)
+    if painters := best_artworks.painters_table(collection):
+        return best_artworks.read(collection, painters)
+    if wikiart.fits(collection):
+        return wikiart.read(collection)
+    class_names = collection.levels().names()
+    if tables := _other_tables(collection, ask_images=len(class_names) > 1):
+        return table.read(collection, tables)
+    if len(class_names) > 1:
+        return class_folders.read(collection)
+    raise UserError(f"{collection.folder}: needs {LAYOUTS}; it has {_contents(collection)}")
+
+
+def named_tables(collection: Collection, stem: str) -> list[TableFile]:
+    """The tables of a name: the highest, and of those one a folder (labels.csv goes before labels.parquet)."""
+    tables = [t for t in collection.tables if t.stem.lower() == stem]
+    by_folder: dict[str, list[TableFile]] = {}
+    for candidate in tables:
+        by_folder.setdefault(collection.base(candidate), []).append(candidate)
+    highest = min((_depth(base) for base in by_folder), default=0)
+    chosen = []
+    for base, candidates in sorted(by_folder.items()):
+        if _depth(base) == highest:
+            first, *others = sorted(candidates, key=lambda t: (_ENDINGS.index(t.ending), t.name))
+            chosen.append(first)
+            if others:
+                names = ", ".join(other.name for other in others)
+                collection.notes.append(f"{names} lies beside {first.name} and is not read (--table takes it).")
+    return chosen
+
+
+_ENDINGS = ("csv", "tsv", "txt", "jsonl", "ndjson", "parquet")
+
+
+def _depth(base: str) -> int:
+    return base.count("/") + 1 if base else 0
+
+
+def _once(collection: Collection) -> Collection:
+    """The same without the smaller copies of its images."""
+    return replace(collection, images=without_small_copies(collection.images, collection.notes))
+
+
+def _is_usable(collection: Collection, candidate: TableFile) -> bool:
+    """Whether a table has columns for images and labels; one that cannot be read is not usable, and noted."""
+    if candidate.ending == "txt":  # more often prose than a table
+        return False
+    try:
+        return names_files_and_labels(column_names(candidate), collection.settings)
+    except UserError as error:
+        collection.notes.append(f"{error}.")
+        return False
+
+
+def _other_tables(collection: Collection, ask_images: bool) -> list[TableFile]:
+    """The one table of the folder that can label images, or those of a split (train.csv, test.csv); else none.
+
+    Raises `UserError` where several can, since it is not clear which is meant.
+
+    Args:
+        ask_images: only a table that names images here: where there are class folders, another tells something else.
+    """
+    tables = [t for t in collection.tables if _is_usable(collection, t)]
+    if ask_images:
+        tables = [t for t in tables if table.matches_images(collection, t)]
+    parts = [part_of_name(t.stem) for t in tables]
+    if len(tables) < 2 or (all(parts) and len(set(parts)) == len(parts)):
+        return tables
+    names = ", ".join(sorted(str(t.path.relative_to(collection.folder)) for t in tables))
+    raise UserError(f"{collection.folder}: several tables could hold the labels ({names}): name one by --table FILE")
+
+
+def _contents(collection: Collection) -> str:
+    """What lies in the folder, in a few words."""
+    names = sorted({path.name + "/" * path.is_dir() for path in collection.folder.iterdir()})
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{more}, with {len(collection.images):,} images"

@@ -1,0 +1,108 @@
+"""Folders whose names are the classes: one a painter, style or genre, on one level or two."""
+
+import re
+
+import pandas as pd
+
+from painters_mtl.common.errors import UserError
+from painters_mtl.data.collection import Collection, Reading, folder_of
+from painters_mtl.data.folder_levels import FolderLevels
+from painters_mtl.data.known_names import kind_of_name, kind_of_names
+from painters_mtl.data.values import clean
+
+WAY_OUT = "say what the folders are: --folders painter, style or genre, two levels as style/painter or */painter"
+
+
+def read(collection: Collection) -> Reading:
+    """A label from each folder above an image that is the name of a class. Raises `UserError` where it is not clear."""
+    levels = collection.levels()
+    kinds = collection.settings.folders.split("/") if collection.settings.folders else _kinds(collection, levels)
+    if levels.depth() < len(kinds) and collection.settings.folders:
+        raise UserError(
+            f"{collection.folder}: --folders {collection.settings.folders} names {len(kinds)} levels of folders, and "
+            f"there are {levels.depth()} above the images"
+        )
+    rows = class_rows(collection, levels, kinds)
+    collection.note(
+        len(collection.images) - len(rows), f"of the {len(collection.images):,} images have no row in the sub-folders"
+        " and are left out."
+    )  # fmt: skip
+    seen = [f"{kind} from the folder ({some_names(levels.names(i))})" for i, kind in enumerate(kinds) if kind != "*"]
+    return Reading("folders", f"read as class folders: {', '.join(seen)}", rows)
+
+
+def class_rows(collection: Collection, levels: FolderLevels, kinds: list[str]) -> pd.DataFrame:
+    """A row for each image in a class folder: id, file, member, part, and a label for each of `kinds`, by level."""
+    ids = [i for i in collection.images if len(levels.classes[folder_of(i)]) >= len(kinds)]
+    rows = pd.DataFrame({"id": ids, "filename": ids}, dtype=object)
+    folders = [folder_of(i) for i in ids]
+    for level, kind in enumerate(kinds):
+        if kind != "*":
+            names = {name: folder_label(name) for name in levels.names(level)}
+            rows[kind] = [names[levels.classes[folder][level]] for folder in folders]
+    rows["part"] = [levels.parts[folder] for folder in folders]
+    images = [collection.images[i] for i in ids]
+    return rows.assign(file=[image.path for image in images], member=[image.member for image in images])
+
+
+def _kinds(collection: Collection, levels: FolderLevels) -> list[str]:
+    """What each level of folders holds, by its names. Raises `UserError` where they do not say it."""
+    names = levels.names()
+    where = collection.folder
+    if odd := [name for name in levels.odd if name in names]:
+        others = [name for name in names if name not in odd]
+        raise UserError(
+            f"{where}: folders called {some_names(odd)} stand beside {some_names(others)}: put the images of "
+            f"each class into its folder, or {WAY_OUT}"
+        )
+    if all(re.fullmatch(r"[\d\W_]+|[0-9a-f]{1,2}", name) for name in names):
+        raise UserError(
+            f"{where}: the folders are called {some_names(names)}, which are no names of classes; {WAY_OUT}"
+        )
+    first = level_kind(where, names)
+    if levels.depth() < 2:
+        return [first or "painter"]
+    second = level_kind(where, levels.names(1))
+    if first and second != first:
+        return [first, second or "painter"]
+    if second and not first:
+        return ["painter", second]
+    if all(len(below) == 1 for below in _below(levels).values()):
+        return [first or "painter"]
+    example = next(f"{a}/{b}" for a, b, *_ in levels.classes.values())
+    raise UserError(
+        f"{where}: there are folders on two levels ({example} ...), and either may be the classes; {WAY_OUT}"
+    )
+
+
+def level_kind(where: object, names: list[str]) -> str:
+    """ "style" or "genre" where the names are well-known ones, "" where none is. Raises `UserError` for a mixture."""
+    kind, others = kind_of_names([folder_label(name) for name in names])
+    if kind:
+        return kind
+    if known := [name for name in names if kind_of_name(folder_label(name))]:
+        raise UserError(
+            f"{where}: of the {len(names):,} folders some are called as styles or genres ({some_names(known)}) and "
+            f"others are not ({some_names(others)}); {WAY_OUT}"
+        )
+    return ""
+
+
+def _below(levels: FolderLevels) -> dict[str, set[str]]:
+    """The names on the second level, by those on the first."""
+    below: dict[str, set[str]] = {}
+    for names in levels.classes.values():
+        if len(names) > 1:
+            below.setdefault(names[0], set()).add(names[1])
+    return below
+
+
+def folder_label(name: str) -> str:
+    """A folder's name as a class: 02_Claude_Monet is Claude Monet."""
+    return clean(re.sub(r"^\d+[-_. ]+(?=\D)", "", name).replace("_", " "))
+
+
+def some_names(names: list[str], count: int = 3) -> str:
+    """The first few of some names."""
+    more = f" and {len(names) - count:,} more" if len(names) > count else ""
+    return ", ".join(folder_label(name) for name in names[:count]) + more

@@ -1,0 +1,72 @@
+"""A table with a row an image: labels.csv, or any other, alone or one a part of a split."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from painters_mtl.data.collection import Collection, Reading, folder_of, join_images
+from painters_mtl.data.columns import choose_columns, column_key, file_columns, wanted_columns
+from painters_mtl.data.csv_table import TableFile
+from painters_mtl.data.image_names import ImageNames
+from painters_mtl.data.known_names import part_of_name
+from painters_mtl.data.tables import column_names, read_table
+from painters_mtl.data.values import mapped
+
+SAMPLE = 500  # rows by which the column of file names is told
+
+
+def read(collection: Collection, tables: Sequence[TableFile], layout: str = "table") -> Reading:
+    """The rows of the tables whose images are there; each table's name or folder may say the part of a split."""
+    names = ImageNames(collection.folder, collection.images)
+    frames, columns = [], dict[str, str]()
+    for table in tables:
+        frame, chosen = _labels(collection, table, names)
+        frames.append(frame)
+        columns |= chosen
+    rows = pd.concat(frames, ignore_index=True).fillna("") if len(frames) > 1 else frames[0]
+    title = " and ".join(dict.fromkeys(table.name for table in tables))
+    unclear = rows["filename"][rows["id"] == " "]
+    collection.note(
+        len(unclear),
+        f"file names of {title} fit several images (such as {min(unclear, default='')!r}): write their folders.",
+    )
+    rows = join_images(collection, rows, title)
+    if not any(rows["part"]):
+        levels = collection.levels()
+        rows = rows.assign(part=[levels.parts[folder_of(i)] for i in rows["id"]])
+    used = ", ".join(
+        ours if column_key(theirs) == ours else f"{ours} from {theirs}"
+        for ours, theirs in columns.items()
+        if ours not in ("filename", "title", "date", "part")
+    )
+    return Reading(layout, f"read as a table, {title}: {used}", rows)
+
+
+def matches_images(collection: Collection, table: TableFile) -> bool:
+    """Whether the first rows of a table name any of the images."""
+    all_names = column_names(table)
+    frame = read_table(table, wanted_columns(all_names, collection.settings), [])[:SAMPLE]
+    names = ImageNames(collection.folder, collection.images)
+    base = collection.base(table)
+    columns = file_columns(frame, all_names, collection.settings, table.name)
+    return any(any(names.match(frame[column].tolist(), base)) for column in columns)
+
+
+def _labels(collection: Collection, table: TableFile, names: ImageNames) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The rows of one table under our names for its columns, with `id`, " " where several images fit; and the names."""
+    settings, notes = collection.settings, collection.notes
+    all_names = column_names(table)
+    frame = read_table(table, wanted_columns(all_names, settings), notes)
+    files = file_columns(frame, all_names, settings, table.name)
+    chosen = choose_columns(frame, all_names, settings, table.name, notes)
+    base = collection.base(table)
+    files = [name for name in files if name not in chosen.values()] or files
+    sample = frame[:: max(1, len(frame) // SAMPLE)]
+    hits = {name: sum(map(bool, names.match(sample[name].tolist(), base))) for name in files}
+    column = max(files, key=lambda name: hits[name])
+    rows = frame.rename(columns={theirs: ours for ours, theirs in chosen.items()} | {column: "filename"})
+    ids = names.match(rows["filename"].tolist(), base)
+    rows = rows[["filename", *chosen]].assign(id=["" if not i else i[0] if len(i) == 1 else " " for i in ids])
+    part = part_of_name(table.stem) or part_of_name(base.rpartition("/")[2])
+    rows["part"] = mapped(rows["part"], part_of_name) if "part" in rows else part
+    return rows, {"filename": column, **chosen}

@@ -1,0 +1,135 @@
+"""Tables as records: JSON lines and Parquet, read as frames of str like a CSV."""
+
+import io
+import json
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import pandas as pd
+
+from painters_mtl.common.errors import UserError, shorten
+from painters_mtl.data.csv_table import TableFile
+from painters_mtl.data.values import clean
+
+
+def read_json_lines(table: TableFile, columns: Collection[str]) -> pd.DataFrame:
+    """The columns that are asked for (in lower case), as str; the index is the number of each line.
+
+    Raises `UserError` with the number of the line that is no record.
+    """
+    numbers: list[int] = []
+    values: dict[str, list[str]] = {}
+    for number, record in _records(table):
+        for name, value in record.items():
+            key = clean(name).lower()
+            if key in columns:
+                cells = values.setdefault(key, [""] * len(numbers))
+                cells += [""] * (len(numbers) - len(cells)) + [as_text(value)]
+        numbers.append(number)
+    for cells in values.values():
+        cells += [""] * (len(numbers) - len(cells))
+    if not numbers:
+        raise UserError(f"{table} is empty; it needs a line an image")
+    return pd.DataFrame(values, numbers, dtype=object)
+
+
+def json_lines_columns(table: TableFile, lines: int = 100) -> list[str]:
+    """The names that the first lines have, in lower case."""
+    names: dict[str, None] = {}
+    for number, record in _records(table):
+        names.update(dict.fromkeys(clean(name).lower() for name in record))
+        if number >= lines:
+            break
+    return list(names)
+
+
+def _records(table: TableFile) -> Iterator[tuple[int, dict[str, Any]]]:
+    with table.open() as file:
+        for number, line in enumerate(io.TextIOWrapper(file, "utf-8-sig", errors="replace"), 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise UserError(
+                    f"{table}: line {number} is no JSON ({shorten(error)}); correct or remove it"
+                ) from error
+            if not isinstance(record, dict):
+                raise UserError(f'{table}: line {number} is no record; each line must be as in {{"file_name": ...}}')
+            yield number, record
+
+
+def read_parquet(table: TableFile, columns: Collection[str]) -> pd.DataFrame:
+    """The columns that are asked for (in lower case), as str. Numbers that stand for classes become their names, where
+    the file says them as Hugging Face's `datasets` does. Raises `UserError`."""
+    with _parquet(table) as file:
+        names = {clean(field.name).lower(): field for field in reversed(file.schema_arrow)}
+        kept = {key: field for key, field in names.items() if key in columns}
+        paths = {key: f"{f.name}.path" if _holds_pictures(f) else f.name for key, f in kept.items()}
+        if not file.metadata.num_rows:
+            raise UserError(f"{table} has no rows; it needs one an image")
+        class_names = _class_names(file.schema_arrow.metadata or {})
+        frame = {}
+        for key, field in kept.items():
+            data = file.read(columns=[paths[key]]).column(0).to_pylist()
+            if _holds_pictures(field):
+                data = [record and record.get("path") for record in data]
+            labels = class_names.get(field.name, [])
+            frame[key] = [
+                labels[v] if isinstance(v, int) and 0 <= v < len(labels) else "" if labels and v == -1 else as_text(v)
+                for v in data
+            ]
+        return pd.DataFrame(frame, range(1, file.metadata.num_rows + 1), dtype=object)
+
+
+def parquet_columns(table: TableFile) -> list[str]:
+    """The names of its columns, in lower case."""
+    with _parquet(table) as file:
+        return [clean(name).lower() for name in file.schema_arrow.names]
+
+
+def _parquet(table: TableFile) -> Any:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise UserError(
+            f'{table} needs pyarrow to be read: pip install "painters-mtl[parquet]", or save it as CSV'
+        ) from None
+    try:
+        if not table.member and table.path.suffix.lower() == ".parquet":
+            return parquet.ParquetFile(table.path)
+        with table.open() as file:
+            return parquet.ParquetFile(io.BytesIO(file.read()))
+    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+        raise UserError(f"{table} cannot be read ({shorten(error)}); get a fresh copy of it") from error
+
+
+def _holds_pictures(field: Any) -> bool:
+    """Whether a Parquet column holds pictures themselves, as {"bytes": ..., "path": ...}."""
+    import pyarrow
+
+    return pyarrow.types.is_struct(field.type) and {"bytes", "path"} <= {child.name for child in field.type}
+
+
+def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
+    """{column: names of its classes, by number}, from what `datasets` writes into the file."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        return {name: value["names"] for name, value in features.items() if value.get("_type") == "ClassLabel"}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def as_text(value: object) -> str:
+    """A value of a record as a CSV would hold it: "" for nothing, whole numbers without a point, lists as Python's.
+
+    >>> [as_text(value) for value in (None, 1889.0, float("nan"), ["Cubism"], "Dada")]
+    ['', '1889', '', "['Cubism']", 'Dada']
+    """
+    if isinstance(value, str):
+        return value
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,81 @@
+"""The tables of a folder: found by their endings, read by whatever they are."""
+
+import os
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+
+from painters_mtl.common.errors import UserError
+from painters_mtl.data import record_tables
+from painters_mtl.data.csv_table import TableFile, csv_header, read_csv
+
+FEW_FOLDERS = 12  # a folder of so few sub-folders may have its tables in them; one of more is full of paintings
+DEEPEST = 3
+
+
+def find_tables(folder: Path) -> list[TableFile]:
+    """The tables in a folder, in its sub-folders where they are few, and in zips; those that lie higher first."""
+    found: list[tuple[int, TableFile]] = []
+    waiting = [(folder, 0)]
+    while waiting:
+        here, depth = waiting.pop()
+        folders: list[Path] = []
+        try:
+            with os.scandir(here) as listing:
+                entries = [e for e in listing if not e.name.startswith((".", "__MACOSX"))]
+        except OSError:  # whoever lists the images says so
+            continue
+        for entry in entries:
+            path = here / entry.name
+            if TableFile(path).ending:
+                found.append((depth, TableFile(path)))
+            elif entry.name.lower().endswith(".zip"):
+                found += [(depth + 1, table) for table in _in_zip(path)]
+            elif entry.is_dir():
+                folders.append(path)
+        if depth < DEEPEST and len(folders) <= FEW_FOLDERS:
+            waiting += [(path, depth + 1) for path in folders]
+    return [table for _, table in sorted(found)]
+
+
+def _in_zip(path: Path) -> list[TableFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return []
+    tables = [TableFile(path, name) for name in names if not name.startswith("__MACOSX") and "/." not in f"/{name}"]
+    return [table for table in tables if table.ending and table.member.count("/") <= DEEPEST]
+
+
+def table_at(path: Path, folder: Path) -> TableFile:
+    """The table that --table names: a path as it stands, or one below the data folder. Raises `UserError`."""
+    for place in (path.expanduser(), folder / path):
+        if place.is_file():
+            table = TableFile(place)
+            if table.ending:
+                return table
+            raise UserError(
+                f"--table {path}: it must end in .csv, .tsv, .txt, .jsonl or .parquet (.gz and .zip may follow)"
+            )
+    raise UserError(f"--table {path}: there is no such file, nor one of that name in {folder}")
+
+
+def column_names(table: TableFile) -> list[str]:
+    """The names of all columns, in lower case; nothing else is read."""
+    if table.ending == "parquet":
+        return record_tables.parquet_columns(table)
+    if table.ending in ("jsonl", "ndjson"):
+        return record_tables.json_lines_columns(table)
+    return csv_header(table)
+
+
+def read_table(table: TableFile, columns: Collection[str], notes: list[str]) -> pd.DataFrame:
+    """Those of the columns (in lower case) that the table has, as str. The index names lines or rows."""
+    if table.ending == "parquet":
+        return record_tables.read_parquet(table, columns)
+    if table.ending in ("jsonl", "ndjson"):
+        return record_tables.read_json_lines(table, columns)
+    return read_csv(table, notes, columns)
