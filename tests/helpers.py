@@ -140,6 +140,26 @@ def python(*arguments: object, cwd: Path | None = None, **environment: str) -> s
 
 
 @contextlib.contextmanager
+def locked_elsewhere(file: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock `file` as long as the block lasts, or until it is killed."""
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from painters_mtl.common.files import file_lock\n"
+        "with file_lock(Path(sys.argv[1]), 'at it', wait=False):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(300)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, file], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextlib.contextmanager
 def largest_file(size: int) -> Iterator[None]:
     """No file may grow beyond `size` bytes: as on a disk that is full, the write that would do it fails there."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

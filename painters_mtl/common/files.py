@@ -1,20 +1,20 @@
-"""Files are written whole: to a temporary name beside them, then renamed; and by one process at a time."""
+"""Files that are written whole: to a temporary name beside them, then renamed; and by one process at a time.
 
+What takes too long to be lost as a whole is written record by record: see `journal`.
+"""
+
+import errno
 import json
 import math
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from painters_mtl.common import interrupts
 from painters_mtl.common.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # not on Windows: there nobody is kept waiting
-    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def atomic_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:
-    """Remove what `whole` was writing to `name` when it was killed; only for the one process that may write there."""
+    """Remove what `atomic_write` left of `name` when it was killed; only for the one process that may write there."""
     for file in folder.glob(f".[0-9]*-{name}"):
         file.unlink(missing_ok=True)
 
@@ -64,43 +64,48 @@ def remove_leftovers(folder: Path, name: str = "*") -> None:
 def file_lock(file: Path, purpose: str, wait: bool) -> Iterator[None]:
     """Hold the lock `file`, which at most one process does at a time; the system frees it when the process dies.
 
+    A file system that knows no locks keeps nobody waiting.
+
     Args:
         file: made for the time of the block, with the number of the process in it.
-        purpose: what the other process may be doing, for the sentence that names it: "making small copies in DIR".
-        wait: until the other is done, and say so; else raise `UserError`.
+        purpose: what the other process may be doing, for the sentence that names it: "writing predictions.csv".
+        wait: until the other is done, and print so; else raise `UserError`.
     """
-    if fcntl is None:
-        yield
-        return
-    waited = False
-    while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    from filelock import FileLock, Timeout  # late, for the time that --help takes
+
+    lock = FileLock(file, fallback_to_soft=False)
+    waiting = False
+    while not lock.is_locked:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if waited else fcntl.LOCK_NB))
-        except BlockingIOError:
-            other = os.read(handle, 20).decode() or "unknown"
-            os.close(handle)
+            lock.acquire(timeout=0.3, poll_interval=0.1)
+        except Timeout:
+            other = _process_in(file)
             if not wait:
                 raise UserError(f"another process ({other}) is {purpose}: wait for its end, or end it") from None
-            print(f"another process ({other}) is {purpose}: waiting for it", flush=True)
-            waited = True
-            continue
-        except OSError:  # a file system without locks
-            pass
-        try:
-            current = os.path.samestat(os.fstat(handle), file.stat())
-        except FileNotFoundError:
-            current = False
-        if current:
+            if not waiting:
+                print(f"another process ({other}) is {purpose}: waiting for it", flush=True)
+            waiting = True
+            interrupts.stop_if_requested()
+        except OSError as error:
+            if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK):
+                raise
             break
-        os.close(handle)  # the one before has just taken its file away: make another
     try:
-        os.truncate(handle, 0)
-        os.write(handle, str(os.getpid()).encode())
+        with suppress(OSError):  # Windows lets nobody write to what is locked
+            file.write_text(str(os.getpid()))
         yield
     finally:
-        file.unlink(missing_ok=True)
-        os.close(handle)
+        with suppress(OSError):  # nor remove it; FileLock does that
+            file.unlink(missing_ok=True)  # still locked: whoever has opened it sees that it is gone, and opens it anew
+        lock.release()
+
+
+def _process_in(file: Path) -> str:
+    """The number of the process that holds a lock."""
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")[:20] or "unknown"
+    except OSError:
+        return "unknown"
 
 
 def write_text(path: Path, text: str) -> None:

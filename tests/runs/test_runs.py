@@ -15,7 +15,6 @@ import pytest
 from helpers import small_network
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import atomic_write, write_text
 from painters_mtl.data.demo.collection import DEMO_VERSION
 from painters_mtl.data.tasks import TASK_NAMES, Task, tasks_from_dict, tasks_to_dict
 from painters_mtl.runs import run as runs
@@ -166,28 +165,6 @@ def test_values_that_cannot_work_are_refused_by_their_option(name: str, value: A
 def test_requested_classes_are_a_number_or_names() -> None:
     settings = TrainSettings(painters=("12",), styles=("Cubism",), genres=("portrait", "1920"))
     assert settings.requested_classes() == {"painter": 12, "style": ("Cubism",), "genre": ("portrait", "1920")}
-
-
-# ------------------------------------------------------------------------------------------------- files
-
-
-def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
-    file = tmp_path / "table.csv"
-    write_text(file, "old")
-    with pytest.raises(RuntimeError), atomic_write(file) as temporary:
-        temporary.write_text("half of the n")
-        assert temporary.suffix == file.suffix and temporary.parent == file.parent  # a rename, and the kind is known
-        raise RuntimeError
-    assert file.read_text() == "old" and [f.name for f in tmp_path.iterdir()] == ["table.csv"]
-    with atomic_write(file) as temporary:
-        temporary.write_text("new")
-        assert file.read_text() == "old"
-    assert file.read_text() == "new" and [f.name for f in tmp_path.iterdir()] == ["table.csv"]
-
-
-def test_text_is_utf_8(tmp_path: Path) -> None:
-    write_text(tmp_path / "a.json", "Naïve – 浮世絵\n")
-    assert (tmp_path / "a.json").read_bytes() == "Naïve – 浮世絵\n".encode()
 
 
 # ------------------------------------------------------------------------------------------------- run folders

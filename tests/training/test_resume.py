@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import arguments, fitted, largest_file, make_data, read_rows, table_of, tiny_settings
+from helpers import arguments, fitted, largest_file, locked_elsewhere, make_data, read_rows, table_of, tiny_settings
 
 from painters_mtl import compare, train
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import atomic_write, file_lock, remove_leftovers
 from painters_mtl.data.dataset import Dataset, prepare
 from painters_mtl.images import files as images
 from painters_mtl.images.cache import build_image_cache
@@ -400,62 +399,12 @@ def test_two_processes_do_not_build_the_same_store_at_once(many: Path, tmp_path:
 
 # ------------------------------------------------------------------------------------------------- locks
 
-HOLD = (
-    "import sys, time\n"
-    "from pathlib import Path\n"
-    "from painters_mtl.common.files import file_lock\n"
-    "with file_lock(Path(sys.argv[1]), 'at it', wait=False):\n"
-    "    print('held', flush=True)\n"
-    "    time.sleep(float(sys.argv[2]))\n"
-)
-
-
-def test_a_lock_is_held_by_one_process_and_freed_by_its_death(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "lock"
-    process = start("-c", HOLD, file, 100)
-    assert process.stdout is not None and process.stdout.readline() == "held\n"
-    with (
-        pytest.raises(UserError, match=f"another process \\({process.pid}\\) is at it"),
-        file_lock(file, "at it", False),
-    ):
-        pass
-    threading.Timer(2, process.kill).start()
-    with file_lock(file, "at it", wait=True):
-        assert process.wait(timeout=10) == -signal.SIGKILL
-        assert f"another process ({process.pid}) is at it: waiting" in capsys.readouterr().out
-        assert file.read_text() == str(os.getpid())
-    assert not file.exists()
-    process.communicate()
-
 
 def test_a_run_is_trained_by_one_process(small: Path, tmp_path: Path) -> None:
     settings = tiny_settings(small, tmp_path, epochs=1)
     settings.models.mkdir(parents=True)
-    process = start("-c", HOLD, settings.models / ".run.lock", 100)
-    assert process.stdout is not None and process.stdout.readline() == "held\n"
-    try:
-        with pytest.raises(UserError, match="is training"):
-            fitted(settings)
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), atomic_write(tmp_path / "a.json") as temporary:
-        temporary.write_text("half")
-        left = tmp_path / temporary.name
-        os.link(left, tmp_path / ".999-b.json")
-        raise RuntimeError
-    (tmp_path / ".hidden").touch()
-    (tmp_path / ".12-other.json").touch()
-    assert not left.exists()
-    remove_leftovers(tmp_path, "b.json")
-    assert {f.name for f in tmp_path.iterdir()} == {".hidden", ".12-other.json"}
-    remove_leftovers(tmp_path)
-    assert {f.name for f in tmp_path.iterdir()} == {".hidden"}
+    with locked_elsewhere(settings.models / ".run.lock"), pytest.raises(UserError, match="is training"):
+        fitted(settings)
 
 
 # ------------------------------------------------------------------------------------------------- a study

@@ -1,0 +1,115 @@
+"""Files are there whole or as they were, and written by one process at a time."""
+
+import errno
+import fcntl
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from helpers import locked_elsewhere
+
+from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import atomic_write, file_lock, read_json, remove_leftovers, write_json, write_text
+
+
+def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    write_text(file, "old")
+    with pytest.raises(RuntimeError), atomic_write(file) as temporary:
+        temporary.write_text("half of the n")
+        assert temporary.suffix == file.suffix and temporary.parent == file.parent  # a rename, and the kind is known
+        raise RuntimeError
+    assert file.read_text() == "old" and [f.name for f in tmp_path.iterdir()] == ["table.csv"]
+    with atomic_write(file) as temporary:
+        temporary.write_text("new")
+        assert file.read_text() == "old"
+    assert file.read_text() == "new" and [f.name for f in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_text_is_utf_8(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.json", "Naïve – 浮世絵\n")
+    assert (tmp_path / "a.json").read_bytes() == "Naïve – 浮世絵\n".encode()
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), atomic_write(tmp_path / "a.json") as temporary:
+        temporary.write_text("half")
+        left = tmp_path / temporary.name
+        os.link(left, tmp_path / ".999-b.json")
+        raise RuntimeError
+    (tmp_path / ".hidden").touch()
+    (tmp_path / ".12-other.json").touch()
+    assert not left.exists()
+    remove_leftovers(tmp_path, "b.json")
+    assert {f.name for f in tmp_path.iterdir()} == {".hidden", ".12-other.json"}
+    remove_leftovers(tmp_path)
+    assert {f.name for f in tmp_path.iterdir()} == {".hidden"}
+
+
+def test_a_lock_is_held_by_one_process_and_freed_by_its_death(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lock"
+    with locked_elsewhere(file) as process:
+        message = f"another process \\({process.pid}\\) is at it"
+        with pytest.raises(UserError, match=message), file_lock(file, "at it", wait=False):
+            pass
+        threading.Timer(2, process.kill).start()
+        with file_lock(file, "at it", wait=True):
+            assert process.wait(timeout=10) == -signal.SIGKILL
+            assert f"another process ({process.pid}) is at it: waiting" in capsys.readouterr().out
+            assert file.read_text() == str(os.getpid())
+        assert not file.exists()
+
+
+@pytest.mark.slow
+def test_waiting_processes_take_turns(tmp_path: Path) -> None:
+    """Each adds one to a number in a file, which loses counts unless they do it one after the other."""
+    number, lock = tmp_path / "number", tmp_path / "lock"
+    number.write_text("0")
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from painters_mtl.common.files import file_lock\n"
+        "number, lock = Path(sys.argv[1]), Path(sys.argv[2])\n"
+        "for _ in range(15):\n"
+        "    with file_lock(lock, 'counting', wait=True):\n"
+        "        value = int(number.read_text())\n"
+        "        time.sleep(0.005)\n"
+        "        number.write_text(str(value + 1))\n"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code, number, lock], stdout=subprocess.PIPE) for _ in range(4)]
+    for process in processes:
+        process.communicate(timeout=100)
+    assert [process.returncode for process in processes] == [0] * 4
+    assert number.read_text() == "60" and [f.name for f in tmp_path.iterdir()] == ["number"]
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_keeps_nobody_waiting(
+    error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with file_lock(tmp_path / "lock", "at it", wait=True), file_lock(tmp_path / "lock", "at it", wait=False):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------------------------------------- JSON
+
+
+def test_what_json_does_not_have_comes_back(tmp_path: Path) -> None:
+    values = {"a": [1.5, math.nan, (2, math.inf)], "Ä": {"b": "c", "d": True}}
+    write_json(tmp_path / "a.json", values)
+    assert "null" in (tmp_path / "a.json").read_text() and "NaN" not in (tmp_path / "a.json").read_text()
+    back = read_json(tmp_path / "a.json")
+    assert back["a"][0] == 1.5 and math.isnan(back["a"][1]) and back["a"][2][0] == 2 and math.isnan(back["a"][2][1])
+    assert back["Ä"] == values["Ä"]
