@@ -38,10 +38,16 @@ FALLBACK_FONTS = (
 def import_extra(module: str, extra: str) -> Any:
     """A module of an optional package. Raises `UserError` with the line that installs it.
 
+    OpenVINO comes without its telemetry: when it is imported it would report that to an analytics host, and keep a
+    number in the home folder. It reports nothing where its package for that is missing, and so that package looks as if
+    it were not installed, for as long as the process lives.
+
     Args:
         module: its full name, such as "ray.data".
         extra: the extra of this package that brings it, as in pyproject.toml.
     """
+    if module.split(".")[0] == "openvino":
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -120,7 +120,6 @@ def save(
         save_graph(run, network, graph, calibrated)
         if file_format == "openvino":
             openvino = import_extra("openvino", "openvino")
-            # Not openvino.convert_model, which reports its use over the network.
             openvino.save_model(openvino.Core().read_model(graph), file, compress_to_fp16=False)
         elif file_format == "onnx":
             file.write_bytes(_onnx(graph))

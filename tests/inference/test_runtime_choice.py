@@ -191,3 +191,30 @@ def test_bfloat16_only_where_the_processor_has_it(run: Run, files: list[ImageFil
         pytest.skip("this processor computes in bfloat16")
     with pytest.raises(UserError, match="does not compute in bfloat16; use openvino"):
         open_runtime(run, "openvino-bf16", 32, files)
+
+
+def test_openvino_looks_up_no_host_and_leaves_the_home_folder_alone(
+    run: Run, files: list[ImageFile], tmp_path: Path
+) -> None:
+    """Exported, run, and run again without TensorFlow: by default OpenVINO reports each import to an analytics host."""
+    needs("openvino")
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "asked = []\n"
+        "names = ('socket.getaddrinfo', 'socket.gethostbyname', 'socket.connect', 'socket.sendto')\n"
+        "sys.addaudithook(lambda event, args: asked.append((event, args)) if event in names else None)\n"
+        "from painters_mtl.images.files import find_images\n"
+        "from painters_mtl.inference.runtime_choice import open_runtime\n"
+        "from painters_mtl.runs.run import open_run\n"
+        f"files = find_images({str(Path(files[0].path).parent)!r})\n"
+        f"open_runtime(open_run(Path({str(run.folder)!r})), 'openvino', 32, files)\n"
+        "time.sleep(1)\n"  # what is sent is sent from a thread
+        "print(asked)\n"
+    )
+    home = tmp_path / "home"
+    (home / ".keras").mkdir(parents=True)  # Keras writes its settings there where it can
+    for _ in range(2):
+        done = python("-c", program, HOME=str(home), KERAS_HOME=str(home / ".keras"))
+        assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
+        assert [file.name for file in home.iterdir()] == [".keras"]
