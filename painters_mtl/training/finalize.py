@@ -1,5 +1,6 @@
 """From a trained network to a finished run: heads fitted again, known-painter head, calibration, metrics, files."""
 
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from painters_mtl.network.forward import forward_function, predict_in_batches
 from painters_mtl.network.multitask import heads_model, with_multi_scale_heads
 from painters_mtl.runs import run
 from painters_mtl.training import checkpoint
+from painters_mtl.training.convergence import chance_warning
 from painters_mtl.training.head_refit import refit_heads
 from painters_mtl.training.known_painter_head import add_known_painter_head
 from painters_mtl.training.run_result import RunResult, save_predictions
@@ -86,6 +88,8 @@ def finalize(spec: RunSpec, trained: TrainedNetwork, key: str) -> RunResult:
     }
     if trained.turns:
         measured["turns"] = trained.turns
+    if warning := chance_warning(measured["validation"], spec.settings.learning_rate):
+        print(warning, file=sys.stderr, flush=True)
     history = pd.DataFrame(trained.history)
     result = RunResult(history, measured, spec.data.rows("test"), of_test.calibrated, trained.interrupted)
     save(spec, trained, finished, result, temperatures, thresholds)

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -40,7 +39,7 @@ from painters_mtl.images.cache import cache_side
 from painters_mtl.network.forward import forward_function, predict_in_batches, whole_crops
 from painters_mtl.network.multitask import build_model, features_model
 from painters_mtl.runs import run as runs
-from painters_mtl.training import batches, run_folder
+from painters_mtl.training import batches
 from painters_mtl.training import fit as training
 from painters_mtl.training import loop as trainer
 from painters_mtl.training import step as update
@@ -238,31 +237,6 @@ def test_a_sample_is_a_part_of_the_paintings_and_the_same_each_time(small: Path,
     assert len(part) == 50 and [name for name in everything if name in set(part)] == part
     assert ids(sample=50) == part != ids(sample=50, seed=1)
     assert ids(sample=80) == ids(sample=1000) == everything
-
-
-def test_a_run_of_a_version_with_fewer_settings_goes_on(tmp_path: Path) -> None:
-    settings = TrainSettings(models=tmp_path, name="run", epochs=3)
-    (tmp_path / "run").mkdir()
-    kept = settings.to_dict()
-    del kept["sample"]
-    (tmp_path / "run" / "config.json").write_text(json.dumps(kept))
-    assert run_folder.prepare_run_folder(settings) == tmp_path / "run"
-    with pytest.raises(UserError, match=r"other settings \(sample\)"):
-        run_folder.prepare_run_folder(dataclasses.replace(settings, sample=5))
-
-
-def test_a_place_may_be_written_in_another_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    settings = TrainSettings(data=Path("paintings"), name="run", epochs=3)
-    (tmp_path / "models" / "run").mkdir(parents=True)
-    settings.save(tmp_path / "models" / "run" / "config.json")
-    for place in (tmp_path / "paintings", Path("models/../paintings")):
-        assert (
-            run_folder.prepare_run_folder(dataclasses.replace(settings, data=place, budget="equal-updates")).name
-            == "run"
-        )
-    with pytest.raises(UserError, match=r"with other settings \(data\)"):
-        run_folder.prepare_run_folder(dataclasses.replace(settings, data=tmp_path / "others"))
 
 
 # ------------------------------------------------------------------------------------------------- loss and labels
@@ -475,73 +449,6 @@ def test_heads_alone_leave_the_backbone_as_it_was(small: Path, tmp_path: Path) -
 
 
 # ------------------------------------------------------------------------------------------------- the verb
-
-
-def test_overwriting_has_to_be_asked_for(tmp_path: Path) -> None:
-    def folder(**changes: Any) -> Path:
-        return run_folder.prepare_run_folder(TrainSettings(models=tmp_path, **changes))
-
-    assert folder(name="new") == tmp_path / "new" and not (tmp_path / "new").exists()
-    assert re.fullmatch(r"\d{8}-\d{6}", folder().name)
-    (tmp_path / "empty").mkdir()
-    assert folder(name="empty") == tmp_path / "empty"
-    for name, file, words in (
-        ("run", "labels.json", "run is there already"),
-        ("holiday", "beach.jpg", "not the folder of a run and is not replaced"),
-    ):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / file).touch()
-        with pytest.raises(UserError, match=words):
-            folder(name=name)
-    assert folder(name="run", overwrite=True) == tmp_path / "run"
-    with pytest.raises(UserError, match="not the folder of a run and is not replaced"):
-        folder(name="holiday", overwrite=True)
-    (tmp_path / "killed").mkdir()
-    (tmp_path / "killed" / ".123-config.json").touch()  # while the first file was being written
-    assert folder(name="killed") == tmp_path / "killed"
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file is a file"):
-        folder(name="file", overwrite=True)
-    assert (tmp_path / "holiday" / "beach.jpg").exists() and (tmp_path / "run" / "labels.json").exists()
-
-
-@pytest.mark.slow
-def test_a_run_can_be_replaced_with_its_own_split(small: Path, tmp_path: Path) -> None:
-    settings = tiny_settings(small, tmp_path, epochs=1, seed=3)
-    _, _, folder = fitted(settings)
-    (folder / "note.txt").write_text("of the old run")
-    split = (folder / "split.csv").read_bytes()
-    again = dataclasses.replace(settings, seed=4, split=folder / "split.csv", overwrite=True, baselines=False)
-    assert train.main(arguments(again)) == 0
-    assert (folder / "split.csv").read_bytes() == split and not (folder / "note.txt").exists()
-    assert strict_json(folder / "config.json")["seed"] == 4
-
-
-SLIPS: dict[str, dict[str, Any]] = {
-    "a name": {"backbone": "small_convnett"},
-    "no such file": {"weights": "nowhere.keras"},
-    "no weights in it": {"weights": __file__},
-}
-
-
-@pytest.mark.parametrize("slip", list(SLIPS))
-def test_a_slip_of_the_pen_does_not_cost_the_old_run(slip: str, small: Path, tmp_path: Path) -> None:
-    settings = tiny_settings(small, tmp_path, overwrite=True, **SLIPS[slip])
-    folder = settings.models / "run"
-    folder.mkdir(parents=True)
-    for name in ("labels.json", "model.keras"):
-        (folder / name).write_text("the old run")
-    assert train.main(arguments(settings)) == 2
-    assert {f.name: f.read_text() for f in folder.iterdir()} == dict.fromkeys(
-        ("labels.json", "model.keras"), "the old run"
-    )
-
-
-@pytest.mark.parametrize("slip", list(SLIPS))
-def test_a_slip_of_the_pen_leaves_nothing_half_written(slip: str, small: Path, tmp_path: Path) -> None:
-    settings = tiny_settings(small, tmp_path, **SLIPS[slip])
-    assert train.main(arguments(settings)) == 2
-    assert not settings.models.exists() or not list(settings.models.iterdir())
 
 
 @pytest.mark.slow
