@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.data.catalog import read_catalog
-from painters_mtl.data.split import group_near_copies, make_split
+from painters_mtl.data.duplicates import THUMBNAIL, group_near_copies
+from painters_mtl.data.split import make_split
 
 SIZES = (20_000, 80_000)
 
@@ -38,7 +39,8 @@ def main(folder: Path) -> None:
         shares = {"painter": (8, 0.2), "style": (10, 0.9), "genre": (23, 0.9)}
         labels = {k: np.where(rng.random(n) < share, rng.integers(m, size=n), -1) for k, (m, share) in shares.items()}
         groups = rng.integers(0, n, n)
-        found["copies"].append(seconds(lambda t=table, h=hashes: group_near_copies(t, h)))
+        noise = rng.integers(0, 256, (n, THUMBNAIL, THUMBNAIL), np.uint8)
+        found["copies"].append(seconds(lambda t=table, h=hashes, p=noise: group_near_copies(t, h, p.__getitem__)))
         found["split"].append(seconds(lambda t=table, v=labels, g=groups: make_split(t, v, g)))
     for name, (few, many) in found.items():
         exponent = np.log(many / few) / np.log(SIZES[1] / SIZES[0])

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.data.catalog import find_data, read_catalog
 from painters_mtl.data.classes import choose_classes
 from painters_mtl.data.demo.collection import make_demo
+from painters_mtl.data.duplicates import group_near_copies, thumbnails
 from painters_mtl.data.locations import DEMO_FOLDER
 from painters_mtl.data.settings import DataSettings
-from painters_mtl.data.split import PARTS, check_split_file, group_near_copies, load_split, make_split
+from painters_mtl.data.split import PARTS, check_split_file, load_split, make_split
 from painters_mtl.data.tasks import ALL_PAINTERS, NO_LABEL, TASK_NAMES, Task, known_output
 from painters_mtl.images.cache import ImageCache, build_image_cache, cache_side
 
@@ -101,11 +103,12 @@ def prepare(settings: DataSettings, cross_validated: bool = False) -> Dataset:
     if len(store.repaired):
         notes.append(f"{len(store.repaired):,} damaged pictures are used as far as they can be read.")
     readable = store.rows >= 0
-    table, hashes, pixel_rows = table[readable].reset_index(drop=True), store.hashes[readable], store.rows[readable]
+    table, image_rows = table[readable].reset_index(drop=True), store.rows[readable]
 
     tasks, class_notes = choose_classes(table, settings.requested_classes())
     labels = {name: task.encode(table[name]) for name, task in tasks.items()}
-    groups = group_near_copies(table, hashes)
+    small = partial(thumbnails, store.pixels, image_rows)
+    groups = group_near_copies(table, store.hashes[readable], small, store.contents[readable])
     if settings.split is None:
         split = make_split(table, labels, groups, settings.seed)
         left = 0 if cross_validated else int((split == "").sum())
@@ -117,7 +120,7 @@ def prepare(settings: DataSettings, cross_validated: bool = False) -> Dataset:
     else:
         split, split_notes = load_split(settings.split, table, groups)
         class_notes = [*class_notes, *split_notes]
-    data = Dataset(table, tasks, labels, split, store, pixel_rows, [*notes, *class_notes], demo, folder, groups)
+    data = Dataset(table, tasks, labels, split, store, image_rows, [*notes, *class_notes], demo, folder, groups)
     said = (table["painter"] != "").to_numpy()
     strangers = table["painter"][(split == "validation") & said & ~data.by_trained_painters()]
     if len(strangers) and not cross_validated:

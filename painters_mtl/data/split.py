@@ -1,18 +1,15 @@
 """Train, validation and test: copies of a painting stay together, all tasks are stratified at once.
 
-groups = group_copies(table, hashes)
 split = make_split(table, {name: task.encode(table[name]) for name, task in tasks.items()}, groups)
 """
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from iterstrat.ml_stratifiers import IterativeStratification
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write
@@ -24,58 +21,6 @@ COMPETITION_VALIDATION = 0.1  # of the competition's training set, when its test
 STRANGERS = 0.2  # works of painters kept out of training, as a part of the other validation works
 FEWEST_WORKS, FEWEST_STRANGERS = 3, 10  # so few make pairs by one painter; so many are not one painter's habits
 FEWEST_GROUPS = 3  # of a class, in training, that no painter is taken away from
-COPY_DISTANCE = 8  # bits of 64; of the 76 such pairs among 13,783 paintings 73 are one picture or composition (seen)
-SAME_PAINTER_DISTANCE = 12  # between works of one painter; at 10 and 12 bits, those of different painters are unlike
-
-
-def group_near_copies(
-    table: pd.DataFrame,
-    hashes: np.ndarray | None = None,
-    max_distance: int = COPY_DISTANCE,
-    same_painter_distance: int = SAME_PAINTER_DISTANCE,
-) -> np.ndarray:
-    """Number the groups of paintings that must stay on one side of the split.
-
-    Two paintings belong together when painter and title are the same but for case and white space (also "Untitled":
-    the rule has no exceptions, since whoever checks a split goes by it; missing painters or titles are not the same),
-    or when their perceptual hashes differ in few bits. Groups are the connected components of these pairs.
-
-    Args:
-        table: a catalogue's table with n rows.
-        hashes: uint64 of shape (n,), the 64-bit DCT hash ("pHash", `imagehash.phash`). Half the bits of such a hash
-            are ones; hashes with under 24 or over 40 ones come from flat or empty pictures and are not compared.
-        max_distance: bits that may differ, at most, between any two paintings.
-        same_painter_distance: the same between two paintings of one painter.
-
-    Returns int64 of shape (n,): the number of the group, in order of first appearance.
-    """
-    n = len(table)
-    painters, titles = ([clean(text).casefold() for text in table[column]] for column in ("painter", "title"))
-    named = [(p, t) if p and t else i for i, (p, t) in enumerate(zip(painters, titles, strict=True))]
-    first: dict[object, int] = {}
-    pairs = [np.array([(first.setdefault(key, i), i) for i, key in enumerate(named)], np.int64).reshape(n, 2)]
-    if hashes is not None:
-        hashes = np.asarray(hashes, np.uint64)
-        ones = np.bitwise_count(hashes)
-        usable = np.flatnonzero((ones >= 24) & (ones <= 40))
-        pairs += [usable[near] for near in _near(hashes[usable], max_distance)]
-        by_painter = pd.Series(usable).groupby(np.array(painters, object)[usable]).indices
-        for painter, rows in by_painter.items():
-            if painter:
-                pairs += [usable[rows][near] for near in _near(hashes[usable[rows]], same_painter_distance)]
-    start, end = np.concatenate(pairs).T
-    graph = coo_array((np.ones(len(start), bool), (start, end)), (n, n))
-    return pd.factorize(connected_components(graph, directed=False)[1])[0].astype(np.int64)
-
-
-def _near(hashes: np.ndarray, distance: int, rows: int = 128, columns: int = 4096) -> Iterator[np.ndarray]:
-    """Pairs (k, 2) of positions whose hashes differ in at most `distance` bits, tile by tile to stay in the cache."""
-    for top in range(0, len(hashes), rows):
-        for left in range(top, len(hashes), columns):
-            bits = np.bitwise_count(hashes[top : top + rows, None] ^ hashes[None, left : left + columns])
-            i, j = np.divmod(np.flatnonzero(bits.ravel() <= distance), bits.shape[1])
-            if (other := i + top < j + left).any():
-                yield np.stack([i[other] + top, j[other] + left], axis=1)
 
 
 def make_split(
@@ -97,7 +42,7 @@ def make_split(
         table: a catalogue's table with n rows.
         labels: task name to int32 of shape (n,), -1 for "no label". Rows without any label are in train, or left out
             when their group is elsewhere; the competition's test rows are never in train.
-        groups: int of shape (n,), from `group_copies`; a group is never in two parts.
+        groups: int of shape (n,), from `duplicates.group_near_copies`; a group is never in two parts.
         seed: the same seed gives the same split.
         fractions: of train, validation and test, among the groups with a label.
 

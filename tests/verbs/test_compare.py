@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from painters_mtl import compare, train
 from painters_mtl.common import command_line
 from painters_mtl.compare import CompareSettings, folds_of
 from painters_mtl.data.dataset import prepare
-from painters_mtl.data.split import group_near_copies, make_folds
+from painters_mtl.data.duplicates import group_near_copies, thumbnails
+from painters_mtl.data.split import make_folds
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.runs import run
 from painters_mtl.training.resume import settings_to_resume
@@ -265,7 +267,8 @@ def test_folds_part_no_copies_and_test_each_painting_once(tmp_path: Path) -> Non
         for group in np.unique(data.groups):
             assert len(set(split[data.groups == group]) - {""}) <= 1
         assert 0.1 < np.mean(split[known] == "validation") < 0.2
-    assert (data.groups == group_near_copies(data.table, data.images.hashes[data.images.rows >= 0])).all()
+    small = partial(thumbnails, data.images.pixels, data.image_rows)
+    assert (data.groups == group_near_copies(data.table, data.images.hashes[data.images.rows >= 0], small)).all()
     parts = folds_of(data, CompareSettings(data=settings.data, folds=4, seed=1))
     assert all((p.split == s).all() for p, s in zip(parts, splits, strict=True))
 
