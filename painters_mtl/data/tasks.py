@@ -68,3 +68,16 @@ def tasks_to_dict(tasks: Mapping[str, Task]) -> dict[str, list[str]]:
 def tasks_from_dict(classes: Mapping[str, Sequence[str]]) -> dict[str, Task]:
     """The inverse of `tasks_to_dict`."""
     return {name: Task(name, tuple(names)) for name, names in classes.items()}
+
+
+def chosen_tasks(tasks: Mapping[str, Task], names: Iterable[str], option: str) -> dict[str, Task]:
+    """The tasks that an option names, in the order of `tasks`; all of them where it names none.
+
+    Args:
+        names: with commas or without: ("painter,style",) and ("painter", "style") are the same.
+        option: for the sentence of the `UserError` where a name is no task: "--tasks".
+    """
+    chosen = {name for words in names for name in words.split(",") if name}
+    for name in sorted(chosen - set(tasks)):
+        raise UserError(f"{option} {name}: the network has no such task, but {', '.join(tasks)}")
+    return {name: task for name, task in tasks.items() if name in chosen or not chosen}

@@ -21,6 +21,16 @@ from painters_mtl.images.decode import cached_image
 from painters_mtl.network.forward import center_crops, forward_function, whole_crops
 from painters_mtl.network.gradcam import explainer, gradcam, likeness, overlay, scaled, stretched
 from painters_mtl.network.multitask import backbone_of, features_model
+from painters_mtl.reports.sheets_explanation import (
+    FOOT,
+    GAP,
+    Panel,
+    PanelRow,
+    explanation_sheet,
+    panel_rows,
+    panel_size,
+)
+from painters_mtl.reports.sheets_explanation import SIDE as PANEL_SIDE
 from painters_mtl.runs import run as runs
 
 VIEWS = ("whole", "detail")
@@ -358,18 +368,18 @@ def test_the_bright_part_of_the_drawn_map_is_over_the_box(
     picture = coloured(tmp_path / "wide.png", width, height, box)
     (file,) = run_verb(folder, tmp_path / "out", picture, "--tasks", "painter")
     pixels = np.asarray(Image.open(file).convert("RGB")).astype(int)
-    panel_width, panel_height = explain._panel_size(width, height)
+    panel_width, panel_height = panel_size(width, height)
     assert panel_width / panel_height == pytest.approx(width / height, rel=0.02)
-    column = max(explain.SIDE * 3 // 4, panel_width)
-    left = 2 * explain.GAP + column
-    top = pixels.shape[0] - explain.FOOT - panel_height
+    column = max(PANEL_SIDE * 3 // 4, panel_width)
+    left = 2 * GAP + column
+    top = pixels.shape[0] - FOOT - panel_height
     panel = pixels[top : top + panel_height, left : left + panel_width]
     bright = np.maximum(panel[..., 0] - panel[..., 2], 0)  # inferno is redder than blue only in its upper half
     rows, columns = np.indices(bright.shape)
     x = (bright * columns).sum() / bright.sum() / panel_width * width
     y = (bright * rows).sum() / bright.sum() / panel_height * height
     assert box[0] < x < box[2] and box[1] < y < box[3]
-    original = pixels[top : top + panel_height, explain.GAP : explain.GAP + panel_width]
+    original = pixels[top : top + panel_height, GAP : GAP + panel_width]
     inside = original[int(y / height * panel_height), int(x / width * panel_width)]
     np.testing.assert_allclose(inside, COLOURS[0], atol=2)
 
@@ -379,10 +389,10 @@ def test_the_figure_of_two_views_has_a_row_for_each() -> None:
     whole, detail = rng.integers(0, 256, (60, 90, 3), dtype=np.uint8), rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
     heat = rng.random((3, 3)).astype(np.float32)
     rows = [
-        (whole, [explain.Panel("painter\na $x$ 50.0 %", None), explain.Panel("style\nx 50.0 %", heat)]),
-        (detail, [explain.Panel("painter\na $x$ 50.0 %", heat), explain.Panel("style\nx 50.0 %", None)]),
+        PanelRow(whole, [Panel("painter\na $x$ 50.0 %", None), Panel("style\nx 50.0 %", heat)]),
+        PanelRow(detail, [Panel("painter\na $x$ 50.0 %", heat), Panel("style\nx 50.0 %", None)]),
     ]
-    drawn_figure = explain.figure(rows, "b.png")
+    drawn_figure = explanation_sheet(rows, "b.png")
     boxes = [axis.get_position() for axis in drawn_figure.axes]
     assert len(boxes) == 4  # two pictures, two maps
     assert boxes[0].y0 > boxes[2].y1 and boxes[0].x0 == boxes[2].x0 and boxes[1].x0 > boxes[3].x0 > boxes[0].x1 - 0.1
@@ -414,8 +424,8 @@ def test_titles_say_what_predict_says(folder: Path, tmp_path: Path) -> None:
             return {f"{name} {key}": v.numpy() for name, values in found.items() for key, v in values.items()}
 
         (seen,) = stream_images([images.ImageFile(str(picture))], run, forward)
-        ((_, panels),) = explain.rows_of(run, TASKS, seen, np.zeros((4, 8, 3), np.uint8))
-        return [panel.title for panel in panels]
+        (row,) = panel_rows(run, TASKS, seen, np.zeros((4, 8, 3), np.uint8))
+        return [panel.title for panel in row.panels]
 
     assert not any("unknown" in title for title in titles())
     best = {name: f"{row[name]}  {100 * float(row[f'{name}_confidence']):.1f} %" for name in TASKS}
@@ -536,12 +546,15 @@ def test_two_views_on_the_command_line(tmp_path: Path) -> None:
     _, copy = cached_image(data, 60, VIEWS)
     detail = center_crops(tf.constant(copy[None, 1]), 48).numpy()[0]
     pixels = np.asarray(Image.open(file).convert("RGB")).astype(int)
-    side = explain.SIDE
-    column = explain._panel_size(200, 120)[0]
-    shown = pixels[-explain.FOOT - side : -explain.FOOT, explain.GAP : explain.GAP + side]
+    side = PANEL_SIDE
+    column = panel_size(200, 120)[0]
+    shown = pixels[
+        -FOOT - side : -FOOT,
+        GAP : GAP + side,
+    ]
     np.testing.assert_allclose(shown[::38, ::38].mean((0, 1)), detail[::5, ::5].mean((0, 1)), atol=12)
-    map_of_painter = pixels[-explain.FOOT - side : -explain.FOOT, 2 * explain.GAP + column :][:, :side]
-    beside = pixels[-explain.FOOT - side : -explain.FOOT, 3 * explain.GAP + 2 * column :][60:]
+    map_of_painter = pixels[-FOOT - side : -FOOT, 2 * GAP + column :][:, :side]
+    beside = pixels[-FOOT - side : -FOOT, 3 * GAP + 2 * column :][60:]
     assert map_of_painter.std() > 5 and (beside == 255).all()  # the style does not see the detail
 
 
@@ -554,7 +567,7 @@ def test_real_paintings(paintings: Path, folder: Path, tmp_path: Path) -> None:
     assert len(found) == len(good)
     for file, original in zip(found, good, strict=True):
         picture = images.load_image(original)
-        width, _ = explain._panel_size(picture.width, picture.height)
-        columns = explain.GAP + 3 * (max(explain.SIDE * 3 // 4, width) + explain.GAP)
+        width, _ = panel_size(picture.width, picture.height)
+        columns = GAP + 3 * (max(PANEL_SIDE * 3 // 4, width) + GAP)
         with Image.open(file) as png:
             assert abs(png.size[0] - columns) <= 4  # the sides of the picture that is drawn are rounded
