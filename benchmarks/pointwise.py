@@ -21,7 +21,8 @@ def measure(layer: str) -> float:
     import keras
     import numpy as np
 
-    from painters_mtl.network.backbones import efficientnet_lite0, set_trainable
+    from painters_mtl.network.backbones import set_trainable
+    from painters_mtl.network.efficientnet_lite import efficientnet_lite0
 
     backbone = efficientnet_lite0()
     if layer == "conv":

@@ -18,7 +18,7 @@ from painters_mtl.common import command_line, lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.settings import DataSettings
 from painters_mtl.network.settings import NetworkSettings
-from painters_mtl.reports.network_diagram import draw, layer_weights, owners
+from painters_mtl.reports.network_diagram import draw, layer_weights
 
 if TYPE_CHECKING:
     import keras
@@ -69,9 +69,11 @@ def _network(settings: DescribeSettings) -> "keras.Model":
 
 def parameter_table(network: "keras.Model") -> str:
     """Every layer with weights: who uses it, its parameters; and their sums for the shared part and each task."""
+    from painters_mtl.network.graph import heads_by_layer
+
     lines = [f"{'layer':<24}{'serves':<26}{'parameters':>12}"]
     sums: dict[str, int] = {}
-    for name, tasks in owners(network).items():
+    for name, tasks in heads_by_layer(network).items():
         if count := layer_weights(network, name)[0]:
             whose = "all" if len(tasks) == len(network.output) else ", ".join(tasks)
             side = "shared" if len(tasks) > 1 else f"{tasks[0]} only"

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from painters_mtl.network.multitask import FEATURES
+from painters_mtl.network.graph import FEATURES
 from painters_mtl.network.precision import in_precision
 from painters_mtl.training.devices import Devices, connect
 from painters_mtl.training.settings import STRATEGIES, TrainSettings

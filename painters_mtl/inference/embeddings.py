@@ -170,11 +170,11 @@ def _forward(run: Run) -> Forward:
         import keras
 
         from painters_mtl.network.forward import forward_function
-        from painters_mtl.network.multitask import FEATURES, features_model
+        from painters_mtl.network.graph import FEATURES, named_tensors
 
         model = run.model()
         names = [*run.tasks, KNOWN, FEATURES]
-        outputs = {**model.output, FEATURES: features_model(model).output}
+        outputs = {**model.output, FEATURES: named_tensors(model)[FEATURES]}
         both = forward_function(keras.Model(model.input, outputs), run.image_size)
 
         def rows(copies: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A trained network as one graph that needs nothing of this project: uint8 pictures in, named probabilities out.
 
-The picture's way to the network's size is part of the graph and takes the very samples that `pipeline.inference`
-takes. Weights are constants in it. Every format is made from the same graph: TensorFlow's SavedModel.
+The picture's way to the network's size is part of the graph, by the same crops as in prediction (`network.forward`).
+Weights are constants in it. Every format is made from the same graph: TensorFlow's SavedModel.
 """
 
 import warnings
@@ -17,33 +17,11 @@ from painters_mtl.common import lazy_imports
 from painters_mtl.common.lazy_imports import import_extra
 from painters_mtl.inference.runtimes import FILES, named_inputs
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
+from painters_mtl.network.forward import center_crops, whole_crops
 from painters_mtl.network.multitask import backbone_of
 from painters_mtl.runs.run import Run
 
 SIGNATURE = "serving_default"
-
-
-def whole_view(image: tf.Tensor, image_size: int) -> tf.Tensor:
-    """As `pipeline.whole_views`, by an operation that every format has: float32 (n, image_size, image_size, 3)."""
-    pixels = tf.cast(image, tf.float32)  # LiteRT has no resizing from 8 to 32 bits
-    return tf.raw_ops.ResizeBilinear(images=pixels, size=(image_size, image_size), align_corners=True)
-
-
-def middle_view(image: tf.Tensor, image_size: int) -> tf.Tensor:
-    """As `pipeline.middle_views`; the places that are sampled are constants here, for the side is known."""
-    side = image.shape[1]
-    part = np.float32(image_size / side) / 2 if image_size < side else np.float32(0.5)
-    start, end = np.float32(0.5) - part, np.float32(0.5) + part
-    step = (end - start) * np.float32(side - 1) / np.float32(max(image_size - 1, 1))
-    at = start * np.float32(side - 1) + np.arange(image_size, dtype=np.float32) * step
-    at = np.clip(at, 0, side - 1).astype(np.float32)
-    low, high = np.floor(at).astype(np.int32), np.ceil(at).astype(np.int32)
-    weight = (at - low)[:, None]
-    seen = tf.cast(image, tf.float32)
-    first, second = tf.gather(seen, low, axis=1), tf.gather(seen, high, axis=1)
-    seen = first + (second - first) * weight[:, None]
-    first, second = tf.gather(seen, low, axis=2), tf.gather(seen, high, axis=2)
-    return first + (second - first) * weight
 
 
 def save_graph(run: Run, network: keras.Model, folder: Path, calibrated: bool) -> None:
@@ -65,7 +43,7 @@ def save_graph(run: Run, network: keras.Model, folder: Path, calibrated: bool) -
     for name, head in dense.items():
         outputs[name] = head.input
     folded = fold_batchnorm(keras.Model(network.input, outputs), inference=True)
-    views = {"image": whole_view, "detail": middle_view}
+    views = {"image": whole_crops, "detail": center_crops}
     wanted = list(views)[: len(network.inputs)]
 
     def serve(*pictures: tf.Tensor) -> dict[str, tf.Tensor]:

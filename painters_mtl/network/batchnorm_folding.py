@@ -10,6 +10,8 @@ from typing import Any
 
 import keras
 
+from painters_mtl.network import efficientnet_lite
+
 
 class _Folded(keras.layers.Layer):
     """A convolution or Dense layer without bias, and the BatchNormalization behind it, as one."""
@@ -54,7 +56,7 @@ def fold_batchnorm(model: keras.Model, inference: bool = False) -> keras.Model:
     """
     pairs: dict[str, keras.layers.BatchNormalization] = {}
     for part in (model, *model.layers):
-        if part.name != "efficientnet_lite0":
+        if part.name != efficientnet_lite.NAME:
             continue
         by_name = {layer.name: layer for layer in part.layers}
         for name, layer in by_name.items():

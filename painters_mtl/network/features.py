@@ -17,7 +17,8 @@ from painters_mtl.common.files import atomic_write, file_lock, remove_leftovers
 from painters_mtl.common.iteration import in_batches
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.network.forward import forward_function, predict_in_batches
-from painters_mtl.network.multitask import FEATURES, features_model
+from painters_mtl.network.graph import FEATURES
+from painters_mtl.network.multitask import features_model
 
 CHECKSUM = 16  # bytes
 

@@ -1,4 +1,8 @@
-"""Cached images through a network: the crops of validation and prediction, and a network as a plain function."""
+"""Cached images through a network: the crops that it is shown, and the network as a plain function.
+
+Training shows random crops (`augmented_crops`). Validation, prediction, explanations and exported networks show the
+same two: the whole painting, and of a network with two views the centre of its detail.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,56 +26,82 @@ def augmented_crops(copies: tf.Tensor, boxes: tf.Tensor, image_size: int | tf.Te
     return tf.ensure_shape(seen, (None, side, side, 3))
 
 
-def whole_crops(copies: tf.Tensor, image_size: int) -> tf.Tensor:
-    """The whole painting, as in validation, test and prediction; shapes as in `views`.
+def whole_crops(images: tf.Tensor, image_size: int) -> tf.Tensor:
+    """The whole paintings: cached images, uint8 (n, side, side, 3), to float32 (n, image_size, image_size, 3).
 
-    Not by `views`: at some sizes rounding puts its last sample outside the picture, where all is black.
+    Bilinear, with the corners on the corners. By an operation that every export format has.
     """
-    size = tf.constant([image_size, image_size])
-    seen = tf.raw_ops.ResizeBilinear(images=tf.cast(copies, tf.float32), size=size, align_corners=True)
-    return tf.ensure_shape(seen, (None, image_size, image_size, 3))
+    pixels = tf.cast(images, tf.float32)  # LiteRT has no resizing from 8 to 32 bits
+    return tf.raw_ops.ResizeBilinear(images=pixels, size=(image_size, image_size), align_corners=True)
 
 
-def center_crops(copies: tf.Tensor, image_size: int) -> tf.Tensor:
-    """The middle of the details, at nearly a pixel (1.002 at 96 of 120) a pixel; shapes as in `views`."""
-    side = copies.shape[-2] or tf.shape(copies)[-2]
-    part = tf.minimum(1.0, tf.cast(image_size, tf.float32) / tf.cast(side, tf.float32)) / 2
-    box = tf.stack([0.5 - part, 0.5 - part, 0.5 + part, 0.5 + part])
-    return augmented_crops(copies, tf.tile(box[None], (tf.shape(copies)[0], 1)), image_size)
+def center_crops(images: tf.Tensor, image_size: int) -> tf.Tensor:
+    """The centre of cached details, at nearly a pixel (1.002 at 96 of 120) a pixel; shapes as in `whole_crops`.
+
+    Bilinear between the four pixels around each place. By operations that every export format has.
+    """
+    side = tf.cast(images.shape[-2] or tf.shape(images)[-2], tf.float32)
+    half = tf.minimum(1.0, image_size / side) / 2
+    first, last = 0.5 - half, 0.5 + half
+    # Not "/": a graph would multiply by the reciprocal, and see other pixels by rounding than without a graph.
+    step = tf.math.divide_no_nan((last - first) * (side - 1), tf.constant(image_size - 1, tf.float32))
+    places = first * (side - 1) + tf.range(image_size, dtype=tf.float32) * step
+    places = tf.clip_by_value(places, 0.0, side - 1)  # rounding must not lead outside of the image
+    before, after = tf.cast(tf.floor(places), tf.int32), tf.cast(tf.math.ceil(places), tf.int32)
+    share = (places - tf.floor(places))[:, None]
+    pixels = tf.cast(images, tf.float32)
+    for axis, weight in ((2, share), (1, share[..., None])):
+        one, other = tf.gather(pixels, before, axis=axis), tf.gather(pixels, after, axis=axis)
+        pixels = one + (other - one) * weight
+    return pixels
+
+
+def input_crops(cached_images: tf.Tensor, image_size: int, views: int) -> Any:
+    """What a network is shown of cached images outside of training: its input for each of them.
+
+    Args:
+        cached_images: uint8 (n, side, side, 3); with two views (n, 2, side, side, 3).
+        views: how many inputs the network has; with two, the result is a dict {"image", "detail"}.
+    """
+    if views == 1:
+        return whole_crops(cached_images, image_size)
+    return {
+        "image": whole_crops(cached_images[:, 0], image_size),
+        "detail": center_crops(cached_images[:, 1], image_size),
+    }
+
+
+def pixels_spec(views: int) -> tf.TensorSpec:
+    """The signature of a function of any number of cached images of any side."""
+    return tf.TensorSpec((None, None, None, 3) if views == 1 else (None, views, None, None, 3), tf.uint8)
 
 
 def forward_function(network: keras.Model, image_size: int, compiled: bool = True) -> Callable[[np.ndarray], Any]:
-    """The network on whole paintings: a function from copies, uint8 (n, side, side, 3), to its outputs for any n.
+    """A function from cached images, uint8 (n, side, side, 3), of two views (n, 2, side, side, 3), to the outputs.
 
-    A network with two views takes copies of shape (n, 2, side, side, 3).
     Validation, test and prediction go through it, so that they see the same pixels.
 
     Args:
         compiled: takes a second. Without, the outputs differ by rounding, and all activations of a batch are held.
     """
-    detailed = len(network.inputs) > 1
-    spec = tf.TensorSpec((None, 2, None, None, 3) if detailed else (None, None, None, 3), tf.uint8)
+    views = len(network.inputs)
     network = fold_batchnorm(network, inference=True) if compiled else network
 
-    def forward(copies: tf.Tensor) -> Any:
-        if not detailed:
-            return network(whole_crops(copies, image_size), training=False)
-        both = {"image": whole_crops(copies[:, 0], image_size), "detail": center_crops(copies[:, 1], image_size)}
-        return network(both, training=False)
+    def forward(cached_images: tf.Tensor) -> Any:
+        return network(input_crops(cached_images, image_size, views), training=False)
 
-    return tf.function(forward, input_signature=[spec], autograph=False) if compiled else forward
+    return tf.function(forward, input_signature=[pixels_spec(views)], autograph=False) if compiled else forward
 
 
 def predict_in_batches(
     forward: Forward, pixels: np.ndarray, rows: np.ndarray, title: str = ""
 ) -> dict[str, np.ndarray]:
-    """Outputs {name: float32 (n, ...)}, of a network its probabilities, for copies from the store.
+    """The outputs {name: float32 (n, ...)} of a network, such as its probabilities, for rows of cached images.
 
     Args:
         forward: from `forward_function`.
         title: of a progress bar; without it, none is shown.
     """
-    parts = list(in_batches(len(rows)))
-    bar = tqdm(parts, title, unit=" batches", mininterval=0.5, disable=not title)
-    found = [forward(pixels[rows[part]]) for part in bar]
-    return {name: np.concatenate([np.asarray(part[name]) for part in found]) for name in found[0]}
+    bar = tqdm(list(in_batches(len(rows))), title, unit=" batches", mininterval=0.5, disable=not title)
+    outputs = [forward(pixels[rows[batch]]) for batch in bar]
+    return {name: np.concatenate([np.asarray(batch[name]) for batch in outputs]) for name in outputs[0]}

@@ -54,6 +54,10 @@ class NetworkSettings(InputSettings):
         if self.view_of and self.merge != "none":
             raise UserError("--view-of needs --merge none: with concatenate every head sees both views")
 
+    def starts_pretrained(self) -> bool:
+        """Whether the backbone starts from what it learned elsewhere, on ImageNet or as a weights file has it."""
+        return self.backbone != "small_convnet" and self.weights not in (None, "none", "None", "")
+
     def trains_shared_weights(self) -> bool:
         """Whether weights that several tasks share train: with a frozen backbone and heads alone, none do."""
         return self.fine_tune != "heads" or bool(self.shared_layers) or self.shared_projection > 0

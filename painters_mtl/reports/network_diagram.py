@@ -29,18 +29,6 @@ def draw(network: "keras.Model", file: Path) -> str:
     return "matplotlib (graphviz is not installed)"
 
 
-def owners(network: "keras.Model") -> dict[str, tuple[str, ...]]:
-    """The tasks whose heads each layer serves, in the order of the heads: {layer: tasks}."""
-    import keras
-
-    tasks_of: dict[str, tuple[str, ...]] = {}
-    for task, output in network.output.items():
-        for layer in keras.Model(network.input, output).operations:
-            tasks_of[layer.name] = (*tasks_of.get(layer.name, ()), task)
-    # An input that a slice of the features cuts off serves nobody: it is counted as shared.
-    return {layer.name: tasks_of.get(layer.name, tuple(network.output)) for layer in network.operations}
-
-
 def layer_weights(network: "keras.Model", name: str) -> tuple[int, int]:
     """The number of weights of a layer, and of those that train; both 0 for an operation that is no layer."""
     layer = _operation(network, name)
@@ -78,7 +66,9 @@ def diagram(network: "keras.Model") -> Any:
     """A matplotlib figure of the layers as boxes: the image on top, the heads at the bottom, a column for each task."""
     import matplotlib.pyplot as plt
 
-    tasks, tasks_of, inputs = list(network.output), owners(network), layer_inputs(network)
+    from painters_mtl.network.graph import heads_by_layer
+
+    tasks, tasks_of, inputs = list(network.output), heads_by_layer(network), layer_inputs(network)
     places = _places(tasks, tasks_of, inputs)
     lines = 1 + max(-y for _, y in places.values())
     figure, axis = plt.subplots(figsize=(COLUMN_INCHES * len(tasks) + 0.6, lines))

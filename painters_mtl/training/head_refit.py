@@ -17,8 +17,9 @@ import numpy as np
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.evaluation.calibration import FEWEST, likeliest_temperature
 from painters_mtl.network.features import FeatureExtractor
+from painters_mtl.network.graph import FEATURES, named_tensors
 from painters_mtl.network.linear_head import fit_linear_head
-from painters_mtl.network.multitask import FEATURES, head_input, producing_node, pyramid_channels
+from painters_mtl.network.pyramid import pyramid_channels
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the fitted head in the one that is kept
 MOST = 12_000  # training paintings that a head is fitted to
@@ -90,9 +91,9 @@ def _heads(
     if not rows:
         return {}
     every = np.unique(np.concatenate([part for both in rows.values() for part in both]))
-    nodes = {name: producing_node(network.output[name]) for name in rows}
-    read = {name: head_input(node) for name, node in nodes.items()}
-    shared = network.get_layer(FEATURES).output
+    tensors = named_tensors(network)
+    read = {name: tensors[f"{name}_features"] for name in rows}
+    shared = tensors[FEATURES]
     values = features.of(every, "features for the heads")[:, 0]
     inputs = {id(shared): values}
     for tensor in read.values():
@@ -103,7 +104,7 @@ def _heads(
         pyramid = pyramid_channels(read[name])
         of_head, labels = inputs[id(read[name])], data.labels[name]
         heads[name] = _Head(
-            nodes[name].operation,
+            network.get_layer(name),
             np.flatnonzero(pyramid if pyramid.any() else ~pyramid),
             of_head[np.searchsorted(every, train)],
             labels[train],

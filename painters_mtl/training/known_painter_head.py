@@ -6,7 +6,7 @@ import numpy as np
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.network.features import FeatureExtractor
 from painters_mtl.network.linear_head import fit_linear_head
-from painters_mtl.network.multitask import FEATURES
+from painters_mtl.network.multitask import with_known_head
 
 WIDTH, UPDATES = 128, 600  # of its hidden layer; steps of its fit
 MOST, FEWEST_OTHERS = 20_000, 10  # training works of known painters, and of others, that it sees; of others at least
@@ -33,9 +33,7 @@ def add_known_painter_head(network: keras.Model, data: Dataset, seed: int, featu
     inputs = features.of(rows, "features of known and other painters")
     title, classes = "fitting the known-painter head", len(task.classes)
     weights = fit_linear_head(inputs, known[rows], classes, UPDATES, seed, title, WIDTH)
-    hidden = keras.layers.Dense(WIDTH, activation="relu", name=f"{task.name}_0")
-    head = keras.layers.Dense(classes, activation="softmax", dtype="float32", name=task.name)
-    output = head(hidden(network.get_layer(FEATURES).output))
-    hidden.set_weights(weights[:2])
-    head.set_weights(weights[2:])
-    return keras.Model(network.input, {**network.output, task.name: output}, name=network.name)
+    network = with_known_head(network, task, WIDTH)
+    network.get_layer(f"{task.name}_0").set_weights(weights[:2])
+    network.get_layer(task.name).set_weights(weights[2:])
+    return network

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from painters_mtl.network.multitask import shared_output
+from painters_mtl.network.graph import TRUNK, layer_owners, named_tensors
 from painters_mtl.training.devices import Devices
 from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.strategies import STRATEGIES, AdamW, GradientMethod
@@ -31,20 +31,12 @@ def parts_of(network: keras.Model, groups: Mapping[str, Sequence[str]]) -> Parts
     Args:
         groups: {task: names of its heads}. What the heads of one task share, and nobody else, is that task's.
     """
-    users: dict[int, list[str]] = {}
-    for name in network.output:
-        branch = keras.Model(network.input, network.output[name])
-        for variable in branch.trainable_variables:
-            users.setdefault(id(variable), []).append(name)
-    task_of = {head: task for task, heads in groups.items() for head in heads}
+    owners = layer_owners(network, groups)
+    heads = {id(variable): owners[layer.name] for layer in network.layers for variable in layer.trainable_variables}
     parts = Parts([], {name: [] for name in network.output})
     for variable in network.trainable_variables:
-        heads = users[id(variable)]
-        one_task = len({task_of[h] for h in heads}) == 1
-        if one_task and len(groups) == 1:  # of a network for one task, the branch is what is named after its head
-            layer = variable.path.split("/")[0]
-            heads = [h for h in heads if layer == h or layer.startswith(f"{h}_")]
-        (parts.own[heads[0]] if one_task and heads else parts.shared).append(variable)
+        head = heads[id(variable)]
+        (parts.own[head] if head else parts.shared).append(variable)
     return parts
 
 
@@ -144,7 +136,7 @@ class TrainStep:
         self.own = [v.value for name in self.heads for v in self.parts.own[name]]
         self.strategy = STRATEGIES[settings.strategy](len(groups), settings.seed)
         # One network gives the probabilities and, on the way, the features at which the branches part.
-        self.network = keras.Model(network.input, {"": shared_output(network), **network.output})
+        self.network = keras.Model(network.input, {"": named_tensors(network)[TRUNK], **network.output})
         self.loss = SmoothedCrossentropy(settings.label_smoothing)
         self.accumulate = settings.accumulate
         self.devices = devices or Devices()

@@ -15,7 +15,9 @@ from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.tasks import ALL_PAINTERS, Task
 from painters_mtl.network.backbones import set_layer_weights
 from painters_mtl.network.features import cached_features
-from painters_mtl.network.multitask import head_input, heads_model, producing_node, pyramid_channels
+from painters_mtl.network.graph import layer_owners, named_tensors
+from painters_mtl.network.multitask import heads_model
+from painters_mtl.network.pyramid import pyramid_channels
 from painters_mtl.runs.run import SPLIT, Run, check_teacher_size, open_run
 
 
@@ -68,14 +70,15 @@ def warm_start(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
     givers = {"mean": list(sources), "imagenet": []}.get(shared, [shared])
     new: list[tuple[keras.layers.Layer, list[np.ndarray]]] = []
     wrong = []
+    owners = layer_owners(model)
     for layer in model.layers:
         if not layer.weights:
             continue
-        owner = [name for name in tasks if layer.name == name or layer.name.startswith(f"{name}_")]
-        if layer.name.startswith(ALL_PAINTERS):
+        owner = owners[layer.name]
+        if owner == ALL_PAINTERS:
             continue  # the head beside the painters': networks for one task do not have it
         found = []
-        for name in owner or givers:
+        for name in [owner] if owner else givers:
             weights, problem = _taken(layer, *sources[name])
             if problem:
                 wrong.append(f"{name}: {problem}")
@@ -103,7 +106,7 @@ def _taken(layer: keras.layers.Layer, run: Run, source: keras.Model) -> tuple[li
         return [], f"there is no layer {layer.name}"
     weights = other.get_weights()
     if layer.name in source.output:
-        finer = pyramid_channels(head_input(producing_node(source.output[layer.name])))
+        finer = pyramid_channels(named_tensors(source)[f"{layer.name}_features"])
         weights = run.trained_head(layer.name) if finer.any() else weights
     # By their places: Keras numbers layers without a name, differently in each network that a process builds.
     for mine, its, array in zip_longest(layer.weights, other.weights, weights):

@@ -17,12 +17,6 @@ def test_the_drawing_joins_what_feeds_what_and_skips_dropout() -> None:
     }  # fmt: skip
 
 
-def test_a_layer_serves_the_tasks_whose_heads_it_feeds() -> None:
-    network = small_network(TASKS, shared_layers=(7,), task_layers=(5,), shared_projection=4)
-    serves = network_diagram.owners(network)
-    assert serves["projection"] == serves["shared_0"] == ("painter", "style") and serves["style_0"] == ("style",)
-
-
 def test_each_box_has_its_own_place_and_its_text() -> None:
     network = small_network(TASKS, shared_layers=(7,), task_layers=(5,))
     figure = network_diagram.diagram(network)

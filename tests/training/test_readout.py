@@ -18,13 +18,13 @@ from painters_mtl.network import features
 from painters_mtl.network.backbones import small_convnet
 from painters_mtl.network.features import FeatureExtractor
 from painters_mtl.network.forward import forward_function, predict_in_batches
+from painters_mtl.network.graph import producing_node
 from painters_mtl.network.linear_head import fit_linear_head
 from painters_mtl.network.multitask import (
     backbone_of,
     build_model,
     features_model,
     heads_model,
-    producing_node,
     with_multi_scale_heads,
 )
 from painters_mtl.runs.run import open_run

@@ -11,7 +11,8 @@ from helpers import small_network
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import Task
-from painters_mtl.network.multitask import FEATURES, features_model, heads_model, with_heads
+from painters_mtl.network.graph import FEATURES
+from painters_mtl.network.multitask import features_model, heads_model, with_heads
 
 TASKS = {name: Task(name, tuple("abcdefgh"[:n])) for name, n in (("painter", 3), ("style", 5), ("genre", 8))}
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
