@@ -90,7 +90,7 @@ def check(settings: Settings) -> int:
     """Examine all pictures, print the table, write the CSV; returns the exit status."""
     from tqdm import tqdm
 
-    from painters_mtl.images.inputs import images_from_arguments
+    from painters_mtl.images.files import images_from_arguments
 
     if not settings.paths:
         raise UserError("name a folder, a zip or files to check, as in: python -m painters_mtl.check FOLDER")

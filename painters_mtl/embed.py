@@ -66,7 +66,7 @@ class Settings:
 def embed(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
     _check(settings)
-    from painters_mtl.images.inputs import images_from_arguments
+    from painters_mtl.images.files import images_from_arguments
     from painters_mtl.inference import embeddings
     from painters_mtl.runs.run import open_run_for_pictures
 

@@ -69,7 +69,7 @@ def explain(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
     from painters_mtl.data.tasks import chosen_tasks
     from painters_mtl.images.cache import cache_side
-    from painters_mtl.images.inputs import images_from_arguments
+    from painters_mtl.images.files import images_from_arguments
     from painters_mtl.runs.run import open_run_for_pictures
 
     _check(settings)

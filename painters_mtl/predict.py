@@ -91,7 +91,7 @@ class Settings:
 
 def predict(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
-    from painters_mtl.images.inputs import images_from_arguments
+    from painters_mtl.images.files import images_from_arguments
     from painters_mtl.inference.result_files import check_output
     from painters_mtl.runs.run import open_run_for_pictures
 

@@ -69,7 +69,7 @@ def similar(settings: Settings) -> int:
     _check(settings)
     from painters_mtl.common.files import atomic_write
     from painters_mtl.images import files as images
-    from painters_mtl.images.inputs import images_from_arguments
+    from painters_mtl.images.files import images_from_arguments
     from painters_mtl.inference import embeddings
     from painters_mtl.runs.run import open_run_for_pictures
 

@@ -10,6 +10,7 @@ import pandas as pd
 from painters_mtl.common.errors import UserError
 from painters_mtl.data import record_tables
 from painters_mtl.data.csv_table import TableFile, csv_header, read_csv
+from painters_mtl.images.files import is_passed_over
 
 FEW_FOLDERS = 12  # a folder of so few sub-folders may have its tables in them; one of more is full of paintings
 DEEPEST = 3
@@ -24,7 +25,7 @@ def find_tables(folder: Path) -> list[TableFile]:
         folders: list[Path] = []
         try:
             with os.scandir(here) as listing:
-                entries = [e for e in listing if not e.name.startswith((".", "__MACOSX"))]
+                entries = [e for e in listing if not is_passed_over(e.name)]
         except OSError:  # whoever lists the images says so
             continue
         for entry in entries:
@@ -46,7 +47,7 @@ def _in_zip(path: Path) -> list[TableFile]:
             names = archive.namelist()
     except (OSError, zipfile.BadZipFile):
         return []
-    tables = [TableFile(path, name) for name in names if not name.startswith("__MACOSX") and "/." not in f"/{name}"]
+    tables = [TableFile(path, name) for name in names if not any(map(is_passed_over, name.split("/")))]
     return [table for table in tables if table.ending and table.member.count("/") <= DEEPEST]
 
 

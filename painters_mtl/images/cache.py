@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from tqdm import tqdm
 
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.common.files import file_lock, remove_leftovers, write_text
-from painters_mtl.images import decode
+from painters_mtl.images import decode, zips
 from painters_mtl.images import files as images
 
 VERSION = 1  # of the layout; another one is another folder
@@ -162,24 +161,18 @@ def _read_manifest(file: Path) -> tuple[Lines, int]:
 
 def file_stamps(files: Sequence[images.ImageFile]) -> list[str]:
     """What tells cheaply that a picture is still the same: size and time, or a zip member's size and checksum."""
-    members: dict[str, dict[str, str]] = {}
-    stamps = []
-    for file in files:
-        if not file.member:
-            try:
-                status = Path(file.path).stat()
-                stamps.append(f"{status.st_size}-{status.st_mtime_ns}")
-            except (OSError, ValueError):  # or a NUL in the path
-                stamps.append("missing")
-            continue
-        if file.path not in members:
-            try:
-                with zipfile.ZipFile(file.path) as archive:
-                    members[file.path] = {i.filename: f"{i.file_size}-{i.CRC:08x}" for i in archive.infolist()}
-            except Exception:  # zipfile raises whatever it finds; reading the picture tells what it is
-                members[file.path] = {}
-        stamps.append(members[file.path].get(file.member, "missing"))
-    return stamps
+    return [_stamp(file) for file in files]
+
+
+def _stamp(file: images.ImageFile) -> str:
+    try:
+        if file.member:
+            info = zips.find_member(file.path, file.member).info
+            return f"{info.file_size}-{info.CRC:08x}"
+        status = Path(file.path).stat()
+        return f"{status.st_size}-{status.st_mtime_ns}"
+    except (OSError, ValueError, KeyError, Unreadable):  # ValueError: a NUL in the path; reading it names the reason
+        return "missing"
 
 
 def _check_space(folder: Path, needed: int) -> None:

@@ -1,29 +1,30 @@
-"""The one place where pictures are found and opened: any file, folder or zip member; `decoding` makes them pixels.
+"""The one place where pictures are found and opened: any file, folder or zip member; `decode` makes them pixels.
 
-    for file in images.find("paintings/"):            # folders, files, zips read in place
+    for file in find_images("paintings/"):            # folders, files, zips read in place
         try:
-            picture = images.load(file, square=224)   # picture.pixels: uint8, (224, 224, 3)
-        except images.Unreadable as refusal:
+            picture = load_image(file, square=224)    # picture.pixels: uint8, (224, 224, 3)
+        except Unreadable as refusal:
             print(refusal)                            # one sentence: path, reason, detail
 
 What cannot be read is refused with one of `errors.REASONS` and its path.
 """
 
 import errno
+import glob
 import os
 import re
 import stat
-import threading
-import zipfile
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from painters_mtl.common.errors import Unreadable, UserError, display_path, shorten
+from painters_mtl.images import zips
 from painters_mtl.images.decode import HEAD, MAX_PIXELS, Picture, decode, kind
+from painters_mtl.images.zips import is_zip
 
 MAX_BYTES = 1 << 30  # of one file or zip member
 MANY_BYTES = 1 << 24  # of so large a file the first bytes are looked at before the others are read
@@ -31,6 +32,16 @@ _PICTURE_NAME = re.compile(
     r".+\.(jpe?g|jpe|jfif|jif|mpo|a?png|webp|gif|bmp|dib|tiff?|avif|p[pgbn]m"
     r"|heic|heif|jp2|jxl)",  # not read, but found, so that they are refused rather than overlooked
     re.IGNORECASE | re.DOTALL,
+)
+# What systems keep in folders of pictures for themselves: thumbnails, what was deleted, states of an earlier time.
+_SYSTEM_NAMES = frozenset(
+    (
+        *("@eadir", "#recycle", "#snapshot", "@tmp"),  # Synology
+        *("@__thumb", "@recycle", "@recently-snapshot"),  # QNAP
+        *("$recycle.bin", "recycler", "recycled", "system volume information"),  # Windows
+        *("__macosx", "network trash folder", "temporary items", "thevolumesettingsfolder"),  # macOS
+        *("lost+found", ".thumbnails"),  # Linux
+    )
 )
 
 
@@ -79,8 +90,8 @@ class ImageFile:
                 raise Unreadable("not an image", "a folder", self.path)
             if not stat.S_ISREG(info.st_mode):
                 raise Unreadable("not an image", "a pipe or a device", self.path)
-            if _is_zip(self.path):
-                _zip(self.path)
+            if is_zip(self.path):
+                zips.open_zip(self.path)
                 raise Unreadable("not an image", "a zip: name one of its members", self.path)
             with Path(self.path).open("rb") as file:
                 return _bounded(file, info.st_size, self)
@@ -91,15 +102,19 @@ class ImageFile:
 
     def _read_member(self) -> bytes:
         try:
-            archive, lock = _zip(self.path)
+            (archive, lock), info = zips.find_member(self.path, self.member)
+            if is_zip(self.member):
+                if self.member not in zips.open_zip(self.path).zip.NameToInfo:
+                    raise Unreadable("unsupported format", "a zip inside a zip inside a zip: unpack one", str(self))
+                zips.open_zip(self.path, self.member)
+                raise Unreadable("not an image", "a zip: name one of its members", str(self))
             with lock:  # the archive counts its open members
-                info = archive.getinfo(self.member)
-                member = archive.open(info)
+                stream = archive.open(info)
             try:
-                return _bounded(member, info.file_size, self)
+                return _bounded(stream, info.file_size, self)
             finally:
                 with lock:
-                    member.close()
+                    stream.close()
         except (OSError, Unreadable):
             raise
         except KeyError as error:
@@ -108,15 +123,51 @@ class ImageFile:
             raise Unreadable("damaged zip", shorten(error), str(self)) from error
 
 
+def images_from_arguments(paths: Iterable[str | Path]) -> list[ImageFile]:
+    """The pictures that a command line names: folders, zips, files, patterns, or - for a list on standard input.
+
+    A pattern that is no file stands for what fits it. What a list names and is not there becomes a picture that says so
+    when it is read; what the command line names must be there. Raises `UserError` where it is not, and where nothing
+    fits a pattern.
+    """
+    files: dict[ImageFile, None] = {}
+    for path in map(str, paths):
+        if path == "-":
+            lines = sys.stdin.buffer.read().split(b"\n")
+            listed = [ImageFile.of(os.fsdecode(line.removesuffix(b"\r"))) for line in lines if line.strip()]
+            for file in listed:
+                there = not file.member and os.path.lexists(file.path)
+                files.update(dict.fromkeys(find_images(file.path) if there else [file]))
+        elif glob.has_magic(path) and not os.path.lexists(path) and not ImageFile.of(path).member:
+            files.update(dict.fromkeys(find_images(*_fitting(path))))
+        else:
+            files.update(dict.fromkeys(find_images(path)))
+    return list(files)
+
+
+def _fitting(pattern: str) -> list[str]:
+    """The files and folders that fit a pattern. Raises `UserError` where there is none."""
+    named = set(Path(pattern).parts)
+    paths = [
+        path
+        for path in sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - pathlib's wants a relative pattern
+        if not any(is_passed_over(part) for part in set(Path(path).parts) - named)
+    ]
+    if not paths:
+        raise UserError(f"no file fits the pattern {pattern}")
+    return paths
+
+
 def find_images(*roots: str | Path) -> list[ImageFile]:
     """All pictures under folders, in zips, or named directly; each root in turn, numbers in natural order, none twice.
 
-    In folders and zips a picture is known by its suffix (any case); hidden files and macOS's resource forks
-    are passed over, symbolic links are followed. What is named directly is taken whatever it is called; inside a zip
-    (`a.zip/x.jpg`) that may also be a folder or a pattern. A folder or zip that cannot be opened is listed itself, so
-    that `read` names the reason. Raises `UserError` for a missing root.
+    In folders and zips a picture is known by its suffix (any case); hidden files and what systems keep there for
+    themselves (`is_passed_over`) are passed over, symbolic links are followed. A zip inside a zip is a folder. What is
+    named directly is taken whatever it is called; inside a zip (`a.zip/x.jpg`) that may also be a folder or a pattern.
+    A folder or zip that cannot be opened is listed itself, so that `read` names the reason. Raises `UserError` for a
+    missing root.
     """
-    found: dict[ImageFile, None] = {}
+    all_files: dict[ImageFile, None] = {}
     for root in map(ImageFile.of, roots):
         if not os.path.lexists(root.path):
             raise UserError(f"there is no file or folder {display_path(root.path)}")
@@ -126,8 +177,8 @@ def find_images(*roots: str | Path) -> list[ImageFile]:
             files = [f for path in _walk(root.path) for f in _members(path)]
         else:
             files = _members(root.path)
-        found.update(dict.fromkeys(sorted(files, key=lambda f: (_natural(f.path), _natural(f.member), f))))
-    return list(found)
+        all_files.update(dict.fromkeys(sorted(files, key=lambda f: (_natural(f.path), _natural(f.member), f))))
+    return list(all_files)
 
 
 def load_image(
@@ -154,11 +205,11 @@ def _walk(folder: str) -> Iterator[str]:
             yield here
             continue
         for entry in entries:
-            if entry.name.startswith(".") or entry.name == "__MACOSX":
+            if is_passed_over(entry.name):
                 continue
             if _is_folder(entry):
                 waiting.append(entry.path)
-            elif _is_picture(entry.name) or _is_zip(entry.name):
+            elif _is_picture(entry.name) or is_zip(entry.name):
                 yield entry.path
 
 
@@ -169,49 +220,45 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def is_passed_over(name: str) -> bool:
+    """Whether a file or folder of this name is none of the user's own: hidden, or kept by a system for itself."""
+    return name.startswith((".", "__MACOSX")) or name.casefold() in _SYSTEM_NAMES
+
+
 def _members(path: str) -> list[ImageFile]:
     """A file itself, or the pictures in a zip; a zip that cannot be opened stands for itself."""
     try:
-        names = _zip(path)[0].namelist() if _is_zip(path) and Path(path).is_file() else None
+        names = zips.member_names(path) if is_zip(path) and Path(path).is_file() else None
     except (OSError, Unreadable):
         names = None
     if names is None:
         return [ImageFile(path)]
-    parts = ((name, name.split("/")) for name in dict.fromkeys(names))
-    hidden = (".", "__MACOSX")
-    return [ImageFile(path, n) for n, p in parts if _is_picture(p[-1]) and not any(q.startswith(hidden) for q in p)]
+    return [
+        ImageFile(path, name)
+        for name, (*folders, last) in ((name, name.split("/")) for name in names)
+        if (_is_picture(last) or is_zip(last)) and not any(is_passed_over(part) for part in (*folders, last))
+    ]
 
 
 def _inside(root: ImageFile) -> list[ImageFile]:
     """What a member of a zip, a folder in it or a pattern (`a.zip/in/*.png`) names. Raises `UserError` for nothing."""
     try:
-        names = _zip(root.path)[0].namelist()
+        named = zips.find_member(root.path, root.member).info
+        if not named.is_dir() and not is_zip(root.member):
+            return [root]
+    except KeyError:  # a folder, a pattern
+        pass
     except (OSError, Unreadable):
         return [root]  # reading it tells why
-    if root.member in names and not root.member.endswith("/"):
-        return [root]
     folder = root.member.rstrip("/") + "/"
-    found = [f for f in _members(root.path) if f.member.startswith(folder) or fnmatchcase(f.member, root.member)]
-    if not found:
+    files = [
+        file
+        for file in _members(root.path)
+        if file == root or file.member.startswith(folder) or fnmatchcase(file.member, root.member)
+    ]
+    if not files:
         raise UserError(f"{display_path(root.path)} holds no picture {display_path(root.member)}")
-    return found
-
-
-def _zip(path: str) -> tuple[zipfile.ZipFile, threading.Lock]:
-    """The zip, opened once for each process. Raises `OSError` or `Unreadable`."""
-    info = Path(path).stat()
-    try:
-        return _open_zip(path, os.getpid(), info.st_mtime_ns, info.st_size)
-    except OSError:
-        raise
-    except Exception as error:
-        raise Unreadable("damaged zip", shorten(error), path) from error
-
-
-@lru_cache(maxsize=32)
-def _open_zip(path: str, pid: int, *stamp: int) -> tuple[zipfile.ZipFile, threading.Lock]:
-    # `pid`: a forked child shares the position of its parent's file; `stamp`: a zip that was replaced is read anew.
-    return zipfile.ZipFile(path), threading.Lock()
+    return files
 
 
 def _bounded(file: Any, size: int, name: ImageFile) -> bytes:
@@ -235,10 +282,6 @@ def _os_reason(error: OSError) -> str:
 
 def _is_picture(name: str) -> bool:
     return _PICTURE_NAME.fullmatch(name) is not None
-
-
-def _is_zip(name: str) -> bool:
-    return name.lower().endswith(".zip")
 
 
 def _natural(text: str) -> str:

@@ -1,46 +1,27 @@
 """Any bytes become pixels or a named refusal."""
 
 import io
-import os
-import pickle
 import random
 import struct
 import subprocess
 import sys
 import time
-import tracemalloc
-import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import encode, scene
 from PIL import Image, ImageDraw, ImageOps
 
 from painters_mtl.common import errors
-from painters_mtl.common.errors import Unreadable, UserError
+from painters_mtl.common.errors import Unreadable
 from painters_mtl.images import decode as decoding
-from painters_mtl.images import files as images
 from painters_mtl.images.decode import decode
-from painters_mtl.images.files import ImageFile, find_images, load_image
+from painters_mtl.images.files import find_images, load_image
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # pytest undoes the filter that the module sets
-
-
-def scene(height: int = 90, width: int = 120, seed: int = 0) -> Image.Image:
-    """A smooth, asymmetric picture with a little noise."""
-    y, x = np.mgrid[:height, :width]
-    smooth = np.stack([255 * x / width, 255 * y / height, 127 + 120 * np.sin(x / 17 + y / 29)], -1)
-    noise = np.random.default_rng(seed).normal(0, 4, smooth.shape)
-    return Image.fromarray((smooth + noise).clip(0, 255).astype(np.uint8))
-
-
-def encode(image: Image.Image, image_format: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, image_format, **options)
-    return buffer.getvalue()
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
@@ -356,179 +337,7 @@ def test_fuzz() -> None:
     assert {"truncated", "damaged", "not an image"} <= seen
 
 
-# --- files, folders, zips ---
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Two pictures in a folder, two in a zip, and much that is none."""
-    data = encode(scene(), "JPEG")
-    root = tmp_path / "root"
-    (root / "sub" / ".hidden").mkdir(parents=True)
-    for name in ("10.jpg", "sub/2.JPEG", ".x.jpg", "sub/.hidden/a.jpg", "notes.txt", "sub/._2.jpg"):
-        (root / name).write_bytes(data)
-    with zipfile.ZipFile(root / "train_1.zip", "w") as archive:
-        for name in ("train_1/10.jpg", "train_1/9.png", "__MACOSX/train_1/._9.png", "train_1/.x.jpg", "readme.txt"):
-            archive.writestr(name, data)
-    return root
-
-
-def test_find(folder: Path) -> None:
-    names = [str(file)[len(str(folder)) + 1 :] for file in find_images(folder)]
-    assert names == ["10.jpg", "sub/2.JPEG", "train_1.zip/train_1/9.png", "train_1.zip/train_1/10.jpg"]
-    assert [file.name for file in find_images(folder)] == ["10.jpg", "2.JPEG", "9.png", "10.jpg"]
-    assert find_images(folder, folder / "10.jpg") == find_images(folder)  # none twice
-    assert find_images(folder / "notes.txt") == [ImageFile(str(folder / "notes.txt"))]
-    assert [file.member for file in find_images(folder / "train_1.zip")] == ["train_1/9.png", "train_1/10.jpg"]
-    with pytest.raises(UserError, match="nowhere"):
-        find_images(folder / "nowhere")
-
-
-def test_find_keeps_strange_names_and_leaves_loops(tmp_path: Path) -> None:
-    strange = [b"a,b.jpg", b"new\nline.jpg", b"\xff\xfe.jpg", "Naïve.jpg".encode()]
-    for name in strange:
-        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(encode(scene(), "JPEG"))
-    (tmp_path / "loop").symlink_to(tmp_path)
-    (tmp_path / "x.jpg").mkdir()
-    found = find_images(tmp_path)
-    assert sorted(os.fsencode(file.name) for file in found) == sorted(strange)
-    assert all(load_image(file).width == 120 for file in found)
-    assert all(errors.display_path(str(file)).isprintable() for file in found)
-
-
-def test_zip_members_equal_files(folder: Path) -> None:
-    member = ImageFile(str(folder / "train_1.zip"), "train_1/10.jpg")
-    assert member.read() == (folder / "10.jpg").read_bytes()
-    assert (load_image(member).pixels == load_image(folder / "10.jpg").pixels).all()
-    assert (load_image(str(member)).pixels == load_image(member).pixels).all()  # what was printed can be given back
-    assert find_images(str(member)) == [member]
-    assert pickle.loads(pickle.dumps(member)) == member
-
-
-def test_zip_is_opened_once_and_read_in_parallel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for i in range(200):
-            archive.writestr(f"{i}.jpg", bytes([i]) * 3000)
-    files = find_images(tmp_path)
-    assert [file.member for file in files] == [f"{i}.jpg" for i in range(200)]
-    opened = []
-    monkeypatch.setattr(zipfile, "ZipFile", lambda *a: opened.append(a) or pytest.fail("opened again"))
-    with ThreadPoolExecutor(8) as pool:
-        for _ in range(5):
-            assert list(pool.map(ImageFile.read, files)) == [bytes([i]) * 3000 for i in range(200)]
-    monkeypatch.undo()
-    with get_context("fork").Pool(2) as processes:  # children must not share the position in the file
-        parts = processes.map_async(ImageFile.read, files, chunksize=5)
-        assert [file.read() for file in files] == [bytes([i]) * 3000 for i in range(200)]
-        assert parts.get(30) == [bytes([i]) * 3000 for i in range(200)]
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:  # replaced: read anew
-        archive.writestr("0.jpg", b"other, longer than before" * 999)
-    assert files[0].read().startswith(b"other")
-
-
-def refusal(file: ImageFile | str | Path) -> Unreadable:
-    with pytest.raises(Unreadable) as caught:
-        load_image(file)
-    return caught.value
-
-
-def test_refusals_of_files(folder: Path, tmp_path: Path) -> None:
-    assert refusal(tmp_path / "none.jpg").reason == "missing"
-    assert refusal("nul\0.jpg").reason == "missing"
-    assert refusal("x" * 5000).reason == "missing"
-    assert refusal(folder).reason == "not an image"
-    os.mkfifo(folder / "pipe.jpg")
-    (folder / "gone.jpg").symlink_to("nowhere")
-    reasons = {file.name: refusal(file).reason for file in find_images(folder) if file.name in ("pipe.jpg", "gone.jpg")}
-    assert reasons == {"pipe.jpg": "not an image", "gone.jpg": "missing"}
-    assert refusal("/dev/zero").reason == "not an image"
-    assert refusal(ImageFile(str(folder / "train_1.zip"), "no.jpg")).reason == "missing"
-    assert refusal(ImageFile(str(folder / "no.zip"), "no.jpg")).reason == "missing"
-    assert refusal(folder / "train_1.zip").reason == "not an image"
-    error = refusal(folder / "notes.tx")
-    assert str(error) == f"{folder}/notes.tx cannot be read: missing (No such file or directory)"
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)
-
-
-def test_damaged_zips(folder: Path) -> None:
-    data = (folder / "train_1.zip").read_bytes()
-    (folder / "train_2.zip").write_bytes(data[: len(data) // 2])
-    bad = [file for file in find_images(folder) if file.path.endswith("train_2.zip")]
-    assert bad == [ImageFile(str(folder / "train_2.zip"))]
-    assert refusal(bad[0]).reason == "damaged zip"
-    flipped = bytearray(data)
-    at = data.index(b"train_1/10.jpg") + 500
-    flipped[at] ^= 255
-    (folder / "train_3.zip").write_bytes(flipped)
-    error = refusal(ImageFile(str(folder / "train_3.zip"), "train_1/10.jpg"))
-    assert error.reason == "damaged zip" and "CRC" in error.detail
-
-
-def test_no_permission(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if os.geteuid() == 0:  # root may read all: let the system say no
-
-        def refuse(owner, name: str, *denied: str) -> None:
-            real = getattr(owner, name)
-
-            def call(path, *args):
-                if str(path).endswith(denied):
-                    raise PermissionError(13, "Permission denied", str(path))
-                return real(path, *args)
-
-            monkeypatch.setattr(owner, name, call)
-
-        refuse(Path, "open", "root/10.jpg")
-        refuse(os, "scandir", "sub")
-        monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("sub"))
-    else:
-        (folder / "10.jpg").chmod(0)
-        (folder / "sub").chmod(0)
-    try:
-        files = find_images(folder)
-        assert [file.name for file in files] == ["10.jpg", "sub", "9.png", "10.jpg"]  # the folder stands for itself
-        assert [refusal(file).reason for file in files[:2]] == ["no permission"] * 2
-    finally:
-        (folder / "sub").chmod(0o755)
-
-
-def test_a_folder_that_may_be_listed_but_not_entered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is in it cannot even be asked for its kind: it is listed by its suffix, and refused when it is read."""
-    (folder / "sub" / "deeper").mkdir()
-    if os.geteuid() == 0:
-        real = os.stat
-
-        def refuse(path, *args, **options):  # type: ignore[no-untyped-def]
-            if "/sub/" in str(path):
-                raise PermissionError(13, "Permission denied", str(path))
-            return real(path, *args, **options)
-
-        monkeypatch.setattr(os, "stat", refuse)
-    else:
-        (folder / "sub").chmod(0o444)
-    try:
-        files = {str(file.path).removeprefix(f"{folder}/"): file for file in find_images(folder)}
-        inside = {name for name in files if name.startswith("sub/")}
-        assert inside == {"sub/deeper", "sub/2.JPEG"}
-        assert {refusal(files[name]).reason for name in inside} == {"no permission"}
-    finally:
-        (folder / "sub").chmod(0o755)
-
-
-def test_a_member_is_no_larger_than_it_says(tmp_path: Path) -> None:
-    """20 MB behind a header that says 1,000 bytes: not unpacked beyond them."""
-    file = tmp_path / "bomb.zip"
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.png", bytes(20_000_000))
-    data = bytearray(file.read_bytes())
-    at = data.index(b"PK\x01\x02") + 24
-    data[at : at + 4] = struct.pack("<I", 1000)
-    file.write_bytes(data)
-    tracemalloc.start()
-    try:
-        assert refusal(ImageFile(str(file), "a.png")).reason == "damaged zip"
-        assert tracemalloc.get_traced_memory()[1] < 5_000_000
-    finally:
-        tracemalloc.stop()
+# --- large pictures ---
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P", "LA", "I;16"])
@@ -572,24 +381,6 @@ def test_the_middle_of_a_thin_picture_needs_no_enlarged_whole() -> None:
     line = np.zeros((1, 60_000, 3), np.uint8)
     line[:, 29_990:30_010] = 200
     assert (decoding.middle(line, 224) == 200).all()
-
-
-def test_too_many_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_BYTES", 100)
-    assert refusal(folder / "10.jpg").reason == "too large"
-    assert refusal(ImageFile(str(folder / "train_1.zip"), "train_1/10.jpg")).reason == "too large"
-
-
-def test_of_a_large_file_that_is_no_picture_only_its_head_is_read(tmp_path: Path) -> None:
-    """A member of 300 MB of zeros in a zip of 300 kB: 1.5 MB more in memory at most, where it was all of it."""
-    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.jpg", "w") as out:
-        for _ in range(300):
-            out.write(bytes(1_000_000))
-    tracemalloc.start()
-    found = refusal(ImageFile(str(tmp_path / "a.zip"), "x.jpg"))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert (found.reason, found.path) == ("not an image", f"{tmp_path}/a.zip/x.jpg") and peak < 1_500_000
 
 
 # --- hashes ---
