@@ -15,8 +15,8 @@ from painters_mtl.training.settings import TrainSettings
 
 # Settings that do not change what is trained: labels and split are looked at themselves.
 WITHOUT_EFFECT = {
-    "data", "task_data", "sample", "split", "painters", "styles", "genres", "cache", "memory_gb", "name", "models",
-    "overwrite", "baselines", "budget", *TrainSettings.NOT_STORED,
+    "data", "table", "columns", "folders", "tasks", "task_data", "sample", "split", "painters", "styles", "genres",
+    "classes", "cache", "memory_gb", "name", "models", "overwrite", "baselines", "budget", *TrainSettings.NOT_STORED,
 }  # fmt: skip
 
 

@@ -154,6 +154,25 @@ def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_resume_goes_on(
 
 
 @pytest.mark.slow
+def test_a_training_goes_on_in_the_precision_in_which_it_began(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Begun as on a GPU that "auto" takes bfloat16 for, it goes on here, where auto is float32."""
+    settings = tiny_settings(small, tmp_path, epochs=2, precision="mixed_bfloat16", baselines=False)
+    fitted(dataclasses.replace(settings, name="whole"))
+    killed(start("-m", "painters_mtl.train", *arguments(settings)), says("epoch 2 of 2"), 0.0)
+    capsys.readouterr()
+    auto = dataclasses.replace(settings, precision="auto")
+    assert train.main(arguments(auto)) == 0
+    assert "began in mixed_bfloat16 and goes on in it" in capsys.readouterr().out
+    same_run(settings.models / "run", settings.models / "whole")
+    config = json.loads((settings.models / "run" / "config.json").read_text())
+    assert config["precision"] == "mixed_bfloat16"
+    _, outcome, folder = fitted(dataclasses.replace(auto, name="here"))
+    assert outcome.metrics["precision"] == json.loads((folder / "config.json").read_text())["precision"] == "float32"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "ctrl-c"])
 def test_stopped_behind_the_last_step(
     how: str, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
