@@ -174,16 +174,17 @@ plt.show()
 # whatever helped the three tasks. On the command line: `python -m painters_mtl.similar IMAGE --in FOLDER`.
 
 # %%
-from painters_mtl import similar
 from painters_mtl.inference import embeddings
+from painters_mtl.inference.nearest import nearest
+from painters_mtl.reports.sheets_neighbours import neighbours_sheet, neighbours_table
 
 among = embeddings.compute(run, files)
 queries = list(among)[:2]
-answers = similar.nearest(queries, among, count=6)
+answers = nearest(queries, among, count=6)
 for query, found in zip(queries, answers, strict=True):
-    print(similar.table(query, found))
+    print(neighbours_table(query, found))
 plt.figure(figsize=(14, 6))
-plt.imshow(similar.sheet(queries, answers))
+plt.imshow(neighbours_sheet(queries, answers))
 plt.axis("off")
 plt.show()
 

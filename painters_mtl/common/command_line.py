@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from painters_mtl.common import interrupts
@@ -93,6 +94,22 @@ def check_numbers(settings: object, **least: int) -> None:
         if (value := getattr(settings, name)) < low:
             bound = f"must be at least {low}" if low else "must not be negative"
             raise UserError(f"--{name.replace('_', '-')} {value} {bound}")
+
+
+def check_output(option: str, file: Path, endings: Sequence[str]) -> None:
+    """Refuse a file that cannot be written, before anything is computed. Raises `UserError`.
+
+    Args:
+        option: that names the file, such as "--output".
+        endings: those it may have, such as ".csv"; upper or lower case.
+    """
+    if file.suffix.lower() not in endings:
+        raise UserError(f"{option} {file} must end in {' or '.join(endings)}")
+    folder = file.absolute().parent
+    if not folder.is_dir() or file.is_dir():
+        raise UserError(f"{option} {file} cannot be written: name a file in a folder that is there")
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{option} {file} cannot be written: no permission in {folder}")
 
 
 def check_engine(settings: Any) -> None:

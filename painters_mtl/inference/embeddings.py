@@ -147,7 +147,7 @@ def embeddings_file(file: images.ImageFile) -> bytes:
     return f"{path}/{file.member}".encode("utf-8", "surrogateescape")
 
 
-def error_rows(errors: Iterable[str]) -> str:
+def count_errors(errors: Iterable[str]) -> str:
     """Why pictures could not be read, counted: "3 empty, 1 not an image"."""
     counts = Counter(error.split(" (")[0] for error in errors)
     return ", ".join(f"{n:,} {reason}" for reason, n in counts.most_common())

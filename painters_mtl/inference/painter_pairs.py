@@ -20,6 +20,7 @@ from scipy import special
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write
+from painters_mtl.inference.nearest import unit_vectors
 from painters_mtl.inference.pair_auc import Pairs, auc
 from painters_mtl.runs.run import MODEL, Run, digest_of, run_data_settings
 
@@ -55,13 +56,6 @@ def _onto_grid(vectors: np.ndarray) -> np.ndarray:
     np.round(vectors, out=vectors)
     vectors /= GRID
     return vectors
-
-
-def unit_vectors(vectors: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1, float64; a row of zeros stays."""
-    vectors = np.asarray(vectors, np.float64)
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

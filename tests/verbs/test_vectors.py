@@ -23,9 +23,13 @@ from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.images import files as images
 from painters_mtl.images.decode import cached_image
 from painters_mtl.inference import embeddings
+from painters_mtl.inference.nearest import Match, nearest
 from painters_mtl.inference.predictor import label
+from painters_mtl.inference.vector_files import write_vectors
 from painters_mtl.network.forward import center_crops, whole_crops
 from painters_mtl.network.multitask import build_model, features_model
+from painters_mtl.reports.sheets_map import map_figure, project, write_map
+from painters_mtl.reports.sheets_neighbours import SIDE, neighbours_sheet
 from painters_mtl.runs import run as runs
 
 TASKS = {
@@ -156,7 +160,7 @@ def test_unreadable_pictures_keep_their_place(run: runs.Run, folder: Path, tmp_p
     errors = {Path(one.file.path).name: one.error for one in found if one.features is None}
     assert list(errors) == ["03.png", "07.png"] and found.computed == 10 and len(found) == 12
     assert errors["03.png"].startswith("empty") and errors["07.png"].startswith("not an image")
-    assert embeddings.error_rows(errors.values()) == "1 empty, 1 not an image"
+    assert embeddings.count_errors(errors.values()) == "1 empty, 1 not an image"
 
 
 # ------------------------------------------------------------------------------------------------- the cache
@@ -291,11 +295,11 @@ def test_names_that_are_no_text(run: runs.Run, tmp_path: Path) -> None:
     embeddings.compute(run, images.find_images(tmp_path), tmp_path / "cache")
     found = embeddings.compute(run, images.find_images(tmp_path), tmp_path / "cache")
     assert found.computed == 0 and [os.fsencode(one.file.path) for one in found] == [odd]
-    embed.write(found, tmp_path / "v.npz")
+    write_vectors(found, tmp_path / "v.npz")
     with np.load(tmp_path / "v.npz") as table:
         assert [os.fsencode(str(path)) for path in table["path"]] == [odd]
     pq = pytest.importorskip("pyarrow.parquet")
-    embed.write(found, tmp_path / "v.parquet")
+    write_vectors(found, tmp_path / "v.parquet")
     assert pq.read_table(tmp_path / "v.parquet")["path"].to_pylist() == [f"{tmp_path}/caf\\udce9\n.png"]
 
 
@@ -310,7 +314,7 @@ def test_the_order_is_that_of_scikit_learn(run: runs.Run, folder: Path, tmp_path
     among = embeddings.compute(run, images.find_images(folder), tmp_path / "cache")
     (query,) = embeddings.compute(run, images.find_images(tmp_path / "query.png"), tmp_path / "cache")
     assert query.features is not None
-    (found,) = similar.nearest([query], among, 20)
+    (found,) = nearest([query], among, 20)
     readable = [one.file for one in among if one.features is not None]
     search = NearestNeighbors(n_neighbors=20, metric="cosine").fit(features_of(among))
     distances, rows = search.kneighbors(query.features[None])
@@ -326,17 +330,17 @@ def test_a_copy_is_the_nearest_and_the_picture_itself_is_left_out(run: runs.Run,
     among = embeddings.compute(run, images.find_images(folder), tmp_path / "cache")
     names = [one.file.name for one in among]
     queries = list(among)
-    answers = similar.nearest(queries, among, 30)
-    nearest = {query.file.name: a[0].vector.file.name for query, a in zip(queries, answers, strict=True)}
+    answers = nearest(queries, among, 30)
+    first_of = {query.file.name: a[0].vector.file.name for query, a in zip(queries, answers, strict=True)}
     for one, other in (("04.png", "copy.jpg"), ("08.png", "large.webp"), ("09.png", "same.png")):
-        assert nearest[one] == other and nearest[other] == one
+        assert first_of[one] == other and first_of[other] == one
     for query, answer in zip(queries, answers, strict=True):
         assert sorted(m.vector.file.name for m in answer) == sorted(set(names) - {query.file.name})
         cosines = [m.cosine for m in answer]
         assert cosines == sorted(cosines, reverse=True)
     assert answers[names.index("09.png")][0].cosine == pytest.approx(1, abs=1e-5)
     linked = dataclasses.replace(queries[0], file=images.ImageFile(str(tmp_path / "link.png")))
-    (found,) = similar.nearest([linked], among, 30)
+    (found,) = nearest([linked], among, 30)
     assert "02.png" not in [m.vector.file.name for m in found] and "00.png" in [m.vector.file.name for m in found]
 
 
@@ -390,7 +394,7 @@ def test_similar_prints_the_table_and_shows_the_pictures(
     assert rows[0].endswith(str(folder / "copy.jpg")) and not any(row.endswith(str(query)) for row in rows)
     among = embeddings.compute(run, images.find_images(folder), tmp_path / "cache")
     asked = next(one for one in among if one.file.path == str(query))
-    (found,) = similar.nearest([asked], among, 7)
+    (found,) = nearest([asked], among, 7)
     for row, match in zip(rows, found, strict=True):
         name, confidence = match.vector.labels["style"]
         assert row.startswith(f"{match.cosine:.4f}") and f"{name} {100 * confidence:.0f} %" in row
@@ -405,21 +409,21 @@ def test_similar_prints_the_table_and_shows_the_pictures(
 
 def test_a_block_for_each_picture(first: embeddings.Vectors) -> None:
     queries = list(first.at([2, 5]))
-    answers = similar.nearest(queries, first, 4)
-    both, one = similar.sheet(queries, answers), similar.sheet(queries[:1], answers[:1])
+    answers = nearest(queries, first, 4)
+    both, one = neighbours_sheet(queries, answers), neighbours_sheet(queries[:1], answers[:1])
     assert both.width == one.width and both.height > 2 * one.height - 100
     np.testing.assert_array_equal(np.asarray(both)[: one.height - 40], np.asarray(one)[: one.height - 40])
 
 
 def test_a_picture_that_is_gone_leaves_a_gap_on_the_sheet(first: embeddings.Vectors) -> None:
     queries = list(first.at([0]))
-    (answer,) = similar.nearest(queries, first, 3)
-    before = np.asarray(similar.sheet(queries, [answer]))
+    (answer,) = nearest(queries, first, 3)
+    before = np.asarray(neighbours_sheet(queries, [answer]))
     gone = dataclasses.replace(answer[1].vector, file=images.ImageFile(f"gone/{answer[1].vector.file.name}"))
-    answer[1] = similar.Match(answer[1].cosine, gone)
-    after = np.asarray(similar.sheet(queries, [answer]))
+    answer[1] = Match(answer[1].cosine, gone)
+    after = np.asarray(neighbours_sheet(queries, [answer]))
     changed = np.flatnonzero((before != after).any(axis=(0, 2)))
-    assert before.shape == after.shape and 0 < np.ptp(changed) < similar.SIDE  # one column, the others as they were
+    assert before.shape == after.shape and 0 < np.ptp(changed) < SIDE  # one column, the others as they were
 
 
 def test_similar_without_tensorflow_when_all_is_known(run: runs.Run, folder: Path, tmp_path: Path) -> None:
@@ -494,7 +498,7 @@ def test_a_table_that_cannot_be_finished_leaves_the_old_one(
     (tmp_path / "v.npz").write_text("the old table")
     lost = dataclasses.replace(first, cache=cache / "lost.sqlite")  # somebody emptied the cache meanwhile
     with pytest.raises(UserError, match="changed by others"):
-        embed.write(lost, tmp_path / "v.npz")
+        write_vectors(lost, tmp_path / "v.npz")
     assert (tmp_path / "v.npz").read_text() == "the old table" and not list(tmp_path.glob(".*"))
 
 
@@ -503,7 +507,7 @@ def test_a_table_that_cannot_be_finished_leaves_the_old_one(
 
 def test_pca_is_the_singular_value_decomposition() -> None:
     features = np.random.default_rng(0).gamma(1.0, 1.0, (40, 12)).astype(np.float32)
-    points = embed.project(features, "pca")
+    points = project(features, "pca")
     unit = features / np.sqrt((features.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
     u, s, _ = np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)
     for k in range(2):
@@ -516,22 +520,22 @@ def test_tsne_keeps_groups_together() -> None:
     rng = np.random.default_rng(1)
     group = np.repeat(np.arange(3), 30)
     features = np.abs(np.eye(64)[group] + rng.normal(0, 0.03, (90, 64))) * rng.uniform(0.1, 10, (90, 1))
-    points = embed.project(features.astype(np.float32), "tsne")
+    points = project(features.astype(np.float32), "tsne")
     neighbours = NearestNeighbors(n_neighbors=6).fit(points).kneighbors(return_distance=False)
     assert points.shape == (90, 2) and (group[neighbours] == group[:, None]).all()
-    np.testing.assert_array_equal(points, embed.project(features.astype(np.float32), "tsne"))
+    np.testing.assert_array_equal(points, project(features.astype(np.float32), "tsne"))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_a_map_of_almost_nothing(n: int) -> None:
     features = np.random.default_rng(2).random((n, 8)).astype(np.float32)
-    points = embed.project(features, "pca")
+    points = project(features, "pca")
     assert points.shape == (n, 2) and np.isfinite(points).all()
     if n == 2:  # their distance is kept
         unit = features / np.linalg.norm(features, axis=1, keepdims=True)
         assert np.linalg.norm(points[0] - points[1]) == pytest.approx(np.linalg.norm(unit[0] - unit[1]), abs=1e-6)
     same = np.repeat(features[:1], n, axis=0)
-    np.testing.assert_array_equal(embed.project(same, "tsne"), np.zeros((n, 2)))
+    np.testing.assert_array_equal(project(same, "tsne"), np.zeros((n, 2)))
 
 
 def test_the_points_of_a_map_have_the_colours_of_its_legend() -> None:
@@ -540,7 +544,7 @@ def test_the_points_of_a_map_have_the_colours_of_its_legend() -> None:
         "style": [("Dots $", 1.0), ("Lines", 1.0), ("Dots $", 0.2), ("Dots $", 0.9)],
         "genre": [(str(k), 1.0) for k in range(4)],
     }
-    figure = embed.map_figure(points, labels, "four", ["a.png", "$b$.png", "c.png", "d.png"])
+    figure = map_figure(points, labels, "four", ["a.png", "$b$.png", "c.png", "d.png"])
     figure.canvas.draw()  # a "$" would be mathematics
     style, genre = figure.axes
     drawn_points = style.collections[0]
@@ -550,7 +554,7 @@ def test_the_points_of_a_map_have_the_colours_of_its_legend() -> None:
         text.get_text(): handle.get_facecolor()[0][:3]
         for text, handle in zip(style.get_legend().get_texts(), style.get_legend().legend_handles, strict=True)
     }
-    assert list(entries) == [r"Dots \$  3", "Lines  1"]
+    assert list(entries) == ["Dots $  3", "Lines  1"]
     dots, lines = entries.values()
     np.testing.assert_allclose(colours[0.0, 0.0], dots)
     np.testing.assert_allclose(colours[1.0, 0.0], lines)
@@ -568,7 +572,7 @@ def test_a_map_shows_a_part_of_many(
     make_table(run, cache, tmp_path / "v.npz", *words)
     assert "a map of 12 pictures, by PCA" in capsys.readouterr().out
     assert min(Image.open(tmp_path / "m.png").size) > 500
-    embed.draw_map(first, tmp_path / "m.svg", "tsne", most=5)
+    write_map(first, tmp_path / "m.svg", "tsne", most=5)
     said = capsys.readouterr().out
     assert "fewer than 10" in said and "5 of 12 pictures, drawn at random, by PCA" in said
     svg = (tmp_path / "m.svg").read_text()
@@ -646,7 +650,7 @@ def test_real_originals_find_their_copies(run: runs.Run, paintings: Path, tmp_pa
     copies = [paintings / "gallery" / "images" / name for name in sorted(names)]
     among = embeddings.compute(run, images.find_images(*others, *copies), tmp_path / "cache")
     queries = list(embeddings.compute(run, originals, tmp_path / "cache"))
-    for query, answer in zip(queries, similar.nearest(queries, among, 1), strict=True):
+    for query, answer in zip(queries, nearest(queries, among, 1), strict=True):
         assert f"large_{answer[0].vector.file.name}" == query.file.name
 
 
@@ -675,5 +679,5 @@ def test_mirrored_and_recompressed_paintings_find_each_other(paintings: Path, tm
     stems = {file.stem for file in chosen}
     queries = [one for one in among if work(one) in stems]
     assert len(queries) == 3 * len(chosen) > 30
-    for query, answer in zip(queries, similar.nearest(queries, among, 2), strict=True):
+    for query, answer in zip(queries, nearest(queries, among, 2), strict=True):
         assert {work(match.vector) for match in answer} == {work(query)}
