@@ -45,7 +45,7 @@ class CollectionSettings(StoredSettings):
     """How many classes of a task of your own, school=12, or their names, "school=Dutch;Flemish". Without it: all with
     three works or more."""
     seed: int = 0
-    """Fixes the split, the start of the weights, the order of the paintings and their augmentation."""
+    """Fixes the split, the initial weights, the order of the paintings and their augmentation."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, before anything is read. Raises `UserError` that names the option."""
@@ -105,7 +105,8 @@ class InputSettings(StoredSettings):
     """What a network is shown of a painting. The data keep cached images for it, the network has its inputs for it."""
 
     image_size: int = 96
-    """Side of the square the network sees, in pixels. 160 to 224 finds more in large pictures, for more time."""
+    """Side of the square that the network sees, in pixels. With 160 to 224 it sees more of large pictures, and is
+    slower."""
     views: tuple[Literal["whole", "detail"], ...] = ("whole",)
     """What the network looks at: whole, or whole,detail: also the middle of the painting at its own resolution. Both go
     through the same backbone."""
@@ -127,7 +128,7 @@ class DataSettings(InputSettings, CollectionSettings):
     cache: Path = Path("data/cache")
     """Where the cached images, small copies of the paintings, are kept between runs."""
     memory_gb: float = 4.0
-    """Cached images that need less than this are held in memory, more are read from disk as they are needed."""
+    """Cached images that need less than this are held in memory; more are read from disk as they are needed."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, before anything is read. Raises `UserError` that names the option."""

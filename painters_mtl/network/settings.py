@@ -15,25 +15,27 @@ class NetworkSettings(InputSettings):
     backbone: str = "efficientnet_lite0"
     """efficientnet_lite0 (its ImageNet weights come with pip), small_convnet, or any network of keras.applications."""
     weights: str = "imagenet"
-    """Start of the backbone: imagenet, none (random), or a weights file."""
+    """What the backbone starts from: imagenet, none (random weights), or a weights file."""
     fine_tune: Literal["heads", "top", "all"] = "top"
-    """What trains: the heads on a frozen backbone, the upper half of the backbone too, or all of it."""
+    """What trains: heads (the backbone is frozen), top (the upper half of the backbone too), or all."""
     shared_layers: tuple[int, ...] = ()
-    """Widths of hidden layers behind the backbone that all tasks share."""
+    """Widths of hidden layers behind the backbone that all tasks share: 512,256."""
     task_layers: tuple[int, ...] = ()
     """Widths of hidden layers that each task has for itself."""
     shared_projection: int = 0
-    """Width of one hidden layer that every task's branch goes through, with the same weights, before its head; 0:
-    none."""
+    """Width of one hidden layer that every task's branch passes through, with the same weights, before its head; 0: no
+    such layer."""
     merge: Literal["concatenate", "none"] = "concatenate"
-    """With two views: every head sees both, or each sees one (--view-of) and only the weights are shared."""
+    """With two views: concatenate (every head sees both), or none (every head sees one, see --view-of, and only the
+    weights are shared)."""
     view_of: dict[str, str] = field(default_factory=dict)
-    """With --merge none, the view of a task: painter detail; a task that is not named sees the whole."""
+    """With --merge none, the view of a task: painter=detail; a task that is not named sees the whole painting."""
     dropout: float = 0.2
-    """Dropout before each hidden layer and each head."""
+    """Dropout rate, before each hidden layer and each head."""
     refit: bool = True
-    """At the end, fit each head once more, to whole paintings, and to the finer levels of the backbone unless there are
-    hidden layers or two views, as far as that is better in validation. Not where only the heads train."""
+    """At the end, fit each head again as a linear probe on whole paintings, and keep it as far as it is better in
+    validation. It then reads the backbone's pyramid maps too, unless there are hidden layers or two views. Not where
+    only the heads train."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, before anything is read. Raises `UserError` that names the option."""

@@ -33,9 +33,9 @@ class _Head:
 
     layer: Any  # the Dense layer with the softmax
     channels: np.ndarray  # int (m,): the channels that it is fitted to
-    training_inputs: np.ndarray  # float32 (n, channels), and its labels
+    training_inputs: np.ndarray  # float32 (n, m), of these channels
     training_labels: np.ndarray
-    validation_inputs: np.ndarray
+    validation_inputs: np.ndarray  # float32 (n, all channels)
     validation_labels: np.ndarray
 
 
@@ -102,11 +102,12 @@ def _heads(
     heads = {}
     for name, (train, validation) in rows.items():
         pyramid = pyramid_channels(read[name])
+        channels = np.flatnonzero(pyramid if pyramid.any() else ~pyramid)
         of_head, labels = inputs[id(read[name])], data.labels[name]
         heads[name] = _Head(
             network.get_layer(name),
-            np.flatnonzero(pyramid if pyramid.any() else ~pyramid),
-            of_head[np.searchsorted(every, train)],
+            channels,
+            of_head[np.ix_(np.searchsorted(every, train), channels)],
             labels[train],
             of_head[np.searchsorted(every, validation)],
             labels[validation],
@@ -116,7 +117,7 @@ def _heads(
 
 def _fit(head: _Head, seed: int, title: str) -> list[np.ndarray]:
     """Kernel and bias of a head fitted to its channels; for all other channels the kernel is 0."""
-    inputs = head.training_inputs[:, head.channels]
+    inputs = head.training_inputs
     spread = inputs.std(axis=0)  # of each channel, for one map is not like another
     spread += LEAST_SPREAD * spread.mean() or 1.0
     kernel, bias = fit_linear_head(

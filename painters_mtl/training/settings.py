@@ -24,77 +24,85 @@ class TrainSettings(NetworkSettings, DataSettings):
     models: Path = Path("models")
     """The folder that holds the runs."""
     overwrite: bool = False
-    """Replace the run of that name if there is one."""
+    """Replace the run of that name if there is one. It is kept as models/.NAME-replaced until the new run has come to
+    its end."""
     resume: bool = False
     """Go on with the run of that name; an error where there is none. What the command line leaves out is as it was in
     that run. The same command as before goes on without --resume too, but starts anew where there is nothing to go on
     with."""
     checkpoint_minutes: float = 5.0
-    """Save the state of the training each so many minutes, in the middle of an epoch too; 0: after epochs only."""
+    """Save the state of the training every so many minutes, also in the middle of an epoch; 0: only after epochs."""
 
     baselines: bool = True
-    """Also train a network for each task alone, and print what the shared one gains and saves."""
+    """Also train a network for each task alone, and print what the shared network gains and saves."""
     budget: Literal["early-stop", "equal-updates"] = "early-stop"
-    """How long a network for one task trains: by the same rules to its own end, or for as many steps as the shared
-    one."""
+    """How long a baseline trains: early-stop, by the same rules as the shared network; equal-updates, for as many steps
+    as the shared network."""
 
     # Training
     strategy: Strategy = "joint"
-    """How the tasks train together: joint (the sum of the losses), alternate (a task a step), a weighting of the losses
-    (uncertainty, dwa, gradnorm, famo), or a gradient method (pcgrad, cagrad, upgrad: about twice the time)."""
+    """How the tasks train together: joint (the sum of the losses), alternate (one task per step), a weighting of the
+    losses (uncertainty, dwa, gradnorm, famo), or a gradient method (pcgrad, cagrad, upgrad: about twice the time)."""
     task_sampling: Literal["uniform", "proportional", "annealed"] = "annealed"
-    """With alternate, how often a task has its turn: all alike, in proportion to its labels, or first this, then
-    that."""
+    """With --strategy alternate, how often a task has its turn: uniform (all alike), proportional (to its labels), or
+    annealed (from proportional to uniform)."""
     monitor_conflict: bool = False
-    """Write the cosines between the tasks' gradients on the shared weights to the history, and a figure."""
+    """Also write the cosines between the tasks' gradients on the shared weights to the history, and draw them."""
     epochs: int = 0
-    """Passes over the training paintings, at most. 0: from 5 for many to 20 for few; 15 where only the heads train; 3
-    on the demo."""
+    """Passes over the training paintings, at most. 0: from 5 for many paintings to 20 for few; 15 where only the heads
+    train; 3 on the demo."""
     batch_size: int = 0
-    """Paintings a step. 0: 64, or 32 or 16 where an epoch would else have fewer than 50 steps."""
+    """Paintings per step. 0: 64, or 32 or 16 where an epoch would otherwise have fewer than 50 steps."""
     accumulate: int = 1
-    """Batches a step: their gradients are added up, as if they were one batch that needs no more memory than one of
-    them. A task is weighted by its labels in all of them."""
+    """Batches per step: their gradients are added up, as if they were one batch that needs no more memory than one of
+    them. Each task's loss is the mean over its labels in all of them."""
     distribute: Literal["none", "auto", "mirrored", "multiworker"] = "none"
     """Train on several devices, each with a part of every batch: the GPUs of this machine (mirrored), or those of all
     machines that TF_CONFIG names (multiworker; the same command on each); auto: whichever of them there is."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16", "auto"] = "float32"
     """What the training computes in; the weights, and all that is measured and saved, are float32. auto: the fastest
-    that the GPU was made for, and float32 on a CPU."""
+    that the GPU has units for, and float32 on a CPU; a training that is resumed stays in the one it began in."""
     learning_rate: float = 0.0
-    """Peak of the learning rate: a warm-up leads to it, half a cosine down to zero. 0: 2e-3, and for fewer than 64
-    paintings a step in proportion less."""
+    """Peak of the learning rate, which rises in a warm-up and then falls to zero by half a cosine. 0: 2e-3 for 64
+    paintings per step, and in proportion less for fewer."""
     backbone_rate: float = 0.5
-    """The part of the learning rate at which a pretrained backbone moves."""
+    """Learning rate of a pretrained backbone, as a fraction of --learning-rate."""
     weight_decay: float = 0.02
-    """AdamW's; not applied to biases and BatchNormalization."""
+    """Weight decay of AdamW; not for biases and BatchNormalization."""
     label_smoothing: float = 0.1
     """Share of each label that is spread evenly over the classes of its task."""
     task_weights: dict[str, float] = field(default_factory=dict)
-    """Weights of the losses: painter=1 style=0.5; a task that is not named weighs 1. Without any: painter=0.5 genre=2,
-    for few painters are soon learned and 23 genres are not."""
+    """Weights of the losses: painter=1 style=0.5; a task that is not named weighs 1. Without this option: painter=0.5
+    genre=2, for few painters are soon learned and 23 genres are not."""
     label_share: float = 0.35
-    """Works with a scarce label are drawn up to 3 times an epoch, until this share of it has the label; 0: never."""
+    """Paintings with a scarce label are drawn up to 3 times an epoch, until this share of the samples has a label of
+    its task; 0: never."""
     other_painters: float = 0.5
-    """Weight of a head over all painters of 10 works or more that helps the training and is then taken off; 0: none."""
+    """Weight of an extra head over all painters with 10 works or more, which helps the training and is removed at its
+    end; 0: no such head."""
     painter_known: bool = True
-    """At the end, add a head that knows whether a work is by any of the painters, for predict's "unknown"."""
+    """At the end, fit a known-painter head: it tells works by the painters that are classes from works by others, for
+    the label "unknown" of predict."""
     start_from: tuple[Path, ...] = ()
-    """Runs of the tasks alone, such as models/NAME/baselines/painter: their heads are taken over, by layer name."""
+    """Start from the networks of these runs, one for each task, such as models/NAME/baselines/painter: their weights
+    are copied by layer name."""
     start_shared: str = "mean"
-    """With --start-from, what the shared part starts as: the mean of theirs, that of one task, or imagenet."""
+    """With --start-from, what the shared layers start from: mean (of those networks), the network of one task, or
+    imagenet."""
     freeze: Literal["none", "backbone", "heads"] = "none"
-    """What stands still at first: all that the tasks share, or what each has for itself."""
+    """What is frozen at first: none, the weights that all tasks share (backbone), or those that each task has for
+    itself (heads)."""
     freeze_epochs: int = 0
-    """For how many epochs; 0: to the end."""
+    """For how many epochs --freeze holds; 0: to the end."""
     teachers: tuple[Path, ...] = ()
-    """Runs whose answers are learned too, also for paintings without a label; one may teach several tasks."""
+    """Runs whose predictions are learned too (distillation), also for paintings without a label; one run may teach
+    several tasks."""
     teacher_weight: float = 0.5
-    """The teachers' share of the loss."""
+    """Share of the loss that is taken from the teachers' predictions."""
     temperature: float = 2.0
-    """Softens the teachers' answers; 1 takes them as they are."""
+    """Temperature of the distillation: above 1 it makes the teachers' predictions softer."""
     patience: int = 6
-    """End when the mean validation accuracy has not risen for so many epochs."""
+    """Stop when the mean validation accuracy has not improved for so many epochs."""
 
     NOT_STORED = frozenset({"resume", "checkpoint_minutes", "distribute"})
 
@@ -139,13 +147,13 @@ class TrainSettings(NetworkSettings, DataSettings):
         return self.task_weights or {"painter": 0.5, "genre": 2.0}
 
     def check_sharing(self, strategies: Sequence[str]) -> None:
-        """Refuse what looks at shared weights where none train."""
+        """Raise `UserError` for options that are about shared weights where none of them train."""
         if self.trains_shared_weights():
             return
-        asked = [f"--strategy {name}" for name in strategies if name != "joint"]
-        asked += ["--monitor-conflict"] * self.monitor_conflict
-        if asked:
+        options = [f"--strategy {name}" for name in strategies if name != "joint"]
+        options += ["--monitor-conflict"] * self.monitor_conflict
+        if options:
             raise UserError(
-                f"{asked[0]} has nothing to do where the tasks share no weights that train: add --shared-layers 256, "
+                f"{options[0]} has nothing to do where the tasks share no weights that train: add --shared-layers 256, "
                 "or --fine-tune top"
             )
