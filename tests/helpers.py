@@ -74,7 +74,7 @@ def tiny_settings(data: Path, out: Path, **changes: object) -> TrainSettings:
         "other_painters": 0.3,
         "task_weights": {"style": 1.0},
         "patience": 8,
-        "refit": False,  # seconds for each network: tests/test_readout.py has its own
+        "refit": False,  # seconds for each network: tests/training/test_head_refit.py has its own
     }
     return TrainSettings(**(values | changes))  # type: ignore[arg-type]
 

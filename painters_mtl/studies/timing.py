@@ -1,4 +1,4 @@
-"""How long the networks of a comparison take for one painting. A file of its own: it alone of a study builds networks."""
+"""How long the networks of a comparison take for one painting. A file of its own: only it builds networks anew."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The last step: the heads are fitted once more, and nothing else moves."""
+"""The heads are fitted again at the end of a training, as far as that is better, and nothing else moves."""
 
 import dataclasses
 from pathlib import Path
@@ -8,9 +8,8 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import PAINTERS, fitted, make_data, same_weights, tiny_settings
+from helpers import fitted, make_data, same_weights, tiny_settings
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
 from painters_mtl.data import dataset
 from painters_mtl.data.dataset import Dataset
@@ -24,13 +23,11 @@ from painters_mtl.network.multitask import (
     backbone_of,
     build_model,
     features_model,
-    heads_model,
     with_multi_scale_heads,
 )
 from painters_mtl.runs.run import open_run
 from painters_mtl.training import head_refit
 from painters_mtl.training.head_refit import refit_heads
-from painters_mtl.training.known_painter_head import add_known_painter_head
 
 
 @pytest.fixture(scope="module")
@@ -203,75 +200,3 @@ def test_features_are_computed_once_and_are_those_of_their_paintings(
 def test_networks_with_hidden_layers_or_two_views_are_not_widened(changes: dict, data: Dataset) -> None:
     model = network(data, **changes)
     assert with_multi_scale_heads(model, data.tasks, tiny_settings(Path(), Path(), **changes)) is model
-
-
-# ------------------------------------------------------------------------------------------------- who is known
-
-
-@pytest.fixture(scope="module")
-def outer_two(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The painters with the least and the most red; "another" is the one between them."""
-    out = tmp_path_factory.mktemp("known")
-    paintings = make_data(out / "data", count=300, missing=0.1)
-    return dataset.prepare(tiny_settings(paintings, out, painters=(PAINTERS[0], PAINTERS[2])))
-
-
-def told_apart(answers: np.ndarray, data: Dataset) -> float:
-    """AUROC of an output (n, 2) for the test paintings whose painter is said."""
-    known = data.known_painter_task()[1][data.rows("test")]
-    np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
-    assert answers.min() >= 0 and answers.shape == (len(known), 2)
-    return float(roc_auc_score(known[known >= 0], answers[known >= 0, 1]))
-
-
-def test_the_head_that_knows_the_painters_leaves_all_else_as_it_was(outer_two: Dataset, tmp_path: Path) -> None:
-    model = network(outer_two)
-    before, weights = probabilities(model, outer_two, "test"), model.get_weights()
-    found = add_known_painter_head(model, outer_two, 0, FeatureExtractor(model, outer_two, 32))
-    assert set(found.output) == {*outer_two.tasks, "painter_known"} and set(model.output) == set(outer_two.tasks)
-    assert same_weights(weights, model.get_weights())
-    rows = outer_two.image_rows[outer_two.rows("test")]
-    outputs = predict_in_batches(forward_function(found, 32), outer_two.images.pixels, rows)
-    np.testing.assert_array_equal(outputs["painter"], before)
-    assert told_apart(outputs["painter_known"], outer_two) > 0.9
-    again = add_known_painter_head(model, outer_two, 0, FeatureExtractor(model, outer_two, 32))
-    assert same_weights(found.get_weights(), again.get_weights())
-    found.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
-    again = predict_in_batches(forward_function(loaded, 32), outer_two.images.pixels, rows)
-    np.testing.assert_array_equal(again["painter_known"], outputs["painter_known"])
-
-
-def test_it_finds_painters_that_no_plane_parts_from_others(outer_two: Dataset) -> None:
-    """Features of which one says it: below and above are the two painters, between them all others."""
-    model, known = network(outer_two), outer_two.known_painter_task()[1]
-    rng = np.random.default_rng(0)
-    channels = features_model(model).output.shape[-1]
-    encoded = rng.normal(0, 0.1, (len(known), 2, channels)).astype(np.float32)
-    level = np.where(known == 1, np.where(outer_two.labels["painter"] == 0, -1.0, 1.0), 0.0)
-    encoded[..., 3] += level[:, None]
-    encoded = 5 * encoded + 7  # as they come: neither centred nor scaled
-    train, test = outer_two.rows("train"), outer_two.rows("test")
-    said = train[known[train] >= 0]
-    plane = LogisticRegression(max_iter=1000).fit(encoded[said, 0], known[said]).predict_proba(encoded[test, 0])
-    assert told_apart(plane, outer_two) < 0.7
-    heads = heads_model(add_known_painter_head(model, outer_two, 0, FeatureExtractor(model, outer_two, 32, encoded)))
-    assert told_apart(np.asarray(heads(encoded[test, 0])["painter_known"]), outer_two) > 0.9
-
-
-def test_without_works_by_others_nobody_is_unknown(outer_two: Dataset) -> None:
-    model = network(outer_two)
-    table = outer_two.table.copy()
-    table.loc[outer_two.labels["painter"] < 0, "painter"] = ""
-    alone = dataclasses.replace(outer_two, table=table)
-    assert add_known_painter_head(model, alone, 0, FeatureExtractor(model, alone, 32)) is model
-
-
-def test_a_run_that_leaves_it_out_has_three_heads(tmp_path: Path) -> None:
-    settings = tiny_settings(make_data(tmp_path / "data", count=120), tmp_path, epochs=1, baselines=False)
-    _, outcome, folder = fitted(settings)
-    assert set(open_run(folder).model().output) == {"painter", "style", "genre", "painter_known"}
-    _, without, other = fitted(dataclasses.replace(settings, name="without", painter_known=False))
-    assert set(open_run(other).model().output) == {"painter", "style", "genre"}
-    for task in ("painter", "style", "genre"):  # it moves nothing else
-        np.testing.assert_array_equal(outcome.test_probabilities[task], without.test_probabilities[task])
