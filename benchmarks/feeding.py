@@ -15,6 +15,7 @@ import numpy as np
 from painters_mtl.common import lazy_imports
 from painters_mtl.data.catalog import read_catalog
 from painters_mtl.images.cache import build_image_cache, cache_side
+from painters_mtl.training.sampling import EpochSampler, steps_in_epoch
 
 SIZE, BATCH, ROUNDS = 96, 32, 3
 
@@ -22,17 +23,17 @@ SIZE, BATCH, ROUNDS = 96, 32, 3
 def main(folder: Path) -> None:
     """Print images/s with the copies in memory and mapped from disk."""
     lazy_imports.import_tensorflow()
-    from painters_mtl.training.batches import plan_epoch, steps_in_epoch, training_batches
+    from painters_mtl.training.batches import BatchSequence, crop_batches
 
     table = read_catalog(folder).table
     for place, memory_gb in (("in memory", 4.0), ("from disk", 0.0)):
         store = build_image_cache(table, cache_side(SIZE), Path("data/cache"), memory_gb)
         rows = store.rows[store.rows >= 0]
         labels = {task: np.zeros(len(rows), np.int32) for task in ("painter", "style", "genre")}
-        factor = np.ones(len(rows))
-        steps = steps_in_epoch(factor, BATCH)
-        plan = partial(plan_epoch, factor, BATCH, steps, 0)
-        batches = iter(training_batches(store.pixels, rows, labels, plan, [SIZE] * (ROUNDS + 1), 0))
+        repeats = np.ones(len(rows))
+        sampler = EpochSampler(repeats, BATCH, steps := steps_in_epoch(repeats, BATCH))
+        sequence = BatchSequence(labels, partial(sampler.plan, seed=0), epochs=ROUNDS + 1, seed=0)
+        batches = iter(crop_batches(store.pixels, rows, sequence, [SIZE] * sequence.epochs))
         next(batches)
         for _ in range(ROUNDS):
             start = time.perf_counter()

@@ -15,11 +15,13 @@ import tensorflow as tf
 from painters_mtl.data.tasks import Task
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.multitask import backbone_of, build_model
+from painters_mtl.training.batches import Batch
+from painters_mtl.training.losses import Objective
 from painters_mtl.training.settings import STRATEGIES, TrainSettings
 from painters_mtl.training.step import TrainStep
 
 CLASSES = {"painter": 8, "style": 10, "genre": 23, "all_painters": 199}
-GROUPS = {"painter": ["painter", "all_painters"], "style": ["style"], "genre": ["genre"]}
+HEADS = {"painter": ["painter", "all_painters"], "style": ["style"], "genre": ["genre"]}
 SIDE, BATCH = 72, 64
 
 
@@ -29,14 +31,14 @@ def main(rounds: int) -> None:
     rng = np.random.default_rng(0)
     labels = {name: tf.constant(rng.integers(n, size=BATCH), tf.int32) for name, n in CLASSES.items()}
     pictures = tf.constant(rng.uniform(0, 255, (BATCH, SIDE, SIDE, 3)), tf.float32)
-    batch = (pictures, labels, dict.fromkeys(CLASSES, tf.ones(BATCH)), tf.constant(0), tf.range(BATCH))
+    batch = Batch(pictures, labels, dict.fromkeys(CLASSES, tf.ones(BATCH)), tf.constant(0), tf.range(BATCH))
+    objective = Objective(HEADS, dict.fromkeys(CLASSES, 1.0))
     steps = {}
     for strategy in STRATEGIES:
         model = build_model(tasks)
-        slow = backbone_of(model).trainable_variables
-        weights = dict.fromkeys(CLASSES, 1.0)
-        update = TrainStep(fold_batchnorm(model), GROUPS, weights, slow, TrainSettings(strategy=strategy), 1000)
-        steps[strategy] = tf.function(update.step)
+        pretrained = backbone_of(model).trainable_variables
+        train_step = TrainStep(fold_batchnorm(model), objective, TrainSettings(strategy=strategy), 1000, pretrained)
+        steps[strategy] = tf.function(train_step.step)
         steps[strategy](batch)
     best = dict.fromkeys(STRATEGIES, float("inf"))
     for _ in range(rounds):

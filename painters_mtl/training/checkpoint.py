@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,7 +31,7 @@ class Checkpoint:
     arrays: dict[str, list[np.ndarray]]
 
 
-def save(folder: Path, key: str, record: dict[str, Any], arrays: dict[str, Sequence[Any]]) -> None:
+def save(folder: Path, key: str, record: dict[str, Any], arrays: Mapping[str, Sequence[Any]]) -> None:
     """Write it whole; `key` is the fingerprint of the run.
 
     Raises `UserError` where that cannot be, as on a full disk: the one before is then still there.

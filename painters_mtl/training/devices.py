@@ -9,6 +9,7 @@ latter (keras-team/keras #20585); nothing here is Keras's but layers and variabl
 
 import contextlib
 import functools
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -35,9 +36,9 @@ class Devices:
         self.strategy, self.cluster = strategy, cluster
         self.count = 1 if strategy is None else strategy.num_replicas_in_sync
         """Of all processes together; the same number in each."""
-        self.here = self.count // (len(cluster.addresses) if cluster else 1)
+        self.local_count = self.count // (len(cluster.addresses) if cluster else 1)
         """In this process."""
-        self.first = self.here * (cluster.index if cluster else 0)
+        self.first = self.local_count * (cluster.index if cluster else 0)
         """The number of the first one of this process."""
         self.chief = self.first == 0
         """Whether this process is the one that measures, prints and writes."""
@@ -81,14 +82,15 @@ class Devices:
             )
         return batch_size // self.count
 
-    def rows(self, batch_size: int, accumulate: int) -> np.ndarray:
-        """Which paintings of a step this process sees: int64 positions.
+    def local_places(self, batch_size: int, micro_batches: int) -> np.ndarray:
+        """The places in a step's batch whose paintings this process sees: int64.
 
-        A step has `accumulate` batches, one after the other; of each, the devices see a part each, in their order.
+        A step has so many micro-batches, one after the other; of each, every device sees a part, in the devices' order.
+        Raises `UserError` where not all devices can see as many paintings.
         """
         size = self.part_size(batch_size)
-        every = np.arange(accumulate * batch_size).reshape(accumulate, self.count, size)
-        return every[:, self.first : self.first + self.here].ravel()
+        places = np.arange(micro_batches * batch_size).reshape(micro_batches, self.count, size)
+        return places[:, self.first : self.first + self.local_count].ravel()
 
     def number(self) -> tf.Tensor | int:
         """Of the device for which this is called, within `run`; from 0 to count - 1."""
@@ -101,7 +103,7 @@ class Devices:
             return values
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
 
-    def own_seeds(self, model: keras.Model) -> None:
+    def spread_seeds(self, model: keras.Model) -> None:
         """Give each device random numbers of its own, when all have those of the first: others drop out on each."""
         if self.strategy is None:
             return
@@ -130,6 +132,11 @@ class Devices:
             words.view(np.uint8)[:size] = np.frombuffer(content, np.uint8)
         pieces = [self._sum_of(piece) for piece in words.reshape(-1, PIECE)]
         return np.concatenate([np.zeros(0, np.int32), *pieces]).tobytes()[:size]
+
+    def computed_by_chief(self, function: Callable[[], Any]) -> Any:
+        """What the function gives in the chief, in all processes; the others do not call it. JSON values only."""
+        content = json.dumps(function()).encode() if self.chief else b""
+        return json.loads(self.from_chief(content))
 
     def _sum_of(self, values: Sequence[int] | np.ndarray) -> np.ndarray:
         """Of int32 (n,) of all processes; for few different n, each of which makes a graph."""

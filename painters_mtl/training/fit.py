@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -19,11 +18,12 @@ from painters_mtl.images.cache import cache_side
 from painters_mtl.network.multitask import build_model, with_heads
 from painters_mtl.network.precision import policy
 from painters_mtl.runs import run
+from painters_mtl.training.assignment import Assignment
 from painters_mtl.training.checkpoint import Checkpoint
 from painters_mtl.training.devices import Devices, check_same_everywhere, connect
 from painters_mtl.training.earlier_training import earlier_training, follower_result, with_known_precision
 from painters_mtl.training.finalize import TrainedNetwork, finalize
-from painters_mtl.training.loop import TrainingLoop, summarize_turns
+from painters_mtl.training.loop import TrainingLoop
 from painters_mtl.training.run_folder import new_run_folder, run_folder_lock
 from painters_mtl.training.run_result import RunResult
 from painters_mtl.training.run_spec import RunSpec
@@ -99,32 +99,18 @@ def _fit(spec: RunSpec, devices: Devices) -> RunResult:
         return result
     keras.utils.set_random_seed(spec.settings.seed)
     started = time.perf_counter()
-    built = build(spec)
-    loop = TrainingLoop(
-        spec.data, spec.settings, spec.folder, built.trained, built.network, built.labels, built.soft_targets,
-        spec.keep_model, key, devices,
-    )  # fmt: skip
+    assignment = build(spec)
+    loop = TrainingLoop(spec, assignment, key, devices)
     if not devices.chief:
-        interrupted = loop.run(built.weights, spec.updates, state)
+        interrupted = loop.run(state)
         return follower_result(spec, pd.DataFrame(loop.history), loop.updates, interrupted)
     # Only now, when nothing can be wrong any more with what was asked for.
     with new_run_folder(spec.folder, replace=state is None):
-        trained = _train(spec, built, loop, state, started)
+        trained = _train(spec, assignment, loop, state, started)
         return finalize(spec, trained, key)
 
 
-@dataclass(frozen=True)
-class BuiltNetwork:
-    """A network before its first step, and what it learns from."""
-
-    network: keras.Model  # with the heads of the tasks, and no other
-    trained: keras.Model  # the same layers; it may have the head over all painters beside them
-    labels: dict[str, np.ndarray]  # {head: int32 (n,)} of all paintings, -1: no label
-    weights: dict[str, float]  # of the heads' losses
-    soft_targets: dict[str, np.ndarray]  # {task: float32 (n, classes)} of the training paintings, from teachers
-
-
-def build(spec: RunSpec) -> BuiltNetwork:
+def build(spec: RunSpec) -> Assignment:
     """The network, with pretrained weights or those of earlier runs, the labels of its heads and the soft targets.
 
     The head of eight painters learns from a fraction of the paintings; a head over all painters lets every painting
@@ -138,16 +124,16 @@ def build(spec: RunSpec) -> BuiltNetwork:
         task, numbers = data.all_painters_task()
         if len(task.classes) > len(tasks["painter"].classes):
             tasks[task.name], labels[task.name], weights[task.name] = task, numbers, settings.other_painters
-    trained = build_model(tasks, settings)
+    full = build_model(tasks, settings)
     if settings.start_from:
-        warm_start(trained, settings.start_from, spec.tasks, settings.start_shared)
-    network = with_heads(trained, spec.tasks)
+        warm_start(full, settings.start_from, spec.tasks, settings.start_shared)
+    network = with_heads(full, spec.tasks)
     targets = soft_targets(data, settings.teachers, spec.tasks) if settings.teachers else {}
-    return BuiltNetwork(network, trained, labels, weights, targets)
+    return Assignment(full, network, labels, weights, targets)
 
 
 def _train(
-    spec: RunSpec, built: BuiltNetwork, loop: TrainingLoop, state: Checkpoint | None, started: float
+    spec: RunSpec, assignment: Assignment, loop: TrainingLoop, state: Checkpoint | None, started: float
 ) -> TrainedNetwork:
     """Write the head of the run folder, and train from `state`, or from the first step."""
     data, settings, folder = spec.data, spec.settings, spec.folder
@@ -157,16 +143,16 @@ def _train(
     run.save_labels(folder, dict(spec.tasks), settings.image_size, side, data.demo, settings.views)
     save_split(folder / run.SPLIT, data.table, data.split)
     data.images.refused.to_csv(folder / "refused.csv", index=False)
-    learned = sum(int(np.prod(v.shape)) for v in built.trained.trainable_variables)
-    print(f"{built.network.count_params():,} parameters, {learned:,} of them trained", flush=True)
-    interrupted = loop.run(built.weights, spec.updates, state)
+    learned = sum(int(np.prod(v.shape)) for v in assignment.full.trainable_variables)
+    print(f"{assignment.network.count_params():,} parameters, {learned:,} of them trained", flush=True)
+    interrupted = loop.run(state)
     return TrainedNetwork(
-        built.network,
+        assignment.network,
         loop.history,
-        loop.best_epoch,
+        loop.best.epoch,
         loop.updates,
-        summarize_turns(loop.gaps) if loop.gaps else {},
+        loop.turns.summary(),
         interrupted,
-        loop.encoded,
+        loop.features,
         started - loop.seconds_before,
     )

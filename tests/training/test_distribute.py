@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import arguments, fitted, make_data, same_weights, tiny_settings
-from workers import OF_MIRRORED, OF_PROCESSES, Case, steps
+from workers import OF_MIRRORED, OF_PROCESSES, Case, frozen_steps, steps
 
 from painters_mtl import train
 from painters_mtl.common.errors import UserError
@@ -137,11 +137,11 @@ def test_the_parts_of_a_step_are_the_batch_once() -> None:
     cluster = Cluster(("a:1", "b:1", "c:1"), 0)
     every = [Devices(Three(), dataclasses.replace(cluster, index=i)) for i in range(3)]  # type: ignore[arg-type]
     assert [d.chief for d in every] == [True, False, False] and [d.first for d in every] == [0, 2, 4]
-    rows = [d.rows(12, accumulate=2) for d in every]
+    rows = [d.local_places(12, micro_batches=2) for d in every]
     assert rows[1].tolist() == [4, 5, 6, 7, 16, 17, 18, 19]
     assert sorted(np.concatenate(rows)) == list(range(24))
     with pytest.raises(UserError, match="a batch of 16 cannot be divided among 6 devices: --batch-size 18 can"):
-        every[0].rows(16, 1)
+        every[0].local_places(16, 1)
     assert TrainSettings(distribute="auto").to_dict() == TrainSettings().to_dict()  # a run may go on on other machines
 
 
@@ -185,10 +185,11 @@ def test_several_workers_can_go_on(tmp_path: Path) -> None:
 
 
 def check_steps(file: Path, cases: list[Case]) -> None:
+    expected = {str(case): steps(case, Devices()) for case in cases} | {"frozen": frozen_steps(Devices())}
     with np.load(file) as arrays:
-        for case in cases:
-            for i, expected in enumerate(steps(case, Devices())):
-                np.testing.assert_allclose(arrays[f"{case}/{i}"], expected, rtol=1e-5, atol=1e-6, err_msg=str(case))
+        for case, values in expected.items():
+            for i, value in enumerate(values):
+                np.testing.assert_allclose(arrays[f"{case}/{i}"], value, rtol=1e-5, atol=1e-6, err_msg=case)
 
 
 def check_seeds(found: list[np.ndarray]) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 import shutil
 import signal
@@ -15,7 +14,6 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 from helpers import (
     GENRES,
     PAINTERS,
@@ -34,15 +32,12 @@ from sklearn import metrics as sk
 from painters_mtl import train
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.dataset import Dataset, prepare
-from painters_mtl.data.tasks import TASK_NAMES, Task
+from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.images.cache import cache_side
 from painters_mtl.network.forward import forward_function, predict_in_batches, whole_crops
 from painters_mtl.network.multitask import build_model, features_model
 from painters_mtl.runs import run as runs
-from painters_mtl.training import batches
 from painters_mtl.training import fit as training
-from painters_mtl.training import loop as trainer
-from painters_mtl.training import step as update
 from painters_mtl.training.settings import TrainSettings
 
 
@@ -209,24 +204,6 @@ def test_what_cannot_work_is_said_before_the_copies_are_made(small: Path, tmp_pa
     assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.slow
-def test_a_task_without_weight_has_no_turn(small: Path, tmp_path: Path) -> None:
-    changes = {"strategy": "alternate", "task_weights": {"painter": 1.0, "style": 1.0, "genre": 0.0}, "epochs": 4}
-    changes["task_sampling"] = "uniform"
-    _, outcome, _ = fitted(tiny_settings(small, tmp_path, **changes))
-    assert set(outcome.metrics["turns"]) == {"painter", "style"}
-
-
-def test_turns_by_hand() -> None:
-    nan = float("nan")
-    gaps = {"painter": [(1, 2.0), (1, 1.0), (5, 4.0), (4, nan)], "style": [(2, 3.0)], "genre": [(3, 1.0)] * 3}
-    assert trainer.summarize_turns(gaps) == {
-        "painter": {"share": 0.5, "loss_after": {"1": 1.5, "4 or more": 4.0}},
-        "style": {"share": 0.125, "loss_after": {"2": 3.0}},
-        "genre": {"share": 0.375, "loss_after": {"3": 1.0}},
-    }
-
-
 def test_a_sample_is_a_part_of_the_paintings_and_the_same_each_time(small: Path, tmp_path: Path) -> None:
     def ids(**changes: Any) -> list[str]:
         data = prepare(tiny_settings(small, tmp_path, **changes))
@@ -248,130 +225,6 @@ def initial(data: Dataset, settings: TrainSettings, **more: Any) -> keras.Model:
     return build_model(data.tasks | more, dataclasses.replace(settings, fine_tune="all", dropout=0))
 
 
-@pytest.mark.parametrize("other_painters", [pytest.param(0.0, marks=pytest.mark.slow), 0.7])
-def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path, tmp_path: Path) -> None:
-    """With a learning rate that moves nothing, each batch's loss can be had by hand, and their mean is the epoch's."""
-    settings = tiny_settings(
-        small, tmp_path, epochs=1, learning_rate=1e-30, other_painters=other_painters, label_share=0.6,
-        painter_known=False,
-        task_weights={"style": 0.5, "genre": 2.0}, batch_size=4, label_smoothing=0.0,
-    )  # fmt: skip
-    data, outcome, _ = fitted(settings)
-    wanted_weights = {"painter": 1.0, "style": 0.5, "genre": 2.0}
-    labels, more = dict(data.labels), {}
-    if other_painters:
-        task, numbers = data.all_painters_task()
-        labels[task.name], more[task.name], wanted_weights[task.name] = numbers, task, other_painters
-        assert len(task.classes) == 3 > len(data.tasks["painter"].classes)
-    train_rows = data.rows("train")
-    known = np.any([labels[name][train_rows] >= 0 for name in labels], axis=0)
-    rows = train_rows[known]
-    assert (labels["style"][rows] < 0).any()
-    network = initial(data, settings, **more)
-    of_rows = {name: values[rows] for name, values in labels.items()}
-    factor = batches.repeats({name: of_rows[name] for name in data.tasks}, settings.label_share)
-    assert factor.max() > 1
-    found: dict[str, list[float]] = {name: [] for name in labels}
-    steps = batches.steps_in_epoch(factor, 4)
-    epoch = batches.training_batches(
-        data.images.pixels,
-        data.image_rows[rows],
-        of_rows,
-        lambda e: batches.plan_epoch(factor, 4, steps, 0, e),
-        [32],
-        0,
-    )
-    for image, classes, present, _, _ in epoch.as_numpy_iterator():
-        probabilities = network(image, training=True)
-        for name in labels:
-            p = np.asarray(probabilities[name], np.float64)[np.arange(4), classes[name]]
-            mask = present[name] > 0
-            if mask.any():
-                found[name].append(float(-np.log(p[mask]).mean()))
-    history = outcome.history.iloc[0]
-    for name in labels:
-        assert history[f"{name}_loss"] == pytest.approx(np.mean(found[name]), rel=1e-5)
-    total = sum(weight * np.mean(found[name]) for name, weight in wanted_weights.items())
-    assert history["loss"] == pytest.approx(total, rel=1e-5)
-
-
-def test_a_head_without_a_label_stands_still(small: Path, tmp_path: Path) -> None:
-    """Not moved by its gradient of 0, nor by weight decay."""
-    settings = tiny_settings(small, tmp_path, epochs=1, weight_decay=0.5, other_painters=0.0)
-    data = prepare(settings)
-    genre = data.labels["genre"].copy()
-    genre[data.rows("train")] = -1
-    data = dataclasses.replace(data, labels=data.labels | {"genre": genre})
-    before = initial(data, settings)
-    training.fit(data, settings, settings.models / "run")
-    after = runs.open_run(settings.models / "run").model()
-    assert same_weights(after.get_layer("genre").get_weights(), before.get_layer("genre").get_weights())
-    assert (after.get_layer("style").get_weights()[0] != before.get_layer("style").get_weights()[0]).any()
-
-
-def rates(peak: float, steps: int) -> list[float]:
-    """A straight line from 0 to the peak, then half a cosine to 0."""
-    warm = max(1, round(0.08 * steps))
-    return [
-        peak * (t / warm if t < warm else 0.5 * (1 + math.cos(math.pi * (t - warm) / (steps - warm))))
-        for t in range(steps)
-    ]
-
-
-def test_a_training_ends_after_so_many_epochs_without_progress(small: Path, tmp_path: Path) -> None:
-    """Nothing moves at a rate of next to nothing, so no epoch is better than the first."""
-    changes = {"fine_tune": "heads", "learning_rate": 1e-30, "patience": 2, "epochs": 9, "baselines": False}
-    _, outcome, _ = fitted(tiny_settings(small, tmp_path, **changes))
-    assert (outcome.metrics["epochs"], outcome.metrics["best_epoch"]) == (3, 1)
-
-
-@pytest.mark.parametrize("steps", [2, 10, 150])
-def test_the_learning_rate_rises_and_falls(steps: int) -> None:
-    schedule = update.schedule(TrainSettings(learning_rate=0.01), steps)
-    np.testing.assert_allclose([float(schedule(t)) for t in range(steps)], rates(0.01, steps), rtol=1e-4, atol=1e-8)
-    assert float(schedule(steps)) == pytest.approx(0, abs=1e-9)
-
-
-def test_label_smoothing_and_its_mean_over_the_labelled() -> None:
-    """By hand: the smoothed label against the logarithms, over the two of three rows that have a weight."""
-    p = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.3, 0.3, 0.4]], np.float32)
-    loss = update.SmoothedCrossentropy(0.3)(np.array([0, 2, 1]), p, sample_weight=np.array([1.0, 1.0, 0.0]))
-    rows = [0.8 * math.log(0.7) + 0.1 * math.log(0.2) + 0.1 * math.log(0.1)]
-    rows += [0.8 * math.log(0.8) + 0.2 * math.log(0.1)]
-    assert float(loss) == pytest.approx(-np.mean(rows), rel=1e-5)
-    plain = keras.losses.SparseCategoricalCrossentropy()(np.array([0, 2, 1]), p)
-    assert float(update.SmoothedCrossentropy(0.0)(np.array([0, 2, 1]), p)) == pytest.approx(float(plain), rel=1e-6)
-
-
-TASK = Task("style", ("a", "b"))
-
-
-@pytest.mark.parametrize("backbone", ["efficientnet_lite0", "small_convnet"])
-def test_a_pretrained_backbone_is_slower_and_only_new_kernels_decay(backbone: str) -> None:
-    """AdamW under a gradient that is always 1 moves a weight by the rate, whatever it is, and by the decay."""
-    settings = TrainSettings(backbone=backbone, learning_rate=0.01, backbone_rate=0.25, weight_decay=0.5)
-    network = build_model(
-        {"style": TASK}, dataclasses.replace(settings, image_size=32, shared_layers=(4,), task_layers=(4,))
-    )
-    variables = network.trainable_variables
-    slow = {id(v) for v in network.get_layer(index=1).trainable_variables} if backbone != "small_convnet" else set()
-    optimizer = update.optimizer(variables, slow, settings)
-    expected = [np.array(v, np.float64) for v in variables]
-    pretrained = [False] * len(variables)
-    if backbone == "efficientnet_lite0":
-        pretrained = [not v.path.startswith(("shared", "style")) for v in variables]
-        assert 20 < sum(pretrained) < len(variables) == sum(pretrained) + 6
-    steps = 5
-    for rate in rates(0.01, 100)[:steps]:
-        optimizer.apply([keras.ops.ones_like(v) for v in variables], tf.constant(rate, tf.float32), tf.constant(1.0))
-        for i, (variable, slow) in enumerate(zip(variables, pretrained, strict=True)):
-            decay = 0.5 if variable.path.endswith("kernel") and not slow else 0.0
-            expected[i] = expected[i] * (1 - rate * decay) - rate * (0.25 if slow else 1.0)
-    assert sum(rates(0.01, 100)[:steps]) > 0.01
-    for variable, wanted in zip(variables, expected, strict=True):
-        np.testing.assert_allclose(np.array(variable), wanted, rtol=1e-5, atol=1e-5, err_msg=variable.path)
-
-
 @pytest.mark.slow
 def test_metrics_are_json_also_without_any_label_of_a_task(small: Path, tmp_path: Path) -> None:
     settings = tiny_settings(small, tmp_path, epochs=1)
@@ -384,16 +237,6 @@ def test_metrics_are_json_also_without_any_label_of_a_task(small: Path, tmp_path
     assert measured["genre"]["n"] == 0 and measured["genre"]["accuracy"] is None
     again = training.fit(data, settings, settings.models / "run")  # it is finished, and read back
     assert np.isnan(again.metrics["test"]["genre"]["accuracy"]) and "genre" in train.table(again.metrics["test"])
-
-
-def test_without_labels_in_validation_the_last_epoch_is_kept(small: Path, tmp_path: Path) -> None:
-    settings = tiny_settings(small, tmp_path, epochs=4, patience=1)
-    data = prepare(settings)
-    style = data.labels["style"].copy()
-    style[data.rows("validation")] = -1
-    data = dataclasses.replace(data, labels=data.labels | {"style": style})
-    outcome = training.fit(data, settings, settings.models / "run", {"style": data.tasks["style"]})
-    assert outcome.metrics["epochs"] == outcome.metrics["best_epoch"] == 4
 
 
 @pytest.mark.slow

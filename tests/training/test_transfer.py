@@ -6,7 +6,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from helpers import fitted, make_data, same_weights, small_network, tiny_settings, trained
 
 from painters_mtl.common.errors import UserError
@@ -17,8 +16,6 @@ from painters_mtl.network.forward import whole_crops
 from painters_mtl.runs import run
 from painters_mtl.training import fit as training
 from painters_mtl.training import preflight, transfer
-from painters_mtl.training.settings import TrainSettings
-from painters_mtl.training.step import TrainStep
 from painters_mtl.training.transfer import runs_by_task, soft_targets, warm_start
 
 TASKS = {name: Task(name, tuple("abc")) for name in TASK_NAMES}
@@ -145,29 +142,6 @@ def test_soft_answers_are_the_softmax_of_the_divided_logits() -> None:
     for temperature in (1.0, 2.0, 5.0):
         e = np.exp(logits / temperature)
         np.testing.assert_allclose(apply_temperature(p, temperature), e / e.sum(axis=1, keepdims=True), rtol=1e-5)
-
-
-def test_the_loss_with_a_teacher_by_hand() -> None:
-    """Of paintings with and without a label: (1 - w) cross-entropy + w T^2 KL(teacher || student)."""
-    rng = np.random.default_rng(0)
-    teacher = rng.dirichlet(np.ones(3), 10).astype(np.float32)
-    model = network({"style": TASKS["style"]}, 0)
-    settings = TrainSettings(label_smoothing=0.0, teacher_weight=0.3, temperature=2.0)
-    soft = {"style": apply_temperature(teacher, 2.0)}
-    update = TrainStep(model, {"style": ["style"]}, {"style": 1.0}, [], settings, 10, soft)
-    p = rng.dirichlet(np.ones(3), 4).astype(np.float32)
-    rows = np.array([7, 0, 3, 7])
-    labels, known = np.array([1, 0, 2, 0]), np.array([1.0, 0.0, 1.0, 1.0], np.float32)
-    batch = (None, {"style": labels}, {"style": tf.constant(known)}, None, tf.constant(rows))
-    losses = update._losses({"style": tf.constant(p)}, batch)
-    hard = -np.log(p[[0, 2, 3], labels[[0, 2, 3]]]).mean()
-    q, s = apply_temperature(teacher, 2.0)[rows], apply_temperature(p, 2.0)
-    divergence = 4 * (q * np.log(q / s)).sum(axis=1).mean()
-    assert float(losses["style"]) == pytest.approx(0.7 * hard + 0.3 * divergence, rel=1e-4)
-    batch[2]["style"] = tf.zeros(4)
-    losses = update._losses({"style": tf.constant(p)}, batch)
-    assert float(losses["style"]) == pytest.approx(0.3 * divergence, rel=1e-4)
-    assert float(update._taught(batch[2])["style"]) == 1
 
 
 def test_a_teacher_answers_for_paintings_and_their_mirror_images(alone: list[Path], tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.forward import center_crops
 from painters_mtl.network.multitask import heads_model, with_heads
 from painters_mtl.runs import run
-from painters_mtl.training import batches
 from painters_mtl.training.settings import TrainSettings
 
 TASKS = {name: Task(name, tuple("abc")) for name in ("painter", "style", "genre")}
@@ -102,14 +101,6 @@ def test_the_network_sees_the_detail_pixel_for_pixel(tmp_path: Path) -> None:
     np.testing.assert_array_equal(copy[0], images.load_image(tmp_path / "a.png", square=40).pixels)
     seen = center_crops(tf.constant(copy[None, 1]), 32).numpy()[0]
     np.testing.assert_allclose(seen[..., 0], np.tile(79.5 + np.arange(32) - 15.5, (32, 1)), atol=0.2)
-
-
-def test_details_are_squares_inside_the_copy() -> None:
-    boxes = batches.details(500, 0.8, np.random.default_rng(0))
-    top, left, bottom, right = boxes.T
-    np.testing.assert_allclose(bottom - top, 0.8, rtol=1e-5)
-    np.testing.assert_allclose(np.abs(right - left), 0.8, rtol=1e-5)
-    assert boxes.min() >= 0 and boxes.max() <= 1 + 1e-6 and 0.4 < np.mean(left > right) < 0.6
 
 
 @pytest.mark.slow

@@ -1,0 +1,117 @@
+"""What a batch teaches: the loss of each head, from labels and from a teacher's answers, and the loss of each task."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from painters_mtl.training.batches import Batch
+from painters_mtl.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a training is to learn."""
+
+    heads: Mapping[str, Sequence[str]]
+    """The names of each task's heads, keyed by task. A strategy sees the sum of a task's losses as one."""
+    loss_weights: Mapping[str, float]
+    """Of each head. A head of weight 0 learns nothing, and a task of such heads does not count at all."""
+    soft_targets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """The teachers' answers, softened: {head: float32 (training paintings, classes)}."""
+
+
+@dataclass(frozen=True)
+class BatchTotals:
+    """Of the whole batch of which a part is seen: the sum of each head's label weights, and how many paintings."""
+
+    label_weights: Mapping[str, tf.Tensor]
+    paintings: int
+
+
+def smoothed_crossentropy(
+    labels: tf.Tensor, probabilities: tf.Tensor, label_weights: tf.Tensor, smoothing: float
+) -> tf.Tensor:
+    """Mean cross-entropy over the labelled rows, a float32 scalar; 0 where no row has a label.
+
+    With label smoothing (Szegedy et al. 2016, arXiv 1512.00567). Not a Keras loss: those divide by the number of
+    devices.
+
+    Args:
+        labels: int32 (n,).
+        probabilities: float32 (n, classes).
+        label_weights: float32 (n,), 1 or 0.
+        smoothing: the share of each label that is spread evenly over the classes.
+    """
+    classes = probabilities.shape[-1]
+    targets = tf.one_hot(tf.cast(labels, tf.int32), classes, on_value=1 - smoothing) + smoothing / classes
+    rows = keras.losses.categorical_crossentropy(targets, probabilities)
+    weights = tf.cast(label_weights, rows.dtype)
+    return tf.math.divide_no_nan(tf.reduce_sum(weights * rows), tf.reduce_sum(weights))
+
+
+def distillation_loss(soft_targets: tf.Tensor, probabilities: tf.Tensor, temperature: float) -> tf.Tensor:
+    """T^2 times the mean Kullback-Leibler divergence of softened answers from a teacher's: a float32 scalar.
+
+    Hinton, Vinyals & Dean 2015, Distilling the knowledge in a neural network, arXiv 1503.02531.
+
+    Args:
+        soft_targets: float32 (n, classes), the teacher's probabilities at this temperature.
+        probabilities: float32 (n, classes), at temperature 1.
+    """
+    softened = tf.nn.log_softmax(tf.math.log(probabilities + 1e-12) / temperature)
+    divergence = tf.reduce_sum(soft_targets * (tf.math.log(soft_targets + 1e-12) - softened), axis=1)
+    return temperature**2 * tf.reduce_mean(divergence)
+
+
+class Losses:
+    """The losses of a batch, head by head and task by task."""
+
+    def __init__(self, objective: Objective, settings: TrainSettings) -> None:
+        self.heads_of_task = {task: list(heads) for task, heads in objective.heads.items()}
+        self.loss_weights = dict(objective.loss_weights)
+        self.soft_targets = {head: tf.constant(values) for head, values in objective.soft_targets.items()}
+        self.smoothing = settings.label_smoothing
+        self.teacher_weight, self.temperature = settings.teacher_weight, settings.temperature
+
+    def of_heads(
+        self, probabilities: Mapping[str, tf.Tensor], batch: Batch, totals: BatchTotals | None = None
+    ) -> dict[str, tf.Tensor]:
+        """The loss of each head: {head: float32 scalar}, 0 where the batch has no label.
+
+        Where the batch is a part of a larger one, `totals` are those of the larger one, and each loss is this part's
+        share of its loss. The losses of the parts then add up to the loss of the whole, and so do their gradients: a
+        mean over labelled paintings weighs which part of all labels is here, a mean over paintings which part of all
+        paintings.
+        """
+        weights = batch.label_weights
+        losses = {
+            head: smoothed_crossentropy(batch.labels[head], probabilities[head], weights[head], self.smoothing)
+            for head in self.loss_weights
+        }
+        if totals is not None:
+            losses = {
+                head: loss * tf.reduce_sum(weights[head]) / tf.maximum(totals.label_weights[head], 1.0)
+                for head, loss in losses.items()
+            }
+        for head, soft_targets in self.soft_targets.items():
+            distilled = distillation_loss(tf.gather(soft_targets, batch.rows), probabilities[head], self.temperature)
+            if totals is not None:
+                distilled *= batch.rows.shape[0] / totals.paintings
+            losses[head] = (1 - self.teacher_weight) * losses[head] + self.teacher_weight * distilled
+        return losses
+
+    def of_tasks(self, head_losses: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        """The loss of each task: the weighted sum of its heads' losses."""
+        return [
+            tf.add_n([self.loss_weights[head] * head_losses[head] for head in heads])
+            for heads in self.heads_of_task.values()
+        ]
+
+    def taught_heads(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Whether the batch teaches a head anything: {head: 1.0 or 0.0}. A teacher has an answer for every painting."""
+        labelled = {head: tf.reduce_max(batch.label_weights[head]) for head in self.loss_weights}
+        labelled |= dict.fromkeys(self.soft_targets, tf.ones(()))
+        return {head: float(self.loss_weights[head] > 0) * value for head, value in labelled.items()}
