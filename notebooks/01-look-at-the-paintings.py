@@ -53,8 +53,9 @@ import pandas as pd
 DATA = os.environ.get("PAINTERS_DATA")
 SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are read, in the last parts; 0: all
 
-from painters_mtl.data.catalog import find_data, read_catalog
+from painters_mtl.data.catalog import read_catalog
 from painters_mtl.data.demo.collection import make_demo
+from painters_mtl.data.locations import find_data
 
 folder = find_data(DATA) or make_demo(Path("data/demo"))
 catalog = read_catalog(folder)

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from painters_mtl.common.errors import UserError
 from painters_mtl.data.collection import Collection, add_note, images_by_id
-from painters_mtl.data.layouts import LAYOUTS, read_layout
-from painters_mtl.data.locations import KAGGLE_FOLDERS, LOCAL_FOLDER
+from painters_mtl.data.layouts import read_layout
+from painters_mtl.data.locations import find_data
 from painters_mtl.data.settings import CollectionSettings
 from painters_mtl.data.tables import find_tables
 from painters_mtl.data.tasks import TASK_NAMES
@@ -48,32 +47,6 @@ class Catalog:
     layout: str  # "painter-by-numbers", "labels.csv", "table", "imagefolder", "wikiart", "best-artworks", "folders"
     folder: Path
     notes: list[str]
-
-
-def find_data(
-    folder: Path | None,
-    kaggle: Sequence[Path] = KAGGLE_FOLDERS,
-    local: Path = LOCAL_FOLDER,
-    option: str = "--data",
-) -> Path | None:
-    """The data folder: the given one, else Kaggle's, else data/painter-by-numbers, else None (the demo's turn).
-
-    Raises `UserError`, which names the `option`, when the given folder is not there, is no folder or is empty.
-    """
-    if folder is None:
-        return next((f for f in (*kaggle, local) if f.is_dir() and any(f.iterdir())), None)
-    folder = Path(folder).expanduser()
-    if not folder.exists():
-        raise UserError(f"{folder}: there is no such folder; give {option} the folder that holds the paintings")
-    if not folder.is_dir():
-        raise UserError(f"{folder} is a file, not a folder; give {option} the folder that holds it")
-    try:
-        empty = not any(folder.iterdir())
-    except PermissionError:
-        raise UserError(f"{folder} may not be read by you; change its permissions or choose another folder") from None
-    if empty:
-        raise UserError(f"{folder} is empty; give {option} a folder with {LAYOUTS}")
-    return folder
 
 
 def read_catalog(folder: Path, settings: CollectionSettings | None = None) -> Catalog:

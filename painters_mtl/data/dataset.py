@@ -1,4 +1,4 @@
-"""From the settings to what a network can be trained on: catalogue, small copies, classes, labels, split."""
+"""From the settings to what a network can be trained on: catalogue, cached images, classes, labels, split."""
 
 import json
 from dataclasses import dataclass, field
@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.data.catalog import find_data, read_catalog
+from painters_mtl.data.catalog import Catalog, read_catalog
 from painters_mtl.data.classes import choose_classes
 from painters_mtl.data.demo.collection import make_demo
-from painters_mtl.data.duplicates import group_near_copies, thumbnails
-from painters_mtl.data.locations import DEMO_FOLDER
-from painters_mtl.data.settings import DataSettings
-from painters_mtl.data.split import PARTS, check_split_file, load_split, make_split
+from painters_mtl.data.duplicates import group_near_copies, largest_group, thumbnails
+from painters_mtl.data.locations import DEMO_FOLDER, find_data, way_to_images, without_images
+from painters_mtl.data.settings import NEW_SPLIT, DataSettings
+from painters_mtl.data.split import PARTS, given_parts, make_split, notes_about_split
+from painters_mtl.data.split_file import check_split_file, load_split
 from painters_mtl.data.tasks import ALL_PAINTERS, NO_LABEL, TASK_NAMES, Task, known_output
 from painters_mtl.images.cache import ImageCache, build_image_cache, cache_side
 
@@ -60,6 +61,17 @@ class Dataset:
         labels = np.where(self.labels["painter"] >= 0, 1, np.where(named, 0, NO_LABEL))
         return Task(known_output("painter"), ("another", "known")), labels.astype(np.int32)
 
+    def notes_about_painters(self) -> list[str]:
+        """A sentence about the held-out painters of the validation part, if there are any."""
+        painters = self.table["painter"][self.rows("validation")]
+        held_out = painters[(painters != "") & ~self.by_trained_painters()[self.rows("validation")]]
+        if held_out.empty:
+            return []
+        return [
+            f"{len(held_out):,} paintings by {held_out.nunique():,} held-out painters are in validation and none of "
+            "theirs in training: they show what the network makes of painters that it has never seen."
+        ]
+
     def all_painters_task(self) -> tuple[Task, np.ndarray]:
         """A task over every painter with at least 10 training works, and its labels: int32 (n,)."""
         counts = self.table["painter"][self.split == "train"].value_counts()
@@ -69,67 +81,33 @@ class Dataset:
 
 
 def prepare(settings: DataSettings, cross_validated: bool = False) -> Dataset:
-    """Find the data (or draw the demo), make the small copies, choose the classes and divide the paintings.
+    """The paintings, classes, labels and split that the settings ask for, with the cached images made.
 
-    Prints what it finds. Raises `UserError` for whatever the user can put right.
+    The demo is drawn where it is asked for or nothing else is there. Prints a note for all that was left out or
+    decided. Raises `UserError` for whatever the user can put right.
 
     Args:
         cross_validated: folds will divide all of the paintings anew, so notes about this one split are left out.
     """
     folder, table, notes = _paintings(settings)
-    demo = is_demo(folder)
-    *names, last = settings.task_names()
-    named = (table[[*names, last]] != "").any(axis=1)
-    if not named.all():
-        no_label = f"neither {' nor '.join(names)} nor {last}" if names else f"no {last}"
-        notes.append(f"{(~named).sum():,} pictures have {no_label} and are not used.")
-        table = table[named].reset_index(drop=True)
-    if table.empty:
-        any_label = f"{', '.join(names)} or {last}" if names else last
-        raise UserError(f"in {folder} no picture has a {any_label}: there is nothing to learn")
-    # Not only after all copies are made: a class that is not there, or a split.
-    choose_classes(table, settings.requested_classes())
-    if settings.split is not None:
+    table = _with_labels(folder, table, settings, notes)
+    # Not only after all images are cached: a class that is not there, or a split.
+    _choose_classes(table, settings)
+    if settings.split not in (None, NEW_SPLIT):
         check_split_file(settings.split)
-    if 0 < settings.sample < len(table):
-        notes.append(f"{settings.sample:,} of {len(table):,} paintings, drawn at random, are used (--sample).")
-        table = table.sample(settings.sample, random_state=settings.seed).sort_index().reset_index(drop=True)
-    store = build_image_cache(
-        table, cache_side(settings.image_size), settings.cache, settings.memory_gb, views=settings.views
-    )
-    if len(store.refused):
-        reasons = ", ".join(f"{n} {reason}" for reason, n in store.refused["reason"].value_counts().items())
-        notes.append(f"{len(store.refused):,} pictures cannot be read and are left out ({reasons}).")
-    if len(store.repaired):
-        notes.append(f"{len(store.repaired):,} damaged pictures are used as far as they can be read.")
-    readable = store.rows >= 0
-    table, image_rows = table[readable].reset_index(drop=True), store.rows[readable]
-
-    tasks, class_notes = choose_classes(table, settings.requested_classes())
+    table, images, image_rows = _cached_images(_sample(table, settings, notes), settings, notes)
+    tasks, class_notes = _choose_classes(table, settings)
     labels = {name: task.encode(table[name]) for name, task in tasks.items()}
-    small = partial(thumbnails, store.pixels, image_rows)
-    groups = group_near_copies(table, store.hashes[readable], small, store.contents[readable])
-    if settings.split is None:
-        split = make_split(table, labels, groups, settings.seed)
-        left = 0 if cross_validated else int((split == "").sum())
-        if left:
-            class_notes.append(
-                f"{left:,} paintings are left out: test works of the competition whose painter and title, or picture, "
-                "are in training too, or works without a label of these classes."
-            )
-    else:
-        split, split_notes = load_split(settings.split, table, groups)
-        class_notes = [*class_notes, *split_notes]
-    data = Dataset(table, tasks, labels, split, store, image_rows, [*notes, *class_notes], demo, folder, groups)
-    said = (table["painter"] != "").to_numpy()
-    strangers = table["painter"][(split == "validation") & said & ~data.by_trained_painters()]
-    if len(strangers) and not cross_validated:
-        data.notes.append(
-            f"{len(strangers):,} paintings by {strangers.nunique():,} painters are in validation and not in training: "
-            "they show what the network makes of strangers."
-        )
+    rows = images.rows >= 0
+    small = partial(thumbnails, images.pixels, image_rows)
+    groups = group_near_copies(table, images.hashes[rows], small, images.contents[rows])
+    split, split_notes = _split(table, labels, groups, settings)
+    notes += [*class_notes, *_note_about_groups(table, groups)]
+    data = Dataset(table, tasks, labels, split, images, image_rows, notes, is_demo(folder), folder, groups)
+    if not cross_validated:
+        notes += [*split_notes, *data.notes_about_painters()]
     _check_parts(data)
-    for note in data.notes:
+    for note in notes:
         print(f"note: {note}")
     sizes = ", ".join(f"{len(data.rows(part)):,} {part}" for part in PARTS)
     print(f"{len(table):,} paintings from {folder} ({sizes}); {_describe(tasks)}", flush=True)
@@ -142,31 +120,101 @@ def _paintings(settings: DataSettings) -> tuple[Path, pd.DataFrame, list[str]]:
     A painting of a task's own folder keeps that task's label only, and the others lose theirs: whatever the strategy,
     a task then learns from its own folder.
     """
-    own = {
-        name: (
-            folder,
-            read_catalog(find_data(folder, option=f"--task-data {name}=") or folder, settings.for_task(name)),
-        )
-        for name, folder in settings.task_data.items()
-    }
+    of_tasks = {name: _task_catalog(name, place, settings) for name, place in settings.task_data.items()}
     tables, notes, folder = [], [], None
-    if set(own) != set(settings.task_names()):
-        folder = find_data(settings.data)
-        if folder is None:
-            print("no --data and no competition data: using the demo, paintings drawn by code", flush=True)
-            folder = make_demo(DEMO_FOLDER)
+    if set(of_tasks) != set(settings.task_names()):
+        folder = find_data(settings.data) or _draw_demo(settings)
         catalog = read_catalog(folder, settings)
-        tables.append(catalog.table.assign(**dict.fromkeys(own, "")))
+        tables.append(_parts_for_all(catalog.table).assign(**dict.fromkeys(of_tasks, "")))
         notes += catalog.notes
-    for name, (place, catalog) in own.items():
+    for name, catalog in of_tasks.items():
         others = dict.fromkeys((n for n in (*TASK_NAMES, *settings.task_names()) if n != name), "")
-        tables.append(catalog.table.assign(id=f"{name}:" + catalog.table["id"], **others))
-        notes += [f"{place}: {note}" for note in catalog.notes]
-        folder = folder or place
-        if not (catalog.table[name] != "").any():
-            raise UserError(f"--task-data {name}={place}: no painting there has a {name}")
+        tables.append(_parts_for_all(catalog.table).assign(id=f"{name}:" + catalog.table["id"], **others))
+        notes += [f"{catalog.folder}: {note}" for note in catalog.notes]
+        folder = folder or catalog.folder
     assert folder is not None
     return folder, pd.concat(tables, ignore_index=True), notes
+
+
+def _task_catalog(name: str, place: Path, settings: DataSettings) -> Catalog:
+    """The catalogue of the folder that --task-data names for a task. Raises `UserError` where it has no such label."""
+    catalog = read_catalog(find_data(place, option=f"--task-data {name}=") or place, settings.for_task(name))
+    if not (catalog.table[name] != "").any():
+        raise UserError(f"--task-data {name}={place}: no painting there has a {name}")
+    return catalog
+
+
+def _draw_demo(settings: DataSettings) -> Path:
+    """The demo's folder, drawn now unless it is there; says why it is the demo."""
+    if settings.data is not None:
+        print("using the demo, paintings drawn by code", flush=True)
+    elif tables := without_images():
+        print(f"note: {tables} has tables but no images: {way_to_images(tables)}")
+        print("no images: using the demo, paintings drawn by code", flush=True)
+    else:
+        print("no --data and no competition data: using the demo, paintings drawn by code", flush=True)
+    return make_demo(DEMO_FOLDER)
+
+
+def _parts_for_all(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with "train" for paintings in no part, where the others are in the parts of a split that was made."""
+    parts = table["part"]
+    return table.assign(part=parts.where(parts != "", "train")) if (parts != "").any() else table
+
+
+def _with_labels(folder: Path, table: pd.DataFrame, settings: DataSettings, notes: list[str]) -> pd.DataFrame:
+    """The rows that have a label of any task. Raises `UserError` when there are none."""
+    *names, last = settings.task_names()
+    labelled = (table[[*names, last]] != "").any(axis=1)
+    if not labelled.any():
+        any_label = f"{', '.join(names)} or {last}" if names else last
+        raise UserError(f"in {folder} no picture has a {any_label}: there is nothing to learn")
+    if not labelled.all():
+        no_label = f"neither {' nor '.join(names)} nor {last}" if names else f"no {last}"
+        notes.append(f"{(~labelled).sum():,} pictures have {no_label} and are not used.")
+    return table[labelled].reset_index(drop=True)
+
+
+def _sample(table: pd.DataFrame, settings: DataSettings, notes: list[str]) -> pd.DataFrame:
+    """As many rows as --sample asks for, in the order they were."""
+    if not 0 < settings.sample < len(table):
+        return table
+    notes.append(f"{settings.sample:,} of {len(table):,} paintings, drawn at random, are used (--sample).")
+    return table.sample(settings.sample, random_state=settings.seed).sort_index().reset_index(drop=True)
+
+
+def _cached_images(
+    table: pd.DataFrame, settings: DataSettings, notes: list[str]
+) -> tuple[pd.DataFrame, ImageCache, np.ndarray]:
+    """The rows whose pictures can be read, the cached images of all rows, and which of those are whose."""
+    side = cache_side(settings.image_size)
+    images = build_image_cache(table, side, settings.cache, settings.memory_gb, views=settings.views)
+    if len(images.refused):
+        reasons = ", ".join(f"{n} {reason}" for reason, n in images.refused["reason"].value_counts().items())
+        notes.append(f"{len(images.refused):,} pictures cannot be read and are left out ({reasons}).")
+    if len(images.repaired):
+        notes.append(f"{len(images.repaired):,} damaged pictures are used as far as they can be read.")
+    readable = images.rows >= 0
+    return table[readable].reset_index(drop=True), images, images.rows[readable]
+
+
+def _choose_classes(table: pd.DataFrame, settings: DataSettings) -> tuple[dict[str, Task], list[str]]:
+    """The tasks, and notes. Of a split that is given, only what may be trained on is counted."""
+    counted = np.ones(len(table), bool)
+    if settings.split is None:
+        counted = ~table["part"].isin(["validation", "test"]).to_numpy()
+    return choose_classes(table, settings.requested_classes(), counted)
+
+
+def _split(
+    table: pd.DataFrame, labels: dict[str, np.ndarray], groups: np.ndarray, settings: DataSettings
+) -> tuple[np.ndarray, list[str]]:
+    """The split of a file, that which the data comes with, or a new one; and notes."""
+    if settings.split not in (None, NEW_SPLIT):
+        return load_split(settings.split, table, groups)
+    given = np.full(len(table), "", object) if settings.split == NEW_SPLIT else given_parts(table)
+    split = make_split(table, labels, groups, settings.seed, given=given)
+    return split, notes_about_split(labels, groups, split, given)
 
 
 def is_demo(folder: Path) -> bool:
@@ -187,9 +235,24 @@ def _check_parts(data: Dataset) -> None:
     for part in PARTS:
         rows = data.rows(part)
         if not any((labels[rows] >= 0).any() for labels in data.labels.values()):
-            raise UserError(f"the {part} part has no labelled painting: add paintings, or change --split")
+            size, name = largest_group(data.table, data.groups)
+            copies = f"; near-copies stay together, such as {size} works called {name}" if size > 1 else ""
+            raise UserError(f"the {part} part has no labelled painting: add paintings, or change --split{copies}")
     train = data.rows("train")
     for name, task in data.tasks.items():
-        seen = np.bincount(data.labels[name][train][data.labels[name][train] >= 0], minlength=len(task.classes))
-        if empty := [c for c, n in zip(task.classes, seen, strict=True) if n == 0]:
+        labels = data.labels[name][train]
+        counts = np.bincount(labels[labels >= 0], minlength=len(task.classes))
+        if empty := [c for c, n in zip(task.classes, counts, strict=True) if n == 0]:
             raise UserError(f"no training painting has the {name} {empty[0]!r}: change the classes or the --split")
+
+
+def _note_about_groups(table: pd.DataFrame, groups: np.ndarray) -> list[str]:
+    """A sentence about the copy groups, if any has more than one painting."""
+    sizes = np.bincount(groups)
+    if not (several := sizes[sizes > 1]).size:
+        return []
+    size, name = largest_group(table, groups)
+    return [
+        f"{several.sum():,} paintings are near-copies, or have painter and title in common, and stay together in "
+        f"{len(several):,} groups; the largest: {size} called {name}."
+    ]

@@ -88,14 +88,14 @@ def group_near_copies(
 
 
 def largest_group(table: pd.DataFrame, groups: np.ndarray) -> tuple[int, str]:
-    """The number of paintings in the largest copy group, and what most of them are called: '"Nymphéas" by Monet'."""
+    """The number of paintings in the largest copy group, and what most of them are called: 'Nymphéas' by Monet."""
     if not len(groups):
         return 0, "nothing"
     rows = np.flatnonzero(groups == np.bincount(groups).argmax())
     painters, titles = (table[c].iloc[rows] if c in table else pd.Series("", rows) for c in ("painter", "title"))
     named = pd.Series(zip(titles, painters, strict=True))
     title, painter = named.value_counts().index[0]
-    return len(rows), (f'"{title}"' if title else "works without a title") + (f" by {painter}" if painter else "")
+    return len(rows), (repr(title) if title else "works without a title") + (f" by {painter}" if painter else "")
 
 
 def says_something(title: str) -> bool:

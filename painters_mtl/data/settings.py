@@ -7,8 +7,10 @@ from typing import Literal
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.settings import ABOVE_0, NOT_NEGATIVE, Rule, StoredSettings
+from painters_mtl.data.locations import DEMO, DEMO_FOLDER
 from painters_mtl.data.tasks import TASK_NAMES, check_task_name
 
+NEW_SPLIT = Path("new")  # the word behind --split that asks for one where the data comes with its own
 FILE_COLUMN = {"file": "filename", "file_name": "filename", "image": "filename", "path": "filename", "split": "part"}
 
 
@@ -18,7 +20,8 @@ class CollectionSettings(StoredSettings):
 
     data: Path | None = None
     """Folder of paintings, in any of the usual layouts (see the README; check --data FOLDER says what it is taken for).
-    Without it: Kaggle's mount, else data/painter-by-numbers, else the demo, which is drawn into data/demo."""
+    Without it: Kaggle's mount, else data/painter-by-numbers, else the demo. demo: paintings drawn by code, into
+    data/demo."""
     table: Path | None = None
     """The table with the labels, where it is not found by itself or lies elsewhere: .csv, .tsv, .jsonl or .parquet."""
     columns: dict[str, str] = field(default_factory=dict)
@@ -34,7 +37,8 @@ class CollectionSettings(StoredSettings):
     sample: int = 0
     """Use only so many of the paintings, drawn at random, for a first look at a large collection; 0: all."""
     split: Path | None = None
-    """A split.csv of an earlier run to use again; without it a new split is made from the seed."""
+    """A split.csv of an earlier run to use again. Without it: the split that the data comes with, else one that is made
+    from the seed. new: one from the seed in any case."""
     painters: tuple[str, ...] = ("8",)
     """How many painters, the most frequent first; or their names."""
     styles: tuple[str, ...] = ("10",)
@@ -50,6 +54,8 @@ class CollectionSettings(StoredSettings):
     def __post_init__(self) -> None:
         """Refuse values that cannot work, before anything is read. Raises `UserError` that names the option."""
         super().__post_init__()
+        if self.data == DEMO and not DEMO.is_dir():
+            self.data = DEMO_FOLDER
         self.check_values(
             sample=NOT_NEGATIVE,
             seed=Rule(lambda seed: 0 <= seed < 2**32, f"must be from 0 to {2**32 - 1}"),

@@ -1,245 +1,235 @@
-"""Train, validation and test: copies of a painting stay together, all tasks are stratified at once.
+"""Train, validation and test: near-copies stay together, and the classes of all tasks are stratified at once.
 
 split = make_split(table, {name: task.encode(table[name]) for name, task in tasks.items()}, groups)
 """
 
-import csv
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from iterstrat.ml_stratifiers import IterativeStratification
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import atomic_write
-from painters_mtl.data.csv_table import read_csv
+from painters_mtl.data.duplicates import largest_group
+from painters_mtl.data.stratify import classes_of_groups, stratify
 from painters_mtl.data.values import clean
 
 PARTS = ("train", "validation", "test")
+FRACTIONS = (0.7, 0.15, 0.15)
 COMPETITION_VALIDATION = 0.1  # of the competition's training set, when its test set is the test set
-STRANGERS = 0.2  # works of painters kept out of training, as a part of the other validation works
-FEWEST_WORKS, FEWEST_STRANGERS = 3, 10  # so few make pairs by one painter; so many are not one painter's habits
+HELD_OUT = 0.2  # works of held-out painters, as a part of the other validation works
+FEWEST_WORKS, FEWEST_HELD_OUT = 3, 10  # so few works make pairs by one painter; so many painters are no one's habits
 FEWEST_GROUPS = 3  # of a class, in training, that no painter is taken away from
+
+Labels = Mapping[str, np.ndarray]  # task name to int32 of shape (n,), -1 for "no label"
+
+
+def given_parts(table: pd.DataFrame) -> np.ndarray:
+    """The part that the data itself gives to each painting: "train", "validation", "test" or "", object of (n,).
+
+    From the column `part`, a split that somebody made, else from the competition's training and test set.
+    """
+    parts = np.full(len(table), "", object)
+    for column in ("competition", "part"):
+        if column in table:
+            parts = np.where(table[column] != "", table[column], parts)
+    return parts.astype(object)
 
 
 def make_split(
     table: pd.DataFrame,
-    labels: Mapping[str, np.ndarray],
+    labels: Labels,
     groups: np.ndarray,
     seed: int = 0,
-    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
+    fractions: tuple[float, float, float] = FRACTIONS,
+    given: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Divide the paintings into train, validation and test.
+    """The part of each painting, an object array of str, shape (n,): "train", "validation", "test", "" for left out.
 
-    Iterative stratification (Sechidis, Tsoumakas, Vlahavas: On the Stratification of Multi-Label Data, ECML PKDD
-    2011) over the classes of all tasks at once, on groups; then every class of three groups or more is seen to in each
-    part. Where the competition's test rows have labels they are the test set, and a tenth of the rest validates.
-    At last some painters who are no class leave train for validation with all their works there, a fifth of what is in
-    validation already: what a network makes of painters that it has never seen can be asked without the test set.
+    What the data gives to test or validation stays there, and a part that is not given is drawn from train. Paintings
+    that are given to no part are divided by `fractions`. Both by iterative stratification (`stratify`) over the
+    classes of all tasks at once, on groups; every class of three groups or more is seen to in each part.
+
+    No group is in two parts: of one that the given parts divide, the paintings are left out of train, then of
+    validation; the competition's test works, of test. The order of the rows does not matter.
+
+    Where validation is drawn, some painters who are no class leave train for it with all their works there, a fifth of
+    what is in validation already: these held-out painters show what a network makes of painters that it has never
+    seen, without the test set.
 
     Args:
         table: a catalogue's table with n rows.
-        labels: task name to int32 of shape (n,), -1 for "no label". Rows without any label are in train, or left out
-            when their group is elsewhere; the competition's test rows are never in train.
-        groups: int of shape (n,), from `duplicates.group_near_copies`; a group is never in two parts.
+        labels: rows without any label are in train, or left out when their group is elsewhere or they are not given
+            to train.
+        groups: int of shape (n,), from `duplicates.group_near_copies`.
         seed: the same seed gives the same split.
         fractions: of train, validation and test, among the groups with a label.
+        given: object of shape (n,), by default `given_parts(table)`; "" everywhere asks for a new split of all.
 
-    Returns an object array of str, shape (n,): "train", "validation", "test", or "" for left out.
     Raises `UserError` when there are too few paintings with a label.
     """
-    groups = np.unique(groups, return_inverse=True)[1]
-    known = np.any([np.asarray(values) >= 0 for values in labels.values()], axis=0)
-    from_test = (table["competition"] == "test").to_numpy()
-    mixed = np.isin(groups, groups[~from_test])  # the group has a row that may be trained on
-    split = np.where(from_test & known & ~mixed, "test", "").astype(object)
-    three, two = np.array(fractions, float), np.array([1 - COMPETITION_VALIDATION, COMPETITION_VALIDATION])
-    # Beside the competition's paintings, those of another folder (--task-data) need a test part of their own.
-    elsewhere = (table["competition"] == "").to_numpy() if (split == "test").any() else np.ones(len(table), bool)
-
-    free = np.flatnonzero(~from_test & known)
-    members, number = np.unique(groups[free], return_inverse=True)
-    matrix = _classes_of_groups(labels, free, number, len(members))
-    own = np.ones(len(members), bool)  # groups with nothing of the competition's
-    np.logical_and.at(own, number, elsewhere[free])
-    part = np.zeros(len(members), int)
-    for chosen, shares in ((own, three), (~own, two)):
-        if 0 < chosen.sum() < len(shares):
-            raise UserError(f"{chosen.sum()} paintings with a label cannot be split into {len(shares)} parts; add some")
-        if chosen.any():
-            part[chosen] = _stratify(matrix[chosen], shares / shares.sum(), seed)
-    if not len(members):
-        raise UserError("no painting that may be trained on has a label; add some")
-    of_group = np.zeros(len(groups), int)  # groups without a label are in train
-    of_group[members] = part
-    rows = ~from_test & (known | (of_group[groups] == 0))
-    split[rows] = np.array(PARTS, object)[of_group[groups[rows]]]
-    split[np.isin(groups, _strangers(table, labels, groups, split, seed)) & (split == "train")] = "validation"
+    given = given_parts(table) if given is None else given
+    order = np.argsort(table["id"].to_numpy(str), kind="stable")
+    ordered = {name: np.asarray(values)[order] for name, values in labels.items()}
+    split = np.empty(len(table), object)
+    split[order] = _split_in_order(
+        table.iloc[order].reset_index(drop=True),
+        ordered,
+        pd.factorize(np.asarray(groups)[order])[0],
+        seed,
+        np.array(fractions),
+        given[order],
+    )
     return split
 
 
-def _strangers(
-    table: pd.DataFrame, labels: Mapping[str, np.ndarray], groups: np.ndarray, split: np.ndarray, seed: int
+def _split_in_order(
+    table: pd.DataFrame, labels: Labels, groups: np.ndarray, seed: int, fractions: np.ndarray, given: np.ndarray
+) -> np.ndarray:
+    """`make_split` of rows in the order of their ids."""
+    labelled = has_label(labels)
+    split, to_train = _as_given(table, groups, labelled, given)
+    missing = [part for part in PARTS[1:] if not (split == part).any()]
+    shares = dict(zip(PARTS, fractions, strict=True))
+    if missing == ["validation"] and (split[from_competition_test(table)] == "test").any():
+        shares |= {"train": 1 - COMPETITION_VALIDATION, "validation": COMPETITION_VALIDATION}
+
+    free = np.flatnonzero(to_train & labelled)
+    members, number = np.unique(groups[free], return_inverse=True)
+    matrix = classes_of_groups(labels, free, number, len(members))
+    # Beside paintings that are given to parts, those of another folder (--task-data) need a test part of their own.
+    new = np.ones(len(members), bool)
+    if len(missing) < 2:
+        np.logical_and.at(new, number, given[free] == "")
+    if not len(members):
+        raise UserError("no painting that may be trained on has a label; add some")
+    part = np.full(len(members), "train", object)
+    for chosen, parts in ((new, PARTS), (~new, ("train", *missing))):
+        if 0 < chosen.sum() < len(parts):
+            raise UserError(_too_few(table.iloc[free], groups[free], chosen[number], len(parts)))
+        if chosen.any():
+            wanted = np.array([shares[name] for name in parts])
+            part[chosen] = np.array(parts, object)[stratify(matrix[chosen], wanted / wanted.sum(), seed)]
+    of_group = np.full(int(groups.max()) + 1, "train", object)  # groups without a label are in train
+    of_group[members] = part
+    rows = to_train & (labelled | (of_group[groups] == "train"))
+    split[rows] = of_group[groups[rows]]
+    if "validation" in missing or (split[(given == "") & labelled] == "validation").any():
+        held_out = _groups_of_held_out_painters(table, labels, groups, split, seed)
+        split[np.isin(groups, held_out) & (split == "train")] = "validation"
+    return split
+
+
+def has_label(labels: Labels) -> np.ndarray:
+    """Whether a painting has a label of any task: bool of shape (n,)."""
+    return np.any([np.asarray(values) >= 0 for values in labels.values()], axis=0)
+
+
+def from_competition_test(table: pd.DataFrame) -> np.ndarray:
+    """Which paintings are of the competition's test set: bool of shape (n,)."""
+    return (table["competition"] == "test").to_numpy() if "competition" in table else np.zeros(len(table), bool)
+
+
+def _as_given(
+    table: pd.DataFrame, groups: np.ndarray, labelled: np.ndarray, given: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The split as far as it is given, "" elsewhere; and which rows may be trained on."""
+    tested, validating = given == "test", given == "validation"
+    competition = from_competition_test(table) & tested
+    tested &= ~(competition & np.isin(groups, groups[~competition]))  # a network may have learned their near-copies
+    tested &= labelled
+    validating &= labelled & ~np.isin(groups, groups[tested])
+    split = np.where(tested, "test", np.where(validating, "validation", "")).astype(object)
+    return split, np.isin(given, ["train", ""]) & ~np.isin(groups, groups[split != ""])
+
+
+def _too_few(table: pd.DataFrame, groups: np.ndarray, chosen: np.ndarray, parts: int) -> str:
+    """Why the chosen paintings cannot be divided, in a sentence that names the title that binds most of them."""
+    paintings, groups = int(chosen.sum()), groups[chosen]
+    size, name = largest_group(table[chosen], groups)
+    copies = len(np.unique(groups))
+    together = f" (near-copies, such as {size} called {name}, stay together: {copies} groups)" if size > 1 else ""
+    return f"{paintings} paintings with a label{together} cannot be split into {parts} parts; add some"
+
+
+def _groups_of_held_out_painters(
+    table: pd.DataFrame, labels: Labels, groups: np.ndarray, split: np.ndarray, seed: int
 ) -> np.ndarray:
     """Groups of train that go to validation because a painter of theirs is to be unknown to the network.
 
     Painters are drawn until their works are enough. None has a class, fewer than three works or more than a tenth of
-    what is wanted, and none is taken whose works a class would miss in train.
+    what is needed, and none is taken whose works a class would miss in train.
     """
+    if "painter" not in table:
+        return np.zeros(0, int)
     painters = np.array([clean(name).casefold() for name in table["painter"]], object)
     train, validates = split == "train", split == "validation"
-    wanted, found = STRANGERS * validates.sum(), 0
-    classed = set(painters[np.asarray(labels["painter"]) >= 0]) if "painter" in labels else set()
+    needed, works_so_far = HELD_OUT * validates.sum(), 0
+    classes = set(painters[np.asarray(labels["painter"]) >= 0]) if "painter" in labels else set()
     works = pd.Series(painters[train | validates]).value_counts()
-    most = max(FEWEST_WORKS, wanted / FEWEST_STRANGERS)
-    names = sorted(str(n) for n, k in works.items() if n and n not in classed and FEWEST_WORKS <= k <= most)
-    matrix = _classes_of_groups(labels, np.flatnonzero(train), groups[train], int(groups.max()) + 1)
+    most = max(FEWEST_WORKS, needed / FEWEST_HELD_OUT)
+    names = sorted(str(n) for n, k in works.items() if n and n not in classes and FEWEST_WORKS <= k <= most)
+    matrix = classes_of_groups(labels, np.flatnonzero(train), groups[train], int(groups.max()) + 1)
     counts, taken = matrix.sum(axis=0), np.zeros(len(matrix), bool)
     for name in np.random.default_rng([seed, 7]).permutation(np.array(names, object)):
-        if found >= wanted:
+        if works_so_far >= needed:
             break
         own = np.unique(groups[(painters == name) & train])
         own = own[~taken[own]]
         left = counts - matrix[own].sum(axis=0)
         if not ((left < FEWEST_GROUPS) & (left < counts)).any():
-            counts, found, taken[own] = left, found + works[name], True
+            counts, works_so_far, taken[own] = left, works_so_far + works[name], True
     return np.flatnonzero(taken)
 
 
 def make_folds(
-    labels: Mapping[str, np.ndarray], groups: np.ndarray, folds: int, seed: int = 0, validation: float = 0.15
+    labels: Labels, groups: np.ndarray, folds: int, seed: int = 0, validation: float = 0.15
 ) -> list[np.ndarray]:
     """Splits for cross-validation, as `make_split` returns one: each labelled painting is in test exactly once.
 
     Args:
-        labels, groups, seed: as in `make_split`; the competition's own test rows are like all others here.
+        labels, groups, seed: as in `make_split`. Parts that the data comes with do not count here.
         folds: how many, at least 2.
         validation: share of the groups outside the test part that validates.
 
     Raises `UserError` when there are fewer groups with a label than parts.
     """
     groups = np.unique(groups, return_inverse=True)[1]
-    known = np.any([np.asarray(values) >= 0 for values in labels.values()], axis=0)
-    rows = np.flatnonzero(known)
+    labelled = has_label(labels)
+    rows = np.flatnonzero(labelled)
     members, number = np.unique(groups[rows], return_inverse=True)
     if len(members) < folds + 1:
         raise UserError(f"{len(members)} paintings with a label cannot be split into {folds} folds; add some")
-    matrix = _classes_of_groups(labels, rows, number, len(members))
-    part = _stratify(matrix, np.full(folds, 1 / folds), seed)
-    found = []
+    matrix = classes_of_groups(labels, rows, number, len(members))
+    part = stratify(matrix, np.full(folds, 1 / folds), seed)
+    splits = []
     for fold in range(folds):
         of_members = np.where(part == fold, 2, 0)
         rest = np.flatnonzero(part != fold)
-        of_members[rest] = _stratify(matrix[rest], np.array([1 - validation, validation]), seed + fold)
+        of_members[rest] = stratify(matrix[rest], np.array([1 - validation, validation]), seed + fold)
         of_group = np.zeros(len(groups), int)
         of_group[members] = of_members
-        found.append(np.where(known | (of_group[groups] == 0), np.array(PARTS, object)[of_group[groups]], ""))
-    return found
+        splits.append(np.where(labelled | (of_group[groups] == 0), np.array(PARTS, object)[of_group[groups]], ""))
+    return splits
 
 
-def _classes_of_groups(labels: Mapping[str, np.ndarray], rows: np.ndarray, number: np.ndarray, n: int) -> np.ndarray:
-    """Bool of shape (groups, classes of all tasks): a group has the labels of all its rows."""
-    columns = []
-    for values in labels.values():
-        values = np.asarray(values)
-        matrix = np.zeros((n, int(values.max(initial=-1)) + 1), bool)
-        has = values[rows] >= 0
-        matrix[number[has], values[rows][has]] = True
-        columns.append(matrix)
-    return np.concatenate(columns, axis=1)
-
-
-def _stratify(matrix: np.ndarray, shares: np.ndarray, seed: int, tries: int = 8) -> np.ndarray:
-    """The part (0, 1 ...) of each group: the first try in which no class lacks a part, or else the best one.
-
-    Each try begins by shuffling the groups. Iterative stratification takes them in the order given, and with unequal
-    shares it puts the first ones of every class into the largest part: in a folder sorted by painter, train and test
-    would hold different painters. A class in fewer groups than there are parts has to lack one; that is not held
-    against a try.
-    """
-    random = np.random.RandomState(seed)
-    enough = matrix.sum(axis=0) >= len(shares)
-    best, least = np.zeros(len(matrix), int), np.inf
-    for _ in range(tries):
-        order = random.permutation(len(matrix))
-        shuffled = matrix[order]
-        drawn, counts = _repaired(shuffled, np.asarray(IterativeStratification(shuffled, shares, random)), len(shares))
-        if (lacking := int((counts[:, enough] == 0).sum())) < least:
-            least = lacking
-            best[order] = drawn
-        if not least:
-            break
-    return best
-
-
-def _repaired(matrix: np.ndarray, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fill the parts that a class lacks, the rarest class first; also the counts (parts, classes) that come of it."""
-    counts = np.stack([matrix[part == k].sum(axis=0) for k in range(parts)])
-    for label in np.argsort(matrix.sum(axis=0), kind="stable"):
-        for k in np.flatnonzero(counts[:, label] == 0):
-            # move a group from where no class goes missing by it, the one with the fewest classes first
-            spare = (counts[part] > 1) | ~matrix
-            able = np.flatnonzero(matrix[:, label] & spare.all(axis=1))
-            if len(able):
-                moved = able[np.argmin(matrix[able].sum(axis=1))]
-                counts[part[moved]] -= matrix[moved]
-                counts[k] += matrix[moved]
-                part[moved] = k
-    return part, counts
-
-
-# ------------------------------------------------------------------------------------------------- split.csv
-
-
-def save_split(path: Path, table: pd.DataFrame, split: np.ndarray) -> None:
-    """Write the columns id, split, painter, style, genre and the user's own tasks, without rows of no part."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    others = ("file", "member", "title", "date", "competition", "part")
-    rows = table.loc[np.asarray(split) != "", [name for name in table if name not in others]]
-    rows.insert(1, "split", np.asarray(split)[np.asarray(split) != ""])
-    with atomic_write(path) as temporary:
-        rows.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL, encoding="utf-8", lineterminator="\n")
-
-
-def check_split_file(path: Path) -> None:
-    """Raise `UserError` for a split that is no file."""
-    if not path.is_file():
-        raise UserError(f"--split {path} is not there (no such file); give a split.csv of an earlier run")
-
-
-def load_split(path: Path, table: pd.DataFrame, groups: np.ndarray | None = None) -> tuple[np.ndarray, list[str]]:
-    """Read a split for the paintings of `table`, by id; those that the file does not name are left out ("").
-
-    Returns the split as `make_split` does, and notes: how many paintings the file does not name, how many of its ids
-    are not here, and, with `groups`, how many groups of copies it parts. Raises `UserError` for a file that is not
-    there, lacks the columns id and split, holds another value than the three, contradicts itself, or fits no painting.
-    """
-    path, notes = Path(path), list[str]()
-    check_split_file(path)
-    rows = read_csv(path, notes)
-    if not {"id", "split"} <= set(rows):
-        raise UserError(f"{path}: needs the columns id and split; it has {', '.join(rows.columns)}")
-    parts: dict[str, str] = {}
-    for line, name, value in zip(rows.index, rows["id"], rows["split"], strict=True):
-        part = clean(value)
-        if part not in PARTS:
-            raise UserError(f"{path}, line {line}: the split is {value!r}; it must be {', '.join(PARTS)}")
-        if parts.setdefault(name, part) != part:
-            raise UserError(f"{path}, line {line}: {name} is in {part} and in {parts[name]}; remove one of the lines")
-    split = np.array([parts.get(name, "") for name in table["id"]], object)
-    found = int((split != "").sum())
-    if not found:
-        raise UserError(f"{path}: none of its {len(parts):,} ids is in the data (the file has {next(iter(parts))!r}, "
-                        f"the data {next(iter(table['id']), '')!r}); it belongs to other data")  # fmt: skip
-    if found < len(table):
-        notes.append(f"{len(table) - found:,} of {len(table):,} paintings are not in {path.name} and are left out.")
-    if found < len(parts):
-        notes.append(f"{len(parts) - found:,} ids of {path.name} are not in the data.")
-    if groups is not None:
-        named = split != ""
-        parted = int((pd.Series(split[named]).groupby(np.asarray(groups)[named]).nunique() > 1).sum())
-        if parted:
-            notes.append(f"{parted:,} groups of copies are in more than one part of {path.name}: figures will flatter.")
-    return split, notes
+def notes_about_split(labels: Labels, groups: np.ndarray, split: np.ndarray, given: np.ndarray) -> list[str]:
+    """What was done about the parts that the data comes with: a sentence, with counts, each."""
+    notes = []
+    elsewhere = np.isin(groups, groups[np.isin(split, ["validation", "test"])])
+    crossing = (split == "") & np.isin(given, ["train", "validation"]) & elsewhere & has_label(labels)
+    if crossing.any():
+        notes.append(
+            f"{crossing.sum():,} paintings are left out of train or validation: near-copies of them are in the test or "
+            "validation part that the data comes with."
+        )
+    for part in PARTS[1:]:
+        if np.isin(["train", "validation", "test"], given).sum() > 1 and not (given == part).any():
+            drawn = int((split == part).sum())
+            notes.append(f"the data comes without a {part} part: {drawn:,} paintings of train are drawn for it.")
+    left = int((split == "").sum() - crossing.sum())
+    if left:
+        notes.append(
+            f"{left:,} paintings are left out: near-copies of paintings in another part, or without a label of these "
+            "classes."
+        )
+    return notes

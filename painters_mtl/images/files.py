@@ -181,6 +181,14 @@ def find_images(*roots: str | Path) -> list[ImageFile]:
     return list(all_files)
 
 
+def holds_images(folder: str | Path, besides: str) -> bool:
+    """Whether there is a picture under a folder or in its zips; files are passed over that have `besides` in their name.
+
+    Looks no further than to the first one.
+    """
+    return any(_members(path) for path in _walk(str(folder)) if besides not in Path(path).name)
+
+
 def load_image(
     file: ImageFile | str | Path, square: int | None = None, longest: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> Picture:

@@ -133,8 +133,7 @@ def _compare_with_keras(run: "Run", name: str, folder: Path, sample: "Sequence[I
 
 def paintings_of_run(run: "Run") -> "list[ImageFile]":
     """The pictures that the run was trained on, if they are still where its config.json says; else none."""
-    from painters_mtl.data.catalog import find_data
-    from painters_mtl.data.locations import DEMO_FOLDER
+    from painters_mtl.data.locations import DEMO_FOLDER, find_data
     from painters_mtl.images import files as images
     from painters_mtl.runs.run import CONFIG
 

@@ -120,7 +120,7 @@ def run_data_settings(run: Run, place: Path | None, way_out: str) -> DataSetting
             raise UserError(f"{run.folder} lacks {name}, so its own paintings are not known: {way_out}")
     settings = DataSettings.load(run.folder / CONFIG, ignore_others=True)
     place = place or settings.data
-    if place is None and run.demo:  # and not what --data was left out for since
+    if run.demo and (place is None or (place == DEMO_FOLDER and not place.exists())):
         from painters_mtl.data.demo.collection import make_demo
 
         place = make_demo(DEMO_FOLDER)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from painters_mtl.common.files import remove_leftovers
 from painters_mtl.data.dataset import Dataset
-from painters_mtl.data.split import save_split
+from painters_mtl.data.split_file import save_split
 from painters_mtl.data.tasks import Task
 from painters_mtl.images.cache import cache_side
 from painters_mtl.network.multitask import build_model, with_heads
@@ -141,7 +141,7 @@ def _train(
     settings.save(folder / run.CONFIG)
     side = cache_side(settings.image_size)
     run.save_labels(folder, dict(spec.tasks), settings.image_size, side, data.demo, settings.views)
-    save_split(folder / run.SPLIT, data.table, data.split)
+    save_split(folder / run.SPLIT, data.table, data.split, data.tasks)
     data.images.refused.to_csv(folder / "refused.csv", index=False)
     learned = sum(int(np.prod(v.shape)) for v in assignment.full.trainable_variables)
     print(f"{assignment.network.count_params():,} parameters, {learned:,} of them trained", flush=True)

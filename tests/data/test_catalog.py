@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.data.catalog import COLUMNS, Catalog, find_data, read_catalog
+from painters_mtl.data.catalog import COLUMNS, Catalog, read_catalog
 from painters_mtl.data.classes import choose_classes
 from painters_mtl.data.csv_table import read_csv
 from painters_mtl.data.tasks import TASK_NAMES
@@ -334,25 +334,6 @@ def test_tables_one_level_below(tmp_path):
     competition(tmp_path / "painter-by-numbers")
     catalog = read_catalog(tmp_path)
     assert len(catalog.table) == 6 and catalog.table["id"][0] == "painter-by-numbers/test/5.jpg"
-
-
-# ------------------------------------------------------------------------------------------------- find_data
-
-
-def test_find_data(tmp_path):
-    nowhere, kaggle, local = tmp_path / "no", tmp_path / "kaggle", tmp_path / "local"
-    assert find_data(None, [nowhere], nowhere) is None
-    write(local / "x", "")
-    kaggle.mkdir()
-    assert find_data(None, [nowhere, kaggle], local) == local  # Kaggle's is empty
-    write(kaggle / "x", "")
-    assert find_data(None, [nowhere, kaggle], local) == kaggle
-    assert find_data(local, [kaggle], local) == local
-    (tmp_path / "empty").mkdir()
-    for path, word in ((nowhere, "no such folder"), (local / "x", "not a folder"), (tmp_path / "empty", "is empty")):
-        with pytest.raises(UserError, match=word) as error:
-            find_data(path)
-        assert str(path) in str(error.value)
 
 
 # ------------------------------------------------------------------------------------------------- classes

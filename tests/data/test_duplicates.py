@@ -108,8 +108,8 @@ def test_works_that_are_all_called_untitled_are_no_copies(cases):
 
 def test_the_largest_group_is_named():
     table = catalogue(5).assign(painter=["A", "B", "B", "B", ""], title=["x", "Roses", "roses", "Roses", ""])
-    assert largest_group(table, group_near_copies(table)) == (3, '"Roses" by B')
-    assert largest_group(table, np.array([0, 1, 2, 3, 3])) == (2, '"Roses" by B')
+    assert largest_group(table, group_near_copies(table)) == (3, "'Roses' by B")
+    assert largest_group(table, np.array([0, 1, 2, 3, 3])) == (2, "'Roses' by B")
     assert largest_group(table[["id"]], np.zeros(5, int)) == (5, "works without a title")
 
 

@@ -226,6 +226,12 @@ def _paint_all(folder: Path, works: Sequence[Work], size: int, seed: int, worker
             raise
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Whether the drawing of a demo was interrupted in a folder, so that `make_demo` would complete it."""
+    labels = folder / "labels.csv"
+    return labels.is_file() and not (folder / "demo.json").exists() and _is_demo(labels)
+
+
 def _is_demo(labels: Path) -> bool:
     """Whether a `labels.csv` names the invented painters only."""
     with labels.open(encoding="utf-8", errors="replace", newline="") as file:

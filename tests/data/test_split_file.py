@@ -1,0 +1,69 @@
+"""split.csv: what is written is read again, and a file that cannot be meant is refused in one sentence."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from painters_mtl.common.errors import UserError
+from painters_mtl.data.split_file import load_split, save_split
+
+
+def catalogue(n: int) -> pd.DataFrame:
+    return pd.DataFrame({"id": [f"{i}.jpg" for i in range(n)], "painter": "", "style": "", "genre": ""}, dtype=object)
+
+
+def test_saved_and_loaded(tmp_path):
+    table = catalogue(6).assign(painter=["A, B", 'C "D"', "É", "", "x", "y"])
+    split = np.array(["train", "validation", "test", "", "train", "test"], object)
+    path = tmp_path / "runs" / "split.csv"
+    save_split(path, table, split)
+    assert [p.name for p in path.parent.iterdir()] == ["split.csv"]
+    assert path.read_text(encoding="utf-8").splitlines()[:2] == ["id,split,painter,style,genre", '0.jpg,train,"A, B",,']
+    loaded, notes = load_split(path, table)
+    assert loaded.tolist() == split.tolist()
+    assert notes == ["1 of 6 paintings are not in split.csv and are left out."]
+    more, notes = load_split(path, table.iloc[[5, 0, 3]])
+    assert more.tolist() == ["test", "train", ""] and "3 ids of split.csv are not in the data." in notes
+    _, notes = load_split(path, table, groups=np.array([0, 0, 1, 1, 1, 2]))
+    assert any(note.startswith("2 groups of near-copies") for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("id,part\n0.jpg,train\n", "id and split; it has id, part"),
+        ("id,split\n0.jpg,train\n1.jpg,val\n", "line 3: the split is 'val'"),
+        ("id,split\n0.jpg,train\n0.jpg,test\n", "line 3: 0.jpg is in test and in train"),
+        ("id,split\nz.jpg,train\n", "none of its 1 ids"),
+        ("", "is empty"),
+    ],
+)
+def test_bad_split_files_are_named(tmp_path, text, word):
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=word) as error:
+        load_split(path, catalogue(3))
+    assert str(path) in str(error.value)
+    with pytest.raises(UserError, match="no such file"):
+        load_split(tmp_path / "none.csv", catalogue(3))
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "split.csv"
+    path.write_text("old")
+
+    def full_disk(self, target, **kwargs):
+        target.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        save_split(path, catalogue(1), np.array(["train"], object))
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_users_own_tasks_are_columns(tmp_path):
+    table = catalogue(2).drop(columns="genre").assign(school=["Delft", ""])
+    save_split(tmp_path / "split.csv", table, np.array(["train", "test"], object), ["style", "school"])
+    lines = (tmp_path / "split.csv").read_text(encoding="utf-8").splitlines()
+    assert lines == ["id,split,painter,style,school", "0.jpg,train,,,Delft", "1.jpg,test,,,"]
