@@ -182,7 +182,7 @@ def find_images(*roots: str | Path) -> list[ImageFile]:
 
 
 def holds_images(folder: str | Path, besides: str) -> bool:
-    """Whether there is a picture under a folder or in its zips; files are passed over that have `besides` in their name.
+    """Whether there is a picture under a folder or in its zips, but for files that have `besides` in their names.
 
     Looks no further than to the first one.
     """

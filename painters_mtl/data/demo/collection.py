@@ -1,7 +1,7 @@
 """The demo: paintings drawn by code from a seed, so that everything runs without a download.
 
-A painting is made as a painter makes one. A *scene* (the genre: what is painted, `demo_scenes`) puts flat shapes on the
-canvas in the painter's palette; the *style* (how it is painted, `demo_styles`) paints them over in dabs, dots, facets
+A painting is made as a painter makes one. A *scene* (the genre: what is painted, `scenes`) puts flat shapes on the
+canvas in the painter's palette; the *style* (how it is painted, `styles`) paints them over in dabs, dots, facets
 or washes; and the painter's *habits* (weave, varnish, margin, signature) finish it. This module says which works there
 are, and writes them: eight invented painters, ten styles and twenty-three genres, with the dependences and the missing
 labels of the real data. The painter tells the style in 77 % of the works and the genre in 41 %.

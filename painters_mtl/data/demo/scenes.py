@@ -1,7 +1,7 @@
 """What the demo's pictures show: a canvas for flat shapes, and on it one composition for each of the 23 genres.
 
 A scene knows neither painter nor style: it asks for colours by their role in a palette, and gives an `Underpainting`,
-which `demo_styles` paints over. All sizes are shares of the short side.
+which `styles` paints over. All sizes are shares of the short side. Long because it holds a drawing for each genre.
 """
 
 import math

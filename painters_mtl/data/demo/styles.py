@@ -1,6 +1,7 @@
 """How the demo's pictures are painted: eight invented painters with their canvas habits, and ten styles.
 
-A style is a function that takes an `Underpainting` (see `demo_scenes`) and returns a picture of the same shape.
+A style is a function that takes an `Underpainting` (see `scenes`) and returns a picture of the same shape. Long because
+it holds a way of painting for each style.
 """
 
 import math
