@@ -1,10 +1,9 @@
-"""Bytes become pixels: RGB uint8, scaled while decoding.
+"""Bytes become pixels: RGB uint8 in the colours of sRGB, scaled while decoding.
 
 The content decides what a file is, never its name. EXIF rotation is applied, transparency lies on white, 16 bits become
-8, CMYK goes through its ICC profile where it has one (the profiles of RGB pictures are ignored, as training pipelines
-commonly do). Of an animation the first frame is read. Of a cut or damaged file what can be read is kept, and marked in
-`Picture.repaired`. Pillow's global switches (`LOAD_TRUNCATED_IMAGES`, warning filters) are not touched per picture, so
-any number of threads and processes may read at once.
+8, and an embedded ICC profile is applied (`color`). Of an animation the first frame is read. Of a cut or damaged file
+what can be read is kept, and marked in `Picture.repaired`. Pillow's global switches (`LOAD_TRUNCATED_IMAGES`, warning
+filters) are not touched per picture, so any number of threads and processes may read at once.
 """
 
 import contextlib
@@ -15,12 +14,13 @@ import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageChops
 
 from painters_mtl.common.errors import Unreadable, shorten
+from painters_mtl.images import color, tiff
 
 MAX_PIXELS = 150_000_000  # the competition's largest have 100 million
 LARGE = 25_000_000  # pixels; of such pictures one at a time is decoded, or a few threads of them would fill the memory
@@ -58,6 +58,8 @@ _NOT_IMAGES = (
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 _SWAPS = (5, 6, 7, 8)
 
+_PLAIN = ("RGB", "L", "CMYK")  # Pillow's modes that are scaled as they are
+
 _one_large = threading.Lock()
 
 # What Pillow warns of (odd metadata, more than 89 megapixels) is either harmless here or becomes `Unreadable`.
@@ -80,6 +82,13 @@ class Picture:
     share: float = 1.0
     format: str = ""
     mode: str = ""
+
+
+class Opened(NamedTuple):
+    """A file with its header read: Pillow's image, and of a TIFF how it holds its pixels."""
+
+    image: Any
+    layout: tiff.Layout | None = None
 
 
 def decode(
@@ -155,15 +164,17 @@ def kind(head: bytes) -> str:
 
 
 def _decode(data: bytes, square: int | None, longest: int | None, max_pixels: int) -> Picture:
-    image = _open(data)
-    if image.width * image.height > max_pixels:
-        raise Unreadable("too large", f"{image.width} x {image.height} pixels, the limit is {max_pixels:,}")
-    with _one_large if image.width * image.height > LARGE else contextlib.nullcontext():
-        return _picture(data, image, square, longest)
+    opened = _open(data)
+    width, height = opened.image.size
+    if width * height > max_pixels:
+        raise Unreadable("too large", f"{width} x {height} pixels, the limit is {max_pixels:,}")
+    with _one_large if width * height > LARGE else contextlib.nullcontext():
+        return _picture(data, opened, square, longest)
 
 
-def _picture(data: bytes, image: Any, square: int | None, longest: int | None) -> Picture:
+def _picture(data: bytes, opened: Opened, square: int | None, longest: int | None) -> Picture:
     """The picture from its opened file."""
+    image = opened.image
     file_format, mode, (width, height) = image.format or "", image.mode, image.size
     target = None
     if square is not None:
@@ -178,18 +189,19 @@ def _picture(data: bytes, image: Any, square: int | None, longest: int | None) -
             raise
         image, box, repaired, share = _rescue(data, image, target, error)
     turn = _orientation(image)  # only now: Pillow turns a TIFF while loading it
-    icc = image.info.get("icc_profile")
+    profile = image.info.get("icc_profile")
     if file_format == "JPEG" and mode == "CMYK" and "adobe" not in image.info:
         image = ImageChops.invert(image)  # Pillow takes for granted that inks are stored inverted, as Adobe does
-    if image.mode not in ("RGB", "L", "CMYK") or image.has_transparency_data:
+    if opened.layout:
+        image = tiff.mend(image, opened.layout)
+    if image.mode not in _PLAIN or image.has_transparency_data:
         if target and image.width * image.height > LARGE and image.mode not in ("I", "F", "LAB"):
-            image, box = _reduced_to_rgb(image, icc, target)
+            image, box = _reduced(image, target)
         else:
-            image = _to_rgb(image, icc)
+            image = _plain(image)
     if target:
         image = image.resize(target, Image.Resampling.BICUBIC, box, reducing_gap=2.0)
-    if image.mode != "RGB":
-        image = _to_rgb(image, icc)
+    image = color.to_srgb(image, profile)
     if turn in _TURNS:
         image = image.transpose(Image.Transpose(_TURNS[turn]))
     if turn in _SWAPS:
@@ -197,19 +209,21 @@ def _picture(data: bytes, image: Any, square: int | None, longest: int | None) -
     return Picture(np.asarray(image), width, height, repaired, share, file_format, mode)
 
 
-def _open(data: bytes) -> Any:
+def _open(data: bytes) -> Opened:
     """The picture with its header read. Plugins are called directly: `Image.open` would warn, guess and run others."""
     if not data:
         raise Unreadable("empty", "0 bytes")
     name = kind(data[:HEAD])
     try:
+        if name == "Tiff":
+            return Opened(*tiff.open_tiff(data))
         plugin = getattr(importlib.import_module(f"PIL.{name}ImagePlugin"), f"{name}ImageFile")
         try:
-            return plugin(io.BytesIO(data))
+            return Opened(plugin(io.BytesIO(data)))
         except Exception:
             if name != "Png":
                 raise
-            return plugin(io.BytesIO(_bare_png(data)))
+            return Opened(plugin(io.BytesIO(_bare_png(data))))
     except (ImportError, NameError) as error:
         raise Unreadable("unsupported format", f"this Pillow is built without {name}") from error
 
@@ -229,7 +243,7 @@ def _rescue(data: bytes, image: Any, target: Any, error: Exception) -> tuple[Any
         ends = (len(data), data.rfind(b"\xff\xc4"), data.rfind(b"\xff\xda"))  # cut inside a table: leave that out
         for end in (end for end in ends if end > 0):
             with contextlib.suppress(Exception):
-                image = _open(data[:end] + b"\xff\xd9")
+                image = _open(data[:end] + b"\xff\xd9").image
                 box = _load(image, target)
                 break
     image.tile = []  # do not decode again: what the decoder wrote so far stays, the rest is zero
@@ -256,43 +270,37 @@ def _orientation(image: Any) -> int:
         return 1
 
 
-def _to_rgb(image: Any, icc: bytes | None) -> Any:
-    """Any of Pillow's modes to RGB: 16 bits scaled, inks and Lab by colour management, transparency on white."""
+def _plain(image: Any) -> Any:
+    """Any of Pillow's modes as one of `_PLAIN`, opaque: 16 bits scaled, Lab as RGB, transparency on white."""
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint16)
         image = Image.fromarray((values // 257 + (values % 257 > 128)).astype(np.uint8))  # round(v / 257)
     elif image.mode in ("I", "F"):
         image = Image.fromarray(_stretch(np.asarray(image), (65535,) if image.mode == "I" else (1, 255, 65535)))
-    elif image.mode == "LAB" or (image.mode == "CMYK" and icc):
-        with contextlib.suppress(Exception):  # a damaged profile, or no LittleCMS: the plain conversion
-            from PIL import ImageCms
-
-            lab = image.mode == "LAB"
-            source = ImageCms.createProfile("LAB") if lab else ImageCms.ImageCmsProfile(io.BytesIO(icc or b""))
-            srgb = ImageCms.createProfile("sRGB")
-            small = image.width * image.height < 200_000  # then a table of all colours costs more than it saves
-            flags = ImageCms.Flags.NOOPTIMIZE if small else ImageCms.Flags.NONE
-            return ImageCms.profileToProfile(image, source, srgb, outputMode="RGB", flags=flags)
+    elif image.mode == "LAB":
+        image = color.lab_to_rgb(image)
+    grey = image.mode in ("1", "L", "LA", "La")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image.convert("RGB"), mask=image.getchannel("A"))
+        image = image.convert("LA" if grey else "RGBA")
+        white = Image.new("L" if grey else "RGB", image.size, "white")
+        white.paste(image.convert(white.mode), mask=image.getchannel("A"))
         return white
-    return image.convert("RGB")
+    return image if image.mode == "CMYK" else image.convert("L" if grey else "RGB")
 
 
-def _reduced_to_rgb(image: Any, icc: bytes | None, target: tuple[int, int]) -> tuple[Any, Any]:
-    """`_to_rgb` and the first half of `resize` with its reducing gap of 2, a strip at a time, for the memory's sake.
+def _reduced(image: Any, target: tuple[int, int]) -> tuple[Any, Any]:
+    """`_plain` and the first half of `resize` with its reducing gap of 2, a strip at a time, for the memory's sake.
 
     Returns the reduced picture, and the part of it that the picture covers.
     """
     width, height = image.size
     across, down = (max(1, int(side / wanted / 2)) for side, wanted in zip(image.size, target, strict=True))
-    small = Image.new("RGB", (-(-width // across), -(-height // down)))
+    small = None
     step = down * max(1, STRIP // (width * down))
     for top in range(0, height, step):
-        strip = _to_rgb(image.crop((0, top, width, min(top + step, height))), icc)
-        small.paste(strip.reduce((across, down)), (0, top // down))
+        strip = _plain(image.crop((0, top, width, min(top + step, height)))).reduce((across, down))
+        small = small or Image.new(strip.mode, (-(-width // across), -(-height // down)))
+        small.paste(strip, (0, top // down))
     return small, (0, 0, width / across, height / down)
 
 
