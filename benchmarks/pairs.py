@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from painters_mtl import pairs
 from painters_mtl.inference.painter_pairs import PainterHead, embed
+from painters_mtl.inference.pair_scoring import PairVectors, write_scores
+from painters_mtl.inference.pair_tables import read_pairs, survey_pairs
 from painters_mtl.runs.run import Run
 
 PICTURES, GROUPS, FEATURES = 23_817, 13, 2432
@@ -46,9 +47,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         table, output = Path(place) / "pairs.csv", Path(place) / "submission.csv"
         write_table(table, options.pictures)
-        settings = pairs.Settings(images=(), pairs=table, output=output)
         start = time.perf_counter()
-        count, names = pairs.survey(table)
+        count, names = survey_pairs(table)
         surveyed = time.perf_counter() - start
         features = rng.standard_normal((len(names), FEATURES), np.float32)
         kernel = 0.1 * rng.standard_normal((FEATURES, options.channels), np.float32)
@@ -56,7 +56,9 @@ def main() -> None:
         head = PainterHead(kernel, np.zeros(options.channels, np.float32), 1.0, painters, {})
         start = time.perf_counter()
         vectors = embed("learned", features, Run(Path(), {}, 96, 120, False, {}), head)
-        pairs.collect(settings, names, count, [vectors], {})
+        pairs = read_pairs(table, {name: k for k, name in enumerate(names)})
+        with output.open("w", encoding="utf-8") as out:
+            write_scores(out, pairs, count, [PairVectors(vectors, {}, "learned")], [""] * len(names))
         scored = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(

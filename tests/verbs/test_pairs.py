@@ -20,10 +20,12 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from painters_mtl import pairs
+from painters_mtl.common.errors import UserError
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.tasks import Task
 from painters_mtl.images import files as images
-from painters_mtl.inference import painter_pairs
+from painters_mtl.inference import painter_pairs, pair_tables
+from painters_mtl.inference.nearest import unit_vectors
 from painters_mtl.inference.painter_pairs import (
     UPDATES,
     PainterHead,
@@ -31,9 +33,10 @@ from painters_mtl.inference.painter_pairs import (
     inner_products,
     round_to_grid,
     softmax,
-    unit_vectors,
 )
 from painters_mtl.inference.pair_auc import Pairs, auc, auc_draws, draw_painters, intervals
+from painters_mtl.inference.pair_scoring import PairVectors, write_scores
+from painters_mtl.inference.pair_tables import images_by_name, match_names, read_painters, read_pairs, survey_pairs
 from painters_mtl.network.linear_head import fit_linear_head
 from painters_mtl.runs.run import Run, open_run
 from painters_mtl.training.settings import TrainSettings
@@ -232,7 +235,7 @@ def test_the_score_is_chosen_by_painters_in_training_and_by_those_kept_out(stran
         first, second = np.triu_indices(20, 1)
         by_hand = roc_auc_score(
             names[100:][first] == names[100:][second],
-            (painter_pairs.unit_vectors(features[100:]) @ painter_pairs.unit_vectors(features[100:]).T)[first, second],
+            (unit_vectors(features[100:]) @ unit_vectors(features[100:]).T)[first, second],
         )
         assert found.validation["cosine"][1] == pytest.approx(by_hand, abs=1e-9) and by_hand > 0.95 > unseen
     else:  # six make 6 pairs by one painter: chance
@@ -397,12 +400,60 @@ def test_names_of_several_painters_say_nothing(tmp_path: Path, capsys: Any) -> N
     for name in ("Degas/1.png", "Monet/1.png", "Degas/2.png", "Monet/3.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / name)
-    assert pairs.painters_of(tmp_path) == {"2.png": "Degas", "3.png": "Monet"}
+    assert read_painters(tmp_path) == {"2.png": "Degas", "3.png": "Monet"}
     assert "1 names" in capsys.readouterr().out
     rows = table(
         tmp_path / "l.csv", [("a.png", "A"), ("x/a.png", "A"), ("b.png", "A"), ("b.png", "B")], "filename,painter"
     )
-    assert pairs.painters_of(rows) == {"a.png": "A"}
+    assert read_painters(rows) == {"a.png": "A"}
+
+
+def test_a_table_of_labels_is_read_as_a_folder_is(tmp_path: Path) -> None:
+    """Painters in another case, under another column name, or unknown: the same in a table alone and in its folder."""
+    rows = [
+        ("1.png", "Claude Monet"),
+        ("2.png", "claude monet"),
+        ("3.png", "Claude Monet"),
+        ("4.png", "Unknown artist"),
+    ]
+    for name, _ in rows:
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    file = table(tmp_path / "labels.csv", rows, "filename,artist")
+    painters = read_painters(file)
+    assert painters == {f"{k}.png": "Claude Monet" for k in (1, 2, 3)}
+    assert painters == read_painters(tmp_path)
+    wrong = table(tmp_path / "wrong.csv", [("1.png", "Dots")], "filename,texture")
+    with pytest.raises(UserError, match=r"wrong.csv needs the columns filename and painter; it has filename, texture"):
+        read_painters(wrong)
+
+
+def test_names_without_endings_mean_the_files(run: Run, paintings_of_two: Path, tmp_path: Path) -> None:
+    """Of a table in which a picture is a number, 007 stays another name than 7."""
+    rows = [(0, 1, 2), (1, 2, 3), (2, 3, 1)]
+    wanted = [(k, f"{a}.png", f"{b}.png") for k, a, b in rows]
+    words = ("--score", "cosine", "--pairs")
+    bare = scored(run, paintings_of_two, tmp_path / "a.csv", *words, table(tmp_path / "p.csv", rows))
+    assert bare == scored(run, paintings_of_two, tmp_path / "b.csv", *words, table(tmp_path / "q.csv", wanted))
+    assert match_names(["7", "007", "8"], ["7.jpg", "007.png", "8.JPG"]) == {
+        "7": "7.jpg",
+        "007": "007.png",
+        "8": "8.JPG",
+    }
+    assert match_names(["1.png", "1", "2"], ["1.png", "2.jpg", "2.png"]) == {"1.png": "1.png"}
+    assert match_names(["a\\b.png", " c.png"], ["a\\b.png", " c.png"]) == {n: n for n in ("a\\b.png", " c.png")}
+    nowhere = table(tmp_path / "n.csv", [(0, 100, 200)])
+    scored_status(run, paintings_of_two, tmp_path, *words, nowhere)
+
+
+def test_numeric_names_of_the_cases(run: Run, cases: Path, tmp_path: Path) -> None:
+    rows = scored(
+        run, cases / "pictures", tmp_path / "o.csv", "--score", "cosine", "--pairs", cases / "pairs" / "numeric_ids.csv"
+    )
+    every = scored(run, cases / "pictures", tmp_path / "every.csv", "--score", "cosine")
+    score = {(row["image1"], row["image2"]): row["sameArtist"] for row in every}
+    assert [row["sameArtist"] for row in rows] == [
+        score[pair] for pair in (("001.jpg", "002.jpg"), ("002.jpg", "003.jpg"), ("001.jpg", "003.jpg"))
+    ]
 
 
 def test_without_its_paintings_there_is_the_cosine(
@@ -442,7 +493,7 @@ def test_chunks_do_not_change_a_byte(
     whole = scored(run, paintings_of_two, tmp_path / "out.csv", "--pairs", wanted, "--score", "cosine")
     every = scored(run, paintings_of_two, tmp_path / "all.csv", "--score", "cosine")
     for size in (1, 3, 39, 40, 41):
-        monkeypatch.setattr(pairs, "CHUNK", size)
+        monkeypatch.setattr(pair_tables, "CHUNK", size)
         again = scored(run, paintings_of_two, tmp_path / "again.csv", "--pairs", wanted, "--score", "cosine")
         assert again == whole
         assert scored(run, paintings_of_two, tmp_path / "again.csv", "--score", "cosine") == every
@@ -483,7 +534,7 @@ def test_zips_and_folders_give_the_same(
 def test_of_two_of_one_name_the_replacement_is_used() -> None:
     files = [images.ImageFile(*f) for f in (("a.zip", "test/1.jpg"), ("test/1.jpg",), ("test/2.jpg",))]
     replaced = images.ImageFile("replacements_for_corrupted_files.zip", "test/2.jpg")
-    assert pairs.by_name([*files, replaced]) == {"1.jpg": files[1], "2.jpg": replaced}
+    assert images_by_name([*files, replaced]) == {"1.jpg": files[1], "2.jpg": replaced}
 
 
 def test_each_picture_goes_through_the_network_once(
@@ -559,7 +610,7 @@ def test_all_pairs_do_not_take_the_place_of_a_submission(tmp_path: Path) -> None
 def test_memory_does_not_grow_with_the_pairs(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(pairs, "CHUNK", 5_000)
+    monkeypatch.setattr(pair_tables, "CHUNK", 5_000)
     names = [f"{k}.jpg" for k in range(300)]
     vectors = round_to_grid(unit_vectors(np.random.default_rng(0).normal(size=(301, 32))))
     peaks = []
@@ -569,10 +620,11 @@ def test_memory_does_not_grow_with_the_pairs(
         file = tmp_path / f"{n}.csv"
         file.write_text("".join(["index,image1,image2\n", *lines]))
         del lines
-        settings = pairs.Settings((tmp_path,), file, tmp_path / "out.csv")
+        chunks = read_pairs(file, {name: k for k, name in enumerate(names)})
         tracemalloc.start()
-        count, found = pairs.survey(file)
-        pairs.collect(settings, names, count, [vectors], {})
+        count, found = survey_pairs(file)
+        with (tmp_path / "out.csv").open("w") as out:
+            write_scores(out, chunks, count, [PairVectors(vectors, {}, "cosine")], [""] * len(names))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert count == n and len(found) == 300
@@ -602,8 +654,8 @@ def test_a_name_that_is_not_utf8(run: Run, paintings_of_two: Path, tmp_path: Pat
 @pytest.mark.real
 def test_real_labels_say_who_is_who(paintings: Path) -> None:
     """The table as it came has titles in its column artist; a data folder is read with these put right."""
-    raw = pairs.painters_of(paintings / "pbn64" / "all_data_info.csv")
-    read = pairs.painters_of(paintings / "pbn64")
+    raw = read_painters(paintings / "pbn64" / "all_data_info.csv")
+    read = read_painters(paintings / "pbn64")
     test = {file.name for file in images.find_images(paintings / "pbn64" / "test")}
     known = [name for name in test if name in read]
     assert len(test) == 1614 and len(known) == 1612

@@ -1,0 +1,188 @@
+"""The tables of `pairs`: which pictures a table of pairs names, who painted them, and all pairs in chunks."""
+
+import warnings
+import zipfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from painters_mtl.common.errors import UserError
+from painters_mtl.common.interrupts import stop_if_requested
+from painters_mtl.data.catalog import read_catalog, tidy
+from painters_mtl.data.columns import choose_columns, file_columns, wanted_columns
+from painters_mtl.data.csv_table import TableFile
+from painters_mtl.data.image_names import ImageNames
+from painters_mtl.data.settings import CollectionSettings
+from painters_mtl.data.tables import column_names, read_table
+from painters_mtl.images.files import ImageFile
+
+CHUNK = 200_000  # pairs in memory at once
+COLUMNS = ("index", "image1", "image2")
+
+PairChunk = tuple[Sequence[str], np.ndarray, np.ndarray]
+"""What stands before the score in each row, and the positions of the two pictures, int (pairs,); -1: missing."""
+
+
+# ------------------------------------------------------------------------------------------------- pictures by name
+
+
+def images_by_name(files: Sequence[ImageFile]) -> dict[str, ImageFile]:
+    """Pictures by their bare names. Of two, a replacement (the competition has some) goes first, then a plain file."""
+    by_name: dict[str, ImageFile] = {}
+    for file in sorted(files, key=lambda f: ("replacement" not in str(f).lower(), bool(f.member))):
+        by_name.setdefault(file.name, file)
+    if len(by_name) < len(files):
+        print(f"note: {len(files) - len(by_name):,} pictures have the name of another, which is used", flush=True)
+    return by_name
+
+
+def match_names(names: Collection[str], images: Collection[str]) -> dict[str, str]:
+    """{name: image} for the names of a table that mean one of the images, in the order of the names.
+
+    A name that is none of theirs may be spelled in another case, without its ending or without the zeros before a
+    number; then it means an image that no other name means.
+    """
+    listed = set(images)
+    others = [name for name in names if name not in listed]
+    free = listed.difference(names)
+    loosely = dict(zip(others, ImageNames(Path(), free).match(others), strict=True)) if free else {}
+    matches = {name: [name] if name in listed else loosely.get(name, []) for name in names}
+    unclear = [name for name, fitting in matches.items() if len(fitting) > 1]
+    if unclear:
+        print(
+            f"note: {len(unclear):,} names fit several pictures ({some(unclear)}); left out: write their endings",
+            flush=True,
+        )
+    return {name: fitting[0] for name, fitting in matches.items() if len(fitting) == 1}
+
+
+def bare(name: str) -> str:
+    """The file name at the end of a path."""
+    return name.rsplit("/", 1)[-1]
+
+
+def some(words: Sequence[str]) -> str:
+    """The first three."""
+    return ", ".join(words[:3]) + (" ..." if len(words) > 3 else "")
+
+
+# ------------------------------------------------------------------------------------------------- who painted them
+
+
+def read_painters(place: Path) -> dict[str, str]:
+    """Who painted what, by the bare name of the picture; those not known are left out. Raises `UserError`.
+
+    So are names that pictures of several painters have (`Degas/1.jpg`, `Monet/1.jpg`): which is meant is not known.
+    Painters that differ only in case are one, in a table as in a folder.
+
+    Args:
+        place: a data folder as for train, or a table with the columns filename and painter.
+    """
+    table = read_catalog(place).table if place.is_dir() else _labels_table(place)
+    painters: dict[str, set[str]] = {}
+    for name, painter in zip(map(bare, table["id"]), table["painter"], strict=True):
+        painters.setdefault(name, set()).add(painter)
+    if doubtful := [name for name, several in painters.items() if len(several) > 1]:
+        print(
+            f"note: {len(doubtful):,} names in {place} have several painters ({some(doubtful)}); left out", flush=True
+        )
+    return {name: painter for name, (painter, *others) in painters.items() if painter and not others}
+
+
+def _labels_table(file: Path) -> pd.DataFrame:
+    """The columns `id` and `painter` of a table, clean as those of a data folder's catalogue."""
+    table, settings, notes = TableFile(file), CollectionSettings(), list[str]()
+    if not table.ending:
+        raise UserError(f"--labels {file} must be a folder, or end in .csv, .tsv, .jsonl or .parquet")
+    names = column_names(table)
+    frame = read_table(table, wanted_columns(names, settings), notes)
+    try:
+        files = file_columns(frame, names, settings, table.name)[0]
+        painter = choose_columns(frame, names, settings, table.name, notes)["painter"]
+    except (UserError, KeyError):
+        raise UserError(f"--labels {file} needs the columns filename and painter; it has {', '.join(names)}") from None
+    return tidy(frame.rename(columns={files: "id", painter: "painter"})[["id", "painter"]], (), notes)
+
+
+# ------------------------------------------------------------------------------------------------- the pairs
+
+
+def survey_pairs(file: Path) -> tuple[int, list[str]]:
+    """How many pairs there are, and the names of their pictures, in order of appearance; the whole table is checked."""
+    count, names = 0, dict[str, None]()
+    with tqdm(desc=f"reading {file.name}", unit=" pairs", unit_scale=True, mininterval=0.5, delay=1) as progress:
+        for table in _chunks(file):
+            for column in COLUMNS[1:]:
+                names.update(dict.fromkeys(map(bare, table[column].cat.categories)))
+            count += len(table)
+            progress.update(len(table))
+    if not count:
+        raise UserError(f"{file} has no pairs: it needs rows of {','.join(COLUMNS)}")
+    return count, list(names)
+
+
+def read_pairs(file: Path, positions: Mapping[str, int]) -> Iterator[PairChunk]:
+    """The pairs of a table in chunks.
+
+    Args:
+        positions: of the pictures, by the names that the table has for them; the others are missing.
+    """
+    for table in _chunks(file):
+        columns = []
+        for name in COLUMNS[1:]:
+            cells = table[name].cat
+            of_category = np.array([positions.get(bare(category), -1) for category in cells.categories], np.int64)
+            columns.append(of_category[cells.codes])
+        yield quoted(table["index"].tolist()), columns[0], columns[1]
+
+
+def all_pairs(names: Sequence[str]) -> Iterator[PairChunk]:
+    """Every two of the pictures, in chunks."""
+    rows = max(1, CHUNK // max(1, len(names)))
+    cells = quoted(names)
+    for start in range(0, len(names), rows):
+        first, second = np.triu_indices(rows, start + 1, len(names))
+        first += start
+        if len(first):
+            both = zip(first.tolist(), second.tolist(), strict=True)
+            yield [f"{cells[a]},{cells[b]}" for a, b in both], first, second
+
+
+def quoted(cells: Sequence[str]) -> Sequence[str]:
+    """As they stand in a CSV."""
+    special = set(',"\r\n')
+    if special.isdisjoint("".join(cells)):
+        return cells
+    return [cell if special.isdisjoint(cell) else '"' + cell.replace('"', '""') + '"' for cell in cells]
+
+
+def _chunks(file: Path) -> Iterator[pd.DataFrame]:
+    """The table of the pairs, up to 200,000 rows at once; index is str, the images are categories of str.
+
+    Raises `UserError` for a table that lacks a column, is no CSV or is torn.
+    """
+    row = 1  # the header's
+    try:
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # rows longer than the header
+            header = list(pd.read_csv(file, nrows=1, index_col=False, dtype=str))
+        if lacking := [name for name in COLUMNS if name not in header]:
+            raise UserError(f"{file} has no column {lacking[0]}: it needs {','.join(COLUMNS)}, it has {header}")
+        with pd.read_csv(file, dtype=str, index_col=False, na_filter=False, chunksize=CHUNK) as reader:
+            for table in reader:
+                stop_if_requested()
+                for name in COLUMNS:
+                    # An empty cell, in which pandas also turns a cell that a short row does not have.
+                    empty = (table[name] == "") | table[name].isna()
+                    if empty.any():
+                        where = row + 1 + int(empty.to_numpy().argmax())
+                        raise UserError(f"{file} is torn: row {where:,} has no {name}; get a fresh copy of it")
+                row += len(table)
+                # Not by read_csv itself, which would make numbers of names such as 007.
+                yield table.astype(dict.fromkeys(COLUMNS[1:], "category"))
+    except UserError:
+        raise
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, pd.errors.ParserWarning) as error:
+        raise UserError(f"{file} cannot be read behind row {row:,} ({str(error).strip()}): get a fresh copy") from error
