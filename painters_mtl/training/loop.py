@@ -20,6 +20,7 @@ from painters_mtl.network.precision import in_precision, policy
 from painters_mtl.training.assignment import Assignment
 from painters_mtl.training.batches import Batch, BatchSequence, crop_batches, feature_batches
 from painters_mtl.training.checkpoint import Checkpoint
+from painters_mtl.training.convergence import check_finite
 from painters_mtl.training.defaults import EPOCHS_OF_HEADS, default_epochs, peak_rate, training_sides
 from painters_mtl.training.devices import Devices
 from painters_mtl.training.losses import Objective
@@ -242,6 +243,7 @@ class TrainingLoop:
         for observer in self.observers:
             columns |= observer.after_training(trained)
         self._update_measured_network()
+        check_finite(trained.losses, self.network.get_weights(), epoch + 1, self.settings.learning_rate)
         columns |= self.validate()
         self.history.append({"epoch": len(self.history) + 1, **columns})
         self.step_losses = []
