@@ -1,115 +1,122 @@
-"""Features of a backbone that stands still: computed once, kept beside the store, read by every run.
+"""Features of paintings under a backbone that stands still: computed once, kept in the cache, read by every run."""
 
-While they are computed, each batch is appended to a file that ends in `.part`, behind its checksum: a run that was
-killed goes on behind the last batch that came to the disk whole.
-"""
-
-import contextlib
-import hashlib
-from pathlib import Path
-from typing import BinaryIO
+import json
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
-from painters_mtl.common.files import atomic_write, file_lock, remove_leftovers
 from painters_mtl.common.iteration import in_batches
+from painters_mtl.common.row_cache import RowCache, cache_key, content_checksum
 from painters_mtl.data.dataset import Dataset
+from painters_mtl.images import cache as image_cache
 from painters_mtl.network.forward import forward_function, predict_in_batches
-from painters_mtl.network.graph import FEATURES
+from painters_mtl.network.graph import FEATURES, model_nodes, producing_node
 from painters_mtl.network.multitask import features_model
 
-CHECKSUM = 16  # bytes
+VERSION = 1  # of the rows; another one is another file
+BATCH = 64  # paintings that go through the network at once
+NOT_COMPUTED = ("name", "trainable", "dtype", "seed")  # settings of a layer that do not change what it puts out
 
 
-def cached_features(full: keras.Model, data: Dataset, image_size: int) -> np.ndarray:
-    """Features of all paintings under the backbone as it stands: float32 (n, 2, channels); the second view is mirrored.
+def cached_features(model: keras.Model, data: Dataset, image_size: int) -> np.ndarray:
+    """Features of all paintings under the backbone as it stands: float32 (n, 2, channels), whole and mirrored.
 
-    They are kept beside the store, under a name made from the weights and the pictures, and read back from there.
+    They are kept in the cache folder, and read back from there whenever a network with the same layers and weights is
+    shown the same pictures at the same size, by this run or another one. What was computed before a kill is kept.
+
+    Raises `UserError` where the cache cannot be written.
     """
-    encoder = features_model(full)
-    seen = f"{image_size}|{len(encoder.inputs)}|{data.images.hashes.tobytes().hex()}"
-    key = hashlib.blake2b(seen.encode(), digest_size=8)
-    key.update(data.image_rows.tobytes())
-    for weights in encoder.get_weights():
-        key.update(weights.tobytes())
-    file = data.images.folder / f"features-{key.hexdigest()}.npy"
-    if (features := _kept(file)) is not None:
-        return features
-    with file_lock(file.with_suffix(".lock"), f"computing features in {data.images.folder}", wait=True):
-        features = _kept(file)  # the one that was waited for has made them
-        return _compute(encoder, data, image_size, file) if features is None else features
+    encoder, contents = features_model(model), _contents(data)
+    cache = RowCache(data.images.folder.parent, _key(encoder, image_size, data.images.pixels.shape[1:]))
+    if missing := cache.missing(contents):
+        with cache.lock(f"computing features in {cache.file.parent}"):
+            missing = cache.missing(missing)  # the process that was waited for may have computed them
+            _compute(encoder, data, image_size, contents, missing, cache)
+        cache.trim()
+    rows = cache.read(contents)
+    if not missing:
+        print(f"read the features of {len(rows):,} paintings from {cache.file}", flush=True)
+    return rows.reshape(len(rows), 2, -1)
 
 
-def _kept(file: Path) -> np.ndarray | None:
-    """What the file holds; None where there is none, or a damaged one."""
-    with contextlib.suppress(FileNotFoundError, ValueError, EOFError):
-        features = np.load(file, allow_pickle=False)
-        print(f"read the features of {len(features):,} paintings from {file}", flush=True)
-        return features
-    return None
+def _compute(
+    encoder: keras.Model, data: Dataset, image_size: int, contents: list[str], missing: list[str], cache: RowCache
+) -> None:
+    """Put the features of the contents that are missing into the cache, batch by batch."""
+    forward = forward_function(encoder, image_size)
+    row_of = dict(zip(contents, data.image_rows, strict=True))
+    with tqdm(total=len(missing), desc="computing features", unit=" paintings", mininterval=0.5) as progress:
+        for batch in in_batches(len(missing), BATCH):
+            names = missing[batch]
+            # Always as many, so that a painting has the same features to the bit whichever others are beside it.
+            images = data.images.pixels[np.resize([row_of[name] for name in names], BATCH)]
+            both = [np.asarray(forward(flip))[: len(names)] for flip in (images, images[..., ::-1, :])]
+            cache.write(dict(zip(names, np.concatenate(both, axis=1), strict=True)))
+            progress.update(len(names))
 
 
-def _compute(encoder: keras.Model, data: Dataset, image_size: int, file: Path) -> np.ndarray:
-    forward, channels = forward_function(encoder, image_size), encoder.output.shape[-1]
-    features = np.empty((len(data.table), 2, channels), np.float32)
-    unfinished = file.with_suffix(".part")
-    with (
-        unfinished.open("a+b") as part,
-        tqdm(total=len(features), desc="computing features", unit=" paintings", mininterval=0.5) as progress,
-    ):
-        part.seek(0)
-        reading = True
-        for rows in in_batches(len(features)):
-            reading = reading and _read_batch(part, features[rows])
-            if not reading:
-                copies = data.images.pixels[data.image_rows[rows]]
-                both = [np.asarray(forward(view)) for view in (copies, copies[..., ::-1, :])]
-                features[rows] = np.stack(both, axis=1)
-                content = features[rows].tobytes()
-                part.write(hashlib.blake2b(content, digest_size=CHECKSUM).digest() + content)
-                part.flush()
-            progress.update(rows.stop - rows.start)
-    remove_leftovers(file.parent, file.name)
-    with atomic_write(file) as temporary:
-        np.save(temporary, features)
-    unfinished.unlink()
-    return features
+def _contents(data: Dataset) -> list[str]:
+    """A checksum of each painting's content: of its file, or of the cached image where that is not known."""
+    of_files = dict(zip(data.images.rows.tolist(), data.images.contents.tolist(), strict=True))
+    rows = data.image_rows.tolist()
+    return [of_files.get(row) or content_checksum(data.images.pixels[row].tobytes()) for row in rows]
 
 
-def _read_batch(part: BinaryIO, features: np.ndarray) -> bool:
-    """Fill `features` with the next batch of the file; where that is torn, cut it off and return False."""
-    start = part.tell()
-    checksum, content = part.read(CHECKSUM), part.read(features.nbytes)
-    if len(content) == features.nbytes and hashlib.blake2b(content, digest_size=CHECKSUM).digest() == checksum:
-        features[:] = np.frombuffer(content, np.float32).reshape(features.shape)
-        return True
-    part.truncate(start)
-    return False
+def _key(encoder: keras.Model, image_size: int, image_shape: tuple[int, ...]) -> str:
+    """What features depend on beside the pictures' content: layers, weights, and the sizes of what the network sees."""
+    sizes = [VERSION, image_cache.VERSION, image_size, len(encoder.inputs), image_shape[-3:]]
+    layers = [sizes, list(layer_configuration(encoder))]
+    return cache_key(json.dumps(layers, sort_keys=True, default=str), *(w.tobytes() for w in encoder.get_weights()))
+
+
+def layer_configuration(model: keras.Model) -> Iterator[list[Any]]:
+    """What a network computes but for its weights: each call of a layer, with its kind, settings and inputs.
+
+    Without names, which Keras numbers differently for each network of a process, and without what only matters for
+    training: two networks that are built alike have the same configuration.
+    """
+    numbers: dict[int, int] = {}
+    for number, node in enumerate(model_nodes(model)):
+        numbers[id(node)] = number
+        layer = node.operation
+        sources = [numbers[id(producing_node(tensor))] for tensor in node.input_tensors]
+        given = keras.tree.flatten([node.arguments.args, node.arguments.kwargs])
+        constants = [repr(value) for value in given if not isinstance(value, keras.KerasTensor)]
+        nested = isinstance(layer, keras.Model)
+        settings = list(layer_configuration(layer)) if nested else _settings(layer)
+        yield [type(layer).__name__, settings, sources, constants]
+
+
+def _settings(layer: Any) -> dict[str, Any]:
+    training = ("_initializer", "_regularizer", "_constraint")
+    return {k: v for k, v in layer.get_config().items() if k not in NOT_COMPUTED and not k.endswith(training)}
 
 
 class FeatureExtractor:
     """The features of whole paintings under a network whose shared part moves no more, each computed when first asked.
 
     Args:
-        encoded: features of all paintings, float32 (n, views, channels), where they are known already.
+        features: of all paintings, float32 (n, flips, channels), where they are known already.
     """
 
-    def __init__(self, network: keras.Model, data: Dataset, image_size: int, encoded: np.ndarray | None = None) -> None:
-        encoder = features_model(network)
-        self.data, self.image_size, self.encoded = data, image_size, encoded
-        self.encoder = keras.Model(encoder.input, {FEATURES: encoder.output})
-        self.place = np.arange(len(data.table)) if encoded is not None else np.full(len(data.table), -1)
+    def __init__(
+        self, network: keras.Model, data: Dataset, image_size: int, features: np.ndarray | None = None
+    ) -> None:
+        self.data, self.image_size, self.features = data, image_size, features
+        self.encoder = keras.Model(network.input, {FEATURES: features_model(network).output})
+        self.place = np.arange(len(data.table)) if features is not None else np.full(len(data.table), -1)
 
-    def of(self, rows: np.ndarray, words: str) -> np.ndarray:
-        """Float32 (len(rows), views, channels); `words` stand before the progress bar, where there is one."""
+    def of(self, rows: np.ndarray, title: str) -> np.ndarray:
+        """Float32 (len(rows), flips, channels); `title` stands before the progress bar, where there is one."""
         missing = rows[self.place[rows] < 0]
         if len(missing):
             forward = forward_function(self.encoder, self.image_size)
-            pixel_rows = self.data.image_rows[missing]
-            new = predict_in_batches(forward, self.data.images.pixels, pixel_rows, words)[FEATURES][:, None]
-            self.place[missing] = np.arange(len(missing)) + (0 if self.encoded is None else len(self.encoded))
-            self.encoded = new if self.encoded is None else np.concatenate([self.encoded, new])
-        assert self.encoded is not None
-        return self.encoded[self.place[rows]]
+            image_rows = self.data.image_rows[missing]
+            new = predict_in_batches(forward, self.data.images.pixels, image_rows, title)[FEATURES][:, None]
+            self.place[missing] = np.arange(len(missing)) + (0 if self.features is None else len(self.features))
+            self.features = new if self.features is None else np.concatenate([self.features, new])
+        assert self.features is not None
+        return self.features[self.place[rows]]

@@ -1,7 +1,6 @@
 """What was killed, torn or cut short by a full disk ends as if nothing had happened."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import random
@@ -23,11 +22,8 @@ from helpers import arguments, fitted, largest_file, locked_elsewhere, make_data
 
 from painters_mtl import compare, train
 from painters_mtl.common.errors import UserError
-from painters_mtl.data.dataset import Dataset, prepare
 from painters_mtl.images import files as images
 from painters_mtl.images.cache import build_image_cache
-from painters_mtl.network import features
-from painters_mtl.network.multitask import build_model
 from painters_mtl.runs.run import open_run
 from painters_mtl.training import checkpoint
 
@@ -293,56 +289,6 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, seed: int) -> No
 # ------------------------------------------------------------------------------------------------- the features
 
 
-@pytest.fixture(scope="module")
-def encoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Any, np.ndarray]:
-    """Data of four batches, a network, and its features."""
-    out = tmp_path_factory.mktemp("encoded")
-    settings = tiny_settings(make_data(out / "data", count=200), out)
-    data = prepare(settings)
-    network = build_model(data.tasks, settings)
-    wanted = features.cached_features(network, data, 32)
-    assert len(wanted) > 3 * 64 and not list(data.images.folder.glob("*.part"))
-    return data, network, wanted
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_features_go_on_behind_a_full_disk_and_a_torn_part(encoded: tuple[Dataset, Any, np.ndarray], seed: int) -> None:
-    data, network, wanted = encoded
-    rng = random.Random(seed)
-    (file,) = data.images.folder.glob("features-*.npy")
-    file.unlink()
-    with largest_file(rng.randrange(5000, wanted.nbytes)), pytest.raises(OSError):
-        features.cached_features(network, data, 32)
-    assert not file.exists()
-    (part,) = data.images.folder.glob("features-*.part")
-    if seed % 2:  # a bit of it flips, too
-        content = bytearray(part.read_bytes())
-        content[rng.randrange(len(content))] ^= 8
-        part.write_bytes(content)
-    np.testing.assert_array_equal(features.cached_features(network, data, 32), wanted)
-    assert file.exists() and not part.exists()
-    np.testing.assert_array_equal(np.load(file), wanted)
-
-
-def test_what_is_in_the_part_is_not_computed_again(encoded: tuple[Dataset, Any, np.ndarray]) -> None:
-    """A part with features of zeros, and their checksums, is believed; the rest is computed."""
-    data, network, wanted = encoded
-    (file,) = data.images.folder.glob("features-*.npy")
-    sound = file.read_bytes()
-    file.unlink()
-    size = features.CHECKSUM + wanted[:64].nbytes
-    with largest_file(2 * size + 100), pytest.raises(OSError):
-        features.cached_features(network, data, 32)
-    (part,) = data.images.folder.glob("features-*.part")
-    zeros = np.zeros_like(wanted[:64]).tobytes()
-    mark = hashlib.blake2b(zeros, digest_size=features.CHECKSUM).digest()
-    part.write_bytes(mark + zeros + part.read_bytes()[size:])
-    found = features.cached_features(network, data, 32)
-    assert (found[:64] == 0).all()
-    np.testing.assert_array_equal(found[64:], wanted[64:])
-    file.write_bytes(sound)
-
-
 @pytest.mark.slow
 def test_killed_while_features_are_computed(small: Path, tmp_path: Path) -> None:
     settings = tiny_settings(make_data(tmp_path / "data", count=300), tmp_path, fine_tune="heads", epochs=2)
@@ -351,17 +297,16 @@ def test_killed_while_features_are_computed(small: Path, tmp_path: Path) -> None
     for kill in range(KILLS):
         process = start("-m", "painters_mtl.train", *arguments(settings))
         deadline = time.monotonic() + 200
-        while process.poll() is None and not list(tmp_path.rglob("features-*.part")):
+        while process.poll() is None and not list(tmp_path.rglob("features-*.sqlite")):
             assert time.monotonic() < deadline
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.1) * (kill > 0))  # the first one leaves a part, however fast the machine
         process.kill()
         process.communicate(timeout=60)
-        assert kill or not list(tmp_path.rglob("features-*.npy"))
     fitted(settings)
     fitted(dataclasses.replace(settings, name="whole", cache=tmp_path / "other"))
-    one, other = (next((tmp_path / name).rglob("features-*.npy")) for name in ("cache", "other"))
-    assert one.name == other.name and one.read_bytes() == other.read_bytes()
+    one, other = (next((tmp_path / name).glob("features-*.sqlite")) for name in ("cache", "other"))
+    assert one.name == other.name
     same_run(settings.models / "run", settings.models / "whole")
 
 

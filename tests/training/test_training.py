@@ -31,9 +31,11 @@ from sklearn import metrics as sk
 
 from painters_mtl import train
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.row_cache import RowCache
 from painters_mtl.data.dataset import Dataset, prepare
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.images.cache import cache_side
+from painters_mtl.network.features import cached_features
 from painters_mtl.network.forward import forward_function, predict_in_batches, whole_crops
 from painters_mtl.network.multitask import build_model, features_model
 from painters_mtl.runs import run as runs
@@ -256,22 +258,24 @@ def test_one_task_alone(small: Path, tmp_path: Path) -> None:
 def test_features_are_those_of_the_network_computed_once(small: Path, tmp_path: Path) -> None:
     settings = tiny_settings(small, tmp_path, fine_tune="heads", epochs=3)
     data, first, folder = fitted(settings)
-    (file,) = data.images.folder.glob("features-*.npy")
-    features = np.load(file)
+    (file,) = settings.cache.glob("features-*.sqlite")
+    features = cached_features(runs.open_run(folder).model(), data, 32)
     copies = data.images.pixels[data.image_rows]
     encoder = features_model(runs.open_run(folder).model())
     for view, seen in enumerate((copies, np.flip(copies, axis=2))):
         wanted = encoder(whole_crops(seen, 32), training=False)
         np.testing.assert_allclose(features[:, view], np.asarray(wanted), rtol=1e-4, atol=1e-5)
-    before = (file.stat().st_mtime_ns, file.read_bytes())
+    before = file.read_bytes()
 
     _, second, other = fitted(dataclasses.replace(settings, name="second"))
-    assert (file.stat().st_mtime_ns, file.read_bytes()) == before
-    assert [f.name for f in data.images.folder.glob("features-*")] == [file.name]
+    assert file.read_bytes() == before
+    assert [f.name for f in settings.cache.glob("features-*")] == [file.name]
     assert same_weights(weights_of(folder), weights_of(other))
     pd.testing.assert_frame_equal(first.history, second.history)
 
-    np.save(file, np.zeros_like(features))  # whoever reads the file now learns nothing
+    cache = RowCache(settings.cache, file.stem.removeprefix("features-"))
+    contents = [str(content) for content in data.images.contents]
+    cache.write(dict.fromkeys(contents, np.zeros(features[0].size, np.float32)))  # whoever reads it now learns nothing
     _, _, third = fitted(dataclasses.replace(settings, name="third"))
     assert not same_weights(weights_of(folder), weights_of(third))
 

@@ -18,6 +18,7 @@ from painters_mtl.images import decode
 from painters_mtl.images import files as images
 from painters_mtl.images.decode import cached_image
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
+from painters_mtl.network.features import cached_features
 from painters_mtl.network.forward import center_crops
 from painters_mtl.network.multitask import heads_model, with_heads
 from painters_mtl.runs import run
@@ -126,9 +127,10 @@ def test_a_training_with_two_views_learns_and_predicts(merge: str, tmp_path: Pat
 @pytest.mark.slow
 def test_heads_on_cached_features_of_two_views(tmp_path: Path) -> None:
     settings = tiny_settings(make_data(tmp_path / "data", 80), tmp_path, views=VIEWS, fine_tune="heads", epochs=1)
-    data, _, _ = fitted(settings)
-    (file,) = data.images.folder.glob("features-*.npy")
-    assert np.load(file).shape == (len(data.table), 2, 128)
+    data, _, folder = fitted(settings)
+    features = cached_features(run.open_run(folder).model(), data, 32)
+    assert features.shape == (len(data.table), 2, 128)
+    assert len(list(settings.cache.glob("features-*.sqlite"))) == 1  # the training's
 
 
 @pytest.mark.parametrize(
