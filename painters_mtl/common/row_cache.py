@@ -15,7 +15,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -65,14 +65,9 @@ class RowCache:
         asked = list(dict.fromkeys(contents))
         if not self.file.exists():
             return asked
-        try:
-            with closing(self._open()) as database:
-                there = {content for content, _ in self._sound(database, asked)}
-        except sqlite3.OperationalError as error:  # in use by another process for a whole minute
-            raise UserError(f"{self.file} cannot be read ({error}): try again, or name another --cache") from error
-        except sqlite3.DatabaseError:  # cut, overwritten, or no database at all
-            _unlink(self.file)
-            there = set()
+        there: set[str] = set()
+        with self._damage_removed(), closing(self._open()) as database:
+            there |= {content for content, _ in self._sound(database, asked)}
         return [content for content in asked if content not in there]
 
     def read(self, contents: Sequence[str]) -> np.ndarray:
@@ -96,13 +91,18 @@ class RowCache:
             places: where pictures lie, as (place, stamp, content); see `contents_of`.
         """
         values = {content: np.ascontiguousarray(row, FLOATS).tobytes() for content, row in rows.items()}
-        try:
-            with closing(self._open()) as database, database:
-                lines = [(content, zlib.crc32(floats), floats) for content, floats in values.items()]
-                database.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", lines)
-                database.executemany("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", places)
-        except sqlite3.Error as error:  # a full disk, most likely
-            raise UserError(f"{self.file} cannot be written ({error}): make room, or name another --cache") from error
+        lines, places = [(content, zlib.crc32(floats), floats) for content, floats in values.items()], list(places)
+        for last_try in (False, True):
+            try:
+                with closing(self._open()) as database, database:
+                    database.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", lines)
+                    database.executemany("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", places)
+                return
+            except sqlite3.Error as error:  # a full disk, most likely
+                if last_try or isinstance(error, sqlite3.OperationalError):
+                    reason = f"{self.file} cannot be written ({error})"
+                    raise UserError(f"{reason}: make room, or name another --cache") from error
+                _unlink(self.file)  # damaged in a page that nobody has read yet
 
     def contents_of(self, stamps: Mapping[bytes, str]) -> dict[bytes, str]:
         """The contents of pictures by {place: stamp}, of those that lay there with this very stamp when last read.
@@ -112,12 +112,11 @@ class RowCache:
         """
         if not self.file.exists():
             return {}
-        contents = {}
-        with suppress(sqlite3.DatabaseError), closing(self._open()) as database:
-            for place, stamp, content in self._select(database, "place, stamp, content", "places", list(stamps)):
-                if stamps[place] == stamp:
-                    contents[place] = content
-        return contents
+        columns = "place, stamp, content"
+        with self._damage_removed(), closing(self._open()) as database:
+            lines = list(self._select(database, columns, "places", list(stamps)))
+            return {place: content for place, stamp, content in lines if stamps[place] == stamp}
+        return {}
 
     def lock(self, purpose: str) -> AbstractContextManager[None]:
         """Be the one process that computes what is missing; another one waits, and then finds it here."""
@@ -145,6 +144,16 @@ class RowCache:
                 f"to keep it below {limit_gb:g} GB",
                 flush=True,
             )
+
+    @contextmanager
+    def _damage_removed(self) -> Iterator[None]:
+        """Remove the file where the block cannot read it: it was cut, overwritten, or is no database at all."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:  # in use by another process for a whole minute
+            raise UserError(f"{self.file} cannot be read ({error}): try again, or name another --cache") from error
+        except sqlite3.DatabaseError:
+            _unlink(self.file)
 
     def _open(self) -> sqlite3.Connection:
         """The database, with its tables; raises `UserError` where there can be none, `DatabaseError` if damaged."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from painters_mtl.common.errors import Unreadable
+from painters_mtl.common.row_cache import content_checksum
 from painters_mtl.images import decode as decoding
 from painters_mtl.images import files as images
 from painters_mtl.runs.run import Run
@@ -25,6 +26,7 @@ class ImageOutput:
     outputs: dict[str, np.ndarray] | None
     picture: decoding.Picture | None = None  # the small copy that the network saw, with the original's size
     error: str = ""
+    content: str = ""  # checksum of the picture's bytes
 
 
 def stream_images(
@@ -38,9 +40,10 @@ def stream_images(
         threads: how many pictures are decoded at once; 0: as many as there are cores.
     """
 
-    def decode(file: images.ImageFile) -> tuple[decoding.Picture, np.ndarray] | Unreadable:
+    def decode(file: images.ImageFile) -> tuple[decoding.Picture, np.ndarray, str] | Unreadable:
         try:
-            return decoding.cached_image(file.read(), run.copy_side, run.views, str(file))
+            data = file.read()
+            return *decoding.cached_image(data, run.copy_side, run.views, str(file)), content_checksum(data)
         except Unreadable as refusal:
             return refusal
 
@@ -54,7 +57,9 @@ def stream_images(
                 detail = f" ({result.detail})" if result.detail else ""
                 seen.append(ImageOutput(file, None, error=result.reason + detail))
             else:
-                seen.append(ImageOutput(file, {name: values[k] for name, values in outputs.items()}, result[0]))
+                picture, _, content = result
+                own = {name: values[k] for name, values in outputs.items()}
+                seen.append(ImageOutput(file, own, picture, content=content))
                 k += 1
         return seen
 
