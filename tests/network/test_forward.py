@@ -5,6 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy.ndimage import map_coordinates
 
 from painters_mtl.common.iteration import in_batches
@@ -16,39 +17,63 @@ def random_images(n: int, side: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (n, side, side, 3), np.uint8)
 
 
-def test_a_whole_view_of_the_same_size_is_the_copy() -> None:
-    copies = random_images(3, 33)
-    seen = whole_crops(copies, 33).numpy()
-    assert seen.dtype == np.float32
-    np.testing.assert_array_equal(seen, copies)
+def test_a_whole_crop_of_the_same_size_is_the_image() -> None:
+    images = random_images(3, 33)
+    crops = whole_crops(images, 33).numpy()
+    assert crops.dtype == np.float32
+    np.testing.assert_array_equal(crops, images)
 
 
 def test_a_mirrored_box_is_the_mirrored_picture() -> None:
-    copies = random_images(2, 32)
-    seen = augmented_crops(copies, np.array([[0, 1, 1, 0], [0, 0, 1, 1]], np.float32), 32).numpy()
-    np.testing.assert_array_equal(seen, np.stack([np.flip(copies[0], axis=1), copies[1]]))
+    images = random_images(2, 32)
+    crops = augmented_crops(images, np.array([[0, 1, 1, 0], [0, 0, 1, 1]], np.float32), 32).numpy()
+    np.testing.assert_array_equal(crops, np.stack([np.flip(images[0], axis=1), images[1]]))
 
 
-def test_a_view_is_the_bilinear_picture_of_its_own_box() -> None:
-    copies = random_images(6, 40)
-    boxes = random_crops(6, np.random.default_rng(1))
-    assert {bool(b[1] > b[3]) for b in boxes} == {True, False}
-    seen = augmented_crops(copies, boxes, 32).numpy()
-    for copy, (top, start, bottom, end), found in zip(copies, boxes.astype(np.float64), seen, strict=True):
-        grid = np.meshgrid(np.linspace(top, bottom, 32) * 39, np.linspace(start, end, 32) * 39, indexing="ij")
-        by_scipy = np.stack([map_coordinates(copy[..., c].astype(np.float64), grid, order=1) for c in range(3)], -1)
-        np.testing.assert_allclose(found, by_scipy, atol=0.01)
+def edge_boxes(rng: np.random.Generator) -> np.ndarray:
+    """Boxes that reach each of the edges, as they are and mirrored."""
+    height, width = rng.uniform(0.3, 1, 2)
+    corners = [(0, 0, 1, 1), (0, 0, height, width), (1 - height, 1 - width, 1, 1), (0, 1 - width, 1, 1), (0.1, 0, 1, 1)]
+    boxes = [(top, *sides, bottom) for top, left, bottom, right in corners for sides in ((left, right), (right, left))]
+    return np.array([(top, start, bottom, end) for top, start, end, bottom in boxes], np.float32)
 
 
-def test_inference_is_the_network_on_whole_views_for_any_number() -> None:
+@pytest.mark.parametrize("side", [33, 40, 60, 97, 120, 160, 200, 280])
+def test_crops_of_white_pictures_are_white(side: int) -> None:
+    """Of every size that training uses, and of some others: nothing outside of the picture is seen."""
+    rng = np.random.default_rng(side)
+    white = np.full((10, side, side, 3), 255, np.uint8)
+    graph = tf.function(augmented_crops)
+    for size in (2, 3, 33, side, *range(32, 232, 8)):
+        boxes = edge_boxes(rng)
+        np.testing.assert_allclose(graph(white, boxes, tf.constant(size)), 255, atol=1e-4, err_msg=str(size))
+    np.testing.assert_allclose(augmented_crops(white, boxes, side), 255, atol=1e-4)
+
+
+@pytest.mark.parametrize(("side", "size"), [(40, 32), (120, 56), (120, 48), (60, 33)])
+def test_a_crop_is_the_bilinear_picture_of_its_own_box(side: int, size: int) -> None:
+    """By SciPy, for random boxes and for those that reach the edge."""
+    rng = np.random.default_rng(1)
+    boxes = np.concatenate([random_crops(6, rng), edge_boxes(rng)])
+    assert {bool(b[1] > b[3]) for b in boxes[:6]} == {True, False}
+    images = random_images(len(boxes), side)
+    crops = augmented_crops(images, boxes, size).numpy()
+    for image, (top, start, bottom, end), crop in zip(images, boxes.astype(np.float64), crops, strict=True):
+        places = np.linspace(top, bottom, size) * (side - 1), np.linspace(start, end, size) * (side - 1)
+        grid = np.meshgrid(*places, indexing="ij")
+        channels = [map_coordinates(image[..., c].astype(np.float64), grid, order=1) for c in range(3)]
+        np.testing.assert_allclose(crop, np.stack(channels, -1), atol=0.01 * side / 40)
+
+
+def test_inference_is_the_network_on_whole_paintings_for_any_number() -> None:
     image = keras.Input((16, 16, 3))
     keras.utils.set_random_seed(0)
     network = keras.Model(image, {"style": keras.layers.Dense(4)(keras.layers.Flatten()(image))})
     forward = forward_function(network, 16)
-    copies = random_images(70, 20)
+    images = random_images(70, 20)
     for n in (1, 2, 70):
-        wanted = network(whole_crops(copies[:n], 16), training=False)["style"].numpy()
-        np.testing.assert_allclose(forward(copies[:n])["style"].numpy(), wanted, rtol=1e-5, atol=1e-4)
+        expected = network(whole_crops(images[:n], 16), training=False)["style"].numpy()
+        np.testing.assert_allclose(forward(images[:n])["style"].numpy(), expected, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize(("n", "size"), [(0, 4), (1, 4), (4, 4), (9, 4), (200, 64)])
