@@ -108,3 +108,21 @@ def test_without_labels_in_validation_the_last_epoch_is_kept(small: Path, tmp_pa
     data = dataclasses.replace(data, labels=data.labels | {"style": style})
     outcome = training.fit(data, settings, settings.models / "run", {"style": data.tasks["style"]})
     assert outcome.metrics["epochs"] == outcome.metrics["best_epoch"] == 4
+
+
+def statistics(folder: Path) -> list[np.ndarray]:
+    """The moving means and variances of the network of a run."""
+    backbone = runs.open_run(folder).model().get_layer("small_convnet")
+    return [v.numpy() for layer in backbone.layers for v in layer.non_trainable_variables if "moving" in v.path]
+
+
+def test_a_frozen_backbone_without_pretrained_weights_keeps_its_statistics(small: Path, tmp_path: Path) -> None:
+    """Until the epoch in which it begins to train; the network is saved as one that can train."""
+    common = {"freeze": "backbone", "epochs": 2, "baselines": False, "painter_known": False}
+    settings = tiny_settings(small, tmp_path, name="frozen", **common)
+    _, _, frozen = fitted(settings)
+    _, _, later = fitted(dataclasses.replace(settings, name="later", freeze_epochs=1))
+    means, variances = statistics(frozen)[::2], statistics(frozen)[1::2]
+    assert len(means) == 5 and all((m == 0).all() for m in means) and all((v == 1).all() for v in variances)
+    assert not any(map(np.array_equal, statistics(frozen), statistics(later)))
+    assert all(layer.trainable for layer in runs.open_run(frozen).model().get_layer("small_convnet").layers)

@@ -270,3 +270,55 @@ def test_an_alternating_painter_s_head_stands_still_without_its_label() -> None:
     after = {name: values_of(train_step.groups.branches[name]) for name in groups["painter"]}
     for name, same in (("painter", True), ("all_painters", False)):
         assert all(np.array_equal(a, b) for a, b in zip(before[name], after[name], strict=True)) == same, name
+
+
+# ------------------------------------------------------------------------------------------------- what is frozen
+
+
+def statistics(model: keras.Model) -> list[np.ndarray]:
+    """The moving means and variances of all BatchNormalization layers."""
+    layers = [layer for layer in model.get_layer("small_convnet").layers if "BatchNorm" in type(layer).__name__]
+    return [v.numpy() for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
+
+
+@pytest.mark.parametrize("name", ["joint", "alternate", "pcgrad", "gradnorm"])
+def test_a_frozen_backbone_keeps_its_statistics_and_is_used_as_in_inference(name: str) -> None:
+    """Batches of another brightness would move them. Unfrozen they move, and the step is that of a new training."""
+    model, other = network(), network()
+    train_step = step_of(model, name)
+    step = tf.function(train_step.step)
+    dark = [batch_of(turn=turn, seed=turn)._replace(images=batch_of(seed=turn).images / 4) for turn in range(3)]
+    start, shared = statistics(model), values_of(train_step.groups.shared)
+    for batch in dark:
+        losses = step(batch, "backbone").numpy()
+    assert all(map(np.array_equal, start, statistics(model)))
+    assert all(map(np.array_equal, shared, values_of(train_step.groups.shared)))
+    assert not np.array_equal(model.get_layer("genre").kernel, other.get_layer("genre").kernel)  # the heads trained
+    if name == "joint":  # the loss is that of the network as validation sees it
+        other.set_weights(model.get_weights())
+        expected = [float(loss_of(head, other, dark[0], training=False)) for head in train_step.heads]
+        np.testing.assert_allclose(step(dark[0], "backbone"), expected, rtol=1e-5)
+    assert np.isfinite(losses[~np.isnan(losses)]).all()
+    step(dark[0], "none")
+    assert not any(map(np.array_equal, start, statistics(model)))
+    assert not all(map(np.array_equal, shared, values_of(train_step.groups.shared)))
+    assert all(layer.trainable for layer in model.get_layer("small_convnet").layers)  # as it is saved
+
+
+def test_frozen_heads_stand_still_while_the_statistics_move() -> None:
+    model = network()
+    train_step = step_of(model, "joint")
+    start = statistics(model)
+    branches = {head: values_of(variables) for head, variables in train_step.groups.branches.items()}
+    tf.function(train_step.step)(batch_of(), "heads")
+    for head, variables in train_step.groups.branches.items():
+        assert all(map(np.array_equal, branches[head], values_of(variables)))
+    assert not any(map(np.array_equal, start, statistics(model)))
+
+
+def test_statistics_of_a_pretrained_backbone_never_move() -> None:
+    """It is left in inference mode for good (`backbones.set_trainable`), whether it is frozen or not."""
+    keras.utils.set_random_seed(0)
+    model = small_network(TASKS, "efficientnet_lite0", weights="imagenet", fine_tune="all")
+    train_step = step_of(model, "joint")
+    assert train_step.groups.shared_normalisation == []
