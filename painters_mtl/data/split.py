@@ -18,6 +18,7 @@ FRACTIONS = (0.7, 0.15, 0.15)
 COMPETITION_VALIDATION = 0.1  # of the competition's training set, when its test set is the test set
 HELD_OUT = 0.2  # works of held-out painters, as a part of the other validation works
 FEWEST_WORKS, FEWEST_HELD_OUT = 3, 10  # so few works make pairs by one painter; so many painters are no one's habits
+MANY_HELD_OUT = 30  # so many are sought first: many small painters leave train and test alike, a few large ones do not
 FEWEST_GROUPS = 3  # of a class, in training, that no painter is taken away from
 
 Labels = Mapping[str, np.ndarray]  # task name to int32 of shape (n,), -1 for "no label"
@@ -156,8 +157,9 @@ def _groups_of_held_out_painters(
 ) -> np.ndarray:
     """Groups of train that go to validation because a painter of theirs is to be unknown to the network.
 
-    Painters are drawn until their works are enough. None has a class, fewer than three works or more than a tenth of
-    what is needed, and none is taken whose works a class would miss in train.
+    Painters are drawn until their works are enough, first of those who have a thirtieth of what is needed or less.
+    None has a class, fewer than three works or more than a tenth of what is needed, and none is taken whose works a
+    class would miss in train.
     """
     if "painter" not in table:
         return np.zeros(0, int)
@@ -170,7 +172,8 @@ def _groups_of_held_out_painters(
     names = sorted(str(n) for n, k in works.items() if n and n not in classes and FEWEST_WORKS <= k <= most)
     matrix = classes_of_groups(labels, np.flatnonzero(train), groups[train], int(groups.max()) + 1)
     counts, taken = matrix.sum(axis=0), np.zeros(len(matrix), bool)
-    for name in np.random.default_rng([seed, 7]).permutation(np.array(names, object)):
+    drawn = np.random.default_rng([seed, 7]).permutation(np.array(names, object))
+    for name in sorted(drawn, key=lambda name: bool(works[name] > needed / MANY_HELD_OUT)):
         if works_so_far >= needed:
             break
         own = np.unique(groups[(painters == name) & train])

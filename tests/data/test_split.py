@@ -147,6 +147,16 @@ def test_painters_are_kept_out_where_only_painters_are_said():
     assert 0.18 < strangers.sum() / others.sum() < 0.28
 
 
+def test_many_small_painters_are_held_out_rather_than_a_few_large_ones():
+    works = np.random.default_rng(0).permutation(np.repeat([4, 40], [400, 200]))
+    painters = np.repeat([f"P{k}" for k in range(600)], works).astype(object)
+    n = len(painters)
+    labels = {"style": np.random.default_rng(1).integers(0, 5, n).astype(np.int32)}
+    split = make_split(catalogue(n).assign(painter=painters), labels, np.arange(n))
+    held_out = pd.Series(painters[(split == "validation") & ~np.isin(painters, painters[split == "train"])])
+    assert held_out.value_counts().max() <= 4 and held_out.nunique() > 70
+
+
 def test_a_class_keeps_its_works_where_a_painter_has_most_of_them():
     n = 1200
     table, labels = with_other_painters(n, 0)
@@ -393,3 +403,21 @@ def test_the_real_split(paintings):
         for label in range(values.max() + 1):
             mine = (values == label) & ~test & ~strangers
             assert abs((mine & others).sum() - 0.1 * mine.sum()) <= 2 + 0.03 * mine.sum()
+
+
+@pytest.mark.real
+def test_the_painters_of_real_styles_are_divided_as_by_chance(paintings):
+    """On files sorted by painter; held-out painters leave train alone, so a little more is allowed than above."""
+    table = read_catalog(paintings / "wikiart").table
+    tasks, _ = choose_classes(table, {"painter": 8, "style": 11, "genre": 23})
+    labels = {name: task.encode(table[name]) for name, task in tasks.items()}
+    groups = group_near_copies(table)
+    painters, style = table["painter"].to_numpy(), labels["style"]
+    split = make_split(table, labels, groups)
+    distances = total_variation(painters, style, split == "train", split == "test")
+    by_chance = []
+    for seed in range(20):
+        drawn = random_split(groups, seed, (0.7, 0.15, 0.15))
+        by_chance.append(total_variation(painters, style, drawn == 0, drawn == 2))
+    assert (distances <= 1.2 * np.max(by_chance, axis=0)).all()
+    assert distances.mean() <= 1.1 * np.mean(by_chance)
