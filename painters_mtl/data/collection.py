@@ -81,10 +81,11 @@ def images_by_id(folder: Path, images: Sequence[ImageFile], notes: list[str]) ->
     below = cache(lambda parent: PurePath(os.path.relpath(parent, folder)).as_posix().removeprefix("."))
     named: list[tuple[str, ImageFile]] = []
     for image in images:
-        parent, name = os.path.split(image.path)
-        member = image.member.replace("\\", "/").lstrip("/")
-        inside = member if not member or "/" in member else f"{Path(name).stem}/{member}"
-        named.append((f"{below(parent)}/{inside or name}".lstrip("/"), image))
+        parent, _, name = image.path.rpartition(os.sep)
+        if image.member:
+            member = image.member.replace("\\", "/").lstrip("/")
+            name = member if "/" in member else f"{Path(name).stem}/{member}"
+        named.append((f"{below(parent)}/{name}".lstrip("/"), image))
     by_id: dict[str, ImageFile] = {}
     for image_id, image in sorted(named, key=lambda item: image_rank(*item)):
         by_id.setdefault(image_id, image)
@@ -146,7 +147,7 @@ def join_images(collection: Collection, rows: pd.DataFrame, name: str) -> pd.Dat
     What is left over on either side is noted. Raises `UserError` when nothing fits.
     """
     images, notes = collection.images, collection.notes
-    matched = rows[rows["id"].isin(list(images))]
+    matched = rows[[image_id in images for image_id in rows["id"]]]
     if matched.empty:
         raise UserError(
             f"{collection.folder}: none of the {len(rows):,} rows of {name} (such as "
@@ -162,4 +163,10 @@ def join_images(collection: Collection, rows: pd.DataFrame, name: str) -> pd.Dat
     extra = len(images) - len(matched)
     add_note(notes, extra, f"of the {len(images):,} images have no row in {name} and are left out.")
     where = [images[i] for i in matched["id"]]
-    return matched.assign(file=[image.path for image in where], member=[image.member for image in where])
+    return with_files(matched, where)
+
+
+def with_files(rows: pd.DataFrame, images: Sequence[ImageFile]) -> pd.DataFrame:
+    """The rows with the columns file and member, for the image of each."""
+    paths, members = [image.path for image in images], [image.member for image in images]
+    return rows.assign(file=pd.Series(paths, rows.index, object), member=pd.Series(members, rows.index, object))

@@ -24,6 +24,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.data.values import clean
 
 _SUFFIX = re.compile(r"\.(csv|tsv|txt|jsonl|ndjson|parquet)(\.gz|\.zip)?$", re.IGNORECASE)
+_LAST = ("csv", "tsv", "txt", "jsonl", "ndjson", "parquet", "gz", "zip")
 
 
 @dataclass(frozen=True, order=True)
@@ -46,8 +47,7 @@ class TableFile:
     @property
     def ending(self) -> str:
         """What the table is: csv, tsv, txt, jsonl, ndjson or parquet; "" for no table."""
-        found = _SUFFIX.search(self.name)
-        return found[1].lower() if found else ""
+        return table_ending(self.name)
 
     def __str__(self) -> str:
         return f"{self.path}/{self.member}" if self.member else str(self.path)
@@ -68,6 +68,14 @@ class TableFile:
             raise UserError(
                 f"{self} cannot be read ({str(error) or 'no table in it'}); get a fresh copy of it"
             ) from error
+
+
+def table_ending(name: str) -> str:
+    """The ending of a table's name without .gz and .zip, such as csv; "" for what is no table."""
+    if not name.lower().endswith(_LAST):  # most names in a folder are those of images
+        return ""
+    match = _SUFFIX.search(name)
+    return match[1].lower() if match else ""
 
 
 @contextmanager

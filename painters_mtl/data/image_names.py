@@ -3,7 +3,7 @@
 import posixpath
 import re
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from painters_mtl.data.values import clean
 
@@ -14,8 +14,9 @@ class ImageNames:
     """The ids of a folder's images (paths below it), to be asked which of them a file name means."""
 
     def __init__(self, folder: Path, ids: Collection[str]):
-        self.folder, self.ids = folder.absolute(), ids
-        self.indexes: dict[Callable[[str], str], dict[str, list[str]]] = {}
+        self.folder, self.ids = f"{folder.absolute()}/", ids
+        self.folders: dict[str, bool] = {}  # of absolute paths: whether they are there
+        self.indexes: dict[Callable[[str], str], dict[str, list[tuple[str, str]]]] = {}
 
     def match(self, names: Sequence[str], base: str = "") -> list[list[str]]:
         """For each file name the ids that it can mean: one, several (it is not clear which), or none.
@@ -38,7 +39,7 @@ class ImageNames:
             lasts[_last(name)] = lasts.get(_last(name), 0) + 1
 
         def loosely(name: str, spelling: Callable[[str], str]) -> list[str]:
-            if not PurePosixPath(name).is_absolute() and (fitting := self._by_end(name, spelling)):
+            if not name.startswith("/") and (fitting := self._by_end(name, spelling)):
                 return fitting
             return self._moved(name, spelling, last_is_enough=lasts[_last(name)] == 1)
 
@@ -53,24 +54,28 @@ class ImageNames:
 
     def _place(self, name: str, base: str) -> str:
         """The path below the data folder, as far as the name says it; "" where it leads to another file."""
-        if not name:
-            return ""
-        path = PurePosixPath(name)
-        if path.is_absolute():
-            if path.is_relative_to(self.folder):
-                return path.relative_to(self.folder).as_posix()
-            return "" if Path(path).exists() else name
-        inside = posixpath.normpath(posixpath.join(base, name))
-        if inside in self.ids or ".." in path.parts:
-            return "" if inside.startswith("..") else inside
-        return str(path)
+        if not name or (not base and name in self.ids):
+            return name
+        if name.startswith("/"):
+            if name.startswith(self.folder):
+                return name[len(self.folder) :]
+            return "" if self._is_folder(name.rpartition("/")[0]) and Path(name).exists() else name
+        inside = posixpath.normpath(f"{base}/{name}" if base else name)
+        if inside in self.ids or ".." in name.split("/"):
+            return "" if inside.startswith("../") else inside
+        return posixpath.normpath(name)
+
+    def _is_folder(self, path: str) -> bool:
+        if path not in self.folders:
+            self.folders[path] = Path(path or "/").is_dir()
+        return self.folders[path]
 
     def _by_end(self, name: str, spelling: Callable[[str], str]) -> list[str]:
         """The images whose path ends so."""
         if not name:
             return []
-        end = spelling(name)
-        return [i for i in self._index(spelling).get(_last(end), ()) if f"/{spelling(i)}".endswith(f"/{end}")]
+        end = f"/{spelling(name)}"
+        return [image_id for image_id, path in self._index(spelling).get(_last(end), ()) if path.endswith(end)]
 
     def _moved(self, name: str, spelling: Callable[[str], str], last_is_enough: bool) -> list[str]:
         """The images for a path that begins in a folder that is not here."""
@@ -78,15 +83,18 @@ class ImageNames:
             return []
         end = f"/{spelling(name)}"
         candidates = self._index(spelling).get(_last(end), [])
-        whole = [i for i in candidates if end.endswith(f"/{spelling(i)}")]
-        return [max(whole, key=len)] if whole else candidates if last_is_enough else []
+        whole = [image_id for image_id, path in candidates if end.endswith(path)]
+        if whole or not last_is_enough:
+            return [max(whole, key=len)] if whole else []
+        return [image_id for image_id, _ in candidates]
 
-    def _index(self, spelling: Callable[[str], str]) -> dict[str, list[str]]:
-        """{last part of the path, so spelt: ids}, made when it is needed."""
+    def _index(self, spelling: Callable[[str], str]) -> dict[str, list[tuple[str, str]]]:
+        """{last part of the path, so spelt: [(id, whole path so spelt, from "/" on)]}, made when it is needed."""
         if spelling not in self.indexes:
-            index: dict[str, list[str]] = {}
+            index: dict[str, list[tuple[str, str]]] = {}
             for image_id in self.ids:
-                index.setdefault(spelling(_last(image_id)), []).append(image_id)
+                path = f"/{spelling(image_id)}"
+                index.setdefault(_last(path), []).append((image_id, path))
             self.indexes[spelling] = index
         return self.indexes[spelling]
 
@@ -98,7 +106,8 @@ def _last(path: str) -> str:
 def _plain(name: str) -> str:
     """With slashes, without "./", and from the root where it starts with a drive or the host of an address."""
     name = name.strip().replace("\\", "/")
-    name = re.sub(r"^[a-z]+://[^/]*(?=/)|^[A-Za-z]:(?=/)", "", name)
+    if ":" in name:
+        name = re.sub(r"^[a-z]+://[^/]*(?=/)|^[A-Za-z]:(?=/)", "", name)
     return name.removeprefix("./")
 
 

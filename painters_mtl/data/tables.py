@@ -1,16 +1,16 @@
 """The tables of a folder: found by their endings, read by whatever they are."""
 
 import os
-import zipfile
 from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
 
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.data import record_tables
-from painters_mtl.data.csv_table import TableFile, csv_header, read_csv
+from painters_mtl.data.csv_table import TableFile, csv_header, read_csv, table_ending
 from painters_mtl.images.files import is_passed_over
+from painters_mtl.images.zips import open_zip
 
 FEW_FOLDERS = 12  # a folder of so few sub-folders may have its tables in them; one of more is full of paintings
 DEEPEST = 3
@@ -29,13 +29,12 @@ def find_tables(folder: Path) -> list[TableFile]:
         except OSError:  # whoever lists the images says so
             continue
         for entry in entries:
-            path = here / entry.name
-            if TableFile(path).ending:
-                found.append((depth, TableFile(path)))
+            if table_ending(entry.name):
+                found.append((depth, TableFile(here / entry.name)))
             elif entry.name.lower().endswith(".zip"):
-                found += [(depth + 1, table) for table in _in_zip(path)]
+                found += [(depth + 1, table) for table in _in_zip(here / entry.name)]
             elif entry.is_dir():
-                folders.append(path)
+                folders.append(here / entry.name)
         if depth < DEEPEST and len(folders) <= FEW_FOLDERS:
             waiting += [(path, depth + 1) for path in folders]
     return [table for _, table in sorted(found)]
@@ -43,12 +42,11 @@ def find_tables(folder: Path) -> list[TableFile]:
 
 def _in_zip(path: Path) -> list[TableFile]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+        names = open_zip(str(path)).zip.namelist()
+    except (OSError, Unreadable):  # whoever lists the images says so
         return []
-    tables = [TableFile(path, name) for name in names if not any(map(is_passed_over, name.split("/")))]
-    return [table for table in tables if table.ending and table.member.count("/") <= DEEPEST]
+    tables = [name for name in names if table_ending(name) and name.count("/") <= DEEPEST]
+    return [TableFile(path, name) for name in tables if not any(map(is_passed_over, name.split("/")))]
 
 
 def table_at(path: Path, folder: Path) -> TableFile:

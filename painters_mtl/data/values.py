@@ -162,7 +162,7 @@ def repair_mojibake(text: str) -> str:
     >>> repair_mojibake("andrΓö£╨│Γö¼╨╣-lhote")
     'andré-lhote'
     """
-    if not re.search("[\u2500-\u257f]", text):
+    if text.isascii() or not re.search("[\u2500-\u257f]", text):
         return text
     try:
         latin = text.encode("cp437").decode().encode("cp866").decode()

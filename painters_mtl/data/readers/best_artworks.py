@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 import pandas as pd
 
-from painters_mtl.data.collection import Collection, Reading, folder_of
+from painters_mtl.data.collection import Collection, Reading, folder_of, with_files
 from painters_mtl.data.columns import column_key
 from painters_mtl.data.csv_table import TableFile
 from painters_mtl.data.known_names import kind_of_names
@@ -59,8 +59,7 @@ def read(collection: Collection, table: TableFile) -> Reading:
     for column in painters:
         rows[column] = rows["painter"].map(painters[column]).fillna("")
     rows["part"] = [levels.parts[folder_of(i)] for i in ids]
-    images = list(collection.images.values())
-    rows = rows.assign(file=[image.path for image in images], member=[image.member for image in images])
+    rows = with_files(rows, list(collection.images.values()))
     for label, name in sorted(misspelt.items()):
         collection.notes.append(f"{label} is taken for {name} of {table.name}.")
     strange = rows["painter"][~rows["painter"].isin(painters.index) & (rows["painter"] != "")]

@@ -5,7 +5,7 @@ import re
 import pandas as pd
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.data.collection import Collection, Reading, folder_of
+from painters_mtl.data.collection import Collection, Reading, folder_of, with_files
 from painters_mtl.data.folder_levels import FolderLevels
 from painters_mtl.data.known_names import kind_of_name, kind_of_names
 from painters_mtl.data.values import clean
@@ -41,8 +41,7 @@ def class_rows(collection: Collection, levels: FolderLevels, kinds: list[str]) -
             names = {name: folder_label(name) for name in levels.names(level)}
             rows[kind] = [names[levels.classes[folder][level]] for folder in folders]
     rows["part"] = [levels.parts[folder] for folder in folders]
-    images = [collection.images[i] for i in ids]
-    return rows.assign(file=[image.path for image in images], member=[image.member for image in images])
+    return with_files(rows, [collection.images[i] for i in ids])
 
 
 def _kinds(collection: Collection, levels: FolderLevels) -> list[str]:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 import pandas as pd
 
@@ -15,6 +14,7 @@ from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.data.values import clean, mapped
 from painters_mtl.images.files import ImageFile
 
+_PART = re.compile(r"(?:^|/)(train|test)(?:_\d+)?[/.]")
 TABLES = ("all_data_info", "train_info")
 
 
@@ -49,7 +49,7 @@ def read(collection: Collection, tables: Mapping[str, TableFile]) -> Reading:
     images = collection.images
     chosen: dict[str, str] = {}  # bare name to id
     for image_id in sorted(images, key=lambda i: image_rank(i, images[i])):
-        chosen.setdefault(PurePosixPath(image_id).name, image_id)
+        chosen.setdefault(image_id.rpartition("/")[2], image_id)
     collection.note(len(images) - len(chosen), "images have the name of another, which is used (replacements first).")
     rows = rows.assign(id=[chosen.get(name, "") for name in rows["filename"]])
     once = replace(collection, images={i: images[i] for i in chosen.values()})
@@ -90,9 +90,10 @@ def _competition_part(rows: pd.DataFrame, images: Mapping[str, ImageFile]) -> li
     stated = rows["in_train"].str.lower() if "in_train" in rows else [""] * len(rows)
     parts: list[str] = []
     for image_id, in_train, in_train_info in zip(rows["id"], stated, rows["train"], strict=True):
-        seen = re.search(r"(?:^|/)(train|test)(?:_\d+)?[/.]", image_place(image_id, images[image_id]))
-        by_table = {"true": "train", "false": "test"}.get(in_train, "train" if in_train_info else "")
-        parts.append(by_table or (seen[1] if seen else ""))
+        part = {"true": "train", "false": "test"}.get(in_train, "train" if in_train_info else "")
+        if not part and (seen := _PART.search(image_place(image_id, images[image_id]))):
+            part = seen[1]
+        parts.append(part)
     return parts
 
 

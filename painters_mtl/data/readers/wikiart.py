@@ -25,6 +25,8 @@ MOST = 0.9  # of the files must be named so
 _FILE = re.compile(r"([^_]*[^\W\d_][^_]*)_(.+)\.\w+")
 _YEAR = re.compile(r"(.*?)-?\b(1[0-9]{3}|20[0-2][0-9])(-\d{1,2})?")
 _ARTGAN = re.compile(r"(style|genre|artist)_(train|val|test)", re.IGNORECASE)
+_NO_TITLE = re.compile(r"\(\d+\)$|^not[-_]detected[-_]\d+$")  # of a file that was copied; WikiArt's for no title
+_SPACES = str.maketrans("-_", "  ")
 # Words of a name that are not written large, and those that are numbers.
 _SMALL = word_set("""
 van von der den de del della degli di da do dos das du of the ter ten zu af el y e und and
@@ -92,11 +94,16 @@ def person_name(slug: str) -> str:
     >>> [person_name(slug) for slug in ("vincent-van-gogh", "utagawa-kunisada-ii", "pablo picasso")]
     ['Vincent van Gogh', 'Utagawa Kunisada II', 'Pablo Picasso']
     """
-    words = re.split(r"[- ]+", slug.strip("- "))
+    first, *others = re.split(r"[- ]+", slug.strip("- "))
     return " ".join(
-        word.upper() if i and _NUMBER.fullmatch(word) else word if i and word in _SMALL else word[:1].upper() + word[1:]
-        for i, word in enumerate(words)
+        [_capital(first)]
+        + [word.upper() if _NUMBER.fullmatch(word) else word if word in _SMALL else _capital(word) for word in others]
     )
+
+
+def _capital(word: str) -> str:
+    """The word with a capital at its start, and behind each point and bracket: m.c. is M.C."""
+    return re.sub(r"(^|[.(])(\w)", lambda match: match[1] + match[2].upper(), word)
 
 
 def split_title(text: str) -> tuple[str, str]:
@@ -105,10 +112,10 @@ def split_title(text: str) -> tuple[str, str]:
     >>> [split_title(text) for text in ("guernica-1937", "composition-1938-2", "haystacks(1)")]
     [('Guernica', '1937'), ('Composition 2', '1938'), ('Haystacks', '')]
     """
-    text = re.sub(r"\(\d+\)$", "", text)  # of a file that was copied
+    text = _NO_TITLE.sub("", text)
     year = _YEAR.fullmatch(text)
     title = year[1] + (year[3] or "") if year else text
-    title = " ".join(re.split(r"[-_ ]+", title)).strip()
+    title = " ".join(title.translate(_SPACES).split())
     return title[:1].upper() + title[1:], year[2] if year else ""
 
 
