@@ -1,11 +1,14 @@
-"""Which pictures can be read, which were repaired, which are refused and why.
+"""What a folder of paintings is taken for; and which pictures can be read, which were repaired, which are refused.
 
+    python -m painters_mtl.check --data FOLDER     # layout, labels, classes, what is left out; no picture is opened
     python -m painters_mtl.check FOLDER
     python -m painters_mtl.check train_1.zip more/ one.jpg --output check.csv
 
-Every picture is decoded to its end (a JPEG at an eighth of its size, so this is fast), zips are read in place. The
-table goes to standard output; `--output` writes a CSV with a row for each picture: path, status (ok, repaired,
-refused), reason, detail, width, height, format, mode, bytes. Exit status: 0 all readable, 1 some refused, 2 misuse.
+The first command is the one to begin with: it says what `train` would make of the folder, and takes its options for
+what is not seen by itself. Of the others, every picture is decoded to its end (a JPEG at an eighth of its size, so this
+is fast), zips are read in place. The table goes to standard output; `--output` writes a CSV with a row for each picture:
+path, status (ok, repaired, refused), reason, detail, width, height, format, mode, bytes. Exit status: 0 all readable, 1
+some refused, 2 misuse.
 """
 
 import csv
@@ -23,6 +26,7 @@ import tyro
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import Unreadable, UserError, display_path
 from painters_mtl.common.files import atomic_write
+from painters_mtl.data.settings import LabelSettings
 
 if TYPE_CHECKING:
     from painters_mtl.images.files import ImageFile
@@ -32,10 +36,10 @@ LISTED = 40  # files named on the terminal at most
 
 
 @dataclass
-class Settings:
+class Settings(LabelSettings):
     """What to check."""
 
-    paths: tyro.conf.Positional[tuple[str, ...]]
+    paths: tyro.conf.Positional[tuple[str, ...]] = ()
     """folders (with all below them), zips (read in place), files, patterns such as "*.jpg", or - for a list"""
     output: Path | None = None
     """write a row for each picture to this CSV"""
@@ -87,13 +91,34 @@ def examine_all(files: Iterable["ImageFile"], threads: int) -> Iterator[Row]:
 
 
 def check(settings: Settings) -> int:
+    """Say what a data folder holds, or examine pictures; returns the exit status."""
+    if settings.data is not None:
+        return check_data(settings, settings.data)
+    return check_pictures(settings)
+
+
+def check_data(settings: Settings, folder: Path) -> int:
+    """Print what `train` would understand of a folder."""
+    from painters_mtl.data.catalog import read_catalog
+    from painters_mtl.data.locations import find_data
+    from painters_mtl.data.summary import summary
+
+    if settings.paths or settings.output:
+        raise UserError(
+            "--data says what a folder is taken for, and opens no picture: leave the paths and --output out"
+        )
+    print(summary(read_catalog(find_data(folder) or folder, settings), settings))
+    return 0
+
+
+def check_pictures(settings: Settings) -> int:
     """Examine all pictures, print the table, write the CSV; returns the exit status."""
     from tqdm import tqdm
 
     from painters_mtl.images.files import images_from_arguments
 
     if not settings.paths:
-        raise UserError("name a folder, a zip or files to check, as in: python -m painters_mtl.check FOLDER")
+        raise UserError("name a folder, a zip or files, or --data FOLDER, as in: python -m painters_mtl.check FOLDER")
     if settings.threads < 0:
         raise UserError(f"--threads must be 0 or more, not {settings.threads}")
     output = settings.output

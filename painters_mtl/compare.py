@@ -100,8 +100,12 @@ def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
 
         check_cluster(settings.ray_address)
     from painters_mtl.data.dataset import prepare
+    from painters_mtl.data.summary import split_summary
 
     data = prepare(settings, cross_validated=settings.folds > 0)
+    if settings.dry_run:
+        print(split_summary(data))
+        return 0
     names = data.trainable_tasks()
     if len(names) < 2:
         raise UserError(f"only {', '.join(names) or 'no task'} has labels in train and test: there is nothing to share")

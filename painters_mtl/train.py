@@ -3,6 +3,7 @@
     python -m painters_mtl.train                                        # on the demo, or on Kaggle's data where it is
     python -m painters_mtl.train --data data/painter-by-numbers --image-size 224 --name full
     python -m painters_mtl.train --data FOLDER --fine-tune heads    # quick: the backbone is frozen
+    python -m painters_mtl.train --data FOLDER --dry-run            # what is understood, and the split; no training
     python -m painters_mtl.train --data FOLDER --split models/full/split.csv --seed 1
 
     python -m painters_mtl.train --resume --name full               # goes on where it was ended, by Ctrl-C or a kill
@@ -46,8 +47,12 @@ def train(settings: TrainSettings, named: frozenset[str] = frozenset()) -> int:
     folder = prepare_run_folder(settings)
     check_sources(settings, folder)
     from painters_mtl.data.dataset import prepare
+    from painters_mtl.data.summary import split_summary
 
     data = prepare(settings)
+    if settings.dry_run:
+        print(split_summary(data))
+        return 0
     lazy_imports.import_tensorflow()
     from painters_mtl.training.devices import connect
 

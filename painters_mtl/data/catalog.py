@@ -13,7 +13,7 @@ import pandas as pd
 from painters_mtl.data.collection import Collection, add_note, images_by_id
 from painters_mtl.data.layouts import read_layout
 from painters_mtl.data.locations import find_data
-from painters_mtl.data.settings import CollectionSettings
+from painters_mtl.data.settings import LabelSettings
 from painters_mtl.data.tables import find_tables
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.data.values import (
@@ -49,7 +49,7 @@ class Catalog:
     notes: list[str]
 
 
-def read_catalog(folder: Path, settings: CollectionSettings | None = None) -> Catalog:
+def read_catalog(folder: Path, settings: LabelSettings | None = None) -> Catalog:
     """The catalogue of a folder, its layout recognised by its files or as the settings say.
 
     Nothing is unpacked and no image is opened. Raises `UserError` when the folder has none of the layouts, when it is
@@ -59,7 +59,7 @@ def read_catalog(folder: Path, settings: CollectionSettings | None = None) -> Ca
     find_data(folder)
     notes: list[str] = []
     images = images_by_id(folder, find_images(folder), notes)
-    collection = Collection(folder, images, find_tables(folder), settings or CollectionSettings(), notes)
+    collection = Collection(folder, images, find_tables(folder), settings or LabelSettings(), notes)
     reading = read_layout(collection)
     own = [task for task in collection.settings.task_names() if task not in TASK_NAMES]
     table = tidy(reading.rows, own, notes)

@@ -13,7 +13,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.data.csv_table import TableFile
 from painters_mtl.data.folder_levels import FolderLevels, resolve_folders
 from painters_mtl.data.known_names import says_nothing
-from painters_mtl.data.settings import CollectionSettings
+from painters_mtl.data.settings import LabelSettings
 from painters_mtl.images.files import ImageFile
 
 
@@ -24,7 +24,7 @@ class Collection:
     folder: Path
     images: dict[str, ImageFile]  # by id, see `images_by_id`
     tables: list[TableFile]
-    settings: CollectionSettings
+    settings: LabelSettings
     notes: list[str] = field(default_factory=list)  # a sentence, with counts, for all that is left out or put right
 
     def note(self, count: int, sentence: str) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.known_names import kind_of_names
-from painters_mtl.data.settings import CollectionSettings
+from painters_mtl.data.settings import LabelSettings
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.data.values import clean, clean_label, clean_painter, list_of_names, name_key
 
@@ -29,14 +29,14 @@ def column_key(name: str) -> str:
     return name_key(name).replace(" ", "_")
 
 
-def wanted_columns(names: Iterable[str], settings: CollectionSettings) -> set[str]:
+def wanted_columns(names: Iterable[str], settings: LabelSettings) -> set[str]:
     """Those of a table's columns that can be of use; the others are never read."""
     known = {alias for aliases in ALIASES.values() for alias in aliases} | set(LABEL)
     known |= {column_key(name) for name in (*settings.columns.values(), *settings.task_names())}
     return {name for name in names if column_key(name) in known}
 
 
-def names_files_and_labels(names: Iterable[str], settings: CollectionSettings) -> bool:
+def names_files_and_labels(names: Iterable[str], settings: LabelSettings) -> bool:
     """Whether a table with these columns can label images."""
     keys = {column_key(name) for name in names}
     given = {ours: column_key(theirs) for ours, theirs in settings.columns.items()}
@@ -46,7 +46,7 @@ def names_files_and_labels(names: Iterable[str], settings: CollectionSettings) -
 
 
 def choose_columns(
-    frame: pd.DataFrame, names: Collection[str], settings: CollectionSettings, where: str, notes: list[str]
+    frame: pd.DataFrame, names: Collection[str], settings: LabelSettings, where: str, notes: list[str]
 ) -> dict[str, str]:
     """Our name for a column to the table's, for the labels, title, date and part; `file_columns` are asked apart.
 
@@ -128,7 +128,7 @@ def _unnamed_label(
 
 
 def _styles_called_genres(
-    chosen: dict[str, str], frame: pd.DataFrame, settings: CollectionSettings, where: str, notes: list[str]
+    chosen: dict[str, str], frame: pd.DataFrame, settings: LabelSettings, where: str, notes: list[str]
 ) -> None:
     """Put right a column "genre" that holds styles, as Kaggle's tables of painters have it, where no other does."""
     for ours, kind in (("genre", "style"), ("style", "genre")):
@@ -141,7 +141,7 @@ def _styles_called_genres(
                 notes.append(f"{sentence}; --columns {ours}={chosen[kind]} if not.")
 
 
-def file_columns(frame: pd.DataFrame, names: Collection[str], settings: CollectionSettings, where: str) -> list[str]:
+def file_columns(frame: pd.DataFrame, names: Collection[str], settings: LabelSettings, where: str) -> list[str]:
     """The columns that may hold the file names, the likeliest first. Raises `UserError` where there is none."""
     by_key = {column_key(name): name for name in reversed(frame.columns)}
     if theirs := settings.columns.get("filename"):

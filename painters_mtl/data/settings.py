@@ -15,8 +15,8 @@ FILE_COLUMN = {"file": "filename", "file_name": "filename", "image": "filename",
 
 
 @dataclass
-class CollectionSettings(StoredSettings):
-    """Which paintings, with which classes, and how they are divided into training, validation and test."""
+class LabelSettings(StoredSettings):
+    """Which paintings, what their folder holds, and with which classes."""
 
     data: Path | None = None
     """Folder of paintings, in any of the usual layouts (see the README; check --data FOLDER says what it is taken for).
@@ -32,13 +32,6 @@ class CollectionSettings(StoredSettings):
     tasks: tuple[str, ...] = ()
     """What is learned: any of painter, style, genre, and columns of the table, such as school century. Without it:
     painter, style and genre, as far as they are there."""
-    task_data: dict[str, Path] = field(default_factory=dict)
-    """A folder of its own for a task, painter=DIR: its labels come from there, those of the other tasks from --data."""
-    sample: int = 0
-    """Use only so many of the paintings, drawn at random, for a first look at a large collection; 0: all."""
-    split: Path | None = None
-    """A split.csv of an earlier run to use again. Without it: the split that the data comes with, else one that is made
-    from the seed. new: one from the seed in any case."""
     painters: tuple[str, ...] = ("8",)
     """How many painters, the most frequent first; or their names."""
     styles: tuple[str, ...] = ("10",)
@@ -48,23 +41,16 @@ class CollectionSettings(StoredSettings):
     classes: dict[str, str] = field(default_factory=dict)
     """How many classes of a task of your own, school=12, or their names, "school=Dutch;Flemish". Without it: all with
     three works or more."""
-    seed: int = 0
-    """Fixes the split, the initial weights, the order of the paintings and their augmentation."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, before anything is read. Raises `UserError` that names the option."""
         super().__post_init__()
         if self.data == DEMO and not DEMO.is_dir():
             self.data = DEMO_FOLDER
-        self.check_values(
-            sample=NOT_NEGATIVE,
-            seed=Rule(lambda seed: 0 <= seed < 2**32, f"must be from 0 to {2**32 - 1}"),
-        )
         self.tasks = tuple(dict.fromkeys(name for names in self.tasks for name in names.lower().split(",") if name))
         for task in self.tasks:
             check_task_name(task)
         tasks = self.task_names()
-        self.check_tasks("task-data", self.task_data)
         self.check_tasks("classes", self.classes)
         columns = {FILE_COLUMN.get(ours, ours): theirs for ours, theirs in self.columns.items()}
         for ours in columns:
@@ -91,10 +77,6 @@ class CollectionSettings(StoredSettings):
         """The tasks that may be learned, as far as the paintings have labels for them."""
         return self.tasks or TASK_NAMES
 
-    def for_task(self, task: str) -> "CollectionSettings":
-        """How the folder that --task-data names for a task is read: by itself, and for that task alone."""
-        return CollectionSettings(tasks=(task,))
-
     def requested_classes(self) -> dict[str, int | tuple[str, ...] | None]:
         """For each task, a number of classes, their names, or None for all that have enough works."""
         lists = {"painter": self.painters, "style": self.styles, "genre": self.genres}
@@ -104,6 +86,34 @@ class CollectionSettings(StoredSettings):
             return int(values[0]) if len(values) == 1 and values[0].isdecimal() else tuple(values)
 
         return {task: number_or_names(lists[task]) if task in lists else None for task in self.task_names()}
+
+
+@dataclass
+class CollectionSettings(LabelSettings):
+    """Which paintings, with which classes, and how they are divided into training, validation and test."""
+
+    task_data: dict[str, Path] = field(default_factory=dict)
+    """A folder of its own for a task, painter=DIR: its labels come from there, those of the other tasks from --data."""
+    sample: int = 0
+    """Use only so many of the paintings, drawn at random, for a first look at a large collection; 0: all."""
+    split: Path | None = None
+    """A split.csv of an earlier run to use again. Without it: the split that the data comes with, else one that is made
+    from the seed. new: one from the seed in any case."""
+    seed: int = 0
+    """Fixes the split, the initial weights, the order of the paintings and their augmentation."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, before anything is read. Raises `UserError` that names the option."""
+        super().__post_init__()
+        self.check_values(
+            sample=NOT_NEGATIVE,
+            seed=Rule(lambda seed: 0 <= seed < 2**32, f"must be from 0 to {2**32 - 1}"),
+        )
+        self.check_tasks("task-data", self.task_data)
+
+    def for_task(self, task: str) -> LabelSettings:
+        """How the folder that --task-data names for a task is read: by itself, and for that task alone."""
+        return LabelSettings(tasks=(task,))
 
 
 @dataclass

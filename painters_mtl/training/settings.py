@@ -104,7 +104,11 @@ class TrainSettings(NetworkSettings, DataSettings):
     patience: int = 6
     """Stop when the mean validation accuracy has not improved for so many epochs."""
 
-    NOT_STORED = frozenset({"resume", "checkpoint_minutes", "distribute"})
+    dry_run: bool = False
+    """Say what was understood of the data and how it is divided, and end before anything is trained or written to
+    models. The cached images that this needs are kept, and used by the training."""
+
+    NOT_STORED = frozenset({"resume", "dry_run", "checkpoint_minutes", "distribute"})
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, before anything is read. Raises `UserError` that names the option."""
