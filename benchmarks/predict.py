@@ -70,7 +70,7 @@ def ours(run: runs.Run, runtime: str, sample: list[images.ImageFile]) -> Callabl
     forward = open_runtime(run, runtime, BATCH, sample)
 
     def label(files: list[images.ImageFile]) -> int:
-        return sum(one.outputs is not None for one in stream_images(files, run, forward, BATCH))
+        return sum(one.outputs is not None for one in stream_images(files, forward, run.copy_side, run.views, BATCH))
 
     return label
 

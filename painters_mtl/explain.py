@@ -147,7 +147,7 @@ def _write_sheets(
     unreadable = 0
     maps: dict[str, list[np.ndarray]] = {name: [] for name in tasks}
     forward = _explaining(run, tasks, classes, settings.layer)
-    outputs = stream_images(files, run, forward, settings.batch_size, settings.threads)
+    outputs = stream_images(files, forward, run.copy_side, run.views, settings.batch_size, settings.threads)
     progress = tqdm(outputs, total=len(files), unit=" pictures", mininterval=0.5)
     for output, name in zip(progress, output_names(files), strict=True):
         stop_if_requested()

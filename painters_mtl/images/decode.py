@@ -128,15 +128,15 @@ def middle(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def cached_image(
-    data: bytes, side: int, views: Sequence[str] = ("whole",), path: str = ""
+    data: bytes, side: int, inputs: Sequence[str] = ("whole",), path: str = ""
 ) -> tuple[Picture, np.ndarray]:
-    """A picture and its small copy: uint8 (side, side, 3), the whole squashed to a square.
+    """A picture, and the cached image that a network's inputs are cut from: uint8 (side, side, 3).
 
-    With two views (2, side, side, 3): the second is the middle of the picture at its own resolution. Raises
-    `Unreadable`.
+    That is the whole picture squashed to a square. With the inputs whole and detail it is (2, side, side, 3): the
+    second is the middle of the picture at its own resolution. Raises `Unreadable`.
     """
     picture = decode(data, square=side, path=path)
-    if len(views) == 1:
+    if len(inputs) == 1:
         return picture, picture.pixels
     return picture, np.stack([picture.pixels, middle(decode(data, path=path).pixels, side)])
 

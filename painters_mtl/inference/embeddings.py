@@ -126,7 +126,7 @@ def compute(
     errors: dict[images.ImageFile, str] = {}
     if todo:
         waiting: dict[images.ImageFile, np.ndarray] = {}
-        outputs = stream_images(todo, run, _forward(run), batch_size, threads)
+        outputs = stream_images(todo, _forward(run), run.copy_side, run.views, batch_size, threads)
         for k, one in enumerate(tqdm(outputs, "computing vectors", len(todo), unit=" pictures", mininterval=0.5), 1):
             if one.outputs is None:
                 errors[one.file] = one.error
