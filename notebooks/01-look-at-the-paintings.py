@@ -162,12 +162,13 @@ for axis, (_, row) in zip(axes.ravel(), sample.iterrows(), strict=False):
 plt.show()
 
 # %% [markdown]
-# ## Copies, and the split
+# ## Near-copies, and the split
 #
 # The same painting, photographed twice, must not be in training and in test: that would be remembering, not seeing.
-# Copies are found by painter and title and by a perceptual hash of the picture, and stay on one side. The split is
-# stratified over all three tasks at once. Some painters are kept out of training with all their works: validation then
-# shows what a network makes of strangers. `prepare` does all of it, and makes the small copies that training reads.
+# Near-copies are found by painter and title and by a comparison of pixels, and stay together. The split is random, and
+# stratified over all three tasks at once. Some painters are held out of training with all their works: validation then
+# shows what a network makes of painters that it has never seen. `prepare` does all of it, and makes the cached images
+# that training reads.
 
 # %%
 from painters_mtl.data.dataset import prepare
@@ -176,7 +177,7 @@ from painters_mtl.training.settings import TrainSettings
 settings = TrainSettings(data=folder, sample=SAMPLE)
 data = prepare(settings)
 sizes = pd.Series(data.groups).value_counts()
-print(f"{(sizes > 1).sum()} groups of copies, the largest has {sizes.max()}")
+print(f"{(sizes > 1).sum()} groups of near-copies, the largest has {sizes.max()}")
 
 # %%
 parts = {

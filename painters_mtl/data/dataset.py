@@ -33,22 +33,22 @@ class Dataset:
     split: np.ndarray  # "train", "validation", "test" or "" (left out)
     images: ImageCache
     image_rows: np.ndarray  # int64 (n,): the cached image of each painting in `images.pixels`
-    notes: list[str] = field(default_factory=list)  # what was found, counted and left out: one sentence each
-    demo: bool = False
-    folder: Path = Path()
-    groups: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,): copies share a number
+    notes: list[str] = field(default_factory=list)  # what was decided, counted and left out: one sentence each
+    demo: bool = False  # the paintings are drawn by code
+    folder: Path = Path()  # where they are from; with --task-data, the first of the folders
+    groups: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 (n,): near-copies share a number
 
     def rows(self, part: str) -> np.ndarray:
         """Positions of the paintings of a part of the split."""
         return np.flatnonzero(self.split == part)
 
     def by_trained_painters(self) -> np.ndarray:
-        """Which paintings are by somebody whose works are in the training part: bool (n,)."""
+        """Which paintings are by a painter who has works in the training part: bool (n,)."""
         painters = self.table["painter"].to_numpy()
         return (painters != "") & np.isin(painters, painters[self.rows("train")])
 
     def trainable_tasks(self) -> list[str]:
-        """The tasks for which a network alone can be trained and tested: those with labels in both parts."""
+        """The tasks that a network can learn and be tested on alone: those with labels in both parts."""
         return [
             name
             for name, values in self.labels.items()
@@ -56,7 +56,10 @@ class Dataset:
         ]
 
     def known_painter_task(self) -> tuple[Task, np.ndarray]:
-        """A task: is a work by any of the painter classes? And its labels: int32 (n,), -1 where no painter is said."""
+        """A task of two classes, "another" and "known": is a work by one of the painter classes? And its labels.
+
+        The labels are int32 (n,), -1 where the painter is not known. There must be a task painter.
+        """
         named = (self.table["painter"] != "").to_numpy()
         labels = np.where(self.labels["painter"] >= 0, 1, np.where(named, 0, NO_LABEL))
         return Task(known_output("painter"), ("another", "known")), labels.astype(np.int32)
@@ -73,7 +76,7 @@ class Dataset:
         ]
 
     def all_painters_task(self) -> tuple[Task, np.ndarray]:
-        """A task over every painter with at least 10 training works, and its labels: int32 (n,)."""
+        """A task whose classes are all painters with at least 10 training works, and its labels: int32 (n,)."""
         counts = self.table["painter"][self.split == "train"].value_counts()
         names = sorted(str(name) for name, count in counts.items() if name and count >= MIN_WORKS)
         task = Task(ALL_PAINTERS, tuple(names))

@@ -47,6 +47,11 @@ def find_data(
     return folder
 
 
+def resolve_demo(folder: Path | None) -> Path | None:
+    """The demo's folder for the word demo, unless there is a folder that is called so; any other folder as it is."""
+    return DEMO_FOLDER if folder == DEMO and not DEMO.is_dir() else folder
+
+
 def without_images(kaggle: Sequence[Path] = KAGGLE_FOLDERS, local: Path = LOCAL_FOLDER) -> Path | None:
     """The folder that would be the data, had it images: `download` without --images leaves the tables alone."""
     return next((place for place in (*kaggle, local) if _is_filled(place) and not has_images(place)), None)

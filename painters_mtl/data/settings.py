@@ -7,7 +7,7 @@ from typing import Literal
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.settings import ABOVE_0, NOT_NEGATIVE, Rule, StoredSettings
-from painters_mtl.data.locations import DEMO, DEMO_FOLDER
+from painters_mtl.data.locations import resolve_demo
 from painters_mtl.data.tasks import TASK_NAMES, check_task_name
 
 NEW_SPLIT = Path("new")  # the word behind --split that asks for one where the data comes with its own
@@ -45,8 +45,7 @@ class LabelSettings(StoredSettings):
     def __post_init__(self) -> None:
         """Refuse values that cannot work, before anything is read. Raises `UserError` that names the option."""
         super().__post_init__()
-        if self.data == DEMO and not DEMO.is_dir():
-            self.data = DEMO_FOLDER
+        self.data = resolve_demo(self.data)
         self.tasks = tuple(dict.fromkeys(name for names in self.tasks for name in names.lower().split(",") if name))
         for task in self.tasks:
             check_task_name(task)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write, write_json
-from painters_mtl.data.locations import DEMO_FOLDER
+from painters_mtl.data.locations import DEMO_FOLDER, resolve_demo
 from painters_mtl.data.settings import DataSettings
 from painters_mtl.data.tasks import Task, known_output, tasks_from_dict, tasks_to_dict
 
@@ -119,7 +119,7 @@ def run_data_settings(run: Run, place: Path | None, way_out: str) -> DataSetting
         if not (run.folder / name).is_file():
             raise UserError(f"{run.folder} lacks {name}, so its own paintings are not known: {way_out}")
     settings = DataSettings.load(run.folder / CONFIG, ignore_others=True)
-    place = place or settings.data
+    place = resolve_demo(place) or settings.data
     if run.demo and (place is None or (place == DEMO_FOLDER and not place.exists())):
         from painters_mtl.data.demo.collection import make_demo
 

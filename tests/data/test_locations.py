@@ -7,7 +7,7 @@ import pytest
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.demo.collection import make_demo
-from painters_mtl.data.locations import DEMO_FOLDER, find_data, without_images
+from painters_mtl.data.locations import DEMO_FOLDER, find_data, resolve_demo, without_images
 from painters_mtl.data.settings import CollectionSettings
 
 
@@ -66,3 +66,4 @@ def test_the_word_demo(tmp_path, monkeypatch):
     assert find_data(DEMO_FOLDER) == DEMO_FOLDER  # somebody's own pictures
     Path("demo").mkdir()
     assert CollectionSettings(data=Path("demo")).data == Path("demo")  # a folder that is called so
+    assert resolve_demo(None) is None and resolve_demo(Path("elsewhere")) == Path("elsewhere")
