@@ -6,7 +6,7 @@
 
 The first command is the one to begin with: it says what `train` would make of the folder, and takes its options for
 what is not seen by itself. Of the others, every picture is decoded to its end (a JPEG at an eighth of its size, so this
-is fast), zips are read in place. The table goes to standard output; `--output` writes a CSV with a row for each picture:
+is fast), zips are read in place. The table goes to standard output; `--output` writes a CSV, a row for each picture:
 path, status (ok, repaired, refused), reason, detail, width, height, format, mode, bytes. Exit status: 0 all readable, 1
 some refused, 2 misuse.
 """
