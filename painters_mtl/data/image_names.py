@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -23,8 +24,9 @@ class ImageNames:
 
         A name is a path below `base` (the table's own folder) or the data folder, or the end of the path of an image.
         Where none fits, these do, unless another name means that image already: another case, no ending, no zeros
-        before a number, and of a path that begins elsewhere (absolute, or in a folder that is not here) its end, or
-        its last name where no two of the `names` share one. Paths that lead to other files mean none.
+        before a number, and of a path that begins elsewhere the whole path of an image at its end. Of absolute paths
+        the last part is enough where no two of the `names` share it and no folder is called as one here. Paths that
+        lead to other files mean none.
         """
         plain = [_plain(name) for name in names]
         ids: dict[str, list[str]] = {}
@@ -34,14 +36,19 @@ class ImageNames:
             ids[name] = [place] if place in self.ids else self._by_end(place, clean)
             if place and not ids[name]:
                 unmatched.append(name)
-        lasts: dict[str, int] = {}
-        for name in ids:
-            lasts[_last(name)] = lasts.get(_last(name), 0) + 1
+        lasts = Counter(map(_last, ids))
+        folders_here = {folder for image_id in self.ids for folder in image_id.split("/")[:-1]}
+        renamed = folders_here.isdisjoint(folder for name in ids for folder in name.split("/")[:-1])
 
         def loosely(name: str, spelling: Callable[[str], str]) -> list[str]:
-            if not name.startswith("/") and (fitting := self._by_end(name, spelling)):
+            absolute = name.startswith("/")
+            fitting = [] if absolute else self._by_end(name, spelling)
+            if fitting or "/" not in name.lstrip("/"):
                 return fitting
-            return self._moved(name, spelling, last_is_enough=lasts[_last(name)] == 1)
+            fitting = self._by_start(name, spelling, alone=lasts[_last(name)] == 1)
+            if fitting or not absolute or not renamed or lasts[_last(name)] > 1:
+                return fitting
+            return self._by_end(_last(name), spelling)
 
         for spelling in (clean, _any_case, _no_ending, _no_zeros):
             if not unmatched:
@@ -77,16 +84,12 @@ class ImageNames:
         end = f"/{spelling(name)}"
         return [image_id for image_id, path in self._index(spelling).get(_last(end), ()) if path.endswith(end)]
 
-    def _moved(self, name: str, spelling: Callable[[str], str], last_is_enough: bool) -> list[str]:
-        """The images for a path that begins in a folder that is not here."""
-        if "/" not in name.lstrip("/"):
-            return []
+    def _by_start(self, name: str, spelling: Callable[[str], str], alone: bool) -> list[str]:
+        """The image whose whole path a longer one ends with; one without a folder only for a name that stands alone."""
         end = f"/{spelling(name)}"
-        candidates = self._index(spelling).get(_last(end), [])
-        whole = [image_id for image_id, path in candidates if end.endswith(path)]
-        if whole or not last_is_enough:
-            return [max(whole, key=len)] if whole else []
-        return [image_id for image_id, _ in candidates]
+        candidates = self._index(spelling).get(_last(end), ())
+        fitting = [i for i, path in candidates if end.endswith(path) and (alone or path.count("/") > 1)]
+        return [max(fitting, key=len)] if fitting else []
 
     def _index(self, spelling: Callable[[str], str]) -> dict[str, list[tuple[str, str]]]:
         """{last part of the path, so spelt: [(id, whole path so spelt, from "/" on)]}, made when it is needed."""

@@ -63,8 +63,10 @@ def read_parquet(table: TableFile, columns: Collection[str]) -> pd.DataFrame:
     """The columns that are asked for (in lower case), as str. Numbers that stand for classes become their names, where
     the file says them as Hugging Face's `datasets` does. Raises `UserError`."""
     with _parquet(table) as file:
-        names = {clean(field.name).lower(): field for field in reversed(file.schema_arrow)}
-        kept = {key: field for key, field in names.items() if key in columns}
+        kept: dict[str, Any] = {}
+        for field in file.schema_arrow:
+            if (key := clean(field.name).lower()) in columns:
+                kept.setdefault(key, field)
         paths = {key: f"{f.name}.path" if _holds_pictures(f) else f.name for key, f in kept.items()}
         if not file.metadata.num_rows:
             raise UserError(f"{table} has no rows; it needs one an image")

@@ -23,32 +23,6 @@ tbc -1 -1.0
     "not available", "not applicable", "not specified", "not known", "not given", "no data", "no value", "no label",
     "no style", "no genre",
 }  # fmt: skip
-# "Unknown", in the languages of museums' catalogues, without accents.
-_UNKNOWN_WORDS = word_set("""
-unknown unidentified unattributed anonymous anonym anon anonymus unsigned uncredited unbekannt unbekannte unbekannter
-unbekanntes anonymer inconnu inconnue inconnus anonyme anonimo anonima anonimi desconocido desconocida desconhecido
-desconhecida sconosciuto sconosciuta ignoto ignota onbekend onbekende anoniem anonieme okand okant ukjent ukendt
-tuntematon nieznany nieznana neznamy neznam ismeretlen necunoscut bilinmeyen неизвестный неизвестная неизвестен
-невідомий аноним
-""")
-_UNKNOWN_TEXTS = frozenset(["佚名", "無名", "无名", "不詳", "不详", "作者不詳", "作者不明", "不明", "작자미상", "미상"])
-# What may stand beside such a word and still name nobody: "Unknown Dutch artist, 17th century".
-_ROLES = word_set("""
-the a an of by from in or and artist artists painter painters master masters author authors creator creators maker
-hand person name man woman follower circle workshop school century centuries c ca kunstler maler malerin meister autor
-artiste peintre auteur maitre artista pintor pintora autore pittore pittrice maestro maestra kunstenaar schilder
-meester konstnar kunstner maleren taiteilija artysta malarz umelec malir художник автор der die das ein le la l un une
-el il lo uno di de den een et y e i various early late
-""")
-_NATIONS = word_set("""
-american african asian austrian australian belgian bohemian brazilian british byzantine canadian chinese cuban czech
-danish dutch egyptian english european ethiopian finnish flemish florentine french german greek hungarian indian
-iranian irish italian japanese korean lombard mexican netherlandish north northern norwegian ottoman persian peruvian
-polish portuguese roman russian scandinavian scottish sienese south southern spanish swedish swiss tibetan turkish
-tuscan ukrainian umbrian venetian western eastern central welsh america austria china egypt england europe flanders
-france germany greece india iran italy japan korea mexico nepal netherlands persia peru poland portugal russia spain
-switzerland tibet turkey uk usa
-""")
 _NO_TITLES = PLACEHOLDERS - {"none"}  # a work may be called so
 
 
@@ -72,6 +46,40 @@ def name_key(text: str) -> str:
     """
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return " ".join(re.findall(r"[^\W_]+", plain.casefold()))
+
+
+# "Unknown", in the languages of museums' catalogues, compared by `name_key`.
+_UNKNOWN_WORDS = frozenset(
+    name_key("""
+unknown unidentified unattributed anonymous anonym anon anonymus unsigned uncredited unbekannt unbekannte unbekannter
+unbekanntes anonymer inconnu inconnue inconnus anonyme anonimo anonima anonimi desconocido desconocida desconhecido
+desconhecida sconosciuto sconosciuta ignoto ignota onbekend onbekende anoniem anonieme okand okant ukjent ukendt
+tuntematon nieznany nieznana neznamy neznam ismeretlen necunoscut bilinmeyen неизвестный неизвестная неизвестен
+невідомий аноним
+""").split()
+)
+_UNKNOWN_TEXTS = frozenset(["佚名", "無名", "无名", "不詳", "不详", "作者不詳", "作者不明", "不明", "작자미상", "미상"])
+# What may stand beside such a word and still name nobody: "Unknown Dutch artist, 17th century".
+_ROLES = frozenset(
+    name_key("""
+the a an of by from in or and artist artists painter painters master masters author authors creator creators maker
+hand person name man woman follower circle workshop school century centuries c ca kunstler maler malerin meister autor
+artiste peintre auteur maitre artista pintor pintora autore pittore pittrice maestro maestra kunstenaar schilder
+meester konstnar kunstner maleren taiteilija artysta malarz umelec malir художник автор der die das ein le la l un une
+el il lo uno di de den een et y e i various early late
+""").split()
+)
+_NATIONS = frozenset(
+    name_key("""
+american african asian austrian australian belgian bohemian brazilian british byzantine canadian chinese cuban czech
+danish dutch egyptian english european ethiopian finnish flemish florentine french german greek hungarian indian
+iranian irish italian japanese korean lombard mexican netherlandish north northern norwegian ottoman persian peruvian
+polish portuguese roman russian scandinavian scottish sienese south southern spanish swedish swiss tibetan turkish
+tuscan ukrainian umbrian venetian western eastern central welsh america austria china egypt england europe flanders
+france germany greece india iran italy japan korea mexico nepal netherlands persia peru poland portugal russia spain
+switzerland tibet turkey uk usa
+""").split()
+)
 
 
 def is_placeholder(text: str) -> bool:

@@ -1,10 +1,14 @@
 """Tables as text: dialects, encodings, and the line of whatever is wrong."""
 
+import gzip
+import tracemalloc
+import zipfile
+
 import pytest
 from folders import labelled, write
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.data.csv_table import read_csv
+from painters_mtl.data.csv_table import TableFile, csv_header, read_csv
 
 
 @pytest.mark.parametrize(
@@ -42,3 +46,96 @@ def test_bad_tables_are_named(tmp_path, text, words):
     with pytest.raises(UserError) as error:
         labelled(tmp_path, text, "a.jpg")
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+HEADER = "filename,artist,title\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('a.jpg,M,"x\nb.jpg,D,y\nc.jpg,E,z\n', 2),  # to the end of the file
+        ('a.jpg,M,x\nb.jpg,D,"y\nc.jpg,E,"z"\n', 3),  # closed by the quote that opens another cell
+        ('a.jpg,M,x\nb.jpg,D,"y\nc.jpg,E,z"\n', 3),  # closed by a stray quote at the end of a later row
+        ('a.jpg,M,x\nb.jpg,"D,y\nc.jpg,E,""\nd.jpg,F,z\n', 3),  # what looks like an empty cell is a quote in a cell
+        ('a.jpg,M,x\nb.jpg,D,"y', 3),  # on the last line
+        ('"a.jpg,M,x\nb.jpg,D,y\n', 2),  # in the first cell
+        ('\na.jpg,M,"two\nlines"\n\nb.jpg,"D,y\nc.jpg,E,z\n', 6),  # lines that are empty or belong to a cell count too
+    ],
+)
+def test_the_line_of_an_open_quote_is_named(tmp_path, text, line):
+    for delimiter in ",;\t":
+        with pytest.raises(UserError, match=rf"t\.csv: the quote that line {line} opens is not closed"):
+            read_csv(write(tmp_path / "t.csv", (HEADER + text).replace(",", delimiter)), [])
+
+
+def test_the_case_of_an_open_quote(cases):
+    with pytest.raises(UserError, match=r"labels\.csv: the quote that line 19 opens"):
+        read_csv(cases / "open_quote" / "labels.csv", [])
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ('"two\nlines"', "two\nlines"),
+        ('"Oil, on canvas\nsigned, dated, framed\n1889"', "Oil, on canvas\nsigned, dated, framed\n1889"),
+        ('"a ""quoted"" word"', 'a "quoted" word'),
+        ('5" x 7"', '5" x 7"'),
+        ('"Red" and blue', "Red and blue"),  # as Python's csv reads it
+    ],
+)
+def test_quotes_that_are_in_order(tmp_path, cell, value):
+    text = f"{HEADER}a.jpg,M,{cell}\nb.jpg,D,y\n"
+    assert read_csv(write(tmp_path / "t.csv", text), [])["title"].tolist() == [value, "y"]
+
+
+def test_only_the_columns_of_use_are_kept(tmp_path):
+    file = write(tmp_path / "t.csv", "a,b,c,b\n1,2,3,4\n5,6\n")
+    table = read_csv(file, [], columns={"c", "b", "z"})
+    assert list(table.columns) == ["b", "c"] and table.to_numpy().tolist() == [["2", "3"], ["6", ""]]
+    assert csv_header(TableFile(file)) == ["a", "b", "c", "b"]
+
+
+def test_a_table_without_a_header(tmp_path):
+    table = read_csv(write(tmp_path / "t.csv", "Cubism/x.jpg,7\nCubism/y.jpg,8\n"), [], header=("filename", "number"))
+    assert table["number"].tolist() == ["7", "8"] and table.index.tolist() == [1, 2]
+
+
+def test_what_excel_writes_first_is_no_row(tmp_path):
+    table = read_csv(write(tmp_path / "t.csv", "sep=;\nfilename;artist\na.jpg;Manet, Edouard\n"), [])
+    assert table.to_numpy().tolist() == [["a.jpg", "Manet, Edouard"]] and table.index.tolist() == [3]
+
+
+def test_packed_tables(tmp_path):
+    text = "filename,artist\na.jpg,Édouard\n"
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(text.encode()))
+    with zipfile.ZipFile(tmp_path / "a.csv.zip", "w") as archive:
+        archive.writestr("a.csv", text)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("deep/a.csv", text)
+        archive.writestr("deep/a.csv.gz", gzip.compress(text.encode()))
+    tables = [TableFile(tmp_path / "a.csv.gz"), TableFile(tmp_path / "a.csv.zip")]
+    tables += [TableFile(tmp_path / "all.zip", member) for member in ("deep/a.csv", "deep/a.csv.gz")]
+    for table in tables:
+        assert (table.stem, table.ending) == ("a", "csv")
+        assert read_csv(table, []).to_numpy().tolist() == [["a.jpg", "Édouard"]]
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.csv.zip"])
+def test_a_packed_table_that_is_cut_off_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(gzip.compress(b"filename,artist\n" + b"a.jpg,Monet\n" * 9999)[:60])
+    with pytest.raises(UserError, match=rf"{name} cannot be read"):
+        read_csv(tmp_path / name, [])
+
+
+def test_memory_does_not_grow_with_columns_of_no_use(tmp_path):
+    peaks = []
+    for extra in (1, 60):
+        header = "filename,artist," + ",".join(f"c{k}" for k in range(extra))
+        rows = "".join(f"{i}.jpg,Monet,{'words of no use,' * extra}\n" for i in range(20_000))
+        file = write(tmp_path / f"{extra}.csv", f"{header}\n{rows}")
+        tracemalloc.start()
+        read_csv(file, [], columns={"filename", "artist"})
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.05 * peaks[0] + 100_000

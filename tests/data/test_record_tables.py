@@ -1,0 +1,106 @@
+"""Tables as records: JSON lines and Parquet give what a CSV of the same values gives."""
+
+import builtins
+import gzip
+import json
+import tracemalloc
+
+import pandas as pd
+import pytest
+from folders import write
+
+from painters_mtl.common.errors import UserError
+from painters_mtl.data.csv_table import TableFile, read_csv
+from painters_mtl.data.record_tables import json_lines_columns, parquet_columns, read_json_lines, read_parquet
+
+ROWS = [
+    {"file_name": "a.jpg", "Artist": "Claude Monet", "year": 1889, "genre": ["portrait"], "no": "x"},
+    {"file_name": "b.jpg", "Artist": None, "year": None, "genre": None, "no": "x"},
+    {"file_name": "c.jpg", "Artist": "Édouard Manet", "year": 1901, "genre": ["nude", "interior"], "no": "x"},
+]
+VALUES = [["a.jpg", "Claude Monet", "1889", "['portrait']"], ["b.jpg", "", "", ""],
+          ["c.jpg", "Édouard Manet", "1901", "['nude', 'interior']"]]  # fmt: skip
+WANTED = {"file_name", "artist", "year", "genre", "absent"}
+
+
+def test_json_lines(tmp_path):
+    text = "\n".join(json.dumps(row) for row in ROWS)
+    for file in (write(tmp_path / "t.jsonl", text), write(tmp_path / "t.ndjson", f"\ufeff{text}\n\n")):
+        table = read_json_lines(TableFile(file), WANTED)
+        assert table.to_numpy().tolist() == VALUES and list(table.columns) == ["file_name", "artist", "year", "genre"]
+    (tmp_path / "t.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    assert read_json_lines(TableFile(tmp_path / "t.jsonl.gz"), WANTED).to_numpy().tolist() == VALUES
+    assert json_lines_columns(TableFile(file)) == ["file_name", "artist", "year", "genre", "no"]
+
+
+def test_records_may_lack_a_value_or_have_more(tmp_path):
+    file = write(
+        tmp_path / "t.jsonl", '{"file_name": "a"}\n\n{"file_name": "b", "style": "Dada"}\n{"file_name": "c"}\n'
+    )
+    table = read_json_lines(TableFile(file), {"file_name", "style"})
+    assert table["style"].tolist() == ["", "Dada", ""] and table.index.tolist() == [1, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("", "is empty"), ('{"a": 1}\n{"a": 2', "line 2 is no JSON"), ('[{"a": 1}]', "line 1 is no record")],
+)
+def test_bad_json_lines_are_named(tmp_path, text, sentence):
+    with pytest.raises(UserError, match=rf"t\.jsonl.*{sentence}|t\.jsonl: {sentence}"):
+        read_json_lines(TableFile(write(tmp_path / "t.jsonl", text)), {"a"})
+
+
+def test_parquet(tmp_path):
+    pytest.importorskip("pyarrow")
+    pd.DataFrame(ROWS).to_parquet(tmp_path / "t.parquet")
+    table = TableFile(tmp_path / "t.parquet")
+    assert read_parquet(table, WANTED).to_numpy().tolist() == VALUES  # years with a gap are floats in there
+    assert parquet_columns(table) == ["file_name", "artist", "year", "genre", "no"]
+    write(tmp_path / "bad.parquet", "no parquet")
+    with pytest.raises(UserError, match=r"bad\.parquet cannot be read"):
+        read_parquet(TableFile(tmp_path / "bad.parquet"), WANTED)
+
+
+def test_numbers_of_classes_become_the_names_that_hugging_face_writes_into_the_file(tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    features = {"style": {"names": ["Cubism", "Dada"], "_type": "ClassLabel"}, "image": {"_type": "Image"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    pictures = [{"bytes": b"x" * 100_000, "path": f"{k}.jpg"} for k in range(3)]
+    table = pyarrow.table({"style": [1, 0, -1], "image": pictures}).replace_schema_metadata(metadata)
+    parquet.write_table(table, tmp_path / "t.parquet")
+    read = read_parquet(TableFile(tmp_path / "t.parquet"), {"style", "image"})
+    assert read["style"].tolist() == ["Dada", "Cubism", ""]
+    assert read["image"].tolist() == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_without_pyarrow_one_sentence_says_so(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *others, **more):
+        if name.startswith("pyarrow"):
+            raise ImportError(name)
+        return real(name, *others, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match=r"pip install .*\[parquet\]"):
+        read_parquet(TableFile(write(tmp_path / "t.parquet", "x")), WANTED)
+
+
+def test_memory_does_not_grow_with_columns_of_no_use(tmp_path):
+    peaks = []
+    for extra in (0, 60):
+        more = {f"c{k}": "words of no use" for k in range(extra)}
+        rows = (json.dumps({"file_name": f"{i}.jpg", "artist": "Monet", **more}) for i in range(10_000))
+        file = write(tmp_path / f"{extra}.jsonl", "\n".join(rows))
+        tracemalloc.start()
+        read_json_lines(TableFile(file), {"file_name", "artist"})
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.05 * peaks[0] + 100_000
+
+
+def test_a_csv_of_the_same_values_is_read_alike(tmp_path):
+    frame = pd.DataFrame([{**row, "genre": row["genre"] or ""} for row in ROWS])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    table = read_csv(tmp_path / "t.csv", [], WANTED)
+    assert table.drop(columns="year").to_numpy().tolist() == [[a, b, d] for a, b, _, d in VALUES]
