@@ -121,6 +121,11 @@ def _unnamed_label(
                 f"{where} does not say what its column {by_key[key]} holds ({_some(values)}): add --columns "
                 f"painter={by_key[key]}, or style= or genre="
             )
+    if empty := [by_key[alias] for task in TASK_NAMES for alias in ALIASES[task] if alias in by_key]:
+        raise UserError(
+            f"in {where} no picture has a painter, style or genre ({', '.join(empty)}: no value): there is nothing to "
+            "learn"
+        )
     raise UserError(
         f"{where}: needs the columns filename (or {', '.join(ALIASES['filename'][1:6])} ...) and painter or style or "
         f"genre; it has {', '.join(names)}; others are named by --columns painter=NAME style=NAME"

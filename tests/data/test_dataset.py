@@ -149,3 +149,30 @@ def test_the_demo_by_its_name(tmp_path, monkeypatch, capsys):
     data = prepare(settings(Path("demo"), tmp_path))
     assert data.demo and len(data.table) == 150
     assert capsys.readouterr().out.startswith("using the demo, paintings drawn by code\n")
+
+
+def test_what_cannot_work_is_said_before_the_copies_are_made(small: Path, tmp_path: Path) -> None:
+    for changes, said in (
+        ({"painters": ("Nobody",)}, "Nobody"),
+        ({"split": tmp_path / "typo.csv"}, "typo.csv is not there"),
+    ):
+        with pytest.raises(UserError, match=said):
+            prepare(settings(small, tmp_path, **changes))
+    empty = shutil.copytree(small, tmp_path / "template")
+    table = pd.read_csv(empty / "labels.csv", dtype=str)
+    table.assign(painter="", style="", genre="").to_csv(empty / "labels.csv", index=False)
+    with pytest.raises(UserError, match="no picture has a painter, style or genre"):
+        prepare(settings(empty, tmp_path))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_sample_is_a_part_of_the_paintings_and_the_same_each_time(small: Path, tmp_path: Path) -> None:
+    def ids(**changes: object) -> list[str]:
+        data = prepare(settings(small, tmp_path, **changes))
+        assert len(data.table) == len(data.split) == len(data.image_rows)
+        return list(data.table["id"])
+
+    everything, part = ids(), ids(sample=50)
+    assert len(part) == 50 and [name for name in everything if name in set(part)] == part
+    assert ids(sample=50) == part != ids(sample=50, seed=1)
+    assert ids(sample=120) == ids(sample=1000) == everything

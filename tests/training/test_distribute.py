@@ -24,8 +24,6 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.compare import CompareSettings
 from painters_mtl.runs.run import open_run
 from painters_mtl.training.devices import Devices, connect
-from painters_mtl.training.preflight import check_several_workers
-from painters_mtl.training.resume import resume_command
 from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.tf_config import Cluster, cluster_asked_for, of_environment
 
@@ -169,16 +167,6 @@ def test_workers_meet_or_say_who_is_late() -> None:
         three[0].meet(0.1)
     with pytest.raises(UserError, match=r"worker 0, or one for whom it waits, did not come within 0\.1 s"):
         three[2].meet(0.1)
-
-
-def test_several_workers_can_go_on(tmp_path: Path) -> None:
-    settings = TrainSettings(models=tmp_path, name="run", resume=True)
-    with pytest.raises(UserError, match="worker 1 does not see the folder of the run: leave --resume out"):
-        check_several_workers(settings, 1)
-    for other in (TrainSettings(), TrainSettings(name="run", overwrite=True)):
-        with pytest.raises(UserError, match="several workers need a --name and no --overwrite"):
-            check_several_workers(other, 1)
-    assert resume_command("train", TrainSettings(distribute="auto"), tmp_path).endswith("--distribute auto")
 
 
 # ------------------------------------------------------------------------------------------------- steps

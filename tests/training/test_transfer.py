@@ -15,7 +15,7 @@ from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.network.forward import whole_crops
 from painters_mtl.runs import run
 from painters_mtl.training import fit as training
-from painters_mtl.training import preflight, transfer
+from painters_mtl.training import transfer
 from painters_mtl.training.transfer import runs_by_task, soft_targets, warm_start
 
 TASKS = {name: Task(name, tuple("abc")) for name in TASK_NAMES}
@@ -234,20 +234,6 @@ def test_layers_that_keras_numbers_fit_by_their_places() -> None:
 
 
 # ------------------------------------------------------------------------------------------------- before it begins
-
-
-def test_sources_that_are_not_there_or_would_be_replaced(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder, settings = trained(tmp_path_factory)
-    for changes, words in (
-        ({"start_from": (Path("no/where"),)}, "--start-from no/where is not a folder"),
-        ({"teachers": (folder / "figures",)}, "lacks model.keras"),
-        ({"teachers": (folder / "baselines" / "style",), "name": settings.name}, "is part of the run"),
-        ({"teachers": (folder / "baselines" / "style",), "image_size": 64}, "was trained at --image-size 32"),
-        ({"start_shared": "impressionism"}, "--start-shared impressionism is unknown"),
-    ):
-        with pytest.raises(UserError, match=words):
-            changed = dataclasses.replace(settings, **{"name": "other", **changes})
-            preflight.check_sources(changed, changed.models / changed.name)
 
 
 @pytest.mark.slow

@@ -1,0 +1,37 @@
+"""What is refused before anything is read: sources that do not fit, workers that could not go on."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from helpers import trained
+
+from painters_mtl.common.errors import UserError
+from painters_mtl.training import preflight
+from painters_mtl.training.preflight import check_several_workers
+from painters_mtl.training.resume import resume_command
+from painters_mtl.training.settings import TrainSettings
+
+
+def test_sources_that_are_not_there_or_would_be_replaced(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder, settings = trained(tmp_path_factory)
+    for changes, words in (
+        ({"start_from": (Path("no/where"),)}, "--start-from no/where is not a folder"),
+        ({"teachers": (folder / "figures",)}, "lacks model.keras"),
+        ({"teachers": (folder / "baselines" / "style",), "name": settings.name}, "is part of the run"),
+        ({"teachers": (folder / "baselines" / "style",), "image_size": 64}, "was trained at --image-size 32"),
+        ({"start_shared": "impressionism"}, "--start-shared impressionism is unknown"),
+    ):
+        with pytest.raises(UserError, match=words):
+            changed = dataclasses.replace(settings, **{"name": "other", **changes})
+            preflight.check_sources(changed, changed.models / changed.name)
+
+
+def test_several_workers_can_go_on(tmp_path: Path) -> None:
+    settings = TrainSettings(models=tmp_path, name="run", resume=True)
+    with pytest.raises(UserError, match="worker 1 does not see the folder of the run: leave --resume out"):
+        check_several_workers(settings, 1)
+    for other in (TrainSettings(), TrainSettings(name="run", overwrite=True)):
+        with pytest.raises(UserError, match="several workers need a --name and no --overwrite"):
+            check_several_workers(other, 1)
+    assert resume_command("train", TrainSettings(distribute="auto"), tmp_path).endswith("--distribute auto")
