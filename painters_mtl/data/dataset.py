@@ -191,7 +191,7 @@ def _cached_images(
 ) -> tuple[pd.DataFrame, ImageCache, np.ndarray]:
     """The rows whose pictures can be read, the cached images of all rows, and which of those are whose."""
     side = cache_side(settings.image_size)
-    images = build_image_cache(table, side, settings.cache, settings.memory_gb, views=settings.views)
+    images = build_image_cache(table, side, settings.cache, settings.memory_gb, inputs=settings.views)
     if len(images.refused):
         reasons = ", ".join(f"{n} {reason}" for reason, n in images.refused["reason"].value_counts().items())
         notes.append(f"{len(images.refused):,} pictures cannot be read and are left out ({reasons}).")

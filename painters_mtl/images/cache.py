@@ -1,45 +1,45 @@
-"""Small copies of the paintings: each picture is decoded once, training then never touches the originals.
+"""Cached images: each picture is decoded and made small once; training then never touches the originals.
 
-A store is a folder with two files. `pixels.u8` holds the copies, one after the other, each side x side x 3 bytes: the
-whole picture squashed to a square, so that all have one shape and any of them is found by its number. `manifest.jsonl`
-holds a line for each picture: what it was made from, its perceptual hash, or why it was refused. Both only grow; the
-line is written after the pixels, so that a run that was killed goes on where it stood. One process at a time writes.
+The cached images of a data folder are a folder with two files. `pixels.u8` holds them one after the other, each side x
+side x 3 bytes: the whole picture squashed to a square, so that all have one shape and any is had by its number.
+`manifest.journal` (see `common.journal`) has an entry for each picture: what it was made from, its perceptual hash, or
+why it was refused. Both only grow. An entry is written after its pixels, so that a run that was killed goes on where it
+stood. One process at a time writes.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from painters_mtl.common import interrupts
 from painters_mtl.common.errors import Unreadable, UserError
-from painters_mtl.common.files import file_lock, remove_leftovers, write_text
+from painters_mtl.common.files import atomic_write, file_lock, remove_leftovers
+from painters_mtl.common.journal import Journal, read_records, record_bytes
+from painters_mtl.common.row_cache import content_checksum
 from painters_mtl.images import decode, zips
 from painters_mtl.images import files as images
 
-VERSION = 1  # of the layout; another one is another folder
-MARGIN = 1.25  # the copies are larger than what the network sees by this, so that crops keep their detail
+VERSION = 2  # of the folder; another one is another folder
+MARGIN = 1.25  # the cached images are larger than what the network sees by this, so that crops keep their detail
 CHUNK = 512  # pictures between two writes
 PASSING = ("missing", "no permission", "read error")  # refusals that may be over the next time, the file being the same
-
-Lines = dict[str, dict[str, Any]]  # of the manifest, by the picture's id
-Job = tuple[str, images.ImageFile, str, dict[str, Any] | None]  # id, file, stamp, the line that was
 
 
 @dataclass(frozen=True)
 class ImageCache:
-    """Copies of the pictures of a catalogue, in its order."""
+    """The cached images of a table of paintings, in its order."""
 
-    pixels: np.ndarray  # uint8, (copies, side, side, 3), of two views (copies, 2, side, side, 3); in memory, or mapped
-    rows: np.ndarray  # int64, (paintings,): which copy is which painting's; -1: refused
+    pixels: np.ndarray  # uint8, (images, side, side, 3), of two inputs (images, 2, side, side, 3); in memory, or mapped
+    rows: np.ndarray  # int64, (paintings,): which image is which painting's; -1: refused
     contents: np.ndarray  # str, (paintings,): checksums of the files; "" where refused
     hashes: np.ndarray  # uint64, (paintings,): perceptual hashes; 0 where refused
     refused: pd.DataFrame  # columns id, reason, detail
@@ -47,8 +47,56 @@ class ImageCache:
     folder: Path
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What the manifest says of one picture."""
+
+    id: str
+    stamp: str  # see `file_stamps`
+    row: int = -1  # which of the cached images; -1: refused
+    content: str = ""  # checksum of the file
+    width: int = 0
+    height: int = 0
+    hash: str = "0"  # the perceptual hash, as hexadecimal digits
+    repaired: str = ""
+    reason: str = ""
+    detail: str = ""
+
+
+Entries = dict[str, Entry]  # by the picture's id; the last entry of a picture counts
+Job = tuple[str, images.ImageFile, str]  # id, file, stamp
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where cached images of one shape are kept."""
+
+    folder: Path
+    shape: tuple[int, ...]  # of one: (side, side, 3), or (inputs, side, side, 3)
+
+    @property
+    def pixels(self) -> Path:
+        """The file with the pixels of all."""
+        return self.folder / "pixels.u8"
+
+    @property
+    def manifest(self) -> Path:
+        """The journal of entries."""
+        return self.folder / "manifest.journal"
+
+    @property
+    def size(self) -> int:
+        """Bytes of one."""
+        return int(np.prod(self.shape))
+
+    def sound(self, entries: Entries) -> Entries:
+        """Those of the entries whose pixels are there."""
+        length = self.pixels.stat().st_size if self.pixels.exists() else 0
+        return {name: entry for name, entry in entries.items() if (entry.row + 1) * self.size <= length}
+
+
 def cache_side(image_size: int) -> int:
-    """Side of the copies for a network that sees `image_size` pixels."""
+    """Side of the cached images for a network that sees `image_size` pixels."""
     return round(image_size * MARGIN)
 
 
@@ -58,105 +106,96 @@ def build_image_cache(
     folder: Path,
     memory_gb: float = 4.0,
     workers: int | None = None,
-    views: Sequence[str] = ("whole",),
+    inputs: Sequence[str] = ("whole",),
 ) -> ImageCache:
-    """Copies of all pictures of `table` (columns id, file, member), made now where they are not there yet.
+    """The cached images of all pictures of `table` (columns id, file, member), made now where they are not there yet.
 
     Args:
-        side: side of the copies in pixels.
-        folder: the cache; the store becomes a sub-folder, named after the data's place and `side`.
-        memory_gb: larger stores are mapped from disk instead of read into memory.
+        side: of the cached images, in pixels.
+        folder: holds the caches; that of these pictures is a sub-folder, named after the data's place and `side`.
+        memory_gb: larger caches are mapped from disk instead of read into memory.
         workers: threads; by default as many as there are cores.
-        views: ("whole",), or ("whole", "detail"); see `decoding.copy_of`.
+        inputs: of the network: ("whole",), or ("whole", "detail"); see `decode.cached_image`.
 
     A picture is made again when its size and time (in a zip: its size and checksum) have changed and its content too.
     Raises `UserError` when the disk is too small or no picture can be read.
     """
-    roots = os.path.commonpath([str(Path(f).resolve().parent) for f in table["file"]])
-    content = f"{roots}|{side}|{VERSION}" + ("|detail" if len(views) > 1 else "")
-    key = hashlib.blake2b(content.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
-    folder = Path(folder) / f"store-{side}-{key}"
-    folder.mkdir(parents=True, exist_ok=True)
-    shape = (side, side, 3) if len(views) == 1 else (len(views), side, side, 3)
-    files = [images.ImageFile(f, m) for f, m in zip(table["file"], table["member"], strict=True)]
+    place = _place(table, side, Path(folder), len(inputs), VERSION)
+    place.folder.mkdir(parents=True, exist_ok=True)
+    files = [images.ImageFile(file, member) for file, member in zip(table["file"], table["member"], strict=True)]
     jobs = list(zip(table["id"], files, file_stamps(files), strict=True))
-    known, todo = _look(folder, jobs, int(np.prod(shape)))
-    if todo:  # a store that has all of it may be read-only
-        with file_lock(folder / "lock", f"making small copies in {folder}", wait=True):
-            remove_leftovers(folder, "manifest.jsonl")
-            known = _make(folder, jobs, shape, workers, views)
-    return _open(folder, shape, table, known, memory_gb)
+    entries = place.sound(_read(record.content for record in read_records(place.manifest)))
+    if _todo(jobs, entries):  # a cache that has all of them may be read-only
+        with file_lock(place.folder / "lock", f"caching images in {place.folder}", wait=True):
+            remove_leftovers(place.folder, place.manifest.name)
+            entries = _make(place, jobs, workers, inputs)
+        shutil.rmtree(_place(table, side, Path(folder), len(inputs), 1).folder, ignore_errors=True)  # of version 0.4
+    return _open(place, table, entries, memory_gb)
 
 
-def _look(folder: Path, jobs: Sequence[tuple[str, images.ImageFile, str]], size: int) -> tuple[Lines, list[Job]]:
-    """The lines whose copies, of `size` bytes, are there; and what is to be made."""
-    lines, _ = _read_manifest(folder / "manifest.jsonl")
-    length = _length(folder / "pixels.u8")
-    known = {name: line for name, line in lines.items() if (line["row"] + 1) * size <= length}
+def _place(table: pd.DataFrame, side: int, folder: Path, inputs: int, version: int) -> Place:
+    """Where the cached images of these pictures are: one place for each data folder, side and number of inputs."""
+    root = os.path.commonpath([str(Path(file).resolve().parent) for file in table["file"]])
+    content = f"{root}|{side}|{version}" + ("|detail" if inputs > 1 else "")
+    key = hashlib.blake2b(content.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
+    name = f"images-{side}-{key}" if version > 1 else f"store-{side}-{key}"
+    return Place(folder / name, (side, side, 3) if inputs == 1 else (inputs, side, side, 3))
+
+
+def _read(contents: Iterable[bytes]) -> Entries:
+    """Entries from the records of a manifest."""
+    entries = (Entry(**json.loads(content)) for content in contents)
+    return {entry.id: entry for entry in entries}
+
+
+def _todo(jobs: Sequence[Job], entries: Entries) -> list[Job]:
+    """The pictures that have no entry, or one of another state of the file, or a refusal that may be over."""
     todo = []
-    for name, file, stamp in jobs:
-        line = known.get(name)
-        if line is None or line["stamp"] != stamp or line.get("reason") in PASSING:
-            todo.append((name, file, stamp, line))
-    return known, todo
+    for job in jobs:
+        entry = entries.get(job[0])
+        if entry is None or entry.stamp != job[2] or entry.reason in PASSING:
+            todo.append(job)
+    return todo
 
 
-def _make(
-    folder: Path,
-    jobs: Sequence[tuple[str, images.ImageFile, str]],
-    shape: tuple[int, ...],
-    workers: int | None,
-    views: Sequence[str],
-) -> Lines:
-    """Make what is not there, and return all lines. Other processes may have made some of it by now."""
-    manifest, size = folder / "manifest.jsonl", int(np.prod(shape))
-    lines, good_bytes = _read_manifest(manifest)
-    known, todo = _look(folder, jobs, size)
-    if len(known) < len(lines):  # their pixels are lost: forget the lines, since other pictures will take the places
-        write_text(manifest, "".join(json.dumps(line) + "\n" for line in known.values()))
-        good_bytes = _length(manifest)
-    count = _count(known)
-    _check_space(folder, len(todo) * size)
-    with (folder / "pixels.u8").open("ab") as pixels, manifest.open("ab") as written:
-        pixels.truncate(count * size)
-        written.truncate(good_bytes)
-        for made in _decode_all(todo, shape[-2], workers, views):
-            for line, copy in made:
-                if copy is not None:
-                    line["row"], count = count, count + 1
-                    pixels.write(copy.tobytes())
-                known[line["id"]] = line
+def _make(place: Place, jobs: Sequence[Job], workers: int | None, inputs: Sequence[str]) -> Entries:
+    """Make what is not there, and return all entries. Other processes may have made some of it by now."""
+    with Journal(place.manifest) as journal:
+        every_entry = _read(journal)
+    entries = place.sound(every_entry)
+    if len(entries) < len(every_entry):
+        # Their pixels are lost: forget the entries, since other pictures will take the places.
+        with atomic_write(place.manifest) as temporary, temporary.open("wb") as out:
+            out.writelines(record_bytes(map(_packed, entries.values())))
+    todo = _todo(jobs, entries)
+    _check_space(place.folder, len(todo) * place.size)
+    count = _count(entries)
+    with place.pixels.open("ab") as pixels, Journal(place.manifest) as journal:
+        pixels.truncate(count * place.size)
+        for chunk in _decode_all(todo, entries, place.shape[-2], workers, inputs):
+            made = []
+            for entry, image in chunk:
+                if image is not None:
+                    entry, count = replace(entry, row=count), count + 1
+                    pixels.write(image.tobytes())
+                made.append(entry)
             pixels.flush()
-            os.fsync(pixels.fileno())  # a power cut must not keep the lines and lose the pixels
-            written.write(b"".join(json.dumps(line).encode() + b"\n" for line, _ in made))
-            written.flush()
-    return known
+            os.fsync(pixels.fileno())  # a power cut must not keep the entries and lose the pixels
+            journal.append(*map(_packed, made))
+            entries |= {entry.id: entry for entry in made}
+    return entries
 
 
-def _count(known: Lines) -> int:
-    return max((line["row"] + 1 for line in known.values()), default=0)
+def _packed(entry: Entry) -> bytes:
+    """The record of an entry, without what is as `Entry` has it by default."""
+    return json.dumps(
+        {key: value for key, value in asdict(entry).items() if value != getattr(Entry, key, None)}
+    ).encode()
 
 
-def _length(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
-
-
-def _read_manifest(file: Path) -> tuple[Lines, int]:
-    """The last line of each picture, and how many bytes of the file are sound: a kill may have torn its end."""
-    known: Lines = {}
-    sound = 0
-    if file.exists():
-        with file.open("rb") as lines:
-            for raw in lines:
-                try:
-                    line = json.loads(raw) if raw.endswith(b"\n") else None
-                except ValueError:
-                    line = None
-                if line is None:
-                    break
-                known[line["id"]] = line
-                sound += len(raw)
-    return known, sound
+def _count(entries: Entries) -> int:
+    """How many cached images there are; some may be of no picture any more."""
+    return max((entry.row + 1 for entry in entries.values()), default=0)
 
 
 def file_stamps(files: Sequence[images.ImageFile]) -> list[str]:
@@ -179,65 +218,63 @@ def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"the copies need {needed / 1e9:.1f} GB but {folder} has {free / 1e9:.1f} GB free: "
+            f"the cached images need {needed / 1e9:.1f} GB but {folder} has {free / 1e9:.1f} GB free: "
             "make room, or give another --cache or a smaller --image-size"
         )
 
 
 def _decode_all(
-    jobs: Sequence[Job], side: int, workers: int | None, views: Sequence[str]
-) -> Iterator[list[tuple[dict[str, Any], np.ndarray | None]]]:
-    """The lines and copies of all jobs, in chunks and in order."""
+    jobs: Sequence[Job], entries: Entries, side: int, workers: int | None, inputs: Sequence[str]
+) -> Iterator[list[tuple[Entry, np.ndarray | None]]]:
+    """The entries and cached images of all jobs, in chunks and in order; None where there is nothing new to keep."""
     with (
         ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool,
-        tqdm(total=len(jobs), desc="making small copies", unit=" pictures", mininterval=0.5) as progress,
+        tqdm(total=len(jobs), desc="caching images", unit=" pictures", mininterval=0.5) as progress,
     ):
         for start in range(0, len(jobs), CHUNK):
-            made = list(pool.map(lambda job: _decode(job, side, views), jobs[start : start + CHUNK]))
+            interrupts.stop_if_requested()
+            chunk = jobs[start : start + CHUNK]
+            made = list(pool.map(lambda job: _decode(job, entries.get(job[0]), side, inputs), chunk))
             yield made
             progress.update(len(made))
 
 
-def _decode(job: Job, side: int, views: Sequence[str]) -> tuple[dict[str, Any], np.ndarray | None]:
-    name, file, stamp, before = job
-    line: dict[str, Any] = {"id": name, "stamp": stamp, "row": -1}
+def _decode(job: Job, before: Entry | None, side: int, inputs: Sequence[str]) -> tuple[Entry, np.ndarray | None]:
+    """The entry of a picture, its row still to be filled in, and its cached image; `before` is its entry so far."""
+    name, file, stamp = job
+    entry = Entry(name, stamp)
     try:
         data = file.read()
-        line["content"] = hashlib.blake2b(data, digest_size=16).hexdigest()
-        if before is not None and before["row"] >= 0 and before.get("content") == line["content"]:
-            return {**before, "stamp": stamp}, None
-        picture, copy = decode.cached_image(data, side, views, str(file))
+        entry = replace(entry, content=content_checksum(data))
+        if before is not None and before.row >= 0 and before.content == entry.content:
+            return replace(before, stamp=stamp), None
+        picture, image = decode.cached_image(data, side, inputs, str(file))
     except Unreadable as refusal:
-        return {**line, "reason": refusal.reason, "detail": refusal.detail}, None
-    line |= {"width": picture.width, "height": picture.height, "hash": f"{decode.phash(picture.pixels):016x}"}
-    if picture.repaired:
-        line["repaired"] = picture.repaired
-    return line, copy
+        return replace(entry, reason=refusal.reason, detail=refusal.detail), None
+    digits = f"{decode.phash(picture.pixels):016x}"
+    entry = replace(entry, width=picture.width, height=picture.height, hash=digits, repaired=picture.repaired)
+    return entry, image
 
 
-def _open(
-    folder: Path,
-    shape: tuple[int, ...],
-    table: pd.DataFrame,
-    known: Lines,
-    memory_gb: float,
-) -> ImageCache:
-    lines = [known[name] for name in table["id"]]
+def _open(place: Place, table: pd.DataFrame, entries: Entries, memory_gb: float) -> ImageCache:
+    """The cache of the pictures of `table`, whose entries are all there."""
+    own = [entries[name] for name in table["id"]]
     refused = pd.DataFrame(
-        [(n["id"], n["reason"], n["detail"]) for n in lines if n["row"] < 0], columns=["id", "reason", "detail"]
+        [(entry.id, entry.reason, entry.detail) for entry in own if entry.row < 0], columns=["id", "reason", "detail"]
     )
-    if len(refused) == len(lines):
+    if len(refused) == len(own):
         reasons = ", ".join(f"{n} {reason}" for reason, n in refused["reason"].value_counts().items())
-        raise UserError(f"none of the {len(lines)} pictures can be read: {reasons}; see python -m painters_mtl.check")
-    pixels: np.ndarray = np.memmap(folder / "pixels.u8", np.uint8, "r", shape=(_count(known), *shape))
+        raise UserError(f"none of the {len(own)} pictures can be read: {reasons}; see python -m painters_mtl.check")
+    pixels: np.ndarray = np.memmap(place.pixels, np.uint8, "r", shape=(_count(entries), *place.shape))
     if pixels.nbytes <= memory_gb * 1e9:
-        pixels = np.fromfile(folder / "pixels.u8", np.uint8, pixels.size).reshape(pixels.shape)
+        pixels = np.fromfile(place.pixels, np.uint8, pixels.size).reshape(pixels.shape)
+    repaired = [(entry.id, entry.repaired) for entry in own if entry.repaired]
     return ImageCache(
         pixels=pixels,
-        rows=np.array([line["row"] for line in lines], np.int64),
-        contents=np.array([line.get("content", "") if line["row"] >= 0 else "" for line in lines], str),
-        hashes=np.array([int(line.get("hash", "0"), 16) for line in lines], np.uint64),
+        rows=np.array([entry.row for entry in own], np.int64),
+        contents=np.array([entry.content if entry.row >= 0 else "" for entry in own], str),
+        hashes=np.array([int(entry.hash, 16) for entry in own], np.uint64),
         refused=refused,
-        repaired=pd.DataFrame([(n["id"], n["repaired"]) for n in lines if "repaired" in n], columns=["id", "repaired"]),
-        folder=folder,
+        repaired=pd.DataFrame(repaired, columns=["id", "repaired"]),
+        folder=place.folder,
     )

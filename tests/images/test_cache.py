@@ -1,5 +1,6 @@
-"""The store: the same pixels as the originals give, made once, whatever happened in between."""
+"""Cached images: the same pixels as the originals give, made once, whatever happened in between."""
 
+import hashlib
 import os
 import random
 import shutil
@@ -14,6 +15,7 @@ from helpers import table_of
 from PIL import Image
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.journal import read_records
 from painters_mtl.images import decode
 from painters_mtl.images import files as images
 from painters_mtl.images.cache import MARGIN, ImageCache, build_image_cache, cache_side
@@ -105,7 +107,7 @@ def test_a_kill_at_any_byte_is_made_good(files: list[Path], tmp_path: Path, seed
     """Lines follow their pixels to disk, so a kill tears the end of one file or the other, or of both."""
     rng = random.Random(seed)
     whole = build(files, tmp_path / "cache")
-    pixels, manifest = whole.folder / "pixels.u8", whole.folder / "manifest.jsonl"
+    pixels, manifest = whole.folder / "pixels.u8", whole.folder / "manifest.journal"
     torn = rng.choice([(pixels,), (manifest,), (pixels, manifest)])
     for file in torn:
         os.truncate(file, rng.randrange(file.stat().st_size))
@@ -127,11 +129,37 @@ def test_lost_pixels_are_not_found_in_other_pictures_places(files: list[Path], t
 
 def test_garbage_at_the_end_of_the_manifest_is_dropped(files: list[Path], tmp_path: Path) -> None:
     store = build(files[:4], tmp_path / "cache")
-    with (store.folder / "manifest.jsonl").open("ab") as lines:
-        lines.write(b'{"id": "e.png", "row": 3, "sta')
+    with (store.folder / "manifest.journal").open("ab") as manifest:
+        manifest.write(b'{"id": "e.png", "row": 3, "sta')
     with (store.folder / "pixels.u8").open("ab") as pixels:
         pixels.write(b"\7" * (BYTES // 2))
     np.testing.assert_array_equal(of_paintings(build(files, tmp_path / "cache")), expected(files))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_damaged_manifest_is_made_good(files: list[Path], tmp_path: Path, seed: int) -> None:
+    """A flipped bit anywhere: what stands behind it is made again."""
+    store = build(files, tmp_path / "cache")
+    manifest = store.folder / "manifest.journal"
+    data = bytearray(manifest.read_bytes())
+    rng = random.Random(seed)
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    manifest.write_bytes(data)
+    again = build(files, tmp_path / "cache")
+    np.testing.assert_array_equal(of_paintings(again), expected(files))
+    np.testing.assert_array_equal(again.hashes, store.hashes)
+    assert again.pixels.shape == store.pixels.shape
+
+
+def test_the_cache_of_an_older_version_goes(files: list[Path], tmp_path: Path) -> None:
+    """Its colours are not those of the profiles; the folders of other data and sides stay."""
+    key = hashlib.blake2b(f"{files[0].parent}|{SIDE}|1".encode(), digest_size=6).hexdigest()
+    old, other = tmp_path / "cache" / f"store-{SIDE}-{key}", tmp_path / "cache" / f"store-{SIDE}-{key[::-1]}"
+    for folder in (old, other):
+        folder.mkdir(parents=True)
+        (folder / "pixels.u8").write_bytes(b"old")
+    store = build(files, tmp_path / "cache")
+    assert not old.exists() and other.exists() and store.folder.is_dir()
 
 
 def test_only_a_changed_picture_is_made_again(files: list[Path], tmp_path: Path) -> None:
@@ -176,10 +204,10 @@ def test_refused_pictures_have_reasons_and_no_copy(files: list[Path], tmp_path: 
         with pytest.raises(images.Unreadable) as refusal:
             images.load_image(files[i], square=SIDE)
         assert (reason, detail) == (refusal.value.reason, refusal.value.detail)
-    manifest = store.folder / "manifest.jsonl"
-    lines = manifest.read_text().count("\n")
+    manifest = store.folder / "manifest.journal"
+    entries = len(list(read_records(manifest)))
     assert build(files, tmp_path / "cache").refused.equals(store.refused)
-    assert manifest.read_text().count("\n") == lines + 1  # only the missing one was looked for again
+    assert len(list(read_records(manifest))) == entries + 1  # only the missing one was looked for again
 
     good = [i for i in range(len(files)) if i not in bad]
     np.testing.assert_array_equal(store.pixels[store.rows[good]], expected([files[i] for i in good]))
@@ -228,11 +256,11 @@ def test_members_of_a_zip_equal_files(files: list[Path], tmp_path: Path) -> None
     table = pd.DataFrame({"id": names, "file": str(archive), "member": [f"all/{n}" for n in names]})
     zipped = build_image_cache(table, SIDE, tmp_path / "zipped")
     np.testing.assert_array_equal(of_paintings(zipped), expected(files))
-    manifest = (zipped.folder / "manifest.jsonl").read_bytes()
+    manifest = (zipped.folder / "manifest.journal").read_bytes()
 
     os.utime(archive, ns=(0, 1))  # a copied zip: its members are the same
     build_image_cache(table, SIDE, tmp_path / "zipped")
-    assert (zipped.folder / "manifest.jsonl").read_bytes() == manifest
+    assert (zipped.folder / "manifest.journal").read_bytes() == manifest
 
     draw(files[2], 77)
     with zipfile.ZipFile(archive, "w") as out:

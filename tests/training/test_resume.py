@@ -340,7 +340,7 @@ def check_store(data: Path, cache: Path) -> None:
     assert store.pixels.shape[0] == len(files) and len(set(store.rows)) == len(files)
     for i in range(0, len(files), 50):
         np.testing.assert_array_equal(store.pixels[store.rows[i]], images.load_image(files[i], square=20).pixels)
-    assert {f.name for f in store.folder.iterdir()} == {"pixels.u8", "manifest.jsonl"}
+    assert {f.name for f in store.folder.iterdir()} == {"pixels.u8", "manifest.journal"}
 
 
 @pytest.mark.slow
