@@ -83,7 +83,7 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
         alone = fit_baselines(data, settings, folder / BASELINES, outcome.metrics["updates"])
         interrupted = any(o.interrupted for o in alone.values())
         if alone and not interrupted and chief:
-            from painters_mtl.studies.comparison import text
+            from painters_mtl.studies.summary import text
 
             result = one_against_three(data, settings, outcome, alone)
             write_json(folder / COMPARISON, result)

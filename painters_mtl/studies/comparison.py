@@ -1,4 +1,7 @@
-"""One network against three: from the outcomes of trainings to differences, intervals, costs and words."""
+"""One network against a network for each task: from the results of trainings to differences, intervals and costs.
+
+All figures are plain numbers in dicts, ready for JSON; `summary` puts them into words.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,52 +11,71 @@ import pandas as pd
 
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.evaluation.intervals import (
-    Answers,
+    STATISTICS,
     Interval,
+    TaskPredictions,
     agreement,
-    compare_answers,
+    compare_predictions,
+    effective_number,
     f1_by_class,
     mcnemar_of_seeds,
+    verdict,
 )
 
 if TYPE_CHECKING:
     from painters_mtl.training.run_result import RunResult
 
-Seeds = Sequence[Sequence["RunResult"]]  # for each seed, the outcome of each fold (one, where there are no folds)
+SeedResults = Sequence[Sequence["RunResult"]]  # for each seed, the result of each fold (one, where there are no folds)
 
 
-def answers(data: Dataset, name: str, seeds: Seeds) -> Answers:
-    """What the networks of a side said of one task: the folds of a seed are put together to one set of paintings."""
-    rows = np.concatenate([outcome.test_rows for outcome in seeds[0]])
-    truth = data.labels[name][rows]
-    predicted = [np.concatenate([o.test_probabilities[name].argmax(axis=1) for o in folds]) for folds in seeds]
-    known = truth >= 0
-    return Answers(truth[known], np.stack(predicted)[:, known], rows[known], len(data.tasks[name].classes))
+def task_predictions(data: Dataset, name: str, seeds: SeedResults) -> TaskPredictions:
+    """The predicted classes of one task on the labelled test paintings; the folds of a seed are put together."""
+    rows = np.concatenate([result.test_rows for result in seeds[0]])
+    labels = data.labels[name][rows]
+    predicted = np.stack(
+        [np.concatenate([r.test_probabilities[name].argmax(axis=1) for r in folds]) for folds in seeds]
+    )
+    chosen = labels >= 0
+    rows = rows[chosen]
+    return TaskPredictions(
+        labels[chosen], predicted[:, chosen], rows, painter_numbers(data)[rows], data.groups[rows],
+        len(data.tasks[name].classes),
+    )  # fmt: skip
 
 
-def compare(data: Dataset, shared: Seeds, alone: Mapping[str, Seeds], milliseconds: Sequence[float]) -> dict[str, Any]:
+def painter_numbers(data: Dataset) -> np.ndarray:
+    """A number for the painter of each painting, int (paintings,); of an unknown one, for its group of near-copies."""
+    painters = data.table["painter"].to_numpy()
+    numbers = pd.factorize(painters)[0]
+    return np.where(painters != "", numbers, numbers.max(initial=0) + 1 + data.groups)
+
+
+def compare(
+    data: Dataset, shared: SeedResults, alone: Mapping[str, SeedResults], milliseconds: Sequence[float]
+) -> dict[str, Any]:
     """All figures of a comparison, ready for JSON.
 
     Args:
         shared: the network with all heads.
         alone: for each task, the network with that head alone, on the same seeds and folds.
-        milliseconds: a painting, for the shared network and then for each of `alone`.
+        milliseconds: for one painting, of the shared network and then of each of `alone`.
 
-    Returns {"tasks": {task: {"n", "alone", "shared", "difference": {statistic: [mean, low, high]}, "verdict",
-    "mcnemar_p", "agreement", "f1": {"alone", "shared"}}}, "gain": {statistic: [mean, low, high]}, "cost": ...}; shares
-    are from 0 to 1, the gain is in percent, costs are per seed.
+    Returns {"seeds", "tasks": {task: {"n", "drawn", "alone", "shared", "difference": {statistic: [mean, low, high]},
+    "verdict", "mcnemar_p", "agreement", "f1": {"alone", "shared"}}}, "gain": {statistic: [mean, low, high]}, "cost":
+    ...}. Shares are from 0 to 1, the gain is in percent, costs are per seed; "drawn" is what the bootstrap draws, and
+    their effective number; statistics are accuracy and macro_f1.
     """
-    one = {name: answers(data, name, shared) for name in alone}
-    other = {name: answers(data, name, seeds) for name, seeds in alone.items()}
-    found = compare_answers(one, other)
+    one = {name: task_predictions(data, name, shared) for name in alone}
+    other = {name: task_predictions(data, name, seeds) for name, seeds in alone.items()}
+    intervals = compare_predictions(one, other)
     tasks: dict[str, Any] = {}
     for name in alone:
-        intervals = found[name]
         sides = {"alone": "other_", "shared": "one_", "difference": ""}
         tasks[name] = {
-            "n": len(one[name].truth),
-            **{side: {k: _triple(intervals[start + k]) for k in found[""]} for side, start in sides.items()},
-            "verdict": intervals["accuracy"].verdict(),
+            "n": len(one[name].labels),
+            "drawn": {one[name].drawn_by(): round(effective_number(one[name].clusters()), 1)},
+            **{side: _triples(intervals[name], start) for side, start in sides.items()},
+            "verdict": verdict(intervals[name]["accuracy"], len(shared)),
             "mcnemar_p": mcnemar_of_seeds(one[name].right(), other[name].right()),
             "agreement": agreement(one[name].right(), other[name].right()),
             "f1": {side: _rounded(f1_by_class(of[name])) for side, of in (("alone", other), ("shared", one))},
@@ -61,128 +83,72 @@ def compare(data: Dataset, shared: Seeds, alone: Mapping[str, Seeds], millisecon
     cost = {"shared": _cost(shared, milliseconds[0])}
     for (name, seeds), speed in zip(alone.items(), milliseconds[1:], strict=True):
         cost[name] = _cost(seeds, speed)
-    each = [cost[name] for name in alone]
-    cost["alone"] = {key: float(np.sum([c[key] for c in each])) for key in each[0]}
-    return {"tasks": tasks, "gain": {k: _triple(v) for k, v in found[""].items()}, "cost": cost}
+    cost["alone"] = {key: float(np.sum([cost[name][key] for name in alone])) for key in cost["shared"]}
+    return {"seeds": len(shared), "tasks": tasks, "gain": _triples(intervals[""]), "cost": cost}
 
 
-def compare_strategies(data: Dataset, one: Seeds, other: Seeds, names: Sequence[str]) -> dict[str, Any]:
-    """One way of training the tasks together against another, on the same seeds and folds.
+def compare_strategies(data: Dataset, one: SeedResults, other: SeedResults, names: Sequence[str]) -> dict[str, Any]:
+    """One strategy of training the tasks together against another, on the same seeds and folds.
 
     Returns {"tasks": {task: {statistic: [mean, low, high]}}, "gain": {statistic: [mean, low, high]}, "seconds": the
     share of the other's training time}; shares are from 0 to 1, the gain is in percent.
     """
-    found = compare_answers({n: answers(data, n, one) for n in names}, {n: answers(data, n, other) for n in names})
-    tasks = {name: {k: _triple(found[name][k]) for k in found[""]} for name in names}
-    seconds = [sum(o.metrics["training_seconds"] for folds in side for o in folds) for side in (one, other)]
-    gain = {k: _triple(v) for k, v in found[""].items()}
-    return {"tasks": tasks, "gain": gain, "seconds": seconds[0] / max(seconds[1], 1e-9)}
+    first, second = ({name: task_predictions(data, name, side) for name in names} for side in (one, other))
+    intervals = compare_predictions(first, second)
+    seconds = [sum(r.metrics["training_seconds"] for folds in side for r in folds) for side in (one, other)]
+    return {
+        "tasks": {name: _triples(intervals[name]) for name in names},
+        "gain": _triples(intervals[""]),
+        "seconds": seconds[0] / max(seconds[1], 1e-9),
+    }
 
 
-def _triple(found: Interval) -> list[float]:
-    return [found.mean, found.low, found.high]
+def study_table(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """All intervals of a study, a row for each strategy, task and statistic; shares from 0 to 1, gains in percent.
+
+    Args:
+        results: of each strategy, as from `compare`; but for the first with "against", as from `compare_strategies`.
+    """
+    rows = []
+    for strategy, result in results.items():
+        against = result.get("against")
+        for task, values in result["tasks"].items():
+            for statistic in STATISTICS:
+                row = {"strategy": strategy, "task": task, "statistic": statistic}
+                for side in ("alone", "shared", "difference"):
+                    row |= _columns(side, values[side][statistic])
+                if against is not None:
+                    row |= _columns("against_first", against["tasks"][task][statistic])
+                row |= {"mcnemar_p": values["mcnemar_p"], "verdict": values["verdict"], "paintings": values["n"]}
+                rows.append(row)
+        for statistic, triple in result["gain"].items():
+            row = {"strategy": strategy, "task": "mean relative gain (%)", "statistic": statistic}
+            row |= _columns("difference", triple)
+            if against is not None:
+                row |= _columns("against_first", against["gain"][statistic])
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _columns(side: str, triple: Sequence[float]) -> dict[str, float]:
+    return {f"{side}{end}": value for end, value in zip(("", "_low", "_high"), triple, strict=True)}
+
+
+def _triples(intervals: Mapping[str, Interval], start: str = "") -> dict[str, list[float]]:
+    """{statistic: [mean, low, high]} of the intervals whose names begin with `start`."""
+    return {k: [(i := intervals[f"{start}{k}"]).mean, i.low, i.high] for k in STATISTICS}
 
 
 def _rounded(values: np.ndarray) -> list[float | None]:
-    return [None if np.isnan(v) else round(float(v), 4) for v in values]
+    return [None if np.isnan(value) else round(float(value), 4) for value in values]
 
 
-def _cost(seeds: Seeds, speed: float) -> dict[str, float]:
+def _cost(seeds: SeedResults, milliseconds: float) -> dict[str, float]:
     """Means over the seeds; the folds of a seed are added up, for they are all needed."""
-    measured = [[outcome.metrics for outcome in folds] for folds in seeds]
+    measured = [[result.metrics for result in folds] for folds in seeds]
     return {
         "parameters": float(measured[0][0]["parameters"]),
         "training_seconds": float(np.mean([sum(m["training_seconds"] for m in folds) for folds in measured])),
         "updates": float(np.mean([sum(m["updates"] for m in folds) for folds in measured])),
-        "milliseconds": speed,
+        "milliseconds": milliseconds,
     }
-
-
-def verdicts(result: Mapping[str, Any]) -> list[str]:
-    """One sentence a task, and one for all: never more than the intervals say."""
-    words = {
-        "better": "one network for all is better",
-        "worse": "one network for all is worse",
-        "no difference shown": "no difference shown",
-    }
-    lines = []
-    for name, task in result["tasks"].items():
-        _, low, high = (100 * v for v in task["difference"]["accuracy"])
-        line = (
-            f"{name}: {words[task['verdict']]} ({low:+.1f} to {high:+.1f} points of accuracy on {task['n']:,} paintings"
-        )
-        line += f"; McNemar's p {p_value(task['mcnemar_p'])})"
-        if task["verdict"] != "no difference shown" and task["mcnemar_p"] > 0.05:
-            line += ", which McNemar's test alone does not confirm"
-        lines.append(line)
-    mean, low, high = result["gain"]["accuracy"]
-    kind = Interval(mean, low, high).verdict().replace("better", "a gain").replace("worse", "a loss")
-    lines.append(f"over all tasks: {kind}, mean relative gain {mean:+.1f} % ({low:+.1f} to {high:+.1f} %)")
-    return lines
-
-
-def p_value(value: float) -> str:
-    """A p for a table."""
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
-
-
-def text(result: Mapping[str, Any]) -> str:
-    """The figures as a table for the terminal."""
-    lines = [f"{'accuracy on test':<20}{'alone':>10}{'shared':>10}{'difference (95 % interval)':>32}"]
-    for name, task in result["tasks"].items():
-        alone, shared = 100 * task["alone"]["accuracy"][0], 100 * task["shared"]["accuracy"][0]
-        mean, low, high = (100 * v for v in task["difference"]["accuracy"])
-        lines.append(f"{name:<20}{alone:>8.1f} %{shared:>8.1f} %{f'{mean:+.1f} ({low:+.1f} to {high:+.1f})':>32}")
-    for label, key, form in COSTS:
-        alone, shared = result["cost"]["alone"][key], result["cost"]["shared"][key]
-        lines.append(f"{label:<20}{alone:>10{form}}{shared:>10{form}}{f'{shared / max(alone, 1e-9):.2f} of it':>32}")
-    return "\n".join([*lines, *verdicts(result)])
-
-
-COSTS = (
-    ("parameters", "parameters", ",.0f"),
-    ("training seconds", "training_seconds", ",.0f"),
-    ("updates", "updates", ",.0f"),
-    ("ms a painting", "milliseconds", ".2f"),
-)
-
-
-def ways_text(results: Mapping[str, Mapping[str, Any]], baseline: str) -> str:
-    """A line for each way of training together: accuracies, gain over the networks for one task and over `baseline`."""
-    names = list(results[baseline]["tasks"])
-    lines = [f"{'accuracy on test':<16}" + "".join(f"{n:>10}" for n in names) + f"{'gain over alone':>26}"]
-    lines[0] += f"{f'gain over {baseline}':>26}{'time':>7}"
-    for way, result in results.items():
-        accuracies = "".join(f"{100 * result['tasks'][n]['shared']['accuracy'][0]:>8.1f} %" for n in names)
-        gains = [result["gain"]["accuracy"]]
-        if "against" in result:
-            gains.append(result["against"]["gain"]["accuracy"])
-        texts = "".join(f"{f'{m:+.1f} % ({a:+.1f} to {b:+.1f})':>26}" for m, a, b in gains)
-        share = f"{'':>26}{1:>7.2f}" if way == baseline else f"{result['against']['seconds']:>7.2f}"
-        lines.append(f"{way:<16}{accuracies}{texts}{share}")
-    alone = "".join(f"{100 * results[baseline]['tasks'][n]['alone']['accuracy'][0]:>8.1f} %" for n in names)
-    return "\n".join([*lines, f"{'each alone':<16}{alone}"])
-
-
-def study_table(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """All intervals of a study, a row for each strategy, task and statistic; shares from 0 to 1, gains in percent."""
-    rows = []
-    for strategy, result in results.items():
-        for task, found in result["tasks"].items():
-            for statistic in ("accuracy", "macro_f1"):
-                row = {"strategy": strategy, "task": task, "statistic": statistic}
-                triples = {side: found[side][statistic] for side in ("alone", "shared", "difference")}
-                if "against" in result:
-                    triples["against_first"] = result["against"]["tasks"][task][statistic]
-                for side, triple in triples.items():
-                    row |= {f"{side}{key}": value for key, value in zip(("", "_low", "_high"), triple, strict=True)}
-                row |= {"mcnemar_p": found["mcnemar_p"], "verdict": found["verdict"], "paintings": found["n"]}
-                rows.append(row)
-        for statistic, (mean, low, high) in result["gain"].items():
-            row = {"strategy": strategy, "task": "mean relative gain (%)", "statistic": statistic}
-            row |= {"difference": mean, "difference_low": low, "difference_high": high}
-            if "against" in result:
-                mean, low, high = result["against"]["gain"][statistic]
-                row |= {"against_first": mean, "against_first_low": low, "against_first_high": high}
-            rows.append(row)
-    return pd.DataFrame(rows)

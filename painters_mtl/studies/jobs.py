@@ -19,7 +19,7 @@ class TrainingJob:
     seed: int
     fold: int
     folder: Path
-    after: "TrainingJob | None" = None  # the one whose number of updates it is to have
+    after: "TrainingJob | None" = None  # the training whose number of steps it is to have
 
     def __str__(self) -> str:
         """For people: "style alone, seed0-fold1"."""
@@ -34,51 +34,52 @@ def training_jobs(
     Args:
         folds: 0 for one split.
         kinds: strategies, then tasks; under `--budget equal-updates` a task's network waits for the first strategy's.
+        folder: for the run folders, seedS/KIND or seedS-foldF/KIND.
     """
-    pieces = []
+    jobs = []
     for seed in range(settings.seed, settings.seed + seeds):
         for fold in range(max(folds, 1)):
-            where = folder / (f"seed{seed}" + (f"-fold{fold}" if folds else ""))
-            first = TrainingJob(kinds[0], seed, fold, where / kinds[0])
+            place = folder / (f"seed{seed}" + (f"-fold{fold}" if folds else ""))
+            first = TrainingJob(kinds[0], seed, fold, place / kinds[0])
             for kind in kinds:
                 waits = settings.budget == "equal-updates" and kind not in STRATEGIES
-                pieces.append(TrainingJob(kind, seed, fold, where / kind, first if waits else None))
-    return pieces
+                jobs.append(TrainingJob(kind, seed, fold, place / kind, first if waits else None))
+    return jobs
 
 
-def run_job(piece: TrainingJob, parts: Sequence[Dataset], settings: TrainSettings, updates: int) -> RunResult:
-    """Do one training, or read back what came of it.
+def run_job(job: TrainingJob, datasets: Sequence[Dataset], settings: TrainSettings, steps: int) -> RunResult:
+    """The result of one training, done now or read back.
 
     What is trained already is never thrown away here: `compare` has seen to --overwrite.
 
     Args:
-        parts: the data of each fold.
-        updates: of the training that it waited for.
+        datasets: the data of each fold.
+        steps: those of the training that it waited for.
     """
     values = {field.name: getattr(settings, field.name) for field in fields(TrainSettings)}
-    mine = TrainSettings(**{**values, "seed": piece.seed, "overwrite": False})
-    if piece.kind in STRATEGIES:
-        mine = replace(mine, strategy=piece.kind)  # type: ignore[arg-type]
-        return fit(parts[piece.fold], mine, piece.folder, keep_model=False)
-    return fit_single_task(parts[piece.fold], mine, piece.folder, piece.kind, updates, keep_model=False)
+    own_settings = TrainSettings(**{**values, "seed": job.seed, "overwrite": False})
+    if job.kind in STRATEGIES:
+        own_settings = replace(own_settings, strategy=job.kind)  # type: ignore[arg-type]
+        return fit(datasets[job.fold], own_settings, job.folder, keep_model=False)
+    return fit_single_task(datasets[job.fold], own_settings, job.folder, job.kind, steps, keep_model=False)
 
 
 def run_jobs(
-    pieces: Sequence[TrainingJob], parts: Sequence[Dataset], settings: TrainSettings
+    jobs: Sequence[TrainingJob], datasets: Sequence[Dataset], settings: TrainSettings
 ) -> Iterator[tuple[TrainingJob, RunResult]]:
-    """Train them in their order; ends behind the last whole one when Ctrl-C came."""
+    """Do the trainings in their order, each with its result; ends behind the last complete one when Ctrl-C came."""
     start = time.perf_counter()
-    updates: dict[TrainingJob, int] = {}
-    for done, piece in enumerate(pieces):
-        left = (time.perf_counter() - start) / max(done, 1) * (len(pieces) - done) if done else 0.0
-        print(f"\ntraining {done + 1} of {len(pieces)}: {piece}{job_label(left)}", flush=True)
-        outcome = run_job(piece, parts, settings, updates[piece.after] if piece.after else 0)
-        if outcome.interrupted:
+    steps: dict[TrainingJob, int] = {}
+    for done, job in enumerate(jobs):
+        left = (time.perf_counter() - start) / max(done, 1) * (len(jobs) - done) if done else 0.0
+        print(f"\ntraining {done + 1} of {len(jobs)}: {job}{time_left(left)}", flush=True)
+        result = run_job(job, datasets, settings, steps[job.after] if job.after else 0)
+        if result.interrupted:
             return
-        updates[piece] = outcome.metrics["updates"]
-        yield piece, outcome
+        steps[job] = result.metrics["updates"]
+        yield job, result
 
 
-def job_label(seconds: float) -> str:
-    """How long it still takes, where that is more than a minute."""
+def time_left(seconds: float) -> str:
+    """How long it still takes, as the end of a line; empty where that is no more than a minute."""
     return f", about {seconds / 60:.0f} min left" if seconds > 60 else ""

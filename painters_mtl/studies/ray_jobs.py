@@ -22,116 +22,152 @@ from painters_mtl.common.ray_cluster import (
     ray_connection,
     worker_resources,
 )
+from painters_mtl.studies.jobs import TrainingJob, run_job, time_left
 
 if TYPE_CHECKING:
     from painters_mtl.data.dataset import Dataset
-    from painters_mtl.studies.jobs import TrainingJob
     from painters_mtl.training.run_result import RunResult
     from painters_mtl.training.settings import TrainSettings
 
 ENDING = 60  # seconds in which trainings save themselves after Ctrl-C
 
 
-def trainings(
-    pieces: Sequence["TrainingJob"], parts: Sequence["Dataset"], settings: "TrainSettings", address: str, cpus: int
-) -> Iterator[tuple["TrainingJob", "RunResult"]]:
-    """Do the trainings of a study, in the order in which they end; nothing more comes after Ctrl-C.
+def run_jobs_on_ray(
+    jobs: Sequence[TrainingJob], datasets: Sequence["Dataset"], settings: "TrainSettings", address: str, cpus: int
+) -> Iterator[tuple[TrainingJob, "RunResult"]]:
+    """Do the trainings of a study, each with its result, in the order in which they end; none more after Ctrl-C.
 
     Args:
-        parts: the data of each fold; the workers read the pixels from the store's file.
+        datasets: the data of each fold; the workers read the pixels from the file of the image cache.
+        address: of the cluster, see `ray_connection`.
         cpus: cores of a training; 0: see `worker_resources`.
     """
-    from painters_mtl.studies.jobs import job_label
-
     with ray_connection(address) as ray, interrupts.deferred():
-        resources = worker_resources(ray, cpus)
-        start = ray.remote(_train).options(
-            num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0, scheduling_strategy="SPREAD"
-        )
-        store = replace(parts[0].images, pixels=parts[0].images.pixels[:0])
-        data = ray.put([replace(part, images=store) for part in parts])
-        fixed = (data, parts[0].images.pixels.shape, settings, str(Path.cwd()), resources.threads)
-        print(f"{len(pieces)} trainings on a Ray cluster, {resources.count} at once with {resources} each", flush=True)
-        began, waiting = time.perf_counter(), list(pieces)
-        updates: dict[TrainingJob, int] = {}
-        room = True
-        running: dict[Any, TrainingJob] = {}
-        deaths: Counter[TrainingJob] = Counter()
-        begun: set[TrainingJob] = set()
-        while waiting or running:
-            for piece in [piece for piece in waiting if piece.after is None or piece.after in updates]:
-                waiting.remove(piece)
-                needed = updates[piece.after] if piece.after else 0
-                running[start.remote(*fixed, piece, needed, piece in begun)] = piece
-                begun.add(piece)
-            ended, _ = ray.wait(list(running), timeout=1)
+        queue = _JobQueue(ray, jobs, datasets, settings, worker_resources(ray, cpus))
+        while queue.waiting or queue.running:
+            queue.start_jobs()
+            ended, _ = ray.wait(list(queue.running), timeout=1)
             if interrupts.requested():
                 interrupts.acknowledge()
-                _end(ray, list(running))
+                queue.end()
                 return
-            for answer in ended:
-                piece = running.pop(answer)
-                try:
-                    outcome = ray.get(answer)
-                except ray.exceptions.RayTaskError as error:  # raised by our own code
-                    _end(ray, list(running))
-                    raise UserError(str(error.cause)) if isinstance(error.cause, UserError) else error from None
-                except ray.exceptions.RayError as error:
-                    outcome, deaths[piece] = None, deaths[piece] + 1
-                    if deaths[piece] >= MAX_TRIES:
-                        _end(ray, list(running))
-                        raise UserError(
-                            f"the training of {piece} lost its machine {MAX_TRIES} times ({first_line(error)}): see to "
-                            "the machines' memory; the same command goes on"
-                        ) from error
-                if outcome is None or outcome.interrupted:  # by whoever takes the machine away
-                    print(f"the machine that trained {piece} is gone: another goes on", flush=True)
-                    waiting.insert(0, piece)
-                    continue
-                updates[piece] = outcome.metrics["updates"]
-                spent, left = time.perf_counter() - began, len(pieces) - len(updates)
-                print(
-                    f"{len(updates)} of {len(pieces)} trained: {piece}{job_label(spent / len(updates) * left)}",
-                    flush=True,
-                )
-                yield piece, outcome
-            if (waiting or running) and room != (room := has_room(ray, resources)):  # Ray would wait without a word
-                print("a machine is there again" if room else _no_room(resources), flush=True)
+            for reference in ended:
+                job, result = queue.take(reference)
+                if result is not None:
+                    yield job, result
+            queue.tell_room()
 
 
-def _no_room(resources: WorkerResources) -> str:
-    return f"no machine of the cluster has {resources} any more: waiting until one joins it; Ctrl-C ends the study"
+class _JobQueue:
+    """The trainings that wait, that run and that are done, and how often each of them lost its machine."""
 
+    def __init__(
+        self, ray: Any, jobs: Sequence[TrainingJob], datasets: Sequence["Dataset"], settings: "TrainSettings",
+        resources: WorkerResources,
+    ) -> None:  # fmt: skip
+        self.ray, self.resources, self.count = ray, resources, len(jobs)
+        self.waiting = list(jobs)
+        self.running: dict[Any, TrainingJob] = {}  # by Ray's reference to the result
+        self.started: set[TrainingJob] = set()
+        self.steps: dict[TrainingJob, int] = {}  # of those that are done
+        self.deaths: Counter[TrainingJob] = Counter()
+        self.room, self.start_time = True, time.perf_counter()
+        images = datasets[0].images
+        no_pixels = replace(images, pixels=images.pixels[:0])
+        data = ray.put([replace(each, images=no_pixels) for each in datasets])
+        self.arguments = (data, images.pixels.shape, settings, str(Path.cwd()), resources.threads)
+        self.train = ray.remote(_train).options(
+            num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0, scheduling_strategy="SPREAD"
+        )
+        print(f"{len(jobs)} trainings on a Ray cluster, {resources.count} at once with {resources} each", flush=True)
 
-def _end(ray: Any, running: list[Any]) -> None:
-    """Have trainings end as Ctrl-C does: after their step, with a checkpoint."""
-    for answer in running:
-        ray.cancel(answer)
-    if running:
-        ray.wait(running, num_returns=len(running), timeout=ENDING)
+    def start_jobs(self) -> None:
+        """Hand all trainings to Ray that wait for no other any more; it starts them where there is room."""
+        for job in [job for job in self.waiting if job.after is None or job.after in self.steps]:
+            self.waiting.remove(job)
+            steps = self.steps[job.after] if job.after else 0
+            self.running[self.train.remote(*self.arguments, job, steps, job in self.started)] = job
+            self.started.add(job)
+
+    def take(self, reference: Any) -> "tuple[TrainingJob, RunResult | None]":
+        """A training that ended, and its result; None where its machine is gone: it then waits again.
+
+        Raises `UserError` where the training did, or lost its machine too often.
+        """
+        job = self.running.pop(reference)
+        result: RunResult | None = None
+        try:
+            result = self.ray.get(reference)
+        except self.ray.exceptions.RayTaskError as error:  # raised by our own code
+            self.end()
+            raise UserError(str(error.cause)) if isinstance(error.cause, UserError) else error from None
+        except self.ray.exceptions.RayError as error:
+            self.deaths[job] += 1
+            if self.deaths[job] >= MAX_TRIES:
+                self.end()
+                raise UserError(
+                    f"the training of {job} lost its machine {MAX_TRIES} times ({first_line(error)}): see to the "
+                    "machines' memory; the same command goes on"
+                ) from error
+        if result is None or result.interrupted:  # by whoever takes the machine away
+            print(f"the machine that trained {job} is gone: another goes on", flush=True)
+            self.waiting.insert(0, job)
+            return job, None
+        self.steps[job] = result.metrics["updates"]
+        done = len(self.steps)
+        left = (time.perf_counter() - self.start_time) / done * (self.count - done)
+        print(f"{done} of {self.count} trained: {job}{time_left(left)}", flush=True)
+        return job, result
+
+    def tell_room(self) -> None:
+        """Say when no machine is large enough any more, and when one is again: Ray would wait without a word."""
+        if not (self.waiting or self.running) or self.room == has_room(self.ray, self.resources):
+            return
+        self.room = not self.room
+        if self.room:
+            print("a machine is there again", flush=True)
+        else:
+            wait = "waiting until one joins it; Ctrl-C ends the study"
+            print(f"no machine of the cluster has {self.resources} any more: {wait}", flush=True)
+
+    def end(self) -> None:
+        """Have the trainings end as Ctrl-C does: after their step, with a checkpoint."""
+        references = list(self.running)
+        for reference in references:
+            self.ray.cancel(reference)
+        if references:
+            self.ray.wait(references, num_returns=len(references), timeout=ENDING)
 
 
 def _train(
-    data: list["Dataset"],
+    datasets: list["Dataset"],
     shape: tuple[int, ...],
     settings: "TrainSettings",
-    where: str,
+    directory: str,
     threads: int,
-    piece: "TrainingJob",
-    updates: int,
+    job: TrainingJob,
+    steps: int,
     again: bool,
 ) -> "RunResult":
-    """In a worker: one training."""
-    enter_worker(where, threads)
+    """In a worker: the result of one training.
+
+    Args:
+        datasets: the data of each fold, without the pixels.
+        shape: of the pixels in the file of the image cache.
+        directory: where the command was called; relative paths start there.
+        threads: of TensorFlow.
+        steps: of the training that it waited for.
+        again: a worker that is gone has started it already.
+    """
+    enter_worker(directory, threads)
     lazy_imports.import_tensorflow()
     import numpy as np
 
-    from painters_mtl.studies.jobs import run_job
     from painters_mtl.training.run_folder import run_folder_lock
 
     if again:  # a worker outlives its machine's Ray by a second or two, and may still be writing
-        with run_folder_lock(piece.folder, wait=True):
+        with run_folder_lock(job.folder, wait=True):
             pass
-    pixels: np.ndarray = np.memmap(data[0].images.folder / "pixels.u8", np.uint8, "r", shape=shape)
-    store = replace(data[0].images, pixels=pixels)
-    return run_job(piece, [replace(part, images=store) for part in data], settings, updates)
+    pixels: np.ndarray = np.memmap(datasets[0].images.folder / "pixels.u8", np.uint8, "r", shape=shape)
+    images = replace(datasets[0].images, pixels=pixels)
+    return run_job(job, [replace(each, images=images) for each in datasets], settings, steps)

@@ -1,4 +1,4 @@
-"""How long the networks of a comparison take for one painting. A file of its own: only it builds networks anew."""
+"""How long the networks of a comparison take for one painting; apart, for nothing else here builds networks."""
 
 import time
 from collections.abc import Sequence

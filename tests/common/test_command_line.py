@@ -13,7 +13,7 @@ from helpers import python
 from painters_mtl import __main__, train
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
-from painters_mtl.compare import CompareSettings
+from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training.settings import TrainSettings
 
 HEAVY = ("tensorflow", "keras", "pandas", "sklearn", "scipy", "matplotlib", "PIL")

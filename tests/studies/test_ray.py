@@ -21,14 +21,12 @@ from PIL import Image
 from painters_mtl import compare, predict
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.ray_cluster import MORE_MACHINES, has_room, worker_resources
-from painters_mtl.compare import CompareSettings
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.inference.result_files import Journal, in_input_order
 from painters_mtl.inference.result_files import read_rows as read_journal
-from painters_mtl.studies.jobs import training_jobs
+from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training.resume import resume_command
 from painters_mtl.training.run_folder import run_folder_lock
-from painters_mtl.training.settings import TrainSettings
 
 pytestmark = pytest.mark.timeout(1200)
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", MORE_MACHINES: "0"}  # before Ray is imported
@@ -97,20 +95,6 @@ def killed_when(cluster: Any, word: str, ready: Callable[[], bool]) -> Iterator[
 
 
 # ------------------------------------------------------------------------------------------------- without a cluster
-
-
-def test_a_study_is_laid_out_in_an_order_that_can_be_done() -> None:
-    settings = TrainSettings(budget="equal-updates", seed=3)
-    pieces = training_jobs(settings, 2, 2, ["dwa", "joint", *TASK_NAMES], Path("runs"))
-    assert len(pieces) == len(set(pieces)) == len({p.folder for p in pieces}) == 2 * 2 * 5
-    for number, piece in enumerate(pieces):
-        if piece.kind in TASK_NAMES:
-            assert piece.after is not None and piece.after in pieces[:number]
-            assert (piece.after.kind, piece.after.seed, piece.after.fold) == ("dwa", piece.seed, piece.fold)
-        else:
-            assert piece.after is None
-    assert str(pieces[-1]) == "genre alone, seed4-fold1" and pieces[-1].folder == Path("runs/seed4-fold1/genre")
-    assert all(p.after is None for p in training_jobs(TrainSettings(), 1, 0, ["joint", *TASK_NAMES], Path("runs")))
 
 
 def test_a_cluster_without_room_is_told_from_one_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:

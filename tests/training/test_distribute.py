@@ -21,8 +21,8 @@ from workers import OF_MIRRORED, OF_PROCESSES, Case, frozen_steps, steps
 
 from painters_mtl import train
 from painters_mtl.common.errors import UserError
-from painters_mtl.compare import CompareSettings
 from painters_mtl.runs.run import open_run
+from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training.devices import Devices, connect
 from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.tf_config import Cluster, cluster_asked_for, of_environment

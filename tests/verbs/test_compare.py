@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,9 @@ from sklearn.metrics import accuracy_score
 
 from painters_mtl import compare, train
 from painters_mtl.common import command_line
-from painters_mtl.compare import CompareSettings, folds_of
-from painters_mtl.data.dataset import prepare
-from painters_mtl.data.duplicates import group_near_copies, thumbnails
-from painters_mtl.data.split import make_folds
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.runs import run
+from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training.resume import settings_to_resume
 from painters_mtl.training.run_folder import run_folder_lock
 from painters_mtl.training.settings import TrainSettings
@@ -255,22 +251,6 @@ def test_a_study_with_folds_tests_every_painting(tmp_path: Path) -> None:
     for task in TASK_NAMES:
         assert found["tasks"][task]["n"] == sum(bool(r[f"{task}_true"]) for r in tested)
     assert len({r["id"] for r in tested}) == len(tested)
-
-
-def test_folds_part_no_copies_and_test_each_painting_once(tmp_path: Path) -> None:
-    settings = tiny_settings(make_data(tmp_path / "data", count=120), tmp_path)
-    data = prepare(settings)
-    splits = make_folds(data.labels, data.groups, 4, seed=1)
-    known = np.any([v >= 0 for v in data.labels.values()], axis=0)
-    assert (np.sum([s == "test" for s in splits], axis=0) == known).all()
-    for split in splits:
-        for group in np.unique(data.groups):
-            assert len(set(split[data.groups == group]) - {""}) <= 1
-        assert 0.1 < np.mean(split[known] == "validation") < 0.2
-    small = partial(thumbnails, data.images.pixels, data.image_rows)
-    assert (data.groups == group_near_copies(data.table, data.images.hashes[data.images.rows >= 0], small)).all()
-    parts = folds_of(data, CompareSettings(data=settings.data, folds=4, seed=1))
-    assert all((p.split == s).all() for p, s in zip(parts, splits, strict=True))
 
 
 def test_a_study_that_runs_is_not_replaced(study: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,83 @@
+"""A study from its data to its figures: the trainings, here or on a Ray cluster, and their comparison."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from painters_mtl.common.files import atomic_write, write_json
+from painters_mtl.data.dataset import Dataset
+from painters_mtl.data.split import make_folds
+from painters_mtl.runs.run import COMPARISON
+from painters_mtl.studies.comparison import SeedResults, compare, compare_strategies, study_table
+from painters_mtl.studies.jobs import run_jobs, training_jobs
+from painters_mtl.studies.settings import CompareSettings
+from painters_mtl.studies.timing import time_predictions
+
+TABLE = "comparison.csv"
+
+
+def train_all(data: Dataset, settings: CompareSettings, folder: Path, names: Sequence[str]) -> dict[str, SeedResults]:
+    """The results of all trainings of a study, {strategy, or task that is trained alone: [seed][fold]}.
+
+    Each strategy and task has the same seeds: after Ctrl-C those that are not complete are left out.
+
+    Args:
+        folder: for the run folders of the trainings; what is trained there already is read back.
+        names: the tasks that are trained alone too.
+    """
+    datasets = datasets_of_folds(data, settings)
+    kinds = [*settings.strategies, *names]
+    jobs = training_jobs(settings, settings.seeds, settings.folds, kinds, folder)
+    if settings.engine == "ray":
+        from painters_mtl.studies.ray_jobs import run_jobs_on_ray  # Ray is an extra
+
+        results = dict(run_jobs_on_ray(jobs, datasets, settings, settings.ray_address, settings.ray_cpus))
+    else:
+        results = dict(run_jobs(jobs, datasets, settings))
+    seeds = [
+        seed for seed in dict.fromkeys(job.seed for job in jobs) if all(j in results for j in jobs if j.seed == seed)
+    ]
+    return {
+        kind: [[results[job] for job in jobs if (job.kind, job.seed) == (kind, seed)] for seed in seeds]
+        for kind in kinds
+    }
+
+
+def datasets_of_folds(data: Dataset, settings: CompareSettings) -> list[Dataset]:
+    """The data with its one split, or with that of each fold."""
+    if not settings.folds:
+        return [data]
+    splits = make_folds(data.labels, data.groups, settings.folds, settings.seed)
+    return [replace(data, split=split) for split in splits]
+
+
+def compare_all(
+    data: Dataset, settings: CompareSettings, sides: Mapping[str, SeedResults], names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """The figures of each strategy, {strategy: result of `compare`}; but for the first with those "against" the first.
+
+    Args:
+        sides: of `train_all`.
+        names: the tasks that are trained alone too.
+    """
+    milliseconds = time_predictions(data, settings, names)
+    alone = {name: sides[name] for name in names}
+    results: dict[str, dict[str, Any]] = {
+        strategy: compare(data, sides[strategy], alone, milliseconds) for strategy in settings.strategies
+    }
+    first, *others = settings.strategies
+    for strategy in others:
+        results[strategy]["against"] = compare_strategies(data, sides[strategy], sides[first], names)
+    return results
+
+
+def write_results(
+    folder: Path, data: Dataset, settings: CompareSettings, results: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Write comparison.json and comparison.csv."""
+    seeds = results[settings.strategies[0]]["seeds"]
+    study = {"seeds": seeds, "folds": settings.folds, "budget": settings.budget, "demo": data.demo}
+    write_json(folder / COMPARISON, {**study, "strategies": results})
+    with atomic_write(folder / TABLE) as temporary:
+        study_table(results).to_csv(temporary, index=False)

@@ -1,0 +1,25 @@
+"""A study as a list of trainings."""
+
+from pathlib import Path
+
+from painters_mtl.data.tasks import TASK_NAMES
+from painters_mtl.studies.jobs import time_left, training_jobs
+from painters_mtl.training.settings import TrainSettings
+
+
+def test_a_study_is_laid_out_in_an_order_that_can_be_done() -> None:
+    settings = TrainSettings(budget="equal-updates", seed=3)
+    jobs = training_jobs(settings, 2, 2, ["dwa", "joint", *TASK_NAMES], Path("runs"))
+    assert len(jobs) == len(set(jobs)) == len({job.folder for job in jobs}) == 2 * 2 * 5
+    for number, job in enumerate(jobs):
+        if job.kind in TASK_NAMES:
+            assert job.after is not None and job.after in jobs[:number]
+            assert (job.after.kind, job.after.seed, job.after.fold) == ("dwa", job.seed, job.fold)
+        else:
+            assert job.after is None
+    assert str(jobs[-1]) == "genre alone, seed4-fold1" and jobs[-1].folder == Path("runs/seed4-fold1/genre")
+    assert all(job.after is None for job in training_jobs(TrainSettings(), 1, 0, ["joint", *TASK_NAMES], Path("runs")))
+
+
+def test_time_left_is_told_where_it_is_long() -> None:
+    assert time_left(59) == "" and time_left(150) == ", about 2 min left"
