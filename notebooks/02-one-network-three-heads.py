@@ -177,30 +177,27 @@ outcome = fit(data, settings, Path("models/notebook"))
 pd.DataFrame(outcome.metrics["test"]).T
 
 # %%
-from painters_mtl.evaluation import metrics
-from painters_mtl.reports import run_report
+from painters_mtl.reports import figures
 
-run_report.curves(outcome.history)
-plt.show()
+figures.curves_figure(outcome.history)
 
 # %% [markdown]
 # ## What it gets wrong
 #
-# Rows are what is true, columns what was said. Confusions between neighbours (a cityscape and a landscape) are of another
-# kind than those between strangers.
+# Rows are the true classes, columns the predicted ones. Confusions between neighbours (a cityscape and a landscape) are of
+# another kind than those between classes that have nothing in common.
 
 # %%
+from IPython.display import display
+
 for name, task in data.tasks.items():
-    counts = metrics.confusion(
-        data.labels[name][outcome.test_rows], outcome.test_probabilities[name].argmax(1), len(task.classes)
-    )
-    run_report.confusion_figure(counts, task)
-    plt.title(f"{name}: {np.trace(counts) / counts.sum():.1%} of {counts.sum():,} right")
-    plt.show()
+    labels, predicted = data.labels[name][outcome.test_rows], outcome.test_probabilities[name].argmax(axis=1)
+    right = (labels == predicted)[labels >= 0]
+    title = f"{name}: {right.mean():.1%} of {len(right):,} right"
+    display(figures.confusion_figure(labels, predicted, task.classes, title))
 
 # %%
-run_report.contact_sheet(data, outcome)
-plt.show()
+figures.contact_sheet(data, outcome)
 
 # %% [markdown]
 # **Next**: [3. One against three](03-one-against-three.ipynb): is one network with three heads as good as three networks?

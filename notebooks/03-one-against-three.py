@@ -89,22 +89,23 @@ for seed in range(SEEDS):
 # %% [markdown]
 # ## The comparison
 #
-# The differences are paired: the test paintings are drawn anew (2,000 times) once for both sides and all seeds, and the
-# spread between the seeds is added; what the two sides have in common falls out. McNemar's exact test is a second opinion: it only looks at the paintings
-# that one side has right and the other wrong.
+# The differences are paired: painters, with all of their test paintings, are drawn anew (2,000 times) once for both sides
+# and all seeds, and the spread between the seeds is added; what the two sides have in common falls out. With one training
+# of each there is a difference and no verdict: the next training may differ by more. McNemar's exact test is a second
+# opinion: it only looks at the paintings that one side has right and the other wrong.
 
 # %%
-from painters_mtl.studies.comparison import compare, text, verdicts
+from painters_mtl.studies.comparison import compare
+from painters_mtl.studies.summary import text, verdicts
 from painters_mtl.studies.timing import time_predictions
 
 result = compare(data, shared, alone, time_predictions(data, settings, list(alone)))
 print(text(result))
 
 # %%
-from painters_mtl.reports.run_report import forest
+from painters_mtl.reports.comparison_figures import differences_figure
 
-forest({"": result})
-plt.show()
+differences_figure({"": result})
 
 # %% [markdown]
 # ## What can be concluded, and what cannot

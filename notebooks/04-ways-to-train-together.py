@@ -105,10 +105,9 @@ plt.show()
 # `monitor_conflict` had the first training, `joint`, note it after each epoch.
 
 # %%
-from painters_mtl.reports.run_report import conflict
+from painters_mtl.reports.figures import conflict_figure
 
-conflict(outcomes["joint"].history)
-plt.show()
+conflict_figure(outcomes["joint"].history, list(data.tasks))
 
 # %% [markdown]
 # ## PCGrad in ten lines

@@ -130,11 +130,10 @@ plt.show()
 # the logits (Guo et al. 2017); the order of the classes stays.
 
 # %%
-from painters_mtl.reports import run_report
+from painters_mtl.reports.figures import reliability_figure
 
 print({name: f"temperature {t:.2f}" for name, t in run.temperatures.items()})
-run_report.reliability_figure(data, outcome)
-plt.show()
+reliability_figure(data, outcome)
 
 # %% [markdown]
 # ## Reasons

@@ -9,6 +9,7 @@ import ctypes
 import functools
 import importlib
 import importlib.util
+import io
 import logging
 import os
 import sys
@@ -151,7 +152,8 @@ def figure_style(settings: Mapping[str, Any] | None = None) -> Iterator[type["Fi
     ...     figure.subplots().set_title("Ba$$ Painter")
     ...     figure.savefig("figure.png")
 
-    A `Figure` made without pyplot needs no backend and no display, and is freed when the last name for it goes. Text is
+    A `Figure` made without pyplot needs no backend and no display, and is freed when the last name for it goes; as the
+    value of a cell a notebook shows it. Text is
     drawn as it stands: a "$" in a painter's name begins no formula. Letters that Matplotlib's own font lacks are taken
     from another font of the machine; where none has them they become boxes, and one sentence on standard error names a
     font to install. Axes with a logarithmic scale need a plain formatter: Matplotlib labels them with formulas.
@@ -161,11 +163,26 @@ def figure_style(settings: Mapping[str, Any] | None = None) -> Iterator[type["Fi
     """
     import_matplotlib()
     from matplotlib import style
-    from matplotlib.figure import Figure
 
     own = {"text.parse_math": False, "font.family": ["DejaVu Sans", *_fallback_fonts()], **(settings or {})}
     with _missing_letters_in_one_sentence(), style.context(own, after_reset=True):
-        yield Figure
+        yield _figure_class()
+
+
+@functools.cache
+def _figure_class() -> type["Figure"]:
+    from matplotlib.figure import Figure
+
+    class NotebookFigure(Figure):
+        """A figure that notebooks show also where nothing has told them how: pyplot does that, and is not used here."""
+
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            with figure_style():
+                self.savefig(buffer, format="png", bbox_inches="tight")
+            return buffer.getvalue()
+
+    return NotebookFigure
 
 
 def import_matplotlib() -> Any:

@@ -1,0 +1,92 @@
+"""The conditions of a measurement, in sentences: what was the same for both sides, and what validation chose."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from painters_mtl.data.tasks import ALL_PAINTERS
+from painters_mtl.reports.html import listed
+from painters_mtl.training.defaults import EPOCHS_OF_HEADS, SAMPLES, default_epochs
+from painters_mtl.training.settings import TrainSettings
+
+
+def conditions(settings: TrainSettings, history: pd.DataFrame, tasks: Sequence[str], demo: bool) -> list[str]:
+    """What was the same for the shared network and for those of one task, and what was not, in sentences.
+
+    Args:
+        history: of the shared network; it tells which heads there were.
+        tasks: those of the shared network.
+        demo: whether the paintings were drawn by code.
+    """
+    return [_budget(settings, demo), _weights(settings, tasks), *_only_the_shared_network(settings, history)]
+
+
+def _budget(settings: TrainSettings, demo: bool) -> str:
+    if settings.budget == "equal-updates":
+        return (
+            "Every network takes as many steps as the shared one, but for a part of an epoch, so a network for one "
+            "task sees its labelled works more often; the epoch that is best on the validation paintings is kept."
+        )
+    length = f"some {SAMPLES:,} training samples, in 5 to 20 epochs"
+    if settings.epochs or settings.fine_tune == "heads":
+        length = f"{settings.epochs or EPOCHS_OF_HEADS} epochs"
+    elif demo:
+        length = f"{default_epochs(1, demo)} epochs"
+    return (
+        f"Every network trains by the same rules on every painting that has a label of its own: {length}, or until the "
+        f"validation accuracy has not risen for {settings.patience} epochs, and the epoch that is best on the "
+        "validation paintings is kept. A network for one task so takes fewer steps where its labels are scarce."
+    )
+
+
+def _weights(settings: TrainSettings, tasks: Sequence[str]) -> str:
+    weights = ", ".join(f"{name} {settings.loss_weights().get(name, 1.0):g}" for name in tasks)
+    shown = "every work is shown once an epoch"
+    if settings.label_share:
+        shown = (
+            "it is shown works with a scarce label up to three times an epoch, until "
+            f"{settings.label_share:.0%} of what it is shown has that label"
+        )
+    return f"The shared network's losses are weighted ({weights}), and {shown}."
+
+
+def _only_the_shared_network(settings: TrainSettings, history: pd.DataFrame) -> list[str]:
+    """What the shared network has and the others lack, and the refit of the heads, which all have."""
+    sentences = []
+    if settings.start_from:
+        sentences.append("It alone starts from networks that were trained before; their training is not in its costs.")
+    if settings.teachers:
+        sentences.append(
+            "It alone learns from the soft targets of networks that were trained before, the same ones for every seed: "
+            "what it gains is theirs too, and their training is not in its costs."
+        )
+    if settings.freeze != "none":
+        span = f"for {settings.freeze_epochs} epochs" if settings.freeze_epochs else "throughout"
+        frozen = "heads are" if settings.freeze == "heads" else "backbone is"
+        sentences.append(f"Of it alone, the {frozen} frozen {span}.")
+    if settings.refits_heads():
+        features = "the pyramid maps of the backbone" if settings.ends_multi_scale() else "the finished features"
+        sentences.append(
+            f"At the end, each head is fitted anew to {features}, as a linear probe, where that is better in "
+            "validation."
+        )
+    if f"{ALL_PAINTERS}_loss" in history:
+        sentences.append(
+            "The shared network alone trains with a head over all painters with ten works or more: labels that a "
+            "network for one task does not use. What it gains is the gain of both, not of sharing alone; "
+            "--other-painters 0 leaves that head out."
+        )
+    return sentences
+
+
+def validation_note(settings: TrainSettings) -> str:
+    """What the validation paintings chose, so that figures measured on them look better than they are."""
+    choices = ["the epoch that is kept"]
+    if settings.refits_heads():
+        choices.append("which heads are fitted anew")
+    choices += ["the temperatures", 'the thresholds of "unknown"']
+    return (
+        f"The validation paintings choose {listed(choices)}. Figures measured on them therefore flatter the network: "
+        "take them for the course of the training, not for what the network will reach. Nothing was chosen on the test "
+        "paintings: only their figures are clean."
+    )

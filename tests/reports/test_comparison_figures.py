@@ -1,0 +1,68 @@
+"""Figures of a comparison: what they show are its numbers."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from made_results import collection, result
+
+from painters_mtl.evaluation.intervals import NO_VERDICT
+from painters_mtl.reports import comparison_figures as figures
+from painters_mtl.studies.comparison import compare
+
+CLASSES = {"school": ("North", "South", "East"), "century": ("16th", "17th")}
+
+
+@pytest.fixture(scope="module")
+def comparison() -> dict[str, Any]:
+    data = collection(CLASSES)
+    alone = {name: [[result(data, [name], 0.5, 9)]] for name in CLASSES}
+    return compare(data, [[result(data, list(CLASSES), 0.8)]], alone, [1.0, 1.0, 1.0])
+
+
+def test_differences_show_accuracy_and_macro_f1_with_their_intervals(comparison: dict[str, Any]) -> None:
+    axis = figures.differences_figure({"": comparison}).axes[0]
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names == ["school", "century", "mean relative gain"]
+    drawn = [list(line.get_xdata()) for line in axis.lines if len(line.get_xdata()) == 2]
+    for task in CLASSES:
+        for statistic in ("accuracy", "macro_f1"):
+            _, low, high = comparison["tasks"][task]["difference"][statistic]
+            assert [pytest.approx(100 * low), pytest.approx(100 * high)] in drawn
+    assert [pytest.approx(end) for end in comparison["gain"]["macro_f1"][1:]] in drawn
+    several = figures.differences_figure({"joint": comparison, "dwa": comparison}).axes[0]
+    assert several.get_yticklabels()[2].get_text() == "school, dwa"
+
+
+def test_a_difference_without_verdict_is_neither_green_nor_red(comparison: dict[str, Any]) -> None:
+    assert comparison["tasks"]["school"]["verdict"] == NO_VERDICT
+    colours = {line.get_color() for line in figures.differences_figure({"": comparison}).axes[0].lines}
+    assert not colours & set(figures.COLOURS.values())
+
+
+def test_f1_shows_the_largest_gains_and_losses_of_many_classes() -> None:
+    rng = np.random.default_rng(0)
+    alone = rng.random(300)
+    shared = alone + np.where(np.arange(300) < 10, 0.5, np.where(np.arange(300) < 20, -0.5, rng.normal(0, 0.01, 300)))
+    f1 = {"alone": [*alone.tolist(), None], "shared": [*shared.tolist(), None]}
+    axis = figures.f1_figure(f1, [f"class {k}" for k in range(301)]).axes[0]
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert len(names) == 2 * figures.MOST_F1
+    assert {f"class {k}" for k in range(10, 20)} == set(names[:10]) and {f"class {k}" for k in range(10)} == set(
+        names[-10:]
+    )
+
+
+def test_agreement_adds_up_to_all_paintings(comparison: dict[str, Any]) -> None:
+    shares = {name: values["agreement"] for name, values in comparison["tasks"].items()}
+    axis = figures.agreement_figure(shares).axes[0]
+    assert len(axis.patches) == 4 * len(CLASSES)
+    assert sum(bar.get_width() for bar in axis.patches) == pytest.approx(100 * len(CLASSES))
+
+
+def test_the_confusions_of_a_side_are_those_of_all_seeds() -> None:
+    data = collection(CLASSES)
+    seeds = [[result(data, ["school"], 0.7, seed)] for seed in range(3)]
+    axis = figures.side_confusion_figure(data, "school", seeds).axes[0]
+    labelled = (data.labels["school"][data.rows("test")] >= 0).sum()
+    assert sum(int(text.get_text()) for text in axis.texts) == 3 * labelled
