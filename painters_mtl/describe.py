@@ -51,11 +51,12 @@ def describe(settings: DescribeSettings) -> int:
 
 def _network(settings: DescribeSettings) -> "keras.Model":
     from painters_mtl.data.tasks import Task
+    from painters_mtl.inference.open_network import open_network
     from painters_mtl.network.multitask import build_model
     from painters_mtl.runs.run import open_run
 
     if settings.model is not None:
-        return open_run(settings.model).model()
+        return open_network(open_run(settings.model))
     tasks = {}
     for name, classes in settings.requested_classes().items():
         if classes is None:

@@ -174,10 +174,11 @@ def _explaining(run: "Run", tasks: "Mapping[str, Task]", classes: Mapping[str, i
     """A function from cached images to the maps of each task and what `panel_rows` needs beside them."""
     import numpy as np
 
+    from painters_mtl.inference.open_network import open_network
     from painters_mtl.network.gradcam import TOP, explainer
 
     try:
-        explained = explainer(run.model(), run.image_size, list(tasks), layer)
+        explained = explainer(open_network(run), run.image_size, list(tasks), layer)
     except ValueError as error:
         raise UserError(f"--layer {layer}: {error}") from error
 

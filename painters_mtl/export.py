@@ -61,7 +61,8 @@ class Settings:
 def export(settings: Settings) -> int:
     """The verb. Returns 0, or 1 when the exported network does not give what Keras gives."""
     from painters_mtl.data.dataset import prepare
-    from painters_mtl.runs.run import open_run, run_data_settings
+    from painters_mtl.runs.run import open_run
+    from painters_mtl.runs.training_data import run_data_settings
 
     _check(settings)
     run = open_run(settings.model)
@@ -115,6 +116,7 @@ def _write(settings: Settings, run: "Run", data: "Dataset | None") -> None:
     from painters_mtl.inference import parity
     from painters_mtl.inference.export_manifest import COMPARISON, write_manifest
     from painters_mtl.inference.exporters import save
+    from painters_mtl.inference.open_network import open_network
 
     labels = training = None
     if data is None:
@@ -128,7 +130,7 @@ def _write(settings: Settings, run: "Run", data: "Dataset | None") -> None:
         images = _images(data, parity.evenly_spaced(data.rows("test"), COMPARED))
     with atomic_folder(settings.output.absolute(), settings.overwrite) as folder:
         print(f"exporting {run.folder} as {settings.format}", flush=True)
-        network = run.model()
+        network = open_network(run)
         file = save(run, network, settings.format, folder, calibrated=True, training=training)
         print(f"comparing with Keras on {len(images)} paintings", flush=True)
         comparison = parity.compare_export(run, settings.format, file, images, labels)

@@ -22,7 +22,9 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write
 from painters_mtl.inference.nearest import unit_vectors
 from painters_mtl.inference.pair_auc import Pairs, auc
-from painters_mtl.runs.run import MODEL, Run, digest_of, run_data_settings
+from painters_mtl.runs.keras_file import digest_of
+from painters_mtl.runs.run import MODEL, Run
+from painters_mtl.runs.training_data import run_data_settings
 
 if TYPE_CHECKING:
     from painters_mtl.data.dataset import Dataset
@@ -120,9 +122,10 @@ def painter_softmax(run: Run, features: np.ndarray) -> np.ndarray:
     lazy_imports.import_tensorflow()
     from painters_mtl.common.iteration import in_batches
     from painters_mtl.evaluation.calibration import apply_temperature
+    from painters_mtl.inference.open_network import open_network
     from painters_mtl.network.multitask import heads_model
 
-    heads = heads_model(run.model())
+    heads = heads_model(open_network(run))
     found = [np.asarray(heads(features[part], training=False)["painter"]) for part in in_batches(len(features), 4096)]
     return apply_temperature(np.concatenate(found), run.temperatures["painter"])
 
@@ -200,10 +203,11 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
 
     found = prepare(settings)
     lazy_imports.import_tensorflow()
+    from painters_mtl.inference.open_network import open_network
     from painters_mtl.network.features import cached_features
     from painters_mtl.network.linear_head import fit_linear_head
 
-    features = cached_features(run.model(), found, run.image_size)
+    features = cached_features(open_network(run), found, run.image_size)
     task, labels = found.all_painters_task()
     if len(task.classes) < 2:
         raise UserError(f"--score learned needs two painters with 10 training works each; {found.folder} has fewer")

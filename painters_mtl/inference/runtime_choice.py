@@ -88,9 +88,10 @@ def _export(run: "Run", name: str, folder: Path, sample: "Sequence[ImageFile]") 
     print(f"{name}: exporting the network of {run.folder} (once)", flush=True)
     import_tensorflow()
     from painters_mtl.inference.exporters import save
+    from painters_mtl.inference.open_network import open_network
 
     with atomic_folder(folder) as temporary:
-        save(run, run.model(), _format(name), temporary, calibrated=False)
+        save(run, open_network(run), _format(name), temporary, calibrated=False)
         _compare_with_keras(run, name, temporary, sample)
     for old in folder.parent.iterdir():
         if old != folder and not old.name.startswith("."):
@@ -104,6 +105,8 @@ def _compare_with_keras(run: "Run", name: str, folder: Path, sample: "Sequence[I
     """
     exact = _precision(name) == "f32"
     if len(sample) < FEWEST:
+        from painters_mtl.runs.training_data import paintings_of_run
+
         sample = paintings_of_run(run) or sample
     if not sample:
         raise UserError(
@@ -131,18 +134,6 @@ def _compare_with_keras(run: "Run", name: str, folder: Path, sample: "Sequence[I
     )
 
 
-def paintings_of_run(run: "Run") -> "list[ImageFile]":
-    """The pictures that the run was trained on, if they are still where its config.json says; else none."""
-    from painters_mtl.data.locations import DEMO_FOLDER, find_data
-    from painters_mtl.images import files as images
-    from painters_mtl.runs.run import CONFIG
-
-    if not (config := _read_object(run.folder / CONFIG)):
-        return []
-    place = Path(config["data"]) if config.get("data") else DEMO_FOLDER if run.demo else find_data(None)
-    return images.find_images(place) if place is not None and place.is_dir() else []
-
-
 # ------------------------------------------------------------------------------------------- which is fastest?
 
 
@@ -160,6 +151,8 @@ def fastest_runtime(run: "Run", sample: "Sequence[ImageFile]" = ()) -> str:
     if measured.get("valid_for") == valid_for and measured.get("fastest") in ("keras", *names):
         return str(measured["fastest"])
     try:
+        from painters_mtl.runs.training_data import paintings_of_run
+
         images = sample_images(run, list(sample) or paintings_of_run(run))
     except UserError as error:
         print(f"note: {error}; using --runtime keras", flush=True)
@@ -206,7 +199,8 @@ def _precision(name: str) -> str:
 
 def _key(run: "Run") -> str:
     """Name of the folder for what is exported from these weights at these sizes."""
-    from painters_mtl.runs.run import MODEL, digest_of
+    from painters_mtl.runs.keras_file import digest_of
+    from painters_mtl.runs.run import MODEL
 
     weights = run.digest or digest_of(run.folder / MODEL)
     content = json.dumps([VERSION, weights, run.image_size, run.copy_side, run.views])

@@ -37,9 +37,10 @@ Outputs = dict[str, np.ndarray]
 def keras_forward(run: "Run", compiled: bool = True) -> "Forward":
     """The network in Keras, as validation and test saw it."""
     import_tensorflow()
+    from painters_mtl.inference.open_network import open_network
     from painters_mtl.network.forward import forward_function
 
-    function = forward_function(run.model(), run.image_size, compiled)
+    function = forward_function(open_network(run), run.image_size, compiled)
     return lambda images: {name: values.numpy() for name, values in function(images).items()}
 
 

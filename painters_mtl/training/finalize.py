@@ -14,6 +14,7 @@ from painters_mtl.data.tasks import known_output
 from painters_mtl.evaluation import metrics, open_set
 from painters_mtl.evaluation.calibration import apply_temperature, calibration_error, fit_temperature
 from painters_mtl.images.cache import cache_side
+from painters_mtl.inference.open_network import save_network
 from painters_mtl.network.features import FeatureExtractor
 from painters_mtl.network.forward import forward_function, predict_in_batches
 from painters_mtl.network.multitask import heads_model, with_multi_scale_heads
@@ -186,7 +187,7 @@ def save(
     if spec.keep_model:
         if finished.refitted and settings.ends_multi_scale():
             run.save_heads(trained.network, tasks, folder)
-        run.save_model(finished.network, folder)
+        save_network(finished.network, settings, folder)
         side = cache_side(settings.image_size)
         run.save_labels(folder, tasks, settings.image_size, side, data.demo, settings.views, temperatures, thresholds)
     save_predictions(folder, data, tasks, result)

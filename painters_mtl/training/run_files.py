@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from painters_mtl.runs.run import save_model
+from painters_mtl.inference.open_network import save_network
 from painters_mtl.training import checkpoint
 from painters_mtl.training.monitoring import HistoryFile, Observer, TensorBoardLog
 from painters_mtl.training.run_spec import RunSpec
@@ -18,7 +18,7 @@ class RunFiles:
         """Args:
         key: the fingerprint of the training, which its checkpoint must have.
         """
-        self.folder, self.keep_model, self.key = spec.folder, spec.keep_model, key
+        self.folder, self.settings, self.keep_model, self.key = spec.folder, spec.settings, spec.keep_model, key
 
     def observers(self) -> list[Observer]:
         """Those that write after each epoch."""
@@ -27,7 +27,7 @@ class RunFiles:
     def save_network(self, network: keras.Model) -> None:
         """Write the best network so far: from now on the folder can predict, whatever happens."""
         if self.keep_model:
-            save_model(network, self.folder)
+            save_network(network, self.settings, self.folder)
 
     def save_checkpoint(self, record: dict[str, Any], arrays: Mapping[str, Sequence[Any]]) -> None:
         """Write all that the rest of the training depends on; see `checkpoint.Checkpoint`."""

@@ -13,6 +13,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.common.iteration import in_batches
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.tasks import ALL_PAINTERS, Task
+from painters_mtl.inference.open_network import open_network
 from painters_mtl.network.backbones import set_layer_weights
 from painters_mtl.network.features import cached_features
 from painters_mtl.network.graph import layer_owners, named_tensors
@@ -62,7 +63,7 @@ def warm_start(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
 
     Raises `UserError` that names every layer that does not fit, before anything is changed.
     """
-    sources = {name: (run, run.model()) for name, run in runs_by_task(folders, tasks, "start-from").items()}
+    sources = {name: (run, open_network(run)) for name, run in runs_by_task(folders, tasks, "start-from").items()}
     if missing := [name for name in tasks if name not in sources]:
         raise UserError(f"--start-from has no network for the {', '.join(missing)}: name one for each task")
     if shared not in ("mean", "imagenet", *sources):
@@ -132,7 +133,7 @@ def soft_targets(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Tas
         seen = data
         if data.images.pixels.ndim == 5 and len(run.views) == 1:
             seen = replace(data, images=replace(data.images, pixels=data.images.pixels[:, 0]))
-        model = run.model()
+        model = open_network(run)
         features, heads = cached_features(model, seen, run.image_size), heads_model(model)
         parts = [rows[part] for part in in_batches(len(rows), 1024)]
         said = [[heads(features[part, view], training=False) for view in range(features.shape[1])] for part in parts]

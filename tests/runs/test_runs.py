@@ -15,6 +15,7 @@ from helpers import small_network
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.demo.collection import DEMO_VERSION
 from painters_mtl.data.tasks import Task, tasks_from_dict, tasks_to_dict
+from painters_mtl.runs import keras_file, training_data
 from painters_mtl.runs import run as runs
 from painters_mtl.training.settings import TrainSettings
 
@@ -66,9 +67,10 @@ def test_a_run_on_the_demo_finds_the_demo_again(tmp_path: Path, monkeypatch: pyt
     TrainSettings(painters=("2",)).save(Path("run/config.json"))
     Path("run/split.csv").touch()
     run = runs.Run(Path("run"), {"painter": Task("painter", ("a", "b"))}, 32, 40, True, {"painter": 1.0})
-    found = runs.run_data_settings(run, None, "")
+    found = training_data.run_data_settings(run, None, "")
     assert (found.data, found.split, found.painters) == (Path("data/demo"), Path("run/split.csv"), ("a", "b"))
-    assert runs.run_data_settings(run, Path("data/painter-by-numbers"), "").data == Path("data/painter-by-numbers")
+    other = Path("data/painter-by-numbers")
+    assert training_data.run_data_settings(run, other, "").data == other
 
 
 def test_a_run_can_be_moved(tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_a_model_in_a_thousand_brackets_or_too_large_is_one_sentence(
         archive.writestr("model.weights.h5", b"")
     with pytest.raises(UserError, match=r"model\.keras cannot be loaded"):
         runs.open_run(tmp_path / "a").check()
-    monkeypatch.setattr(runs, "MOST", 1000)
+    monkeypatch.setattr(keras_file, "MOST", 1000)
     with pytest.raises(UserError, match=r"model\.keras cannot be loaded \(it would be larger"):
         runs.open_run(tmp_path / "a").check()
 

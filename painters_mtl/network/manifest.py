@@ -1,0 +1,144 @@
+"""A network as plain data, and back: arrays by name, and a manifest of all that is needed to build it by code.
+
+    manifest, arrays = describe_network(network, settings), network_arrays(network)
+    same = build_from_manifest(manifest, arrays)
+
+No version of Keras's serialisation is asked to read another's: what stands in `manifest` are settings of this project
+and numbers. `runs.network_files` keeps both in a run folder; this module reads and writes no file.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from painters_mtl.common.errors import UserError
+from painters_mtl.data.tasks import Task, known_output
+from painters_mtl.network.backbones import build_backbone, rescaling_behind_normalization, set_trainable
+from painters_mtl.network.graph import named_tensors
+from painters_mtl.network.multitask import backbone_of, build_model, with_known_head
+from painters_mtl.network.pyramid import pyramid_channels
+from painters_mtl.network.settings import NetworkSettings
+
+FORMAT = 1  # of the manifest; a program that knows only lower ones refuses it
+PROBE_SEED, PROBES = 0, 2  # of the random images on which a network built by another version of Keras is compared
+TOLERANCE = 1e-3  # of a probability
+
+
+def describe_network(network: keras.Model, settings: NetworkSettings) -> dict[str, Any] | None:
+    """The manifest of a network of `build_model`, in plain JSON values; None for one that code cannot build again.
+
+    Such is one with a backbone that has no name in the settings, as `build_model` takes from a notebook.
+
+    Args:
+        settings: those that it was built with.
+    """
+    backbone, tensors = backbone_of(network), named_tensors(network)
+    if backbone.name.lower().replace("_", "") != settings.backbone.lower().replace("_", ""):
+        return None
+    heads = {name: output.shape[-1] for name, output in network.output.items()}
+    known = {known_output(name): heads.pop(known_output(name)) for name in list(heads) if known_output(name) in heads}
+    return {
+        "format": FORMAT,
+        "keras": keras.__version__,
+        "settings": {name: settings.to_dict()[name] for name in NetworkSettings().to_dict()},
+        "heads": heads,
+        "multi_scale": any(bool(pyramid_channels(tensors[f"{name}_features"]).any()) for name in heads),
+        "known_heads": {
+            name: {"classes": classes, "width": network.get_layer(f"{name}_0").units} for name, classes in known.items()
+        },
+        "rescaling": rescaling_behind_normalization(backbone),
+        "arrays": {name: list(array.shape) for name, array in network_arrays(network).items()},
+        "probe": _probe(network, settings),
+    }
+
+
+def network_arrays(network: keras.Model) -> dict[str, np.ndarray]:
+    """The weights of a network by name, "layer/weight" or "backbone/layer/weight", in the order of the layers.
+
+    Keras numbers layers that were given no name, differently in each network of a process; here they are numbered
+    within the network.
+    """
+    return {name: np.asarray(variable) for name, variable in _named_variables(network)}
+
+
+def build_from_manifest(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> keras.Model:
+    """The network that `describe_network` and `network_arrays` told of.
+
+    Raises `UserError` that names what does not fit: a newer format, a setting or layer that this version does not
+    have, an array of another shape, probabilities that are not those of the network that was saved.
+    """
+    if manifest.get("format") != FORMAT:
+        stored = manifest.get("format")
+        raise UserError(
+            f"the network is stored in format {stored}, and this version reads {FORMAT}: update painters-mtl"
+        )
+    settings = NetworkSettings.from_dict(manifest["settings"], "the stored network")
+    backbone = build_backbone(settings.backbone, settings.image_size, None, manifest["rescaling"])
+    set_trainable(backbone, settings.fine_tune, settings.starts_pretrained())
+    tasks = {name: _task(name, classes) for name, classes in manifest["heads"].items()}
+    network = build_model(tasks, settings, backbone, manifest["multi_scale"])
+    for name, head in manifest["known_heads"].items():
+        network = with_known_head(network, _task(name, head["classes"]), head["width"])
+    _set_arrays(network, arrays)
+    if manifest["keras"] != keras.__version__:
+        _check_probe(network, settings, manifest)
+    return network
+
+
+def _task(name: str, classes: int) -> Task:
+    """A task whose classes have no names: those are in `labels.json`."""
+    return Task(name, tuple(map(str, range(classes))))
+
+
+def _named_variables(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.Variable]]:
+    counts: dict[str, int] = {}
+    for layer in model.layers:
+        name, kind = layer.name, type(layer).__name__.lower()
+        if re.sub(r"_\d+$", "", name).replace("_", "") == kind:  # a name by Keras
+            counts[kind] = counts.get(kind, -1) + 1
+            name = f"{kind}.{counts[kind]}"
+        if isinstance(layer, keras.Model):
+            yield from _named_variables(layer, f"{prefix}{name}/")
+            continue
+        names: dict[str, int] = {}
+        for variable in layer.weights:  # a layer of layers may have several of one name
+            names[variable.name] = names.get(variable.name, 0) + 1
+            again = f".{names[variable.name]}" if names[variable.name] > 1 else ""
+            yield f"{prefix}{name}/{variable.name}{again}", variable
+
+
+def _set_arrays(network: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
+    variables = dict(_named_variables(network))
+    if odd := sorted(variables.keys() ^ arrays.keys()):
+        what = "is not stored" if odd[0] in variables else "has no place in the network"
+        raise UserError(f"{len(odd)} of the network's arrays do not fit: {odd[0]} {what}")
+    for name, variable in variables.items():
+        if tuple(variable.shape) != arrays[name].shape:
+            raise UserError(f"the array {name} is {arrays[name].shape}, and the network has {tuple(variable.shape)}")
+        variable.assign(arrays[name])
+    for layer in network._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):  # it computes with something made from its weights
+            layer.finalize_state()
+
+
+def _probe(network: keras.Model, settings: NetworkSettings) -> dict[str, list[list[float]]]:
+    """The probabilities of a network for a few images of noise, {head: rows}: what a version of Keras must agree on."""
+    shape = (PROBES, settings.image_size, settings.image_size, 3)
+    images = np.random.RandomState(PROBE_SEED).randint(0, 256, shape).astype(np.float32)  # the same in every NumPy
+    inputs = {name: images for name in ("image", "detail")} if len(settings.views) > 1 else images
+    outputs = network(inputs, training=False)
+    return {name: np.asarray(values, np.float64).round(6).tolist() for name, values in outputs.items()}
+
+
+def _check_probe(network: keras.Model, settings: NetworkSettings, manifest: Mapping[str, Any]) -> None:
+    """Raise `UserError` where this version of Keras builds another network than the one that was saved."""
+    built = _probe(network, settings)
+    difference = max(float(np.abs(np.subtract(built[name], rows)).max()) for name, rows in manifest["probe"].items())
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"Keras {keras.__version__} builds another network from these arrays than Keras {manifest['keras']} did: "
+            f"probabilities differ by {difference:.2g}; use the version that it was trained with"
+        )

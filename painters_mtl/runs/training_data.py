@@ -1,0 +1,47 @@
+"""Where the paintings of a run are: those that it was trained on, with its classes and its split."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from painters_mtl.common.errors import UserError
+from painters_mtl.data.locations import DEMO_FOLDER, find_data, resolve_demo
+from painters_mtl.data.settings import DataSettings
+from painters_mtl.runs.run import CONFIG, SPLIT, Run
+
+if TYPE_CHECKING:
+    from painters_mtl.images.files import ImageFile
+
+
+def run_data_settings(run: Run, place: Path | None, way_out: str) -> DataSettings:
+    """The settings with which `dataset.prepare` finds a run's paintings again, with its classes and its split.
+
+    Args:
+        place: where the paintings are now, if not where they were in training.
+        way_out: what the user can do where they are not to be found; ends the sentence of the `UserError`.
+    """
+    for name in (CONFIG, SPLIT):
+        if not (run.folder / name).is_file():
+            raise UserError(f"{run.folder} lacks {name}, so its own paintings are not known: {way_out}")
+    settings = DataSettings.load(run.folder / CONFIG, ignore_others=True)
+    place = resolve_demo(place) or settings.data
+    if run.demo and (place is None or (place == DEMO_FOLDER and not place.exists())):
+        from painters_mtl.data.demo.collection import make_demo
+
+        place = make_demo(DEMO_FOLDER)
+    if place is not None and not place.exists():
+        raise UserError(f"the paintings of {run.folder} are not in {place}: {way_out}")
+    classes = {f"{name}s": task.classes for name, task in run.tasks.items()}
+    return replace(settings, data=place, split=run.folder / SPLIT, **classes)  # type: ignore[arg-type]
+
+
+def paintings_of_run(run: Run) -> "list[ImageFile]":
+    """The pictures that the run was trained on, if they are still where its config.json says; else none."""
+    from painters_mtl.images.files import find_images
+
+    try:
+        settings = DataSettings.load(run.folder / CONFIG, ignore_others=True)
+    except (OSError, UserError):
+        return []
+    place = settings.data or (DEMO_FOLDER if run.demo else find_data(None))
+    return find_images(place) if place is not None and place.is_dir() else []
