@@ -7,6 +7,7 @@ from painters_mtl.data.collection import Collection, Reading, without_small_copi
 from painters_mtl.data.columns import names_files_and_labels
 from painters_mtl.data.csv_table import TableFile
 from painters_mtl.data.known_names import part_of_name
+from painters_mtl.data.locations import LAYOUTS
 from painters_mtl.data.readers import (
     best_artworks,
     class_folders,
@@ -16,12 +17,6 @@ from painters_mtl.data.readers import (
     wikiart,
 )
 from painters_mtl.data.tables import column_names, table_at
-
-LAYOUTS = (
-    "the competition's tables (train_info.csv and/or all_data_info.csv) with its images, "
-    "a labels.csv or other table (filename, painter, style, genre, title, date) with its images, "
-    "or one sub-folder of images a painter, style or genre"
-)
 
 
 def read_layout(collection: Collection) -> Reading:

@@ -6,6 +6,11 @@ from pathlib import Path
 
 from painters_mtl.common.errors import UserError
 
+LAYOUTS = (
+    "the competition's tables (train_info.csv and/or all_data_info.csv) with its images, "
+    "a labels.csv or other table (filename, painter, style, genre, title, date) with its images, "
+    "or one sub-folder of images a painter, style or genre"
+)
 KAGGLE_INPUT = Path(os.environ.get("KAGGLE_CACHE_MOUNT_FOLDER", "/kaggle/input"))  # the variable is kagglehub's
 KAGGLE_FOLDERS = (KAGGLE_INPUT / "painter-by-numbers", KAGGLE_INPUT / "competitions" / "painter-by-numbers")
 LOCAL_FOLDER = Path("data/painter-by-numbers")
@@ -39,8 +44,6 @@ def find_data(
     except PermissionError:
         raise UserError(f"{folder} may not be read by you; change its permissions or choose another folder") from None
     if empty:
-        from painters_mtl.data.layouts import LAYOUTS
-
         raise UserError(f"{folder} is empty; give {option} a folder with {LAYOUTS}")
     if _has_competition_tables(folder) and not has_images(folder):
         raise UserError(f"{folder} has the competition's tables but no images: {way_to_images(folder)}")
