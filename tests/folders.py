@@ -35,3 +35,16 @@ def zipped(path: Path, folder: Path, *names: str, prefix: str = "") -> None:
 
 def column(catalog: Catalog, name: str) -> list[str]:
     return catalog.table[name].tolist()
+
+
+def touch(folder: Path, *names: str) -> Path:
+    """Empty files: enough where only names are read."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def labels(catalog: Catalog, *columns: str) -> dict[str, tuple[str, ...]]:
+    """{id: cells of the columns}."""
+    return dict(zip(catalog.table["id"], zip(*(catalog.table[c] for c in columns), strict=True), strict=True))

@@ -29,7 +29,7 @@ class FolderLevels:
 
 
 def resolve_folders(folders: Collection[str]) -> FolderLevels:
-    """Take from each path, from the top, what is no class: a folder around all others, parts of a split, "images"."""
+    """Take from each path what is no class, above and below: a folder around all others, parts of a split, "images"."""
     rest = {folder: tuple(folder.split("/")) if folder else () for folder in folders}
     above: dict[str, tuple[str, ...]] = {folder: () for folder in folders}
     parts = dict.fromkeys(folders, "")
@@ -49,6 +49,13 @@ def resolve_folders(folders: Collection[str]) -> FolderLevels:
             if tops and all(part_of_name(top) or says_nothing(top) for top in tops):
                 _strip(rest, above, parts, inside)
                 changed = True
+    while below := {names[1] for names in rest.values() if len(names) > 1}:
+        if not all(part_of_name(name) or says_nothing(name) for name in below):
+            break
+        for folder, names in rest.items():  # Monet/train and Monet/test, Monet/images
+            if len(names) > 1:
+                parts[folder] = part_of_name(names[1]) or parts[folder]
+                rest[folder] = (names[0], *names[2:])
     odd = {names[0] for names in rest.values() if names and (part_of_name(names[0]) or says_nothing(names[0]))}
     return FolderLevels(parts, rest, tuple(sorted(odd)))
 

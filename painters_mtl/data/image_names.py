@@ -109,6 +109,8 @@ def _last(path: str) -> str:
 def _plain(name: str) -> str:
     """With slashes, without "./", and from the root where it starts with a drive or the host of an address."""
     name = name.strip().replace("\\", "/")
+    if "://" in name:
+        name = re.sub(r"[?#].*", "", name)
     if ":" in name:
         name = re.sub(r"^[a-z]+://[^/]*(?=/)|^[A-Za-z]:(?=/)", "", name)
     return name.removeprefix("./")

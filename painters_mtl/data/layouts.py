@@ -83,7 +83,7 @@ def _once(collection: Collection) -> Collection:
 
 def _is_usable(collection: Collection, candidate: TableFile) -> bool:
     """Whether a table has columns for images and labels; one that cannot be read is not usable, and noted."""
-    if candidate.ending == "txt":  # more often prose than a table
+    if candidate.ending == "txt" or "submission" in candidate.stem.lower():  # prose; what a competition is to be sent
         return False
     try:
         return names_files_and_labels(column_names(candidate), collection.settings)
@@ -98,11 +98,11 @@ def _other_tables(collection: Collection, ask_images: bool) -> list[TableFile]:
     Raises `UserError` where several can, since it is not clear which is meant.
 
     Args:
-        ask_images: only a table that names images here: where there are class folders, another tells something else.
+        ask_images: only a table that names the images in class folders, where there are any; others say something else.
     """
     tables = [t for t in collection.tables if _is_usable(collection, t)]
     if ask_images:
-        tables = [t for t in tables if table.matches_images(collection, t)]
+        tables = [t for t in tables if table.labels_class_folders(collection, t)]
     parts = [part_of_name(t.stem) for t in tables]
     if len(tables) < 2 or (all(parts) and len(set(parts)) == len(parts)):
         return tables

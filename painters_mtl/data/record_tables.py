@@ -90,6 +90,12 @@ def parquet_columns(table: TableFile) -> list[str]:
         return [clean(name).lower() for name in file.schema_arrow.names]
 
 
+def picture_columns(table: TableFile) -> list[str]:
+    """The names, in lower case, of the columns that hold pictures themselves."""
+    with _parquet(table) as file:
+        return [clean(field.name).lower() for field in file.schema_arrow if _holds_pictures(field)]
+
+
 def _parquet(table: TableFile) -> Any:
     try:
         import pyarrow.parquet as parquet

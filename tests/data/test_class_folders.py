@@ -1,9 +1,15 @@
 """Folders whose names are the classes, on one level or two."""
 
-import pandas as pd
-from folders import column, draw, zipped
+from collections import Counter
 
+import pandas as pd
+import pytest
+from folders import column, draw, labels, touch, zipped
+
+from painters_mtl.common.errors import UserError
 from painters_mtl.data.catalog import COLUMNS, read_catalog
+from painters_mtl.data.settings import LabelSettings
+from painters_mtl.data.tasks import TASK_NAMES
 
 
 def test_one_folder_a_painter(tmp_path):
@@ -31,3 +37,89 @@ def test_zipped_folders_give_the_same_catalogue(tmp_path):
     pd.testing.assert_frame_equal(plain[values], flat[values])
     assert set(packed["file"]) == {str(tmp_path / "zip" / "paintings.zip")}
     assert packed["member"].tolist() == sorted(names)
+
+
+def test_well_known_names_are_what_they_are(tmp_path):
+    for kind, names in (("style", ["Cubism", "Pop_Art", "01_Ukiyo_e", "Zaum"]), ("genre", ["portrait", "still-life"])):
+        catalog = read_catalog(touch(tmp_path / kind, *(f"{name}/{k}.jpg" for name in names for k in range(2))))
+        assert set(column(catalog, kind)) == {n.removeprefix("01_").replace("_", " ") for n in names}
+        assert set(column(catalog, "painter")) == {""}
+        assert f"{kind} from the folder" in catalog.notes[0]
+    assert any(note.startswith("1 folders have no well-known name of a style (Zaum)") for note in
+               read_catalog(tmp_path / "style").notes)  # fmt: skip
+
+
+@pytest.mark.parametrize("folders", ["painter", "style", "genre"])
+def test_the_user_says_what_the_folders_are(tmp_path, folders):
+    touch(tmp_path, "Cubism/1.jpg", "Dada/1.jpg", "images/1.jpg")
+    catalog = read_catalog(tmp_path, LabelSettings(folders=folders))
+    assert column(catalog, folders) == ["Cubism", "Dada", "images"]
+    assert [set(column(catalog, other)) for other in TASK_NAMES if other != folders] == [{""}] * 2
+
+
+TWO_LEVELS = ["Cubism/Picasso/1.jpg", "Cubism/Braque/1.jpg", "Dada/Arp/1.jpg", "Dada/Ray/1.jpg"]
+
+
+def test_two_levels(tmp_path):
+    expected = {name: tuple(name.split("/")[:2]) for name in TWO_LEVELS}
+    down = read_catalog(touch(tmp_path / "down", *TWO_LEVELS))
+    assert labels(down, "style", "painter") == expected
+    up = read_catalog(touch(tmp_path / "up", *("{1}/{0}/{2}".format(*name.split("/")) for name in TWO_LEVELS)))
+    assert {(style, painter) for style, painter in labels(up, "style", "painter").values()} == set(expected.values())
+    touch(tmp_path / "rooms", *(name.replace("Cubism", "East").replace("Dada", "West") for name in TWO_LEVELS))
+    lower = read_catalog(tmp_path / "rooms", LabelSettings(folders="*/painter"))
+    assert column(lower, "painter") == ["Braque", "Picasso", "Arp", "Ray"]
+    own = read_catalog(tmp_path / "rooms", LabelSettings(folders="wing/painter", tasks=("wing",)))
+    assert column(own, "wing") == ["East", "East", "West", "West"]
+    with pytest.raises(UserError, match=r"--folders style/genre/painter names 3 levels of folders, and there are 2"):
+        read_catalog(tmp_path / "down", LabelSettings(folders="style/genre/painter"))
+
+
+def test_batches_below_styles_are_no_painters(tmp_path):
+    touch(tmp_path, *(f"{style}/batch_{k}/x.jpg" for style in ("Cubism", "Dada") for k in range(2)))
+    catalog = read_catalog(tmp_path)
+    assert set(column(catalog, "style")) == {"Cubism", "Dada"} and set(column(catalog, "painter")) == {""}
+
+
+def test_folders_of_nobody_and_of_nothing_are_no_class(tmp_path):
+    touch(tmp_path, *(f"{name}/{k}.jpg" for name in ("Monet", "Degas", "Unknown_Artist", "nan") for k in range(3)))
+    assert Counter(column(read_catalog(tmp_path), "painter")) == {"Monet": 3, "Degas": 3, "": 6}
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "test"),
+    [("train", "valid", "test"), ("training_set", "dev", "test_set"), ("Train Data", "Validation Data", "Test Data"),
+     ("seg_train/seg_train", "seg_val/seg_val", "seg_test/seg_test"), ("data/train", "data/val", "data/test"),
+     ("train/images", "val/images", "test/images"), ("TRAIN", "VAL", "TEST")],
+)  # fmt: skip
+def test_a_split_that_somebody_made(tmp_path, train, valid, test):
+    for part, count in ((train, 4), (valid, 2), (test, 3)):
+        touch(tmp_path, *(f"{part}/{name}/{k}.jpg" for name in ("Monet", "Degas") for k in range(count)))
+    catalog = read_catalog(tmp_path)
+    assert Counter(zip(column(catalog, "painter"), column(catalog, "part"), strict=True)) == {
+        (name, part): count for name in ("Monet", "Degas")
+        for part, count in (("train", 4), ("validation", 2), ("test", 3))}  # fmt: skip
+    assert "the paintings are divided already: 8 train, 4 validation, 6 test (--split new divides them anew)." in (
+        catalog.notes)  # fmt: skip
+
+
+def test_a_part_alone_is_no_split(tmp_path):
+    touch(tmp_path / "one", "train/Monet/1.jpg", "train/Degas/1.jpg")
+    touch(tmp_path / "no_train", *(f"{part}/{name}/1.jpg" for part in ("val", "test") for name in ("Monet", "Degas")))
+    for name in ("one", "no_train"):
+        assert set(column(read_catalog(tmp_path / name), "part")) == {""}
+
+
+def test_the_split_above_styles_and_wikiarts_names(tmp_path):
+    names = [f"{s}/{p}_work-{k}.jpg" for s in ("Cubism", "Dada") for p in ("man-ray", "juan-gris") for k in range(2)]
+    touch(tmp_path, *(f"{part}/{name}" for part in ("train", "test") for name in names))
+    catalog = read_catalog(tmp_path)
+    assert catalog.layout == "wikiart" and Counter(column(catalog, "part")) == {"train": 8, "test": 8}
+    assert Counter(column(catalog, "style")) == {"Cubism": 8, "Dada": 8}
+
+
+def test_unlabelled_images_of_the_test_part_are_left_out(tmp_path):
+    touch(tmp_path, "train/Monet/1.jpg", "train/Degas/1.jpg", "test/7.jpg")
+    catalog = read_catalog(tmp_path)
+    assert column(catalog, "painter") == ["Degas", "Monet"]
+    assert "1 of the 3 images have no row in the sub-folders and are left out." in catalog.notes

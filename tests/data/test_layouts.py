@@ -1,10 +1,80 @@
 """What a folder is taken for, and what is refused because it is not clear."""
 
+from collections import Counter
+from pathlib import Path
+
 import pytest
-from folders import draw
+from folders import column, draw, labels, touch, write
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.catalog import read_catalog
+from painters_mtl.data.settings import LabelSettings
+
+ROWS = "".join(f"{k}.jpg,{'Monet' if k % 2 else 'Degas'},{'Dada' if k % 3 else 'Cubism'}\n" for k in range(6))
+TABLE = f"filename,artist,style\n{ROWS}"
+IMAGES = [f"{k}.jpg" for k in range(6)]
+WIKIART = [f"{style}/{painter}_work-{k}-1900.jpg" for style in ("Cubism", "Baroque") for k in range(3)
+           for painter in ("claude-monet", "edgar-degas")]  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------- recognised
+
+
+@pytest.mark.parametrize(
+    ("layout", "files", "images"),
+    [
+        ("painter-by-numbers", {"all_data_info.csv": "artist,new_filename\nA,0.jpg\n"}, IMAGES),
+        ("labels.csv", {"labels.csv": TABLE}, IMAGES),
+        ("labels.csv", {"Labels.CSV": TABLE, "other.csv": "id,x\n1,2\n"}, IMAGES),
+        ("labels.csv", {"archive/labels.csv": TABLE}, [f"archive/{name}" for name in IMAGES]),
+        ("table", {"labels.tsv": TABLE.replace(",", "\t")}, IMAGES),
+        ("table", {"paintings.csv": TABLE, "README.txt": "a, b"}, IMAGES),
+        ("table", {"paintings.csv": TABLE, "sample_submission.csv": "id,label\n1.jpg,0\n"}, IMAGES),
+        ("table", {"paintings.csv": TABLE, "museums.csv": "id,city\n1,Paris\n"}, IMAGES),
+        ("imagefolder", {"metadata.csv": TABLE.replace("filename", "file_name")}, IMAGES),
+        ("wikiart", {}, WIKIART),
+        ("wikiart", {"classes.csv": f"filename,artist,genre\n{WIKIART[0]},x,['Cubism']\n"}, WIKIART),
+        ("wikiart", {}, [f"archive/wikiart/{name}" for name in WIKIART]),
+        ("best-artworks", {"artists.csv": "id,name,genre\n0,Claude Monet,Impressionism\n1,Edgar Degas,Realism\n"},
+         ["images/images/Claude_Monet/a_1.jpg", "images/images/Edgar_Degas/b_1.jpg"]),
+        ("folders", {}, ["Monet/1.jpg", "Degas/1.jpg"]),
+        ("folders", {"README.txt": "prose"}, ["train/Monet/1.jpg", "test/Degas/1.jpg"]),
+        ("folders", {"notes.csv": "id,genre\n7,portrait\n"}, ["Monet/1.jpg", "Degas/1.jpg"]),
+        ("folders", {"sizes.csv": "filename,width\n1.jpg,3\n"}, ["Monet/1.jpg", "Degas/2.jpg"]),
+    ],
+)  # fmt: skip
+def test_it_is_recognised_and_said(tmp_path, layout, files, images):
+    touch(tmp_path, *images)
+    for name, text in files.items():
+        write(tmp_path / name, text)
+    catalog = read_catalog(tmp_path)
+    assert catalog.layout == layout
+    assert catalog.notes[0].startswith("read as ")
+
+
+def test_a_table_of_what_a_competition_asks_for_does_not_take_the_place_of_class_folders(tmp_path):
+    touch(tmp_path, *(f"train/{p}/{k}.jpg" for p in ("Monet", "Degas") for k in range(5)), "test/x.jpg", "test/y.jpg")
+    write(tmp_path / "solution.csv", "image,artist\nx.jpg,Monet\ny.jpg,Monet\n")
+    catalog = read_catalog(tmp_path)
+    assert catalog.layout == "folders" and Counter(column(catalog, "painter")) == {"Monet": 5, "Degas": 5}
+    assert any(note.startswith("2 of the 12 images have no row") for note in catalog.notes)
+
+
+def test_a_table_that_names_the_images_goes_before_their_folders(tmp_path):
+    touch(tmp_path, "room 1/a.jpg", "room 2/b.jpg")
+    write(tmp_path / "paintings.csv", "image,artist\na.jpg,Monet\nb.jpg,Degas\n")
+    assert labels(read_catalog(tmp_path), "painter") == {"room 1/a.jpg": ("Monet",), "room 2/b.jpg": ("Degas",)}
+
+
+def test_a_table_that_cannot_be_read_is_said_and_passed_over(tmp_path):
+    pytest.importorskip("pyarrow")
+    touch(tmp_path, "Monet/1.jpg", "Degas/1.jpg")
+    write(tmp_path / "paintings.parquet", "no parquet")
+    catalog = read_catalog(tmp_path)
+    assert catalog.layout == "folders" and any("paintings.parquet cannot be read" in note for note in catalog.notes)
+
+
+# ------------------------------------------------------------------------------------------------- refused
 
 
 @pytest.mark.parametrize("images", [["a.jpg"], ["one/a.jpg", "b.jpg"], ["train/a.jpg", "test/b.jpg"]])
@@ -18,3 +88,80 @@ def test_an_unknown_layout_names_the_three(tmp_path, images):
 def test_pictures_without_labels_are_refused(paintings):
     with pytest.raises(UserError, match="75 images"):
         read_catalog(paintings / "originals")
+
+
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        (["Monet/1.jpg", "Degas/1.jpg", "test/1.jpg"], "folders called test stand beside Degas, Monet"),
+        (["Monet/1.jpg", "Degas/1.jpg", "images/9.jpg"], "folders called images stand beside Degas, Monet"),
+        (["Monet/1.jpg", "Degas/1.jpg", "Cubism/1.jpg"], r"some are called as styles or genres \(Cubism\)"),
+        (["00/1.jpg", "01/1.jpg", "02/1.jpg"], "00, 01, 02, which are no names of classes"),
+        (["1890/1.jpg", "1891/1.jpg"], "no names of classes"),
+        (["France/Monet/1.jpg", "France/Degas/1.jpg", "Spain/Miro/1.jpg", "Spain/Dali/1.jpg"], "folders on two levels"),
+        ([f"{room}/claude-{p}_x-{k}.jpg" for room in ("room-a", "room-b") for p in ("monet", "lorrain") for k in "12"],
+         r"named as WikiArt's .* the folders \(room-a, room-b\) are no well-known styles"),
+    ],
+)  # fmt: skip
+def test_what_is_not_clear_is_refused_with_the_way_out(tmp_path, images, sentence):
+    touch(tmp_path, *images)
+    with pytest.raises(UserError, match=f"{sentence}.*--folders painter, style or genre"):
+        read_catalog(tmp_path)
+    assert len(read_catalog(tmp_path, LabelSettings(folders="painter")).table) == len(images)
+
+
+def test_several_tables_are_refused_until_one_is_named(tmp_path):
+    touch(tmp_path, *IMAGES)
+    write(tmp_path / "louvre.csv", TABLE)
+    write(tmp_path / "orsay.csv", TABLE.replace("Monet", "Manet"))
+    with pytest.raises(
+        UserError, match=r"several tables could hold the labels \(louvre.csv, orsay.csv\).*--table FILE"
+    ):
+        read_catalog(tmp_path)
+    for name in (Path("orsay.csv"), tmp_path / "orsay.csv"):
+        assert set(column(read_catalog(tmp_path, LabelSettings(table=name)), "painter")) == {"Manet", "Degas"}
+    for name, sentence in (("none.csv", "there is no such file"), ("0.jpg", "must end in .csv")):
+        with pytest.raises(UserError, match=f"--table {name}: .*{sentence}|--table {name}: {sentence}"):
+            read_catalog(tmp_path, LabelSettings(table=Path(name)))
+
+
+def test_a_table_beside_another_form_of_it_is_named(tmp_path):
+    touch(tmp_path, *IMAGES)
+    write(tmp_path / "labels.csv", TABLE)
+    write(tmp_path / "labels.tsv", TABLE.replace(",", "\t"))
+    assert "labels.tsv lies beside labels.csv and is not read (--table takes it)." in read_catalog(tmp_path).notes
+
+
+def test_a_table_from_elsewhere(tmp_path):
+    touch(tmp_path / "images", *IMAGES)
+    table = write(tmp_path / "elsewhere" / "mine.tsv", TABLE.replace(",", "\t"))
+    catalog = read_catalog(tmp_path / "images", LabelSettings(table=table))
+    assert len(catalog.table) == 6 and set(column(catalog, "style")) == {"Dada", "Cubism"}
+
+
+# ------------------------------------------------------------------------------------------------- small inputs
+
+
+def test_the_cases(cases):
+    """Each of these was trained on as something else by version 0.4.0."""
+    expected = {
+        "best_artworks": ("best-artworks", {"Vincent van Gogh": 5, "Edgar Degas": 5, "Frida Kahlo": 5}),
+        "training_set": ("folders", {"Vincent van Gogh": 8, "Edgar Degas": 8, "Frida Kahlo": 8}),
+        "wikiart_styles": ("wikiart", {"Claude Monet": 12, "Edgar Degas": 12}),
+        "synology": ("folders", {"Vincent van Gogh": 6, "Edgar Degas": 6}),
+        "placeholders": ("labels.csv", {"": 12, "Edgar Degas": 12, "Claude Monet": 12}),
+        "unknown_painter": ("labels.csv", {"": 12, "Edgar Degas": 12, "Claude Monet": 12}),
+    }
+    catalogs = {name: read_catalog(cases / name) for name in expected}
+    for name, (layout, painters) in expected.items():
+        assert (catalogs[name].layout, Counter(column(catalogs[name], "painter"))) == (layout, painters), name
+    assert Counter(column(catalogs["best_artworks"], "style")) == {"Impressionism": 15}
+    assert Counter(column(catalogs["training_set"], "part")) == {"train": 15, "test": 9}
+    assert Counter(column(catalogs["wikiart_styles"], "style")) == {"Baroque": 8, "Cubism": 8, "Impressionism": 8}
+    assert Counter(column(catalogs["placeholders"], "style")) == {"": 24, "Cubism": 12}
+    notes = {name: " ".join(catalog.notes) for name, catalog in catalogs.items()}
+    assert "15 images in resized are smaller copies" in notes["best_artworks"]
+    assert "divided already: 15 train, 9 test" in notes["training_set"]
+    assert "12 cells of painter hold a placeholder (nan)" in notes["placeholders"]
+    assert "24 cells of style hold a placeholder (NULL, n/a)" in notes["placeholders"]
+    assert "12 cells of painter say that it is unknown (unknown)" in notes["unknown_painter"]

@@ -19,7 +19,7 @@ from painters_mtl.data.values import clean, clean_label, list_of_names, name_key
 
 NAMES = ("name", "artist", "painter", "artist_name", "painter_name")
 LABELS = ("genre", "style", "movement")
-ALIKE = 0.85  # names with so large a part in common are one, misspelt
+ALIKE = 0.82  # names with so large a part in common are one, misspelt
 
 
 def painters_table(collection: Collection) -> TableFile | None:

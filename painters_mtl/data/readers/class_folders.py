@@ -8,7 +8,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.data.collection import Collection, Reading, folder_of, with_files
 from painters_mtl.data.folder_levels import FolderLevels
 from painters_mtl.data.known_names import kind_of_name, kind_of_names
-from painters_mtl.data.values import clean
+from painters_mtl.data.values import clean, clean_painter
 
 WAY_OUT = "say what the folders are: --folders painter, style or genre, two levels as style/painter or */painter"
 
@@ -58,10 +58,12 @@ def _kinds(collection: Collection, levels: FolderLevels) -> list[str]:
         raise UserError(
             f"{where}: the folders are called {some_names(names)}, which are no names of classes; {WAY_OUT}"
         )
-    first = level_kind(where, names)
+    first = level_kind(collection, names)
     if levels.depth() < 2:
         return [first or "painter"]
-    second = level_kind(where, levels.names(1))
+    second = level_kind(collection, levels.names(1))
+    if first and not second and any(re.search(r"\d", name) for name in levels.names(1)):
+        return [first]  # batches, years: no painters
     if first and second != first:
         return [first, second or "painter"]
     if second and not first:
@@ -74,15 +76,19 @@ def _kinds(collection: Collection, levels: FolderLevels) -> list[str]:
     )
 
 
-def level_kind(where: object, names: list[str]) -> str:
+def level_kind(collection: Collection, names: list[str]) -> str:
     """ "style" or "genre" where the names are well-known ones, "" where none is. Raises `UserError` for a mixture."""
-    kind, others = kind_of_names([folder_label(name) for name in names])
+    named = [name for name in names if clean_painter(folder_label(name))]
+    kind, others = kind_of_names([folder_label(name) for name in named])
     if kind:
+        collection.note(
+            len(others), f"folders have no well-known name of a {kind} ({some_names(others)}); they are taken for one."
+        )
         return kind
-    if known := [name for name in names if kind_of_name(folder_label(name))]:
+    if known := [name for name in named if kind_of_name(folder_label(name))]:
         raise UserError(
-            f"{where}: of the {len(names):,} folders some are called as styles or genres ({some_names(known)}) and "
-            f"others are not ({some_names(others)}); {WAY_OUT}"
+            f"{collection.folder}: of the {len(names):,} folders some are called as styles or genres "
+            f"({some_names(known)}) and others are not ({some_names(others)}); {WAY_OUT}"
         )
     return ""
 

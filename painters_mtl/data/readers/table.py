@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from painters_mtl.common.errors import UserError
 from painters_mtl.data.collection import Collection, Reading, folder_of, join_images
 from painters_mtl.data.columns import choose_columns, column_key, file_columns, wanted_columns
 from painters_mtl.data.csv_table import TableFile
 from painters_mtl.data.image_names import ImageNames
 from painters_mtl.data.known_names import part_of_name
+from painters_mtl.data.record_tables import picture_columns
 from painters_mtl.data.tables import column_names, read_table
 from painters_mtl.data.values import mapped
 
@@ -42,14 +44,21 @@ def read(collection: Collection, tables: Sequence[TableFile], layout: str = "tab
     return Reading(layout, f"read as a table, {title}: {used}", rows)
 
 
-def matches_images(collection: Collection, table: TableFile) -> bool:
-    """Whether the first rows of a table name any of the images."""
+def labels_class_folders(collection: Collection, table: TableFile) -> bool:
+    """Whether a table names at least half of the images that lie in class folders.
+
+    Asked of some of its rows, and of their number. So a table of other works, or of those that a competition asks
+    about, is not taken for the labels.
+    """
     all_names = column_names(table)
-    frame = read_table(table, wanted_columns(all_names, collection.settings), [])[:SAMPLE]
-    names = ImageNames(collection.folder, collection.images)
-    base = collection.base(table)
+    frame = read_table(table, wanted_columns(all_names, collection.settings), [])
+    classes = collection.levels().classes
+    in_classes = {image_id for image_id in collection.images if classes[folder_of(image_id)]}
+    sample = frame[:: max(1, len(frame) // SAMPLE)]
+    names, base = ImageNames(collection.folder, in_classes), collection.base(table)
     columns = file_columns(frame, all_names, collection.settings, table.name)
-    return any(any(names.match(frame[column].tolist(), base)) for column in columns)
+    hits = max(sum(map(bool, names.match(sample[column].tolist(), base))) for column in columns)
+    return 2 * len(frame) * hits >= len(in_classes) * len(sample)
 
 
 def _labels(collection: Collection, table: TableFile, names: ImageNames) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -64,9 +73,15 @@ def _labels(collection: Collection, table: TableFile, names: ImageNames) -> tupl
     sample = frame[:: max(1, len(frame) // SAMPLE)]
     hits = {name: sum(map(bool, names.match(sample[name].tolist(), base))) for name in files}
     column = max(files, key=lambda name: hits[name])
-    rows = frame.rename(columns={theirs: ours for ours, theirs in chosen.items()} | {column: "filename"})
-    ids = names.match(rows["filename"].tolist(), base)
-    rows = rows[["filename", *chosen]].assign(id=["" if not i else i[0] if len(i) == 1 else " " for i in ids])
+    if not hits[column] and table.ending == "parquet" and column in picture_columns(table):
+        raise UserError(
+            f"{table}: its column {column} holds the pictures themselves, and only files are read: save them as files, "
+            "with their names in a column file_name"
+        )
+    ids = names.match(frame[column].tolist(), base)
+    ours = {"filename": column, **chosen}
+    rows = pd.DataFrame({name: frame[theirs] for name, theirs in ours.items()}, frame.index, dtype=object)
+    rows["id"] = pd.Series(["" if not i else i[0] if len(i) == 1 else " " for i in ids], frame.index, dtype=object)
     part = part_of_name(table.stem) or part_of_name(base.rpartition("/")[2])
     rows["part"] = mapped(rows["part"], part_of_name) if "part" in rows else part
-    return rows, {"filename": column, **chosen}
+    return rows, ours

@@ -70,7 +70,7 @@ def _folder_kind(collection: Collection, levels: FolderLevels) -> str:
     names = levels.names()
     if len(names) < 2:
         return ""
-    if kind := level_kind(collection.folder, names):
+    if kind := level_kind(collection, names):
         return kind
     top = {folder: name_key(classes[0]) for folder, classes in levels.classes.items() if classes}
     own = [top.get(folder_of(i), "") == name_key(_slug(i.rsplit("/", 1)[-1])) for i in collection.images]
