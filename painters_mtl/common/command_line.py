@@ -6,9 +6,9 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from painters_mtl.common import interrupts
 from painters_mtl.common.errors import UserError
@@ -62,9 +62,10 @@ def parse_arguments(
     import tyro
 
     one_paragraph_help(settings_class)
-    words = split_lists(settings_class, sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else argv
     _check_addresses(words)
-    settings = tyro.cli(settings_class, args=words, prog=prog, description=description)
+    with list_and_dict_rules():
+        settings = tyro.cli(settings_class, args=words, prog=prog, description=description)
     return settings, named_fields(settings_class, words)
 
 
@@ -137,31 +138,82 @@ def one_paragraph_help(settings_class: type) -> None:
                 fields[found.arg_name].metadata = {"help": " ".join((found.description or "").split())}
 
 
-def split_lists(settings_class: type, argv: Sequence[str]) -> list[str]:
-    """Let lists be written with commas and dicts with "=": --shared-layers 512,256 and --task-weights painter=2.
+def list_and_dict_rules() -> Any:
+    """Tyro's registry with rules for lists that may have commas, 512,256, and dicts with "=", painter=2.
 
-    Names of classes are left alone: a painter's may hold a comma.
+    Spaces do as well: 512 256, and painter 2. Lists of names (tuple[str, ...]) are left to tyro: a painter's may hold a
+    comma. So may a path; one that is there is not divided.
     """
-    marks = {
-        f"--{field.name.replace('_', '-')}": "," if str(field.type).startswith("tuple") else "="
-        for field in dataclasses.fields(settings_class)
-        if str(field.type).startswith(("tuple", "dict")) and "tuple[str" not in str(field.type)
-    }
-    words: list[str] = []
-    mark, value_next = "", False
-    for word in argv:
-        if word.startswith("--"):
-            option, equals, word = word.partition("=")
-            mark, value_next = marks.get(option.replace("_", "-"), ""), False
-            if not equals or not mark:
-                words.append(option + equals + word)
-                continue
-            words.append(option)
-        if mark == ",":  # but a path that is there may hold one
-            words += [word] if os.path.lexists(word) else [part for part in word.split(",") if part]
-        elif mark == "=" and not value_next and "=" in word:
-            words += word.split("=", 1)
-        else:
-            words.append(word)
-            value_next = mark == "=" and not value_next
-    return words
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec
+
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def list_rule(info: Any) -> PrimitiveConstructorSpec | None:
+        item, *more = get_args(info.type) or [str]
+        if info.type_origin is not tuple or more != [Ellipsis] or item is str:
+            return None
+        return PrimitiveConstructorSpec(
+            nargs="*",
+            metavar=f"[{_metavar(item)} [{_metavar(item)} ...]]",
+            instance_from_str=lambda words: tuple(_convert(part, item) for word in words for part in _parts(word)),
+            is_instance=lambda value: isinstance(value, tuple),
+            str_from_instance=lambda values: [str(value) for value in values],
+        )
+
+    @registry.primitive_rule
+    def dict_rule(info: Any) -> PrimitiveConstructorSpec | None:
+        if info.type_origin is not dict:
+            return None
+        _, item = get_args(info.type)
+        pair = f"NAME={_metavar(item)}"
+        return PrimitiveConstructorSpec(
+            nargs="*",
+            metavar=f"[{pair} [{pair} ...]]",
+            instance_from_str=lambda words: {name: _convert(value, item) for name, value in _pairs(words)},
+            is_instance=lambda value: isinstance(value, dict),
+            str_from_instance=lambda values: [f"{name}={value}" for name, value in values.items()],
+        )
+
+    return registry
+
+
+def _choices(item: Any) -> tuple[str, ...]:
+    """What a Literal, or several, leave to choose from; nothing of other types."""
+    if get_origin(item) is Literal:
+        return get_args(item)
+    return tuple(choice for part in get_args(item) for choice in _choices(part))
+
+
+def _metavar(item: Any) -> str:
+    """What stands for a value in --help."""
+    return f"{{{','.join(_choices(item))}}}" if _choices(item) else "PATH" if item is Path else item.__name__.upper()
+
+
+def _convert(text: str, item: Any) -> Any:
+    """A value of the type `item`. Raises `ValueError`, whose text tyro prints behind the name of the option."""
+    if choices := _choices(item):
+        if text not in choices:
+            raise ValueError(f"{text} is none of {', '.join(choices)}")
+        return text
+    try:
+        return item(text)
+    except ValueError:
+        kind = "a whole number" if item is int else "a number"
+        raise ValueError(f"{text} is not {kind}") from None
+
+
+def _parts(word: str) -> list[str]:
+    return [word] if os.path.lexists(word) else [part for part in word.split(",") if part]
+
+
+def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """painter=2 style 3 as names and values; only the first "=" divides, paths have them too."""
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if not equals:
+            value = next(rest, "")
+        if not value:
+            raise ValueError(f"{name} has no value: write {name}=VALUE")
+        yield name, value

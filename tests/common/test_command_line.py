@@ -191,38 +191,52 @@ def test_an_address_is_no_folder(words: list[str], capsys: pytest.CaptureFixture
     assert words[-1].rpartition("=")[2] in said and "is an address, and only files and folders are read" in said
 
 
+def parsed(*words: str) -> TrainSettings:
+    settings, _ = command_line.parse_arguments(TrainSettings, list(words), "test")
+    return settings
+
+
 def test_lists_may_have_commas_and_dicts_equals_signs() -> None:
-    words = (
-        "--shared-layers 512,256 --painters Bruegel, the Elder --task-weights painter=2 style 3 --views=whole,detail"
-    )
-    assert command_line.split_lists(TrainSettings, words.split()) == [
-        "--shared-layers",
-        "512",
-        "256",
-        "--painters",
-        "Bruegel,",
-        "the",
-        "Elder",
-        "--task-weights",
-        "painter",
-        "2",
-        "style",
-        "3",
-        "--views",
-        "whole",
-        "detail",
-    ]
-    paths = ["--task-data", "painter", "/d/x=1/p", "style=/d/y=2", "--task-weights=genre=1", "--name=a=b"]
-    assert command_line.split_lists(TrainSettings, paths) == (
-        ["--task-data", "painter", "/d/x=1/p", "style", "/d/y=2", "--task-weights", "genre", "1", "--name=a=b"]
-    )
+    words = "--shared-layers 512,256 --task-layers 8 4, --painters Bruegel, the Elder --task-weights painter=2 style 3"
+    settings = parsed(*words.split(), "--views=whole,detail")
+    assert (settings.shared_layers, settings.task_layers) == ((512, 256), (8, 4))
+    assert settings.painters == ("Bruegel,", "the", "Elder")  # a name may have commas
+    assert settings.task_weights == {"painter": 2.0, "style": 3.0} and settings.views == ("whole", "detail")
+
+
+def test_only_the_first_equals_sign_divides(tmp_path: Path) -> None:
+    places = [tmp_path / "x=1" / "p", tmp_path / "y=2"]
+    for place in places:
+        place.mkdir(parents=True)
+    words = ["--task-data", "painter", str(places[0]), f"style={places[1]}", "--task-weights=genre=1", "--name=a=b"]
+    settings = parsed(*words, "--data", str(tmp_path))
+    assert settings.task_data == {"painter": places[0], "style": places[1]}
+    assert (settings.task_weights, settings.name) == ({"genre": 1.0}, "a=b")
 
 
 def test_a_path_that_is_there_may_hold_a_comma(tmp_path: Path) -> None:
     there = tmp_path / "Renoir, Pierre"
     there.mkdir()
-    words = ["--teachers", str(there), "runs/a,runs/b"]
-    assert command_line.split_lists(TrainSettings, words) == ["--teachers", str(there), "runs/a", "runs/b"]
+    settings = parsed("--teachers", str(there), "runs/a,runs/b")
+    assert settings.teachers == (there, Path("runs/a"), Path("runs/b"))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--views", "whole,other"], "other is none of whole, detail"),
+        (["--shared-layers", "64,x"], "x is not a whole number"),
+        (["--task-weights", "painter=x"], "x is not a number"),
+        (["--task-weights", "painter"], "painter has no value: write painter=VALUE"),
+        (["--task-weights", "painter="], "painter has no value"),
+    ],
+)
+def test_a_wrong_part_of_a_list_is_named(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as status:
+        parsed(*words)
+    assert status.value.code == 2
+    message = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert f"Error parsing {words[0]}: {says}" in message
 
 
 def test_an_explanation_is_one_paragraph() -> None:
