@@ -1,4 +1,8 @@
-"""The state of a training between two steps, so that one that was killed goes on as if nothing had happened."""
+"""The state of a training between two steps, so that one that was killed goes on as if nothing had happened.
+
+It is one file, written whole (`files.atomic_write`): an .npz with a checksum of all its bytes behind it, for a disk may
+give back other bytes than were written, and a training that went on from those would not say so.
+"""
 
 import hashlib
 import json
@@ -15,26 +19,28 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write
 
 CHECKPOINT = "checkpoint.npz"
-CHECKSUM = 16  # bytes, at the end of the file; a reader of zip files passes over them
+CHECKSUM_SIZE = 16  # bytes, at the end of the file; readers of .npz pass over them
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that the rest of a training depends on.
-
-    `record` holds plain JSON values (history, best epoch, ...); `arrays` the variables of the network, among them the
-    seeds of its dropout, the state of optimizers and strategy, the best weights so far, and the losses of the epoch
-    that has begun, each a list in the order of the code that wrote them.
-    """
+    """All that the rest of a training depends on."""
 
     record: dict[str, Any]
+    """Plain JSON values: history, best epoch, ..."""
     arrays: dict[str, list[np.ndarray]]
+    """The variables of the network, among them the seeds of its dropout; the state of optimizers and strategy; the best
+    weights so far; the losses of the epoch that has begun. Each a list in the order of the code that wrote it."""
 
 
 def save(folder: Path, key: str, record: dict[str, Any], arrays: Mapping[str, Sequence[Any]]) -> None:
-    """Write it whole; `key` is the fingerprint of the run.
+    """Write a checkpoint whole.
 
-    Raises `UserError` where that cannot be, as on a full disk: the one before is then still there.
+    Raises `UserError` where it cannot be written, as on a full disk: the one before is then still there.
+
+    Args:
+        key: the fingerprint of the training.
+        record: as in `Checkpoint`; so are `arrays`.
     """
     flat = {f"{name}/{i}": np.asarray(value) for name, values in arrays.items() for i, value in enumerate(values)}
     text = json.dumps({"key": key, "record": record, "counts": {name: len(values) for name, values in arrays.items()}})
@@ -44,23 +50,23 @@ def save(folder: Path, key: str, record: dict[str, Any], arrays: Mapping[str, Se
             size = stream.seek(0, os.SEEK_END)
             stream.write(_checksum(stream, size))
     except OSError as error:
-        last = "the last one is kept: " if (folder / CHECKPOINT).exists() else ""
+        kept = "the last one is kept: " if (folder / CHECKPOINT).exists() else ""
         raise UserError(
-            f"{folder / CHECKPOINT} cannot be written ({error.strerror or error}); {last}make room, then go on with "
+            f"{folder / CHECKPOINT} cannot be written ({error.strerror or error}); {kept}make room, then go on with "
             "--resume"
         ) from error
 
 
 def load(folder: Path, key: str, needed: bool = False) -> Checkpoint | None:
-    """The one in `folder`; None where there is none, or one that is damaged or of another run, which is said.
+    """The checkpoint in `folder`; None where there is none, or one that is damaged or of another training.
 
-    Raises `UserError` for the latter two where it is `needed`.
+    The last two are printed; where a checkpoint is `needed`, they raise `UserError`.
     """
     file = folder / CHECKPOINT
     try:
         with file.open("rb") as stream:
-            if (found := read(stream, key)) is not None:
-                return found
+            if (checkpoint := read(stream, key)) is not None:
+                return checkpoint
         reason = "is of other paintings, labels or settings, or of another version of this program"
     except FileNotFoundError:
         return None
@@ -73,29 +79,29 @@ def load(folder: Path, key: str, needed: bool = False) -> Checkpoint | None:
 
 
 def read(stream: BinaryIO, key: str) -> Checkpoint | None:
-    """The one in an open file; None where it is of another run. Raises all that damage can raise."""
-    size = stream.seek(0, os.SEEK_END) - CHECKSUM
+    """The checkpoint in an open file; None where its key is another one. Raises all that damage can raise."""
+    size = stream.seek(0, os.SEEK_END) - CHECKSUM_SIZE
     if _checksum(stream, size) != stream.read():
-        raise ValueError("the checksum is another one")
+        raise ValueError("its checksum does not fit")
     stream.seek(0)
     with np.load(stream, allow_pickle=False) as arrays:
         content = json.loads(arrays["json"].tobytes())
         if content["key"] != key:
             return None
-        values = {n: [arrays[f"{n}/{i}"] for i in range(k)] for n, k in content["counts"].items()}
+        values = {name: [arrays[f"{name}/{i}"] for i in range(count)] for name, count in content["counts"].items()}
         return Checkpoint(content["record"], values)
 
 
 def _checksum(stream: BinaryIO, size: int) -> bytes:
-    """Of the first bytes of the file; leaves it behind them."""
-    digest, left = hashlib.blake2b(digest_size=CHECKSUM), max(size, 0)
+    """The checksum of the first `size` bytes of a file, whose position is then behind them."""
+    digest, left = hashlib.blake2b(digest_size=CHECKSUM_SIZE), max(size, 0)
     stream.seek(0)
-    while left and (part := stream.read(min(left, 2**20))):
-        digest.update(part)
-        left -= len(part)
+    while left and (piece := stream.read(min(left, 2**20))):
+        digest.update(piece)
+        left -= len(piece)
     return digest.digest()
 
 
 def remove(folder: Path) -> None:
-    """When the training has come to its end."""
+    """Remove the checkpoint of a training that has come to its end."""
     (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -13,12 +13,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import arguments, fitted, largest_file, locked_elsewhere, make_data, read_rows, table_of, tiny_settings
+from helpers import arguments, fitted, locked_elsewhere, make_data, read_rows, table_of, tiny_settings
 
 from painters_mtl import compare, train
 from painters_mtl.common.errors import UserError
@@ -236,54 +235,6 @@ def test_a_checkpoint_of_something_else_is_no_start(
         fitted(settings)
     fitted(dataclasses.replace(settings, resume=False))
     assert "is damaged" in capsys.readouterr().out and not (folder / "checkpoint.npz").exists()
-
-
-# ------------------------------------------------------------------------------------------------- the checkpoint
-
-
-def state(seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    rng = np.random.default_rng(seed)
-    arrays = {"network": [rng.random((20, 30)), rng.integers(0, 9, 7)], "losses": [], "best": [np.float32(seed)]}
-    return {"history": [{"loss": float(rng.random()), "other": float("nan")}], "best": float("-inf")}, arrays
-
-
-def is_state(found: checkpoint.Checkpoint | None, seed: int) -> bool:
-    record, arrays = state(seed)
-    assert found is not None and str(found.record) == str(record) and list(found.arrays) == list(arrays)
-    return all(
-        len(found.arrays[n]) == len(v) and all(map(np.array_equal, found.arrays[n], v)) for n, v in arrays.items()
-    )
-
-
-def test_a_checkpoint_comes_back_or_not_at_all(tmp_path: Path) -> None:
-    """Whatever byte is another one or wherever it ends."""
-    checkpoint.save(tmp_path, "key", *state(3))
-    assert is_state(checkpoint.load(tmp_path, "key"), 3)
-    file = tmp_path / checkpoint.CHECKPOINT
-    sound = file.read_bytes()
-    rng = random.Random(0)
-    for _ in range(200):
-        broken = bytearray(sound)
-        broken[rng.randrange(len(sound))] ^= 1 << rng.randrange(8)
-        file.write_bytes(broken)
-        assert checkpoint.load(tmp_path, "key") is None
-        file.write_bytes(sound[: rng.randrange(len(sound))])
-        assert checkpoint.load(tmp_path, "key") is None
-    file.write_bytes(sound)
-    assert is_state(checkpoint.load(tmp_path, "key"), 3)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, seed: int) -> None:
-    checkpoint.save(tmp_path, "key", *state(1))
-    size = (tmp_path / checkpoint.CHECKPOINT).stat().st_size
-    with (
-        largest_file(random.Random(seed).randrange(size)),
-        pytest.raises(UserError, match=r"cannot be written .* the last one is kept"),
-    ):
-        checkpoint.save(tmp_path, "key", *state(2))
-    assert is_state(checkpoint.load(tmp_path, "key"), 1)
-    assert [f.name for f in tmp_path.iterdir()] == [checkpoint.CHECKPOINT]
 
 
 # ------------------------------------------------------------------------------------------------- the features
