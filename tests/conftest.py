@@ -13,7 +13,8 @@ CASES = PAINTINGS.with_name("cases")
 
 
 LONG = (
-    "distribute",
+    "distributed_training",
+    "devices",
     "notebooks",
     "compare",
     "resume",
@@ -21,7 +22,8 @@ LONG = (
     "ray",
     "runtimes",
     "export",
-    "strategies",
+    "step",
+    "micro_batches",
     "explain",
 )
 

@@ -7,6 +7,7 @@ import socket
 import time
 from dataclasses import dataclass
 
+from painters_mtl.common import interrupts
 from painters_mtl.common.errors import UserError
 
 WAIT = 600.0  # seconds that a worker may be later than the first
@@ -38,14 +39,21 @@ class Cluster:
                 ) from error
 
     def meet(self, seconds: float = WAIT) -> None:
-        """Wait until all workers have come; the others may still be making their small copies.
+        """Wait until all workers have come; the others may still be making their cached images.
 
         They meet at the port of worker 0, which TensorFlow then takes: its own wait has no end and hears no Ctrl-C.
-        Raises `UserError` when somebody does not come in time.
+        Raises `UserError` when a worker does not come in time.
         """
+        if self.index:
+            self._report_to_first(seconds)
+        else:
+            self._wait_for_others(seconds)
+
+    def _report_to_first(self, seconds: float) -> None:
+        """Tell worker 0 the number of this one, until it answers that all have come."""
         end = time.monotonic() + seconds
         host, port = self.addresses[0].rsplit(":", 1)
-        while self.index:
+        while True:
             with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), 5) as peer:
                 peer.settimeout(max(1.0, end - time.monotonic()))
                 peer.sendall(b"%d\n" % self.index)
@@ -53,12 +61,18 @@ class Cluster:
                     return
             if time.monotonic() > end:
                 raise UserError(LATE.format("worker 0, or one for whom it waits,", f"{seconds:g}"))
+            interrupts.stop_if_requested()
             time.sleep(0.5)
+
+    def _wait_for_others(self, seconds: float) -> None:
+        """Take the numbers of the other workers; when all have come, and none has gone again, tell each of them."""
+        end = time.monotonic() + seconds
         peers: dict[int, socket.socket] = {}
-        with _server(int(port)) as server:
-            while missing := [f"worker {i}" for i in range(1, len(self.addresses)) if _gone(peers.get(i))]:
+        with _listen(int(self.addresses[0].rsplit(":", 1)[1])) as server:
+            while missing := [f"worker {i}" for i in range(1, len(self.addresses)) if _is_gone(peers.get(i))]:
+                interrupts.stop_if_requested()
                 server.settimeout(max(0.01, end - time.monotonic()))
-                with contextlib.suppress(OSError, ValueError):  # a stranger, or nobody in time
+                with contextlib.suppress(OSError, ValueError):  # another program, or nobody in time
                     peer, _ = server.accept()
                     peer.settimeout(5)
                     number = int(peer.recv(20))
@@ -75,27 +89,27 @@ class Cluster:
 
     def unreachable(self) -> list[int]:
         """The numbers of the other workers whose port no longer answers."""
-        found = []
+        numbers = []
         for index, address in enumerate(self.addresses):
             host, port = address.rsplit(":", 1)
             try:
                 if index != self.index:
                     socket.create_connection((host.strip("[]"), int(port)), timeout=3).close()
             except OSError:
-                found.append(index)
-        return found
+                numbers.append(index)
+        return numbers
 
 
-def _server(port: int) -> socket.socket:
-    """One that listens on all addresses of this machine, of both kinds where it has both."""
+def _listen(port: int) -> socket.socket:
+    """A socket that listens on all addresses of this machine, of both kinds where it has both."""
     if socket.has_dualstack_ipv6():
         with contextlib.suppress(OSError):  # switched off
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
     return socket.create_server(("", port))
 
 
-def _gone(peer: socket.socket | None) -> bool:
-    """Whether a worker has not come, or has hung up: behind its number it sends nothing."""
+def _is_gone(peer: socket.socket | None) -> bool:
+    """Whether a worker has not come, or has hung up: after its number it sends nothing."""
     try:
         return peer is None or not peer.recv(1)
     except BlockingIOError:
@@ -104,7 +118,7 @@ def _gone(peer: socket.socket | None) -> bool:
         return True
 
 
-def of_environment() -> Cluster | None:
+def cluster_of_environment() -> Cluster | None:
     """The cluster that the environment variable TF_CONFIG describes; None where it is not set.
 
     It may name workers, and one chief before them. Raises `UserError` for anything else.
@@ -140,7 +154,7 @@ def cluster_asked_for(distribute: str) -> Cluster | None:
     """The cluster to train in under `--distribute`, None for one process; checked before anything is done."""
     if distribute not in ("auto", "multiworker"):
         return None
-    cluster = of_environment()
+    cluster = cluster_of_environment()
     if distribute == "auto" and (cluster is None or len(cluster.addresses) == 1):
         return None
     if cluster is None:

@@ -456,3 +456,12 @@ def test_cut_originals_are_read_or_refused_as_truncated(paintings: Path) -> None
         if not data.startswith(b"\xff\xd8") or len(data) < 9000:
             continue
         assert decode(data[: len(data) * 3 // 4], square=64).repaired == "truncated", file
+
+
+def test_the_middle_is_at_the_picture_s_own_resolution() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(decoding.middle(pixels, 40), pixels[25:65, 15:55])
+    np.testing.assert_array_equal(decoding.middle(pixels, 70), pixels[10:80])
+    enlarged = decoding.middle(pixels, 140)
+    expected = np.asarray(Image.fromarray(pixels).resize((140, 180), Image.Resampling.BICUBIC))[20:160]
+    np.testing.assert_array_equal(enlarged, expected)
