@@ -120,8 +120,8 @@ class Devices:
                 continue
             start = variable.numpy().astype(np.uint64)
             for i, copy in enumerate(self.strategy.experimental_local_results(variable.value)):
-                mine = start + np.array([SEED_STEP * (self.first + i), 0], np.uint64)
-                copy.assign((mine % 2**32).astype(variable.dtype))
+                seed = start + np.array([SEED_STEP * (self.first + i), 0], np.uint64)
+                copy.assign((seed % 2**32).astype(variable.dtype))
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is true in any process. Every process has to call this, and waits until all have."""
@@ -135,10 +135,10 @@ class Devices:
             return content
         high, low = map(int, self._sum_of(divmod(len(content), 2**30) if self.chief else (0, 0)))  # int32 is sent
         size = high * 2**30 + low
-        words = np.zeros(-(-size // (4 * PIECE)) * PIECE, np.int32)
+        padded = np.zeros(-(-size // (4 * PIECE)) * PIECE, np.int32)
         if self.chief:
-            words.view(np.uint8)[:size] = np.frombuffer(content, np.uint8)
-        pieces = [self._sum_of(piece) for piece in words.reshape(-1, PIECE)]
+            padded.view(np.uint8)[:size] = np.frombuffer(content, np.uint8)
+        pieces = [self._sum_of(piece) for piece in padded.reshape(-1, PIECE)]
         return np.concatenate([np.zeros(0, np.int32), *pieces]).tobytes()[:size]
 
     def computed_by_chief(self, function: Callable[[], Any]) -> Any:
@@ -152,8 +152,8 @@ class Devices:
         return self._sum(tf.constant(values, tf.int32)).numpy()
 
     def _sum_of_processes(self, values: tf.Tensor) -> tf.Tensor:
-        def of_device(mine: tf.Tensor) -> tf.Tensor:
-            return self.summed([mine * tf.cast(tf.equal(self.number(), self.first), mine.dtype)])[0]
+        def of_device(local: tf.Tensor) -> tf.Tensor:
+            return self.summed([local * tf.cast(tf.equal(self.number(), self.first), local.dtype)])[0]
 
         return self.run(of_device, values)
 

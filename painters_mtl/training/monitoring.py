@@ -125,8 +125,8 @@ class TaskTurns(Observer):
 
 def mean_of_known(values: np.ndarray) -> np.ndarray:
     """The mean of each column over what is not NaN, float (columns,); NaN where all is."""
-    known = ~np.isnan(values)
-    return np.where(known, values, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
+    finite = ~np.isnan(values)
+    return np.where(finite, values, 0).sum(axis=0) / np.where(finite.any(axis=0), finite.sum(axis=0), np.nan)
 
 
 class Progress:

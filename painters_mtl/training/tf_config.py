@@ -132,9 +132,9 @@ def cluster_of_environment() -> Cluster | None:
         if unknown := sorted(set(jobs) - {"chief", "worker"}):
             raise ValueError(f"it has {', '.join(unknown)}, and only chief and worker can be")
         kind, index = content["task"]["type"], content["task"]["index"]
-        mine = jobs[kind]
-        if type(index) is not int or not 0 <= index < len(mine):
-            raise ValueError(f"task index {index!r} is none of the {len(mine)} {kind}s")
+        count = len(jobs[kind])
+        if type(index) is not int or not 0 <= index < count:
+            raise ValueError(f"task index {index!r} is none of the {count} {kind}s")
         addresses = tuple(str(address) for job in ("chief", "worker") for address in jobs.get(job, ()))
         for address in addresses:
             host, _, port = address.rpartition(":")

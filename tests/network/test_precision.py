@@ -35,9 +35,9 @@ def test_views_that_are_kept_apart_are_copied_too() -> None:
     views = ("whole", "detail")
     model = small_network(TASKS, views=views, merge="none", view_of={"style": "detail"})
     images = dict(zip(("image", "detail"), (partly_labelled_batch(seed).images for seed in (0, 1)), strict=True))
-    found = in_precision(model, "mixed_bfloat16")(images)
+    outputs = in_precision(model, "mixed_bfloat16")(images)
     for task, p in model(images).items():
-        np.testing.assert_allclose(np.array(found[task]), np.array(p), atol=0.02)
+        np.testing.assert_allclose(np.array(outputs[task]), np.array(p), atol=0.02)
 
 
 def test_a_cpu_computes_in_float32_unless_told() -> None:

@@ -48,15 +48,15 @@ def test_which_view_moves_which_head(merge: str, backbone: str) -> None:
                     tape.watch(view)
                 loss = tf.reduce_mean(tf.math.log(candidate(seen, training=False)[name][:, 0]))
             kernel = next(v.value for v in model.trainable_variables if "conv" in v.path)
-            found = tape.gradient(loss, [seen["image"], seen["detail"], kernel], unconnected_gradients="zero")
-            whole, detail, backbone_gradient = (float(tf.reduce_max(tf.abs(g))) for g in found)
+            gradients = tape.gradient(loss, [seen["image"], seen["detail"], kernel], unconnected_gradients="zero")
+            whole, detail, backbone_gradient = (float(tf.reduce_max(tf.abs(g))) for g in gradients)
             assert (whole > 0) == (merge == "concatenate" or name != "painter")
             assert (detail > 0) == (merge == "concatenate" or name == "painter")
             assert backbone_gradient > 0
 
 
 def test_both_views_pass_through_the_same_weights() -> None:
-    """With merge none, a head that is moved to the other view says of it what it said of its own."""
+    """With merge none, a head that is moved to the other input gives the probabilities that it gave for its own."""
     model = network("none")
     seen = pictures()
     swapped = {"image": seen["detail"], "detail": seen["image"]}

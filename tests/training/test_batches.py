@@ -56,10 +56,10 @@ def test_labels_and_weights_stay_with_their_paintings() -> None:
     assert repeats.max() > 1
     steps = steps_in_epoch(repeats, BATCH)
     assert steps == int(repeats.sum()) // BATCH
-    found = batches(numbered())
-    assert len(found) == 2 * steps
+    both_epochs = batches(numbered())
+    assert len(both_epochs) == 2 * steps
     drawn = []
-    for image, classes, weights, _, _ in found:
+    for image, classes, weights, _, _ in both_epochs:
         assert image.shape == (BATCH, 16, 16, 3) and image.dtype == np.float32
         paintings = np.rint(image[:, 0, 0, 0] / 4).astype(int)
         np.testing.assert_allclose(image[..., 0], np.broadcast_to(4 * paintings[:, None, None], (BATCH, 16, 16)))

@@ -18,11 +18,11 @@ def state(seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     return {"history": [{"loss": float(rng.random()), "other": float("nan")}], "best": float("-inf")}, arrays
 
 
-def is_state(found: checkpoint.Checkpoint | None, seed: int) -> bool:
+def is_state(loaded: checkpoint.Checkpoint | None, seed: int) -> bool:
     record, arrays = state(seed)
-    assert found is not None and str(found.record) == str(record) and list(found.arrays) == list(arrays)
+    assert loaded is not None and str(loaded.record) == str(record) and list(loaded.arrays) == list(arrays)
     return all(
-        len(found.arrays[n]) == len(v) and all(map(np.array_equal, found.arrays[n], v)) for n, v in arrays.items()
+        len(loaded.arrays[n]) == len(v) and all(map(np.array_equal, loaded.arrays[n], v)) for n, v in arrays.items()
     )
 
 

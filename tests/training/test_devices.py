@@ -62,8 +62,8 @@ def test_three_processes_make_the_steps_of_one(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_devices_of_a_process_make_the_steps_of_one(tmp_path: Path) -> None:
-    worker = start([WORKERS, "mirrored", tmp_path / "found.npz"])
+    worker = start([WORKERS, "mirrored", tmp_path / "values.npz"])
     out, _ = worker.communicate(timeout=300)
     assert worker.returncode == 0, out
-    check_steps(tmp_path / "found.npz", OF_MIRRORED)
-    check_seeds([np.load(tmp_path / "found.npz")["seeds"]])
+    check_steps(tmp_path / "values.npz", OF_MIRRORED)
+    check_seeds([np.load(tmp_path / "values.npz")["seeds"]])

@@ -54,8 +54,8 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
         labels[task.name], more[task.name], loss_weights[task.name] = numbers, task, other_painters
         assert len(task.classes) == 3 > len(data.tasks["painter"].classes)
     train_rows = data.rows("train")
-    known = np.any([labels[name][train_rows] >= 0 for name in labels], axis=0)
-    rows = train_rows[known]
+    labelled = np.any([labels[name][train_rows] >= 0 for name in labels], axis=0)
+    rows = train_rows[labelled]
     assert (labels["style"][rows] < 0).any()
     network = initial(data, settings, **more)
     of_rows = {name: values[rows] for name, values in labels.items()}

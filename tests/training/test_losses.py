@@ -35,8 +35,8 @@ def test_the_loss_with_a_teacher_by_hand() -> None:
     )
     p = rng.dirichlet(np.ones(3), 4).astype(np.float32)
     rows = np.array([7, 0, 3, 7])
-    labels, known = np.array([1, 0, 2, 0]), np.array([1.0, 0.0, 1.0, 1.0], np.float32)
-    batch = Batch(None, {"style": labels}, {"style": tf.constant(known)}, None, tf.constant(rows))
+    labels, label_weights = np.array([1, 0, 2, 0]), np.array([1.0, 0.0, 1.0, 1.0], np.float32)
+    batch = Batch(None, {"style": labels}, {"style": tf.constant(label_weights)}, None, tf.constant(rows))
     loss = losses.of_heads({"style": tf.constant(p)}, batch)["style"]
     hard = -np.log(p[[0, 2, 3], labels[[0, 2, 3]]]).mean()
     q, s = apply_temperature(teacher, 2.0)[rows], apply_temperature(p, 2.0)

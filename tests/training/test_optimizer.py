@@ -38,8 +38,8 @@ def test_adamw_stands_still_when_told_to() -> None:
         if moves:
             optimizers[1].apply([tf.constant([3.0, 1.0])], tf.constant(0.1), tf.constant(1.0))
         np.testing.assert_array_equal(one.numpy(), other.numpy())
-        for mine, its in zip(*(o.state for o in optimizers), strict=True):
-            np.testing.assert_array_equal(mine, its)
+        for a, b in zip(*(o.state for o in optimizers), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def rates(peak: float, steps: int) -> list[float]:

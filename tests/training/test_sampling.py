@@ -48,8 +48,8 @@ def test_an_epoch_has_every_painting_as_often_as_its_factor_says() -> None:
     times = np.bincount(order, minlength=len(factor))
     assert (times >= np.floor(factor)).all() and (times <= np.ceil(factor)).all()
     for value in np.unique(factor):
-        part = value - np.floor(value)
-        error = 5 * np.sqrt(part * (1 - part) / 4000)  # five standard deviations of a mean of 4,000 coin tosses
+        fraction = value - np.floor(value)
+        error = 5 * np.sqrt(fraction * (1 - fraction) / 4000)  # five standard deviations of a mean of 4,000 coin tosses
         assert abs(times[factor == value].mean() - value) <= error
 
 

@@ -103,8 +103,8 @@ def test_an_alternating_step_is_that_of_the_task_alone() -> None:
     model, alone = network(), network()
     compiled(step_of(model, "alternate"))(batch_of(turn=1))
     compiled(step_of(alone, "joint"))(batch_of(missing=("painter", "genre")))
-    for mine, its in zip(model.weights, alone.weights, strict=True):
-        np.testing.assert_allclose(mine.numpy(), its.numpy(), rtol=1e-5, atol=1e-6, err_msg=mine.path)
+    for weight, expected in zip(model.weights, alone.weights, strict=True):
+        np.testing.assert_allclose(weight.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6, err_msg=weight.path)
 
 
 def dense_network() -> keras.Model:
@@ -127,12 +127,12 @@ def test_the_joint_step_is_that_of_keras() -> None:
     for seed in range(8):
         batch = batch_of(seed=seed)._replace(images=tf.random.stateless_normal((8, 4), (seed, 0)))
         losses = step(batch)
-        found = reference.train_on_batch(*batch[:3], return_dict=True)
-        assert float(np.sum(losses)) == pytest.approx(float(found["loss"]), rel=1e-4)
+        metrics = reference.train_on_batch(*batch[:3], return_dict=True)
+        assert float(np.sum(losses)) == pytest.approx(float(metrics["loss"]), rel=1e-4)
     start = dense_network().weights
-    for mine, its, first in zip(model.weights, reference.weights, start, strict=True):
-        np.testing.assert_allclose(mine.numpy(), its.numpy(), rtol=1e-3, atol=1e-4, err_msg=mine.path)
-        assert np.abs(mine.numpy() - first.numpy()).max() > 0.01
+    for weight, expected, first in zip(model.weights, reference.weights, start, strict=True):
+        np.testing.assert_allclose(weight.numpy(), expected.numpy(), rtol=1e-3, atol=1e-4, err_msg=weight.path)
+        assert np.abs(weight.numpy() - first.numpy()).max() > 0.01
 
 
 def loss_of(name: str, model: keras.Model, batch: Batch, training: bool) -> tf.Tensor:
@@ -147,8 +147,8 @@ def gradients_by_task(train_step: TrainStep, model: keras.Model, batch: Batch, t
     for name in train_step.tasks:
         with tf.GradientTape() as tape:
             loss = loss_of(name, model, batch, training)
-        found = tape.gradient(loss, [v.value for v in train_step.groups.shared])
-        rows.append(np.concatenate([np.ravel(g) for g in found]))
+        gradients = tape.gradient(loss, [v.value for v in train_step.groups.shared])
+        rows.append(np.concatenate([np.ravel(g) for g in gradients]))
     return np.stack(rows).astype(np.float64)
 
 
@@ -168,8 +168,8 @@ def test_a_step_of_a_gradient_method_is_of_the_gradient_it_makes(name: str) -> N
     model = network()
     train_step = step_of(model, name)
     batch = batch_of()
-    for mine, its in zip(train_step.groups.branches["genre"], train_step.groups.branches["style"], strict=True):
-        mine.assign(its)  # two branches that are the same, and want different things of the same features
+    for genre, style in zip(train_step.groups.branches["genre"], train_step.groups.branches["style"], strict=True):
+        genre.assign(style)  # two branches that are the same, and want different things of the same features
     batch.labels["style"], batch.labels["genre"] = tf.zeros(8, tf.int32), tf.ones(8, tf.int32)
     start = model.get_weights()
     g = gradients_by_task(train_step, model, batch, training=True)  # BatchNormalization by the batch's own statistics
@@ -177,12 +177,12 @@ def test_a_step_of_a_gradient_method_is_of_the_gradient_it_makes(name: str) -> N
     with tf.GradientTape() as tape:
         loss = loss_of("style", model, batch, training=True)
     own = tape.gradient(loss, [v.value for v in train_step.groups.branches["style"]])
-    wanted = combined(CLASSES[name](3, 0), g)  # type: ignore[arg-type]
+    expected = combined(CLASSES[name](3, 0), g)  # type: ignore[arg-type]
     model.set_weights(start)
     compiled(train_step)(batch)
     moved = 10 * np.concatenate([np.ravel(m.numpy()) for m in train_step.optimizers.optimizers[ALL_TASKS, SHARED].m])
-    np.testing.assert_allclose(moved, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
-    assert np.abs(wanted - g.sum(axis=0)).max() > 0.05 * np.abs(wanted).max()
+    np.testing.assert_allclose(moved, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    assert np.abs(expected - g.sum(axis=0)).max() > 0.05 * np.abs(expected).max()
     for m, gradient in zip(train_step.optimizers.optimizers[ALL_TASKS, "style"].m, own, strict=True):
         np.testing.assert_allclose(10 * m.numpy(), gradient, rtol=1e-3, atol=1e-6)
 
@@ -221,10 +221,10 @@ def test_every_strategy_steps_in_sixteen_bits(name: str) -> None:
             train_step = step_of(model, name)
             step = compiled(train_step)
             before = values_of(train_step.groups.shared)
-            found = [step(batch_of(turn=turn)) for turn in (0, 1, 2)]
+            by_turn = [step(batch_of(turn=turn)) for turn in (0, 1, 2)]
         finally:
             keras.config.set_dtype_policy("float32")
-        losses.append(np.nanmax(found, axis=0))
+        losses.append(np.nanmax(by_turn, axis=0))
         assert all(v.dtype == "float32" for v in model.trainable_variables)
         assert any((a != b).any() for a, b in zip(before, values_of(train_step.groups.shared), strict=True))
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.1)
@@ -233,7 +233,7 @@ def test_every_strategy_steps_in_sixteen_bits(name: str) -> None:
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_task_of_weight_nothing_changes_nothing(name: str) -> None:
     """As if none of its labels were there: FAMO and uncertainty weighting would else give all to a loss of 0."""
-    found = []
+    weights = []
     for weight, missing in ((0.0, ()), (1.0, ("genre",))):
         model = network()
         settings = TrainSettings(strategy=name, learning_rate=0.01)  # type: ignore[arg-type]
@@ -242,9 +242,9 @@ def test_a_task_of_weight_nothing_changes_nothing(name: str) -> None:
         step = compiled(train_step)
         for turn in (0, 1, 0, 1):
             step(batch_of(missing, turn=turn, seed=turn))
-        found.append(values_of(model.trainable_variables))
-    for mine, its in zip(*found, strict=True):
-        np.testing.assert_allclose(mine, its, rtol=1e-4, atol=1e-5)
+        weights.append(values_of(model.trainable_variables))
+    for without_weight, without_label in zip(*weights, strict=True):
+        np.testing.assert_allclose(without_weight, without_label, rtol=1e-4, atol=1e-5)
 
 
 def test_an_alternating_painter_s_head_stands_still_without_its_label() -> None:

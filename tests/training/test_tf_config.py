@@ -79,12 +79,12 @@ def test_workers_meet_or_say_who_is_late() -> None:
     three = [Cluster(places, index) for index in range(3)]
     with ThreadPoolExecutor(3) as pool:
         early = [pool.submit(three[i].meet, 30.0) for i in (2, 0)]
-        for words in (b"GET / HTTP/1.1\r\n", b"1\n"):  # a stranger; worker 1, which dies when it has come
+        for content in (b"GET / HTTP/1.1\r\n", b"1\n"):  # another program; worker 1, which dies when it has come
             end = time.monotonic() + 30
             while True:
                 try:
                     with socket.create_connection(("localhost", int(places[0].rsplit(":")[1])), 5) as peer:
-                        peer.sendall(words)
+                        peer.sendall(content)
                     break
                 except ConnectionRefusedError:  # worker 0 does not listen yet
                     assert time.monotonic() < end
@@ -92,8 +92,8 @@ def test_workers_meet_or_say_who_is_late() -> None:
         time.sleep(1.5)  # worker 2 has come by now
         assert not early[0].done() and not early[1].done()
         last = pool.submit(three[1].meet, 30.0)
-        for found in (*early, last):
-            found.result(timeout=30)
+        for worker in (*early, last):
+            worker.result(timeout=30)
     with pytest.raises(UserError, match=r"worker 1, worker 2 did not come within 0\.1 s"):
         three[0].meet(0.1)
     with pytest.raises(UserError, match=r"worker 0, or one for whom it waits, did not come within 0\.1 s"):

@@ -19,7 +19,7 @@ VIEWS = ("whole", "detail")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("merge", ["concatenate", "none"])
-def test_a_training_with_two_views_learns_and_predicts(merge: str, tmp_path: Path) -> None:
+def test_a_training_on_two_inputs_learns_and_predicts(merge: str, tmp_path: Path) -> None:
     view_of = {"painter": "detail"} if merge == "none" else {}
     settings = tiny_settings(make_data(tmp_path / "data"), tmp_path, views=VIEWS, merge=merge, view_of=view_of)
     data, outcome, folder = fitted(settings)
@@ -30,15 +30,15 @@ def test_a_training_with_two_views_learns_and_predicts(merge: str, tmp_path: Pat
     assert run.open_run(folder).views == VIEWS
     out = tmp_path / "p.csv"
     assert predict.main([str(tmp_path / "data" / "images"), "--model", str(folder), "--output", str(out)]) == 0
-    said = {Path(r["path"]).name: r for r in read_rows(out)}
+    predictions = {Path(r["path"]).name: r for r in read_rows(out)}
     for row in read_rows(folder / "test_predictions.csv"):
-        mine = said[Path(row["id"]).name]
-        assert mine["style"] == row["style"]
-        assert float(mine["style_confidence"]) == pytest.approx(float(row["style_confidence"]), abs=2e-3)
+        prediction = predictions[Path(row["id"]).name]
+        assert prediction["style"] == row["style"]
+        assert float(prediction["style_confidence"]) == pytest.approx(float(row["style_confidence"]), abs=2e-3)
 
 
 @pytest.mark.slow
-def test_heads_on_cached_features_of_two_views(tmp_path: Path) -> None:
+def test_heads_on_cached_features_of_two_inputs(tmp_path: Path) -> None:
     settings = tiny_settings(make_data(tmp_path / "data", 80), tmp_path, views=VIEWS, fine_tune="heads", epochs=1)
     data, _, folder = fitted(settings)
     features = cached_features(run.open_run(folder).model(), data, 32)
@@ -47,7 +47,7 @@ def test_heads_on_cached_features_of_two_views(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"views": ("detail",)}, "--views detail cannot be"),
         ({"views": ("detail", "whole")}, "--views detail,whole cannot be"),
@@ -56,8 +56,8 @@ def test_heads_on_cached_features_of_two_views(tmp_path: Path) -> None:
         ({"task_data": {"painters": Path("x")}}, "--task-data painters is unknown"),
     ],
 )
-def test_views_that_cannot_be(changes: dict[str, object], words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_views_that_cannot_be(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         TrainSettings(**changes)  # type: ignore[arg-type]
 
 
@@ -85,8 +85,8 @@ def test_tasks_with_data_of_their_own_learn_together(strategy: str, tmp_path: Pa
     _, outcome, _ = fitted(dataclasses.replace(settings, epochs=2 * settings.epochs))
     shares = outcome.metrics.get("turns", {})
     assert strategy == "joint" or (set(shares) == set(TASK_NAMES) and all(t["share"] > 0.1 for t in shares.values()))
-    for name, wanted in (("painter", 0.6), ("style", 0.6), ("genre", 0.7)):  # by chance: 1 / 3, 1 / 3, 1 / 2
-        assert outcome.metrics["test"][name]["accuracy"] > wanted, name
+    for name, least in (("painter", 0.6), ("style", 0.6), ("genre", 0.7)):  # by chance: 1 / 3, 1 / 3, 1 / 2
+        assert outcome.metrics["test"][name]["accuracy"] > least, name
 
 
 def test_a_task_s_folder_without_its_label_is_named(tmp_path: Path) -> None:

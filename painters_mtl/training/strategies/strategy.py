@@ -57,5 +57,5 @@ class Alternate(Strategy):
     """`alternate`: each step is one task's. Only that task's loss counts, and only its branch and shared weights move.
 
     Collobert & Weston 2008 (ICML, A unified architecture for natural language processing) trained so. Here each task
-    has an optimizer of its own, and `sampling.plan_turns` says which step is whose.
+    has an optimizer of its own, and `sampling.TaskSchedule` says which step is whose.
     """
