@@ -6,10 +6,12 @@ Painter, style and genre are only the names that come along: a task may be calle
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from painters_mtl.common.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TASK_NAMES = ("painter", "style", "genre")
 NO_LABEL = -1
@@ -46,12 +48,14 @@ class Task:
     name: str
     classes: tuple[str, ...]
 
-    def encode(self, names: Iterable[object]) -> np.ndarray:
+    def encode(self, names: Iterable[object]) -> "np.ndarray":
         """Class names to int32 labels of shape (n,); whatever is not one of the classes becomes -1.
 
         >>> Task("style", ("Cubism", "Fauvism")).encode(["Fauvism", None, "Cubism", "Rococo"]).tolist()
         [1, -1, 0, -1]
         """
+        import numpy as np  # late: the settings of every verb need the names of tasks
+
         index = {name: i for i, name in enumerate(self.classes)}
         return np.array([index.get(n, NO_LABEL) if isinstance(n, str) else NO_LABEL for n in names], np.int32)
 

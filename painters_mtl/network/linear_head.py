@@ -4,6 +4,10 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from painters_mtl.common import lazy_imports
+
+lazy_imports.import_tensorflow()  # as this program needs Keras, also where a notebook imports this module alone
+
 BATCH, EPOCHS = 256, 15  # of any fit: at least so many epochs
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 1e-3, 0.5, 0.2
 

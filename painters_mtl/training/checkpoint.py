@@ -11,12 +11,13 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write
+
+if TYPE_CHECKING:
+    import numpy as np  # late in the functions: --help needs the name of the file only
 
 CHECKPOINT = "checkpoint.npz"
 CHECKSUM_SIZE = 16  # bytes, at the end of the file; readers of .npz pass over them
@@ -28,7 +29,7 @@ class Checkpoint:
 
     record: dict[str, Any]
     """Plain JSON values: history, best epoch, ..."""
-    arrays: dict[str, list[np.ndarray]]
+    arrays: "dict[str, list[np.ndarray]]"
     """The variables of the network, among them the seeds of its dropout; the state of optimizers and strategy; the best
     weights so far; the losses of the epoch that has begun. Each a list in the order of the code that wrote it."""
 
@@ -42,6 +43,8 @@ def save(folder: Path, key: str, record: dict[str, Any], arrays: Mapping[str, Se
         key: the fingerprint of the training.
         record: as in `Checkpoint`; so are `arrays`.
     """
+    import numpy as np
+
     flat = {f"{name}/{i}": np.asarray(value) for name, values in arrays.items() for i, value in enumerate(values)}
     text = json.dumps({"key": key, "record": record, "counts": {name: len(values) for name, values in arrays.items()}})
     try:
@@ -80,6 +83,8 @@ def load(folder: Path, key: str, needed: bool = False) -> Checkpoint | None:
 
 def read(stream: BinaryIO, key: str) -> Checkpoint | None:
     """The checkpoint in an open file; None where its key is another one. Raises all that damage can raise."""
+    import numpy as np
+
     size = stream.seek(0, os.SEEK_END) - CHECKSUM_SIZE
     if _checksum(stream, size) != stream.read():
         raise ValueError("its checksum does not fit")

@@ -16,7 +16,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training.settings import TrainSettings
 
-HEAVY = ("tensorflow", "keras", "pandas", "sklearn", "scipy", "matplotlib", "PIL")
+HEAVY = ("tensorflow", "keras", "numpy", "pandas", "sklearn", "scipy", "matplotlib", "PIL")
 SCRIPT = Path(sys.executable).with_name("painters-mtl")  # what pip installs
 
 
