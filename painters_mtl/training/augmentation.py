@@ -1,7 +1,7 @@
 """Random crops of paintings, as boxes: float32 (n, 4), each (top, left, bottom, right) in parts of the side.
 
 A box whose left is larger than its right is mirrored. No crop is turned or upside down: a genre has an up and a down.
-`network.forward.augmented_crops` cuts them.
+`network.forward.augmented_crops` cuts them. Apart from `batches`, because it needs no TensorFlow.
 """
 
 import numpy as np

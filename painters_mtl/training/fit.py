@@ -18,7 +18,6 @@ from painters_mtl.images.cache import cache_side
 from painters_mtl.network.multitask import build_model, with_heads
 from painters_mtl.network.precision import policy
 from painters_mtl.runs import run
-from painters_mtl.training.assignment import Assignment
 from painters_mtl.training.checkpoint import Checkpoint
 from painters_mtl.training.devices import Devices, check_same_everywhere, connect
 from painters_mtl.training.earlier_training import earlier_training, follower_result, with_known_precision
@@ -28,6 +27,7 @@ from painters_mtl.training.run_folder import new_run_folder, run_folder_lock
 from painters_mtl.training.run_result import RunResult
 from painters_mtl.training.run_spec import RunSpec
 from painters_mtl.training.settings import TrainSettings
+from painters_mtl.training.training_set import Assignment
 from painters_mtl.training.transfer import soft_targets, warm_start
 
 

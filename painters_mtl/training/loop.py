@@ -17,7 +17,6 @@ from painters_mtl.network.features import cached_features
 from painters_mtl.network.forward import forward_function, predict_in_batches
 from painters_mtl.network.multitask import backbone_of, heads_model
 from painters_mtl.network.precision import in_precision, policy
-from painters_mtl.training.assignment import Assignment
 from painters_mtl.training.batches import Batch, BatchSequence, crop_batches, feature_batches
 from painters_mtl.training.checkpoint import Checkpoint
 from painters_mtl.training.convergence import check_finite
@@ -37,7 +36,7 @@ from painters_mtl.training.run_files import NoRunFiles, RunFiles
 from painters_mtl.training.run_spec import RunSpec
 from painters_mtl.training.sampling import EpochPlan
 from painters_mtl.training.step import TrainStep
-from painters_mtl.training.training_set import TrainingSet
+from painters_mtl.training.training_set import Assignment, TrainingSet
 
 
 @dataclasses.dataclass

@@ -1,9 +1,12 @@
-"""The training paintings of one network: which they are, how often each is drawn, and the batches of an epoch."""
+"""What one training is given, and the paintings that it trains on: which they are, and what draws their batches."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import keras
 import numpy as np
 
 from painters_mtl.data.dataset import Dataset
-from painters_mtl.training.assignment import Assignment
 from painters_mtl.training.defaults import default_batch
 from painters_mtl.training.devices import Devices
 from painters_mtl.training.sampling import (
@@ -14,6 +17,30 @@ from painters_mtl.training.sampling import (
     steps_in_epoch,
 )
 from painters_mtl.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A network and what it has to learn."""
+
+    full: keras.Model
+    """The network with all heads that train, those too that only help the training."""
+    network: keras.Model
+    """The same layers, with the heads of the tasks alone: what is measured and kept."""
+    labels: Mapping[str, np.ndarray]
+    """{head: int32 (paintings,)}, -1 for "no label"."""
+    loss_weights: Mapping[str, float]
+    """Of each head."""
+    soft_targets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """The teachers' probabilities for the training paintings: {head: float32 (n, classes)}."""
+
+    @property
+    def heads_of_task(self) -> dict[str, list[str]]:
+        """{task: names of its heads}. What helps the painter task is a second head of it: a strategy sees one loss."""
+        heads = {head: [head] for head in self.labels if head in self.network.output}
+        if "painter" in heads:
+            heads["painter"] += [head for head in self.labels if head not in heads]
+        return heads
 
 
 class TrainingSet:

@@ -1,8 +1,24 @@
-"""What watches a training: the turns of tasks, the means of what is known."""
+"""What watches a training: the turns of tasks, conflicts, TensorBoard, the progress; the means of what is known."""
+
+import io
+import re
+import sys
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
 
-from painters_mtl.training.monitoring import TaskTurns, TrainedEpoch, mean_of_known
+from painters_mtl.training.monitoring import (
+    GradientConflict,
+    HistoryFile,
+    Progress,
+    TaskTurns,
+    TensorBoardLog,
+    TrainedEpoch,
+    mean_of_known,
+)
 
 NAN = float("nan")
 
@@ -32,3 +48,56 @@ def test_a_turn_is_noted_with_the_steps_since_the_last_one_in_the_same_epoch() -
 def test_the_mean_of_what_is_known() -> None:
     means = mean_of_known(np.array([[1.0, NAN, NAN], [3.0, 5.0, NAN]]))
     np.testing.assert_array_equal(means, [2.0, 5.0, NAN])
+
+
+def test_the_conflict_is_the_mean_over_the_batches_that_have_both_labels() -> None:
+    """The cosine of two tasks comes once, the first task named first; a batch without a label of one does not count."""
+    cosines = np.array([[[1, 0.5, NAN], [0.5, 1, NAN], [NAN] * 3], [[1, 0.1, 0.3], [0.1, 1, -0.2], [0.3, -0.2, 1]]])
+    batches = iter([tf.constant(0), tf.constant(1), tf.constant(0)])
+    conflict = GradientConflict(["painter", "style", "genre"], lambda batch: tf.gather(cosines, batch), batches, 2)  # type: ignore[arg-type]
+    columns = conflict.after_training(TrainedEpoch([], np.zeros((0, 0)), np.zeros(0)))
+    expected = {"cosine_painter_style": 0.3, "cosine_painter_genre": 0.3, "cosine_style_genre": -0.2}
+    assert columns == pytest.approx(expected)
+    assert len(list(batches)) == 1
+
+
+def test_history_and_tensorboard_have_each_epoch_once(tmp_path: Path) -> None:
+    history = [{"epoch": 1, "loss": 2.0, "val_score": NAN}, {"epoch": 2, "loss": 1.5, "val_score": 0.4}]
+    observers = [HistoryFile(tmp_path), TensorBoardLog(tmp_path)]
+    for epochs in (1, 2):
+        for observer in observers:
+            observer.after_validation(history[:epochs])
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "history.csv"), pd.DataFrame(history))
+    (file,) = (tmp_path / "logs").glob("events.out.tfevents.*")
+    events = [tf.compat.v1.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(file))]
+    values = [(e.step, v.tag, float(tf.make_ndarray(v.tensor))) for e in events for v in e.summary.value]
+    assert [value for value in values if value[1] == "loss"] == [(1, "loss", 2.0), (2, "loss", 1.5)]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
+def test_a_bar_shows_paintings_a_second_and_the_time_left_on_a_terminal_alone(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bar is that of the whole training: after half of the second of two epochs, three quarters are done."""
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    progress = Progress(epochs=2, steps=4, batch_size=10)
+    progress.begin_epoch(1, steps_done=1)
+    for _ in range(3):
+        progress.add(1, loss=0.25)
+        assert progress.bar is not None
+        progress.bar.refresh()
+    assert progress.end_steps() > 0
+    bars = stream.getvalue().split("\r")
+    if not stream.isatty():
+        assert bars == [""]
+        return
+    assert any(
+        re.search(r"epoch 2: +75%.* 60.0/80.0 \[.*<\d\d:\d\d, .* paintings/s, loss 0.250\]", bar) for bar in bars
+    )
+    assert progress.time_left(0) == progress.time_left(1) == "00:00"
