@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -34,19 +33,19 @@ class Checkpoint:
     weights so far; the losses of the epoch that has begun. Each a list in the order of the code that wrote it."""
 
 
-def save(folder: Path, key: str, record: dict[str, Any], arrays: Mapping[str, Sequence[Any]]) -> None:
+def save(folder: Path, key: str, state: Checkpoint) -> None:
     """Write a checkpoint whole.
 
     Raises `UserError` where it cannot be written, as on a full disk: the one before is then still there.
 
     Args:
         key: the fingerprint of the training.
-        record: as in `Checkpoint`; so are `arrays`.
     """
     import numpy as np
 
-    flat = {f"{name}/{i}": np.asarray(value) for name, values in arrays.items() for i, value in enumerate(values)}
-    text = json.dumps({"key": key, "record": record, "counts": {name: len(values) for name, values in arrays.items()}})
+    flat = {f"{name}/{i}": np.asarray(value) for name, values in state.arrays.items() for i, value in enumerate(values)}
+    counts = {name: len(values) for name, values in state.arrays.items()}
+    text = json.dumps({"key": key, "record": state.record, "counts": counts})
     try:
         with atomic_write(folder / CHECKPOINT) as temporary, temporary.open("w+b") as stream:
             np.savez(stream, json=np.frombuffer(text.encode(), np.uint8), **flat)  # type: ignore[arg-type]

@@ -301,7 +301,12 @@ class TrainingLoop:
         return minutes > 0 and time.perf_counter() - self.saved_at >= 60 * minutes
 
     def save_state(self) -> None:
-        """Write a checkpoint: all that the rest of the training depends on."""
+        """Write a checkpoint."""
+        self.files.save_checkpoint(self._state)
+        self.saved_at = time.perf_counter()
+
+    def _state(self) -> Checkpoint:
+        """All that the rest of the training depends on."""
         record = {
             "history": self.history,
             "turns": self.turns.turns,
@@ -315,8 +320,7 @@ class TrainingLoop:
             "best": self.best.weights,
             "losses": self.step_losses,
         }
-        self.files.save_checkpoint(record, arrays)
-        self.saved_at = time.perf_counter()
+        return Checkpoint(record, arrays)
 
     def _restore(self, saved: Checkpoint) -> None:
         """Put everything back to where it was when the checkpoint was written."""

@@ -1,12 +1,12 @@
 """What a training writes into its run folder while it goes on; processes that follow the chief write nothing."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import keras
 
 from painters_mtl.inference.open_network import save_network
 from painters_mtl.training import checkpoint
+from painters_mtl.training.checkpoint import Checkpoint
 from painters_mtl.training.monitoring import HistoryFile, Observer, TensorBoardLog
 from painters_mtl.training.run_spec import RunSpec
 
@@ -29,9 +29,9 @@ class RunFiles:
         if self.keep_model:
             save_network(network, self.settings, self.folder)
 
-    def save_checkpoint(self, record: dict[str, Any], arrays: Mapping[str, Sequence[Any]]) -> None:
-        """Write all that the rest of the training depends on; see `checkpoint.Checkpoint`."""
-        checkpoint.save(self.folder, self.key, record, arrays)
+    def save_checkpoint(self, state: Callable[[], Checkpoint]) -> None:
+        """Write the state that the function gives, whole."""
+        checkpoint.save(self.folder, self.key, state())
 
 
 class NoRunFiles(RunFiles):
@@ -44,5 +44,5 @@ class NoRunFiles(RunFiles):
     def save_network(self, network: keras.Model) -> None:
         """Nothing: the chief has the same network."""
 
-    def save_checkpoint(self, record: dict[str, Any], arrays: Mapping[str, Sequence[Any]]) -> None:
+    def save_checkpoint(self, state: Callable[[], Checkpoint]) -> None:
         """Nothing: the chief's is sent to all when they go on."""

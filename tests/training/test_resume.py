@@ -227,7 +227,7 @@ def test_a_checkpoint_of_something_else_is_no_start(
     folder = settings.models / "run"
     folder.mkdir(parents=True)
     settings.save(folder / "config.json")
-    checkpoint.save(folder, "another run", {}, {})
+    checkpoint.save(folder, "another run", checkpoint.Checkpoint({}, {}))
     with pytest.raises(UserError, match="is of other paintings, labels or settings"):
         fitted(settings)
     (folder / "checkpoint.npz").write_bytes(b"half of a checkpoi")
