@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from painters_mtl.images import files as images
-from painters_mtl.inference.result_files import Journal, write_results
+from painters_mtl.inference.result_files import ResultJournal, write_results
 
 ROW = {
     "painter": "Camille Pissarro",
@@ -35,14 +35,14 @@ def seconds(command: Callable[[], object]) -> float:
 
 def write(output: Path, rows: int) -> None:
     """The journal of so many rows."""
-    with Journal(output, {}) as journal:
+    with ResultJournal(output, {}) as journal:
         for k in range(rows):
             journal.write({"path": f"paintings/of/a/folder/{k:09d}.jpg", **ROW})
 
 
 def read_back(output: Path, rows: int) -> None:
     """As --resume does."""
-    with Journal(output, {}, resume=True) as journal:
+    with ResultJournal(output, {}, resume=True) as journal:
         assert len(journal.done) == rows
 
 
@@ -53,14 +53,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     options = parser.parse_args()
     count = len(images.find_images(options.folder))
-    print(f"listing {count:,} files: {count / seconds(partial(images.find, options.folder)):,.0f} a second")
+    print(f"listing {count:,} files: {count / seconds(partial(images.find_images, options.folder)):,.0f} a second")
     with tempfile.TemporaryDirectory() as place:
         for ending in (".parquet", ".csv"):
             output = Path(place) / f"out{ending}"
             for what, command in (
                 ("rows as they come", partial(write, output, options.rows)),
                 ("rows read back", partial(read_back, output, options.rows)),
-                (f"rows into {ending}", partial(write_results, output, ("path", *ROW, "error"))),
+                (f"rows into {ending}", partial(write_results, output, ending[1:], ("path", *ROW, "error"))),
             ):
                 print(f"{what}: {options.rows / seconds(command):,.0f} a second")
             print(f"{ending}: {output.stat().st_size / options.rows:.0f} bytes a row")

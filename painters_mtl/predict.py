@@ -3,6 +3,7 @@
     python -m painters_mtl.predict FOLDER --model models/full --output predictions.csv
     python -m painters_mtl.predict a.jpg b.png paintings.zip --top-k 3 --output gallery.html
     find . -name "*.jpg" | python -m painters_mtl.predict - --runtime auto --resume
+    python -m painters_mtl.predict FOLDER --output - | grep Monet              # a table on standard output
     python -m painters_mtl.predict FOLDER --engine ray --ray-address HOST:PORT     # spread over a Ray cluster
 
 Folders are searched to the bottom, zips read in place; "*.jpg" in quotes is a pattern, and - stands for a list of
@@ -11,6 +12,7 @@ painter_confidence, painter_known, style, style_confidence, genre, genre_confide
 painter_2_confidence ... for --top-k, and error (empty, or why it could not be read). A painter is "unknown" where
 painter_known, a score from 0 to 1, is below the threshold that 95 % of the known painters' works reach; the confidence
 stays that of the likeliest of them. The ending of --output decides: .csv, .jsonl, .parquet, or .html, a gallery.
+--resume goes on with an output that was cut off, and adds new pictures to one that is finished.
 
 Exit status: 0 all read, 1 some were not, 2 misuse, 130 interrupted (--resume goes on).
 """
@@ -18,23 +20,24 @@ Exit status: 0 all read, 1 some were not, 2 misuse, 130 interrupted (--resume go
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import file_lock
 
 if TYPE_CHECKING:
-    from painters_mtl.images.files import ImageFile
+    from painters_mtl.inference.labelling import LabelJob
+    from painters_mtl.inference.predictor import PredictOptions
     from painters_mtl.runs.run import Run
 
-FEW = 8  # pictures that Keras labels sooner than it compiles the network; it then holds all their activations
 IN_GALLERY = 3  # likeliest classes shown of each task
+STANDARD_OUTPUT = Path("-")
 
 
 @dataclass
@@ -46,19 +49,21 @@ class Settings:
     model: Path | None = None
     """run folder of the model, such as models/full; without it the newest one in models"""
     output: Path = Path("predictions.csv")
-    """the file to write: .csv, .jsonl, .parquet or .html (a gallery, in parts of 500 pictures)"""
+    """the file to write: .csv, .jsonl, .parquet or .html (a gallery, in parts of 500 pictures); - is standard output"""
+    format: Literal["csv", "jsonl", "parquet", "html"] | None = None
+    """the format of --output, where its ending does not say it; without it csv for standard output"""
     resume: bool = False
-    """go on with an --output that was cut off"""
+    """label only what is not in --output yet, be it cut off or finished"""
     top_k: int = 1
     """how many classes to give for each task, the likeliest first"""
     unknown: bool = True
     """call a painter "unknown" whose work looks like that of none of the known ones; --no-unknown: name one always"""
-    unknown_tasks: tuple[str, ...] = ("painter",)
-    """the tasks that may be answered "unknown": painter,style,genre"""
+    unknown_tasks: tuple[str, ...] = ()
+    """the tasks that may be answered "unknown", such as painter,style; without it painter"""
     tta: Literal["none", "flip", "crops"] = "none"
-    """the mean over several looks at each painting: flip: mirrored too (2 looks); crops: five crops too (12)"""
+    """the mean over several versions of each picture: flip: mirrored too (2); crops: five crops too (12)"""
     runtime: Literal["keras", "openvino", "openvino-bf16", "litert", "auto"] = "keras"
-    """what runs the network; auto: the fastest that is installed and gives the same answers"""
+    """what runs the network; auto: the fastest that is installed and gives the same probabilities"""
     batch_size: int = 32
     """pictures that go through the network at once"""
     threads: int = 0
@@ -74,129 +79,125 @@ class Settings:
     cluster"""
 
     @property
-    def gallery(self) -> bool:
-        """Whether the output is one, and no table."""
-        return self.output.suffix.lower() == ".html"
-
-    @property
-    def kept_classes(self) -> int:
-        """How many of each task are kept, the likeliest first."""
-        return max(self.top_k, IN_GALLERY) if self.gallery else self.top_k
-
-    @property
-    def tasks_with_unknown(self) -> tuple[str, ...]:
-        """The tasks whose answer may be "unknown"."""
-        return tuple(name for names in self.unknown_tasks for name in names.split(",") if self.unknown)
+    def output_format(self) -> str:
+        """What --format or the ending of --output says; "" where neither does."""
+        if self.output == STANDARD_OUTPUT:
+            return self.format or "csv"
+        return self.format or self.output.suffix.lower().removeprefix(".")
 
 
 def predict(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
-    from painters_mtl.images.files import images_from_arguments
-    from painters_mtl.inference.result_files import check_output
-    from painters_mtl.runs.run import open_run_for_pictures
+    from painters_mtl.common.files import file_lock
 
     _check(settings)
-    check_output(settings.output)
-    run = open_run_for_pictures(settings.model)
-    run.check()
-    for task in settings.tasks_with_unknown:
-        if task not in (*run.tasks, "painter"):
-            raise UserError(f"--unknown-tasks {task} is no task of {run.folder}; it has {', '.join(run.tasks)}")
-    files = images_from_arguments(settings.paths)
-    if not files:
-        raise UserError(f"there is no picture in {', '.join(settings.paths)}")
+    if settings.output == STANDARD_OUTPUT:
+        from painters_mtl.inference.labelling import print_table
+
+        table = sys.stdout
+        with contextlib.redirect_stdout(sys.stderr):  # notes do not belong to the table
+            job = _job(settings)
+            print(f"labelling {len(job.files):,} pictures with {job.run.folder}", flush=True)
+            return _status(print_table(job, settings.output_format, table).errors)
+    job = _job(settings)
     lock = settings.output.with_name(f".{settings.output.name}.lock")
     with file_lock(lock, f"writing {settings.output}", wait=False):
-        return _write(settings, run, files)
-
-
-def _write(settings: Settings, run: "Run", files: "list[ImageFile]") -> int:
-    """Label the files and write the table or the gallery; returns the verb's status."""
-    from tqdm import tqdm
-
-    from painters_mtl.inference.predictor import prediction_columns
-    from painters_mtl.inference.result_files import Journal, in_input_order, write_results
-
-    made_with = {
-        "model": run.digest or str(run.folder),
-        "--top-k": settings.kept_classes,
-        "--unknown": settings.tasks_with_unknown,
-    }
-    made_with |= {"--tta": settings.tta, "--runtime": settings.runtime, "--output": settings.output.suffix.lower()}
-    with Journal(settings.output, made_with, settings.resume) as journal:
-        todo = [file for file in files if str(file) not in journal.done]
-        if journal.done:
-            print(f"going on behind {len(journal.done):,} pictures that are done")
-        print(f"labelling {len(todo):,} pictures with {run.folder}", flush=True)
-        with _resumable(journal.file):
-            for row in tqdm(_rows(settings, run, todo), total=len(todo), unit=" pictures", mininterval=0.5):
-                journal.write(row)
-    with _resumable(journal.file):
-        if settings.engine != "local" or settings.resume:  # Ray's groups come back in any order, also before a cut
-            in_input_order(journal.file, map(str, files))
-        if settings.gallery:
-            from painters_mtl.reports.gallery import write_gallery
-
-            written = write_gallery(settings.output, run)
-            print(f"wrote {journal.rows:,} pictures to {', '.join(map(str, written[:3]))}{' ...' * (len(written) > 3)}")
-        else:
-            write_results(settings.output, prediction_columns(run, settings.kept_classes))
-            print(f"wrote {journal.rows:,} rows to {settings.output}")
-    if journal.errors:
-        counts = Counter(error.split(" (")[0] for error in journal.errors)
-        reasons = ", ".join(f"{n} {reason}" for reason, n in counts.most_common())
-        print(f"{len(journal.errors):,} pictures could not be read ({reasons}): see the column error", file=sys.stderr)
-    return 1 if journal.errors else 0
-
-
-@contextlib.contextmanager
-def _resumable(journal: Path) -> Iterator[None]:
-    """Say where the rows are that are done, when something ends the block early."""
-    try:
-        yield
-    except (KeyboardInterrupt, OSError):
-        print(f"\n{journal} holds what is done: the same command with --resume goes on", file=sys.stderr)
-        raise
-
-
-def _rows(settings: Settings, run: "Run", files: "list[ImageFile]") -> Iterator[dict[str, Any]]:
-    """The row of each picture: from this process, or from the machines of a cluster."""
-    from painters_mtl.inference.predictor import PredictOptions, open_network, prediction_rows
-
-    if not files:
-        return
-    options = PredictOptions(
-        runtime=settings.runtime,
-        batch_size=settings.batch_size,
-        threads=settings.threads,
-        tta=settings.tta,
-        compiled=settings.tta != "none" or len(files) > min(settings.batch_size, FEW),
-        top_k=settings.kept_classes,
-        unknown_tasks=settings.tasks_with_unknown,
-        thumbnails=settings.gallery,
-    )
-    if settings.engine == "local":
-        yield from prediction_rows(run, open_network(run, options, files), files, options)
-        return
-    from painters_mtl.inference.ray_jobs import label_on_ray
-    from painters_mtl.inference.runtime_choice import export_on_first_use, fastest_runtime
-
-    if options.runtime == "auto":
-        options = replace(options, runtime=fastest_runtime(run, files))
-    if options.runtime != "keras":
-        export_on_first_use(run, options.runtime, files)  # once, before many workers open it
-    yield from label_on_ray(run.folder, files, options, settings.ray_address, settings.ray_cpus)
+        return _write_output(settings, job)
 
 
 def _check(settings: Settings) -> None:
+    from painters_mtl.inference.result_tables import FORMATS, parquet_packages
+
     command_line.check_numbers(settings, top_k=1, batch_size=1, threads=0)
     command_line.check_engine(settings)
     if not settings.paths:
         raise UserError("nothing to label: name folders, zips or files, or - for a list on standard input")
+    if settings.output == STANDARD_OUTPUT:
+        if settings.output_format not in ("csv", "jsonl"):
+            raise UserError(f"--output - writes csv or jsonl: name a file for --format {settings.format}")
+        if settings.resume:
+            raise UserError("--output - cannot be gone on with: leave --resume out, or name a file")
+    else:
+        endings = () if settings.format else tuple(f".{name}" for name in FORMATS)
+        command_line.check_output("--output", settings.output, endings)
+    if settings.output_format == "parquet":
+        parquet_packages()
     if settings.engine == "ray":
         from painters_mtl.common.ray_cluster import check_cluster
 
         check_cluster(settings.ray_address)
+
+
+def _job(settings: Settings) -> "LabelJob":
+    """The pictures, the network and the options that the settings name."""
+    from painters_mtl.images.files import images_from_arguments
+    from painters_mtl.inference.labelling import LabelJob
+    from painters_mtl.runs.run import open_run_for_pictures
+
+    run = open_run_for_pictures(settings.model)
+    run.check()
+    files = images_from_arguments(settings.paths)
+    if not files:
+        raise UserError(f"there is no picture in {', '.join(settings.paths)}")
+    return LabelJob(run, files, _options(settings, run), settings.engine, settings.ray_address, settings.ray_cpus)
+
+
+def _options(settings: Settings, run: "Run") -> "PredictOptions":
+    from painters_mtl.data.tasks import chosen_tasks
+    from painters_mtl.inference.predictor import PredictOptions
+
+    unknown_tasks: tuple[str, ...] = ()
+    if settings.unknown_tasks:
+        unknown_tasks = tuple(chosen_tasks(run.tasks, settings.unknown_tasks, "--unknown-tasks"))
+    elif "painter" in run.tasks:
+        unknown_tasks = ("painter",)
+    gallery = settings.output_format == "html"
+    return PredictOptions(
+        runtime=settings.runtime,
+        batch_size=settings.batch_size,
+        threads=settings.threads,
+        tta=settings.tta,
+        top_k=max(settings.top_k, IN_GALLERY) if gallery else settings.top_k,
+        unknown_tasks=unknown_tasks if settings.unknown else (),
+        thumbnails=gallery,
+    )
+
+
+def _write_output(settings: Settings, job: "LabelJob") -> int:
+    """Label the pictures and write the table or the gallery; returns the verb's status."""
+    from painters_mtl.inference.labelling import going_on, label_into_journal
+    from painters_mtl.inference.predictor import prediction_columns
+    from painters_mtl.inference.result_files import journal_file, write_results
+    from painters_mtl.inference.result_tables import read_table
+
+    output, file_format = settings.output, settings.output_format
+    if file_format == "html":
+        from painters_mtl.reports.gallery import read_gallery, write_gallery
+
+        labelled = label_into_journal(job, output, file_format, settings.resume, read_gallery)
+    else:
+        read_rows = partial(read_table, file_format=file_format)
+        labelled = label_into_journal(job, output, file_format, settings.resume, read_rows)
+    if labelled.nothing_new:
+        print(f"all {len(job.files):,} pictures are in {output} already: nothing is left to do")
+        return _status(labelled.errors)
+    with going_on(journal_file(output)):
+        if file_format == "html":
+            pages = write_gallery(output, job.run)
+            print(f"wrote {labelled.rows:,} pictures to {', '.join(map(str, pages[:3]))}{' ...' * (len(pages) > 3)}")
+        else:
+            write_results(output, file_format, prediction_columns(job.run, job.options.top_k))
+            print(f"wrote {labelled.rows:,} rows to {output}")
+    return _status(labelled.errors)
+
+
+def _status(errors: Sequence[str]) -> int:
+    """0, or 1 where pictures could not be read; says how many, and why."""
+    if errors:
+        counts = Counter(error.split(" (")[0] for error in errors)
+        reasons = ", ".join(f"{n} {reason}" for reason, n in counts.most_common())
+        print(f"{len(errors):,} pictures could not be read ({reasons}): see the column error", file=sys.stderr)
+    return 1 if errors else 0
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -102,9 +102,9 @@ def check_output(option: str, file: Path, endings: Sequence[str]) -> None:
 
     Args:
         option: that names the file, such as "--output".
-        endings: those it may have, such as ".csv"; upper or lower case.
+        endings: those it may have, such as ".csv", in upper or lower case; none: any.
     """
-    if file.suffix.lower() not in endings:
+    if endings and file.suffix.lower() not in endings:
         raise UserError(f"{option} {file} must end in {' or '.join(endings)}")
     folder = file.absolute().parent
     if not folder.is_dir() or file.is_dir():

@@ -50,7 +50,8 @@ class Journal:
         while (content := _read(self._stream)) is not None:
             end = self._stream.tell()
             yield content
-        self._stream.truncate(end)
+        if os.fstat(self._stream.fileno()).st_size > end:
+            self._stream.truncate(end)
         self._end = end
 
     def append(self, *contents: bytes, power_cut: bool = False) -> None:

@@ -42,7 +42,7 @@ def _write_parquet(vectors: "Vectors", rows: "Iterator[Vector]", file: Path) -> 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from painters_mtl.inference.result_files import in_groups
+    from painters_mtl.inference.result_tables import in_groups
 
     tasks = list(vectors.run.tasks)
     names = _columns(tasks)

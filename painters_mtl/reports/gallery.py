@@ -1,6 +1,9 @@
 """Predictions as pages to look at: a thumbnail of each painting, its labels with bars, filters; self-contained."""
 
 import html
+import json
+from collections.abc import Iterator
+from html.parser import HTMLParser
 from itertools import islice
 from pathlib import Path
 
@@ -8,7 +11,8 @@ import jinja2
 
 from painters_mtl.common.errors import UserError, display_path
 from painters_mtl.common.files import write_text
-from painters_mtl.inference.result_files import Row, read_rows
+from painters_mtl.inference.result_files import journal_file, journal_rows
+from painters_mtl.inference.result_tables import Row
 from painters_mtl.runs.run import Run
 
 PER_PAGE = 500
@@ -19,9 +23,8 @@ def write_gallery(output: Path, run: Run) -> list[Path]:
 
     The first page is `output`, the next are `NAME-2.html` ...; later pages of an earlier, longer gallery go.
     """
-    journal = output.with_name(output.name + ".part")
-    with journal.open("rb") as lines:
-        count = sum(1 for _ in lines) - 1
+    journal = journal_file(output)
+    count = sum(1 for _ in journal_rows(journal))
     pages = max(1, -(-count // PER_PAGE))
     files = [output if k == 1 else output.with_stem(f"{output.stem}-{k}") for k in range(1, pages + 1)]
     for number, file in enumerate(files[1:], start=2):
@@ -32,7 +35,7 @@ def write_gallery(output: Path, run: Run) -> list[Path]:
             )
     loader = jinja2.PackageLoader("painters_mtl.reports")
     template = jinja2.Environment(loader=loader, autoescape=True).get_template("gallery.html.jinja")
-    rows = read_rows(journal)
+    rows = journal_rows(journal)
     for number, file in enumerate(files, start=1):
         cards = [_card(row, run) for row in islice(rows, PER_PAGE)]
         links = [(k, other.name) for k, other in enumerate(files, start=1)] if pages > 1 else []
@@ -54,6 +57,34 @@ def write_gallery(output: Path, run: Run) -> list[Path]:
     return files
 
 
+def read_gallery(output: Path) -> Iterator[Row]:
+    """The rows from which `write_gallery` made a gallery, page by page. Raises `UserError` for another file."""
+    number, file = 1, output
+    while is_page(file, output, number):
+        page = _Page()
+        page.feed(file.read_text(encoding="utf-8"))
+        yield from page.rows
+        number += 1
+        file = output.with_stem(f"{output.stem}-{number}")
+    if number == 1:
+        raise UserError(f"{output} is no gallery that predict wrote: leave --resume out to replace it")
+
+
+class _Page(HTMLParser):
+    """The rows of a page: each card holds its own as JSON, but for the thumbnail, which is its picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[Row] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        if row := values.get("data-row"):
+            self.rows.append(json.loads(row))
+        elif tag == "img" and self.rows and (source := values.get("src")):
+            self.rows[-1]["thumbnail"] = source.partition("base64,")[2]
+
+
 def _mark(output: Path, number: int) -> str:
     """The comment in a page that tells it from all other files."""
     return f"<!-- page {number} of the gallery {html.escape(display_path(output.name)).replace('--', '- -')} -->"
@@ -73,6 +104,7 @@ def _card(row: Row, run: Run) -> Row:
     path = display_path(row["path"])
     card: Row = {"path": path, "name": path.rsplit("/", 1)[-1], "error": row["error"]}
     card["thumbnail"] = row.get("thumbnail")
+    card["row"] = json.dumps({name: value for name, value in row.items() if name != "thumbnail"})
     if row["error"]:
         return card
     answers = []

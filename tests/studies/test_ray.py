@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -22,8 +21,6 @@ from painters_mtl import compare, predict
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.ray_cluster import MORE_MACHINES, has_room, worker_resources
 from painters_mtl.data.tasks import TASK_NAMES
-from painters_mtl.inference.result_files import Journal, in_input_order
-from painters_mtl.inference.result_files import read_rows as read_journal
 from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training.resume import resume_command
 from painters_mtl.training.run_folder import run_folder_lock
@@ -114,19 +111,6 @@ def test_a_cluster_without_room_is_told_from_one_that_is_busy(monkeypatch: pytes
     assert has_room(nodes((True, 2, 1)), with_gpu) and not has_room(nodes((True, 16, 0)), with_gpu)
     with pytest.raises(UserError, match="no machine of the Ray cluster has a core"):
         worker_resources(nodes((True, 0, 0), (False, 4, 0)), cpus=0)
-
-
-def test_rows_are_put_in_order(tmp_path: Path) -> None:
-    paths = [f"{i}.jpg" for i in range(50)] + ["caf\udce9.jpg"]
-    mixed = random.Random(0).sample(paths, len(paths))
-    with Journal(tmp_path / "out.csv", {"model": "x"}) as journal:
-        for path in ["gone.jpg", *mixed]:
-            journal.write({"path": path, "painter": f"of {path}"})
-    head = journal.file.read_bytes().split(b"\n")[0]
-    in_input_order(journal.file, paths)
-    assert list(read_journal(journal.file)) == [{"path": p, "painter": f"of {p}"} for p in ["gone.jpg", *paths]]
-    assert journal.file.read_bytes().split(b"\n")[0] == head
-    assert [f.name for f in tmp_path.iterdir()] == ["out.csv.part"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import itertools
 import json
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,15 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import LEVELS, arguments, picture, python, read_rows, trained
+from helpers import LEVELS, arguments, picture, python, read_rows, small_network, trained
 from PIL import Image
 
 from painters_mtl import predict
-from painters_mtl.data.tasks import TASK_NAMES
+from painters_mtl.data.tasks import TASK_NAMES, Task
 from painters_mtl.images import files as images
-from painters_mtl.inference.predictor import Prediction, PredictOptions, label, prediction_columns, prediction_row
+from painters_mtl.inference.predictor import PredictOptions, label
 from painters_mtl.runs import run as runs
-from painters_mtl.runs.run import Run, open_run
+from painters_mtl.runs.run import open_run
 from painters_mtl.training.settings import TrainSettings
 
 ROUNDING = 1.01e-4  # of a confidence with four decimals
@@ -352,28 +354,6 @@ def test_a_few_pictures_are_not_worth_compiling_for(
     assert len(compiled) == wanted
 
 
-def test_row_and_columns_agree_by_hand() -> None:
-    from painters_mtl.data.tasks import Task
-
-    run = Run(
-        Path(), {"style": Task("style", ("a", "b, c", "d")), "genre": Task("genre", ("x", "y"))}, 32, 40, False, {}
-    )
-    one = Prediction(
-        images.ImageFile("p.jpg"),
-        {"style": np.array([0.2, 0.7, 0.1]), "genre": np.array([0.5, 0.5])},
-        "",
-        {"style": 0.7, "genre": 0.5},
-    )
-    cells = prediction_row(run, one, 3)
-    assert {name: cells[name] for name in prediction_columns(run, 3)} == {
-        "path": "p.jpg", "style": "b, c", "style_confidence": 0.7, "genre": "x", "genre_confidence": 0.5,
-        "style_2": "a", "style_2_confidence": 0.2, "genre_2": "y", "genre_2_confidence": 0.5,
-        "style_3": "d", "style_3_confidence": 0.1, "error": "",
-    }  # fmt: skip
-    bad = prediction_row(run, Prediction(images.ImageFile("z.zip", "q.jpg"), None, "empty"), 3)
-    assert bad == {"path": "z.zip/q.jpg", "error": "empty"}
-
-
 @pytest.mark.real
 def test_real_paintings_of_every_kind(paintings: Path, folder: Path, tmp_path: Path) -> None:
     rows = labelled(folder, tmp_path / "out.csv", paintings / "originals", status=1)
@@ -423,3 +403,81 @@ def test_another_runtime_writes_the_same_table(
     assert [[row[n] for n in names] for row in found] == [[row[n] for n in names] for row in wanted]
     np.testing.assert_allclose(confidences(found), confidences(wanted), atol=2e-3)
     assert "largest difference of a probability" in capsys.readouterr().out
+
+
+def test_patterns_and_lists(folder: Path, originals: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = labelled(folder, tmp_path / "a.csv", originals / "00*.png")
+    assert [Path(r["path"]).name for r in rows] == [f"00{k}.png" for k in range(10)]
+    listed = [str(originals / "003.png"), str(tmp_path / "gone.png"), "", str(originals / "001.png")]
+    process = subprocess.run(
+        [sys.executable, "-m", "painters_mtl.predict", "-", "--model", str(folder), "--output", "b.csv"],
+        input="\r\n".join(listed).encode(), capture_output=True, cwd=tmp_path, timeout=120,
+    )  # fmt: skip
+    assert process.returncode == 1
+    rows = read_rows(tmp_path / "b.csv")
+    assert [r["path"] for r in rows] == [name for name in listed if name]
+    assert [r["error"].split(" (")[0] for r in rows] == ["", "missing", ""]
+    assert predict.main([str(originals / "x*.png"), "--model", str(folder), "--output", str(tmp_path / "c.csv")]) == 2
+    assert "no file fits the pattern" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_is_refused(folder: Path, few: Path, tmp_path: Path) -> None:
+    for name in ("out.txt", "nowhere/out.csv", ""):
+        assert predict.main([str(few), "--model", str(folder), "--output", str(tmp_path / name)]) == 2
+
+
+# ------------------------------------------------------------------------------------------------- standard output
+
+
+def test_a_table_on_standard_output(folder: Path, few: Path, tmp_path: Path) -> None:
+    """Nothing but the table is there, byte for byte as in a file, and also with a path that is not UTF-8."""
+    (few / "bad.png").write_bytes(b"")
+    shutil.copy(few / "000.png", os.fsencode(few) + b"/caf\xe9.png")
+    labelled(folder, tmp_path / "out.csv", few, status=1, unknown=True)
+    words = [sys.executable, "-m", "painters_mtl.predict", str(few), "--model", str(folder), "--output", "-"]
+    done = subprocess.run(words, capture_output=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 1 and done.stdout == (tmp_path / "out.csv").read_bytes(), done.stderr
+    assert b"labelling 7 pictures" in done.stderr and b"1 pictures could not be read" in done.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["few", "out.csv"]
+    lines = subprocess.run([*words, "--format", "jsonl"], capture_output=True, cwd=tmp_path, timeout=120).stdout
+    assert [json.loads(line)["error"] for line in lines.splitlines()].count("empty (0 bytes)") == 1
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == done.stdout.splitlines(keepends=True)[0]
+        process.stdout.close()  # as head does
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_the_format_stands_above_the_ending(
+    folder: Path, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled(folder, tmp_path / "out.csv", few)
+    labelled(folder, tmp_path / "out.txt", few, format="csv")
+    assert (tmp_path / "out.txt").read_bytes() == (tmp_path / "out.csv").read_bytes()
+    for words, told in (
+        (["--format", "html"], "--output - writes csv or jsonl: name a file for --format html"),
+        (["--resume"], "--output - cannot be gone on with"),
+    ):
+        assert predict.main([str(few), "--model", str(folder), "--output", "-", *words]) == 2
+        assert told in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------- tasks of one's own
+
+
+def test_tasks_of_a_users_own_can_be_unknown_too(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = {"school": Task("school", ("Dutch", "Flemish")), "century": Task("century", ("17", "18", "19"))}
+    (tmp_path / "run").mkdir()
+    runs.save_model(small_network(tasks), tmp_path / "run")
+    limits = {"school": 2.0, "century": 0.0}
+    runs.save_labels(tmp_path / "run", tasks, 32, 40, False, thresholds=limits)
+    rows = labelled(tmp_path / "run", tmp_path / "a.csv", few, unknown=True)
+    assert list(rows[0]) == ["path", "school", "school_confidence", "century", "century_confidence", "error"]
+    assert all(row["school"] in tasks["school"].classes for row in rows)  # only painters are doubted without a word
+    doubted = labelled(tmp_path / "run", tmp_path / "b.csv", few, unknown=True, unknown_tasks="school,century")
+    assert [row["school"] for row in doubted] == ["unknown"] * 5
+    assert [row["century"] for row in doubted] == [row["century"] for row in rows]
+    assert rows == labelled(tmp_path / "run", tmp_path / "c.csv", few, unknown_tasks="school")  # with --no-unknown
+    words = [str(few), "--model", str(tmp_path / "run"), "--output", str(tmp_path / "d.csv")]
+    assert predict.main([*words, "--unknown-tasks", "painter"]) == 2
+    assert "--unknown-tasks painter: the network has no such task, but school, century" in capsys.readouterr().err

@@ -1,0 +1,98 @@
+"""--resume with a finished output: rows that the same network made are kept, and only new pictures are labelled."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers import read_rows, trained
+
+from painters_mtl import predict
+from painters_mtl.runs import run as runs
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory)[0]
+
+
+@pytest.fixture
+def files(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> list[Path]:
+    """Twelve pictures and one that cannot be read; the name of one is not UTF-8."""
+    data = trained(tmp_path_factory)[1].data
+    assert data is not None
+    (tmp_path / "in").mkdir()
+    for file in sorted((data / "images").iterdir())[:11]:
+        shutil.copy(file, tmp_path / "in")
+    shutil.copy(tmp_path / "in" / "000.png", os.fsencode(tmp_path / "in") + b"/caf\xe9.png")
+    (tmp_path / "in" / "bad.png").write_bytes(b"")
+    return sorted((tmp_path / "in").iterdir())
+
+
+def label(folder: Path, output: Path, files: list[Path], *more: str) -> int:
+    return predict.main([*map(str, files), "--model", str(folder), "--output", str(output), *more])
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "html"])
+def test_only_new_pictures_are_labelled(
+    ending: str, folder: Path, files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if ending == "parquet":
+        pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    output, whole = tmp_path / f"out.{ending}", tmp_path / "whole" / f"out.{ending}"
+    whole.parent.mkdir()
+    assert label(folder, whole, files) == 1
+    assert label(folder, output, files[3:], "--resume") == 1  # there is nothing yet
+    capsys.readouterr()
+    assert label(folder, output, files, "--resume") == 1
+    told = capsys.readouterr()
+    assert "going on behind 10 pictures that are done" in told.out and "labelling 3 pictures" in told.out
+    assert "1 pictures could not be read (1 empty)" in told.err
+    assert output.read_bytes() == whole.read_bytes()
+    written = output.stat()
+    assert label(folder, output, files[:5], "--resume") == 1
+    assert f"all 5 pictures are in {output} already" in capsys.readouterr().out
+    assert output.stat().st_mtime_ns == written.st_mtime_ns and output.stat().st_ino == written.st_ino
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["in", f"out.{ending}", "whole"]
+
+
+def test_rows_of_other_pictures_stay_and_come_first(
+    folder: Path, files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.csv"
+    assert label(folder, output, files[:4]) == 0
+    before = read_rows(output)
+    assert label(folder, output, files[8:10], "--resume") == 0
+    assert read_rows(output)[:4] == before and len(read_rows(output)) == 6
+    for file in files[:4]:
+        file.unlink()
+    files[8].unlink()
+    files[9].unlink()
+    assert label(folder, output, files[4:6], "--resume") == 0
+    assert "its rows are kept unchecked" in capsys.readouterr().out and len(read_rows(output)) == 8
+
+
+def test_what_another_model_made_is_not_mixed_in(
+    folder: Path, files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.csv"
+
+    def refused(model: Path, *more: str) -> str:
+        before = output.read_bytes()
+        assert label(model, output, files, "--resume", *more) == 2 and output.read_bytes() == before
+        assert not (tmp_path / "out.csv.part").exists()
+        return capsys.readouterr().err
+
+    label(folder, output, files[:6])
+    assert "with another --top-k (genre_2, " in refused(folder, "--top-k", "2")
+    other = shutil.copytree(folder, tmp_path / "other")
+    run = runs.open_run(folder)
+    temperatures = {name: 2 * value for name, value in run.temperatures.items()}
+    sizes = (run.image_size, run.copy_side, run.demo, run.views)
+    runs.save_labels(other, run.tasks, *sizes, temperatures, run.thresholds)
+    assert "was made by another model or with other options" in refused(other)
+    runs.save_labels(other, run.tasks, *sizes, run.temperatures, {"painter": 1.0})
+    assert "was made by another model or with other options" in refused(other)  # it would call all of them unknown
+    output.write_text("path;painter\n")
+    assert label(folder, output, files, "--resume") == 2
+    assert "is no table that predict wrote" in capsys.readouterr().err
