@@ -13,7 +13,7 @@ from tqdm import tqdm
 from painters_mtl.common.interrupts import stop_if_requested
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference.finished_results import FinishedResults, check_finished, read_finished
-from painters_mtl.inference.predictor import PredictOptions, open_network, prediction_columns, prediction_rows
+from painters_mtl.inference.predictor import PredictOptions, open_forward, prediction_columns, prediction_rows
 from painters_mtl.inference.result_files import ResultJournal, journal_file, sort_rows
 from painters_mtl.inference.result_tables import Row, write_text_rows
 
@@ -50,7 +50,7 @@ def label_files(job: LabelJob, files: Sequence[ImageFile]) -> Iterator[Row]:
         return
     run, options = job.run, _compiled_if_worth_it(job.options, len(files))
     if job.engine == "local":
-        rows = prediction_rows(run, open_network(run, options, files), files, options)
+        rows = prediction_rows(run, open_forward(run, options, files), files, options)
     else:
         from painters_mtl.inference.ray_jobs import label_on_ray
         from painters_mtl.inference.runtime_choice import export_on_first_use, fastest_runtime
@@ -136,7 +136,7 @@ def _finished(job: LabelJob, output: Path, read_rows: Callable[[Path], Iterator[
     """The rows of a finished output, which the same network made."""
     options = replace(job.options, compiled=job.options.tta != "none")
     finished = read_finished(output, read_rows, job.files, job.run, options.top_k)
-    check_finished(finished, job.run, open_network(job.run, options, job.files), options)
+    check_finished(finished, job.run, open_forward(job.run, options, job.files), options)
     return finished
 
 

@@ -64,10 +64,10 @@ def label(run: "Run", files: Iterable[ImageFile], options: PredictOptions = Pred
     be a list.
     """
     sample = files if isinstance(files, Sequence) else ()
-    yield from predict_with(run, open_network(run, options, sample), files, options)
+    yield from predict_with(run, open_forward(run, options, sample), files, options)
 
 
-def open_network(run: "Run", options: PredictOptions, sample: Sequence[ImageFile] = ()) -> "Forward":
+def open_forward(run: "Run", options: PredictOptions, sample: Sequence[ImageFile] = ()) -> "Forward":
     """The run's network as a function from cached images to outputs, in the runtime and with the augmentations asked.
 
     Args:
@@ -80,7 +80,7 @@ def open_network(run: "Run", options: PredictOptions, sample: Sequence[ImageFile
 def predict_with(
     run: "Run", forward: "Forward", files: Iterable[ImageFile], options: PredictOptions = PredictOptions()
 ) -> Iterator[Prediction]:
-    """As `label`, with a network that is opened already: see `open_network`."""
+    """As `label`, with a network that is opened already: see `open_forward`."""
     stream = stream_images(files, forward, run.copy_side, run.views, options.batch_size, options.threads)
     for seen in stream:
         if seen.outputs is None:

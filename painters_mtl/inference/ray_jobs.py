@@ -140,13 +140,13 @@ class _Labeller:
         return {"number": batch["number"], "rows": [json.dumps(result)]}
 
     def _rows(self, files: list["ImageFile"]) -> Iterable[dict[str, Any]]:
-        from painters_mtl.inference.predictor import open_network, prediction_rows
+        from painters_mtl.inference.predictor import open_forward, prediction_rows
         from painters_mtl.runs.run import open_run
 
         options = self.worker.options
         if self.opened is None:
             enter_worker(self.worker.folder, self.worker.threads)
             opened = open_run(self.worker.run_folder)
-            self.opened = opened, open_network(opened, options, self.worker.sample)
+            self.opened = opened, open_forward(opened, options, self.worker.sample)
         run, forward = self.opened
         return prediction_rows(run, forward, files, options)
