@@ -1,9 +1,10 @@
 """The settings that say which paintings are used, under which labels, and what a network is shown of them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.settings import ABOVE_0, NOT_NEGATIVE, Rule, StoredSettings
@@ -76,15 +77,26 @@ class LabelSettings(StoredSettings):
         """The tasks that may be learned, as far as the paintings have labels for them."""
         return self.tasks or TASK_NAMES
 
+    def with_classes(self, classes: Mapping[str, Sequence[str]]) -> Self:
+        """The same settings with these classes for each task, {task: names}."""
+        own = {task: ";".join(name.replace(";", "\\;") for name in names) for task, names in classes.items()}
+        usual = {f"{task}s": tuple(classes[task]) for task in TASK_NAMES if task in classes}
+        return replace(self, classes={t: text for t, text in own.items() if t not in TASK_NAMES}, **usual)  # type: ignore[arg-type]
+
     def requested_classes(self) -> dict[str, int | tuple[str, ...] | None]:
         """For each task, a number of classes, their names, or None for all that have enough works."""
         lists = {"painter": self.painters, "style": self.styles, "genre": self.genres}
-        lists |= {name: tuple(part.strip() for part in text.split(";")) for name, text in self.classes.items()}
+        lists |= {name: _names_between_semicolons(text) for name, text in self.classes.items()}
 
         def number_or_names(values: tuple[str, ...]) -> int | tuple[str, ...]:
             return int(values[0]) if len(values) == 1 and values[0].isdecimal() else tuple(values)
 
         return {task: number_or_names(lists[task]) if task in lists else None for task in self.task_names()}
+
+
+def _names_between_semicolons(text: str) -> tuple[str, ...]:
+    """The names of "Dutch;Flemish"; a semicolon within a name has a backslash before it."""
+    return tuple(name.replace("\\;", ";").strip() for name in re.split(r"(?<!\\);", text))
 
 
 @dataclass

@@ -104,7 +104,7 @@ def _labels_table(file: Path) -> pd.DataFrame:
         painter = choose_columns(frame, names, settings, table.name, notes)["painter"]
     except (UserError, KeyError):
         raise UserError(f"--labels {file} needs the columns filename and painter; it has {', '.join(names)}") from None
-    return tidy(frame.rename(columns={files: "id", painter: "painter"})[["id", "painter"]], (), notes)
+    return tidy(pd.DataFrame({"id": frame[files], "painter": frame[painter]}, dtype=object), (), notes)
 
 
 # ------------------------------------------------------------------------------------------------- the pairs

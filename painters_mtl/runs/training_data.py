@@ -31,8 +31,8 @@ def run_data_settings(run: Run, place: Path | None, way_out: str) -> DataSetting
         place = make_demo(DEMO_FOLDER)
     if place is not None and not place.exists():
         raise UserError(f"the paintings of {run.folder} are not in {place}: {way_out}")
-    classes = {f"{name}s": task.classes for name, task in run.tasks.items()}
-    return replace(settings, data=place, split=run.folder / SPLIT, **classes)  # type: ignore[arg-type]
+    settings = settings.with_classes({name: task.classes for name, task in run.tasks.items()})
+    return replace(settings, data=place, split=run.folder / SPLIT)
 
 
 def paintings_of_run(run: Run) -> "list[ImageFile]":

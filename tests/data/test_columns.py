@@ -122,3 +122,5 @@ def test_classes_of_tasks_of_ones_own():
     assert settings.requested_classes() == {"painter": 8, "school": 3, "century": None}
     named = LabelSettings(tasks=("school",), classes={"school": "Dutch; Flemish"})
     assert named.requested_classes() == {"school": ("Dutch", "Flemish")}
+    names = {"school": ("Dutch; Flemish", "Sienese"), "painter": ("A", "B"), "century": ("17", "18")}
+    assert settings.with_classes(names).requested_classes() == names
