@@ -29,7 +29,7 @@ def with_pyramid_maps(backbone: keras.Model) -> keras.Model:
         and 0 < halvings(shape) < halvings(end)
         and not isinstance(producing_node(tensor).operation, keras.layers.ZeroPadding2D)
     }
-    return keras.Model(backbone.inputs, [last, *finer.values()], name=backbone.name)
+    return keras.Model(backbone.input, [last, *finer.values()], name=backbone.name)
 
 
 def pyramid_features(last: Any, finer: Sequence[Any]) -> Any:

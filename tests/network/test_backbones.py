@@ -180,6 +180,7 @@ def test_weights_files_round_trip(name: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")  # of Keras, which is refused then
 @pytest.mark.parametrize("name", ["w.weights.h5", "w.keras"])
 def test_weights_of_another_network_are_refused(name: str, tmp_path: Path) -> None:
     image = keras.Input((32, 32, 3))
