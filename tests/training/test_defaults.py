@@ -28,6 +28,7 @@ def test_small_collections_get_small_batches(paintings: int, size: int) -> None:
     assert default_batch(paintings) == size
 
 
+@pytest.mark.slow
 def test_small_batches_learn_at_a_smaller_rate_unless_told(tmp_path: Path) -> None:
     assert [peak_rate(0.0, size) for size in (16, 32, 64, 128)] == [5e-4, 1e-3, 2e-3, 2e-3]
     assert peak_rate(0.01, 16) == 0.01

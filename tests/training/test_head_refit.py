@@ -97,6 +97,7 @@ def test_what_lies_between_the_old_head_and_the_new_may_be_best(data: Dataset) -
         np.testing.assert_allclose(found, a, atol=1e-3 * np.abs(a).max())
 
 
+@pytest.mark.slow
 def test_a_training_ends_with_it_and_the_same_again(tmp_path: Path) -> None:
     settings = tiny_settings(
         make_data(tmp_path / "data", count=300),

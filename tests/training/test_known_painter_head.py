@@ -45,6 +45,7 @@ def told_apart(answers: np.ndarray, data: Dataset) -> float:
     return float(roc_auc_score(known[known >= 0], answers[known >= 0, 1]))
 
 
+@pytest.mark.slow
 def test_the_head_that_knows_the_painters_leaves_all_else_as_it_was(outer_two: Dataset, tmp_path: Path) -> None:
     model = network(outer_two)
     before, weights = probabilities(model, outer_two, "test"), model.get_weights()

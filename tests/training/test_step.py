@@ -210,6 +210,7 @@ def test_every_strategy_solves_a_small_problem_with_a_known_answer(name: str) ->
         assert (np.array(model(x)[name]).argmax(axis=1) == values).mean() > 0.97, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_steps_in_sixteen_bits(name: str) -> None:
     """The forward and backward pass in bfloat16: losses near those of float32, weights that stay float32 and move."""

@@ -83,6 +83,7 @@ def test_another_setting_is_refused_and_named(
     assert (folder / "metrics.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_other_labels_are_not_taken_for_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = tiny_settings(make_data(tmp_path / "data", count=80), tmp_path, epochs=1)
     command = [*arguments(settings), "--no-baselines"]
@@ -96,6 +97,7 @@ def test_other_labels_are_not_taken_for_the_same(tmp_path: Path, capsys: pytest.
     assert train.main([*command, "--overwrite"]) == 0
 
 
+@pytest.mark.slow
 def test_equal_updates(tmp_path: Path) -> None:
     settings = tiny_settings(make_data(tmp_path / "data", count=120, missing=0.5), tmp_path, epochs=4, patience=1)
     assert train.main([*arguments(settings), "--budget", "equal-updates"]) == 0
@@ -110,6 +112,7 @@ def test_equal_updates(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------- the study
 
 
+@pytest.mark.slow
 def test_a_study_that_fails_leaves_its_name_free(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, name="study", epochs=1)
     (tmp_path / "wrong.weights.h5").write_bytes(b"no weights")

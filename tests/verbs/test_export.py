@@ -62,6 +62,7 @@ def test_a_saved_model_needs_nothing_but_tensorflow(kind: str, base: Path, files
         np.testing.assert_allclose(found[task], wanted[task], atol=rounding(kind))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_the_readme_is_a_program_that_labels_a_picture(
     file_format: str, run: Run, files: list[ImageFile], tmp_path: Path
