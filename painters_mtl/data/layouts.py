@@ -41,12 +41,13 @@ def read_layout(collection: Collection) -> Reading:
         return image_folder.read(collection, tables)
     if painters := best_artworks.painters_table(collection):
         return best_artworks.read(collection, painters)
-    if wikiart.fits(collection):
-        return wikiart.read(collection)
-    class_names = collection.levels().names()
-    if tables := _other_tables(collection, ask_images=len(class_names) > 1):
+    is_wikiart, has_classes = wikiart.fits(collection), len(collection.levels().names()) > 1
+    tables = [t for t in collection.tables if not (is_wikiart and wikiart.is_own_table(t))]
+    if tables := _usable_tables(collection, tables, ask_images=is_wikiart or has_classes):
         return table.read(collection, tables)
-    if len(class_names) > 1:
+    if is_wikiart:
+        return wikiart.read(collection)
+    if has_classes:
         return class_folders.read(collection)
     raise UserError(f"{collection.folder}: needs {LAYOUTS}; it has {_contents(collection)}")
 
@@ -92,17 +93,18 @@ def _is_usable(collection: Collection, candidate: TableFile) -> bool:
         return False
 
 
-def _other_tables(collection: Collection, ask_images: bool) -> list[TableFile]:
-    """The one table of the folder that can label images, or those of a split (train.csv, test.csv); else none.
+def _usable_tables(collection: Collection, tables: list[TableFile], ask_images: bool) -> list[TableFile]:
+    """The one table that can label images, or those of a split (train.csv, test.csv); else none.
 
     Raises `UserError` where several can, since it is not clear which is meant.
 
     Args:
-        ask_images: only a table that names the images in class folders, where there are any; others say something else.
+        ask_images: only a table that names most images: where their names or folders say what they are, another table
+            says something else.
     """
-    tables = [t for t in collection.tables if _is_usable(collection, t)]
+    tables = [t for t in tables if _is_usable(collection, t)]
     if ask_images:
-        tables = [t for t in tables if table.labels_class_folders(collection, t)]
+        tables = [t for t in tables if table.names_most_images(collection, t)]
     parts = [part_of_name(t.stem) for t in tables]
     if len(tables) < 2 or (all(parts) and len(set(parts)) == len(parts)):
         return tables

@@ -66,6 +66,7 @@ def test_genres_painters_or_nothing_as_folders(tmp_path):
     assert Counter(column(genre, "genre")) == {"landscape": 4, "portrait": 4} and set(column(genre, "style")) == {""}
     own = read_catalog(touch(tmp_path / "own", *(f"{w.split('_')[0]}/{w}" for w in works)))
     flat = read_catalog(touch(tmp_path / "flat", *works))
+    assert own.notes[0] == "read as WikiArt: painter from the folder; title and year from the file name."
     for catalog in (own, flat):
         assert catalog.layout == "wikiart"
         assert Counter(column(catalog, "painter")) == {"Claude Monet": 2, "Edgar Degas": 2}
@@ -82,6 +83,16 @@ def test_folders_of_no_known_style_are_what_the_user_says(tmp_path):
     catalog = read_catalog(tmp_path, LabelSettings(folders="style"))
     assert Counter(column(catalog, "style")) == {"Zaum": 4, "Zen School": 4}
     assert set(column(catalog, "painter")) == {"Olga Rozanova", "K Malevich"}
+
+
+def test_a_table_of_all_works_goes_before_their_names(tmp_path):
+    touch(tmp_path, *NAMES)
+    write(tmp_path / "my works.csv", "file,artist,style\n" + "".join(f"{name},Somebody,Zaum\n" for name in NAMES))
+    write(tmp_path / "classes.csv", f"filename,artist,genre\n{NAMES[0]},x,['Cubism']\n")
+    write(tmp_path / "wclasses.csv", f"file,artist,genre,style\n{NAMES[0]},22,133,161\n")
+    assert set(column(read_catalog(tmp_path), "style")) == {"Zaum"}
+    (tmp_path / "my works.csv").unlink()
+    assert read_catalog(tmp_path).layout == "wikiart"
 
 
 @pytest.mark.parametrize(

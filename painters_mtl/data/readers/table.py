@@ -44,8 +44,8 @@ def read(collection: Collection, tables: Sequence[TableFile], layout: str = "tab
     return Reading(layout, f"read as a table, {title}: {used}", rows)
 
 
-def labels_class_folders(collection: Collection, table: TableFile) -> bool:
-    """Whether a table names at least half of the images that lie in class folders.
+def names_most_images(collection: Collection, table: TableFile) -> bool:
+    """Whether a table names at least half of the images that lie in class folders, or of all where there are none.
 
     Asked of some of its rows, and of their number. So a table of other works, or of those that a competition asks
     about, is not taken for the labels.
@@ -53,7 +53,7 @@ def labels_class_folders(collection: Collection, table: TableFile) -> bool:
     all_names = column_names(table)
     frame = read_table(table, wanted_columns(all_names, collection.settings), [])
     classes = collection.levels().classes
-    in_classes = {image_id for image_id in collection.images if classes[folder_of(image_id)]}
+    in_classes = {i for i in collection.images if classes[folder_of(i)]} or set(collection.images)
     sample = frame[:: max(1, len(frame) // SAMPLE)]
     names, base = ImageNames(collection.folder, in_classes), collection.base(table)
     columns = file_columns(frame, all_names, collection.settings, table.name)

@@ -34,6 +34,11 @@ van von der den de del della degli di da do dos das du of the ter ten zu af el y
 _NUMBER = re.compile(r"i{2,3}|iv|vi{1,3}")
 
 
+def is_own_table(table: TableFile) -> bool:
+    """Whether a table is one that comes with WikiArt's copies: this reader knows what it holds."""
+    return table.stem.lower() in ("classes", "wclasses") or _ARTGAN.fullmatch(table.stem) is not None
+
+
 def fits(collection: Collection) -> bool:
     """Whether the files are named as WikiArt does: the painter in small letters with hyphens, _, the title."""
     names = [image_id.rsplit("/", 1)[-1] for image_id in collection.images]
@@ -51,12 +56,15 @@ def read(collection: Collection) -> Reading:
     parts = [_FILE.fullmatch(repair_mojibake(name)) for name in names]
     painters = {slug: person_name(slug) for slug in {match[1] for match in parts if match}}
     titles = [split_title(match[2]) if match else ("", "") for match in parts]
-    rows["painter"] = [painters[match[1]] if match else "" for match in parts]
+    if kind == "painter":
+        rows["painter"] = [person_name(name) if name.islower() else name for name in rows["painter"]]
+    else:
+        rows["painter"] = [painters[match[1]] if match else "" for match in parts]
     rows["title"], rows["date"] = [title for title, _ in titles], [date for _, date in titles]
     missing = len(collection.images) - len(rows)
     collection.note(missing, "images lie beside the folders of the styles and are left out.")
     seen = [f"{kind} from the folder"] if kind else []
-    seen.append("painter, title and year from the file name")
+    seen.append(f"{'' if kind == 'painter' else 'painter, '}title and year from the file name")
     for read_more in (_kaggle_table, _artgan_tables):
         rows, more = read_more(collection, rows)
         seen += more
@@ -64,7 +72,7 @@ def read(collection: Collection) -> Reading:
 
 
 def _folder_kind(collection: Collection, levels: FolderLevels) -> str:
-    """What the folders are: "style", "genre", or "" where they say no more than the names of the files."""
+    """What the folders are: "style", "genre", "painter", or "" where there is but one."""
     if collection.settings.folders:
         return collection.settings.folders
     names = levels.names()
@@ -75,7 +83,7 @@ def _folder_kind(collection: Collection, levels: FolderLevels) -> str:
     top = {folder: name_key(classes[0]) for folder, classes in levels.classes.items() if classes}
     own = [top.get(folder_of(i), "") == name_key(_slug(i.rsplit("/", 1)[-1])) for i in collection.images]
     if sum(own) * 2 > len(own):
-        return ""  # a folder a painter
+        return "painter"
     raise UserError(
         f"{collection.folder}: the files are named as WikiArt's (painter_title), and the folders ({some_names(names)}) "
         f"are no well-known styles or genres; {WAY_OUT}"
