@@ -89,8 +89,8 @@ def explainer(
     cut = _cut(model, list(dict.fromkeys([*names, *beside])), layer)
 
     def explain(cached_images: tf.Tensor, classes: Mapping[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
-        crops = input_crops(cached_images, image_size, len(model.inputs))
-        crops = [*crops.values()] if isinstance(crops, dict) else [crops]  # nest.flatten would sort them by name
+        inputs = input_crops(cached_images, image_size, len(model.inputs))
+        crops = list(inputs.values()) if isinstance(inputs, dict) else [inputs]  # in the order of the views
         maps = [[_float32(m) for m in tf.nest.flatten(cut.lower(view, training=False))] for view in crops]
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(maps)

@@ -50,7 +50,7 @@ def describe_network(network: keras.Model, settings: NetworkSettings) -> dict[st
             name: {"classes": classes, "width": network.get_layer(f"{name}_0").units} for name, classes in known.items()
         },
         "rescaling": rescaling_behind_normalization(backbone),
-        "arrays": {name: list(array.shape) for name, array in network_arrays(network).items()},
+        "arrays": {name: " x ".join(map(str, array.shape)) for name, array in network_arrays(network).items()},
         "probe": _probe(network, settings),
     }
 

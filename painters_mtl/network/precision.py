@@ -16,8 +16,8 @@ def policy(asked: str) -> str:
     if asked != "auto":
         return asked
     gpus = tf.config.list_physical_devices("GPU")
-    able = [tf.config.experimental.get_device_details(g).get("compute_capability") or (0, 0) for g in gpus]
-    oldest = min(able, default=(0, 0))
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    oldest = min((d.get("compute_capability") or (0, 0) for d in details), default=(0, 0))
     return "mixed_bfloat16" if oldest >= (8, 0) else "mixed_float16" if oldest >= (7, 0) else "float32"
 
 
@@ -30,7 +30,7 @@ def in_precision(model: keras.Model, name: str, synchronized: bool = False) -> k
         synchronized: BatchNormalization that trains takes the statistics of all devices' parts of a batch.
     """
 
-    def copied(layer: keras.layers.Layer) -> Any:
+    def copy_layer(layer: keras.layers.Layer) -> Any:
         config = layer.get_config()
         # An operation that is no layer, such as a slice, computes in what it gets.
         if isinstance(layer, keras.layers.Layer) and layer.name not in model.output:
@@ -39,6 +39,6 @@ def in_precision(model: keras.Model, name: str, synchronized: bool = False) -> k
             config["synchronized"] = layer.trainable
         return type(layer).from_config(config)
 
-    other = keras.models.clone_model(model, clone_function=copied, recursive=True)
+    other = keras.models.clone_model(model, clone_function=copy_layer, recursive=True)
     set_layer_weights(other, model.get_weights())
     return other

@@ -79,7 +79,7 @@ def _start(settings: TrainSettings) -> str:
     if settings.start_from and settings.start_shared != "imagenet":
         source = "the mean" if settings.start_shared == "mean" else f"that of {settings.start_shared}"
         return f"{source} of earlier runs"
-    if settings.backbone == "small_convnet" or settings.weights == "none":
+    if not settings.starts_pretrained():
         return "random weights"
     return "ImageNet weights" if settings.weights == "imagenet" else f"weights: {settings.weights}"
 

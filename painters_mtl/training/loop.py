@@ -158,8 +158,8 @@ class TrainingLoop:
                 self.trained_model = heads_model(self.copy)
             else:
                 self.trained_model = self.copy if mixed else fold_batchnorm(self.copy)
-            starts_trained = settings.weights != "none" and settings.backbone != "small_convnet"
-            pretrained = backbone_of(self.copy).trainable_variables if starts_trained and not self.heads_only else []
+            slow = settings.starts_pretrained() and not self.heads_only
+            pretrained = backbone_of(self.copy).trainable_variables if slow else []
             self.step = TrainStep(
                 self.trained_model,
                 objective,
