@@ -92,7 +92,8 @@ print({name: output.shape for name, output in network.output.items()})
 # task each.
 
 # %%
-from painters_mtl.describe import diagram, parameter_table
+from painters_mtl.describe import parameter_table
+from painters_mtl.reports.network_diagram import diagram
 from painters_mtl.network.multitask import build_model
 
 ours = build_model(data.tasks, settings)
@@ -171,7 +172,7 @@ for epoch in range(8):
 # same network bit for bit.
 
 # %%
-from painters_mtl.training import fit
+from painters_mtl.training.fit import fit
 
 outcome = fit(data, settings, Path("models/notebook"))
 pd.DataFrame(outcome.metrics["test"]).T

@@ -146,7 +146,7 @@ print(
 # %%
 import tensorflow as tf
 
-from painters_mtl.describe import diagram
+from painters_mtl.reports.network_diagram import diagram
 from painters_mtl.network.multitask import build_model
 from painters_mtl.network.settings import NetworkSettings
 

@@ -48,7 +48,7 @@ SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are u
 
 from painters_mtl.data.dataset import prepare
 from painters_mtl.runs.run import open_run
-from painters_mtl.training import fit
+from painters_mtl.training.fit import fit
 from painters_mtl.training.settings import TrainSettings
 
 # A quick network that knows four painters; read back if it is there (for other settings take another `folder`). A better

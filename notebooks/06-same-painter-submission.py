@@ -50,7 +50,7 @@ SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are u
 
 from painters_mtl.data.dataset import prepare
 from painters_mtl.runs.run import open_run
-from painters_mtl.training import fit
+from painters_mtl.training.fit import fit
 from painters_mtl.training.settings import TrainSettings
 
 # With hours to spend: python -m painters_mtl.train --image-size 224 --name full, and open_run("models/full") below.
