@@ -93,8 +93,8 @@ print({name: output.shape for name, output in network.output.items()})
 
 # %%
 from painters_mtl.describe import parameter_table
-from painters_mtl.reports.network_diagram import diagram
 from painters_mtl.network.multitask import build_model
+from painters_mtl.reports.network_diagram import diagram
 
 ours = build_model(data.tasks, settings)
 print(parameter_table(ours))

@@ -146,9 +146,9 @@ print(
 # %%
 import tensorflow as tf
 
-from painters_mtl.reports.network_diagram import diagram
 from painters_mtl.network.multitask import build_model
 from painters_mtl.network.settings import NetworkSettings
+from painters_mtl.reports.network_diagram import diagram
 
 two_views = NetworkSettings(backbone="small_convnet", image_size=32, weights="none", views=("whole", "detail"))
 variants = {
