@@ -8,4 +8,4 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # settings that matter are made in `common.lazy_imports.import_tensorflow`.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
