@@ -74,8 +74,9 @@ def test_a_module_of_the_networks_has_the_keras_it_needs(settings: dict, backend
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"floatx": "bfloat16"}, {"image_data_format": "th"}, {"epsilon": 1}])
 def test_settings_that_keras_refuses_are_named(settings: dict, tmp_path: Path) -> None:
-    code = "from painters_mtl.common.errors import UserError\ntry:\n    import painters_mtl.network.forward\n"
-    code += "except UserError as error:\n    print(error)\n"
+    code = "from painters_mtl.common.errors import UserError\n"
+    code += "from painters_mtl.common.lazy_imports import import_tensorflow\n"
+    code += "try:\n    import_tensorflow()\nexcept UserError as error:\n    print(error)\n"  # as every verb does
     done = python("-c", code, HOME=str(keras_home(tmp_path, **settings)))
     assert done.stdout.startswith(f"Keras cannot use the settings in {tmp_path}/.keras/keras.json"), done.stderr
     assert done.stdout.endswith(": correct or remove the file\n")
