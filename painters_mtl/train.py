@@ -67,27 +67,29 @@ def train(settings: TrainSettings, named: frozenset[str] = frozenset()) -> int:
 
 
 def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) -> int:
+    """Train, compare with the baselines and report; returns the verb's status."""
     from painters_mtl.reports.run_report import write_report
     from painters_mtl.training.fit import fit
 
-    outcome = fit(data, settings, folder)
-    settings = dataclasses.replace(settings, precision=outcome.metrics["precision"])  # what "auto" stood for
+    shared = fit(data, settings, folder)
+    # What "auto" stood for is kept in config.json.
+    settings = dataclasses.replace(settings, precision=shared.metrics.get("precision", settings.precision))
     if chief:
-        write_report(folder, data, settings, outcome)
-        print(table(outcome.metrics["test"]))
-        print(f"training took {outcome.metrics['training_seconds']:.0f} s")
-    interrupted = outcome.interrupted
+        write_report(folder, data, settings, shared)
+        print(table(shared.metrics["test"]))
+        print(f"training took {shared.metrics['training_seconds']:.0f} s")
+    interrupted = shared.interrupted
     if settings.baselines and not interrupted and len(data.tasks) > 1:
         if chief:
             settings.save(folder / CONFIG)  # a run that was made without baselines may get them later
-        alone = fit_baselines(data, settings, folder / BASELINES, outcome.metrics["updates"])
+        alone = fit_baselines(data, settings, folder / BASELINES, shared.metrics["updates"])
         interrupted = any(o.interrupted for o in alone.values())
         if alone and not interrupted and chief:
             from painters_mtl.studies.summary import text
 
-            result = one_against_three(data, settings, outcome, alone)
+            result = one_against_three(data, settings, shared, alone)
             write_json(folder / COMPARISON, result)
-            write_report(folder, data, settings, outcome, result)
+            write_report(folder, data, settings, shared, result)
             print(text(result))
     print(f"wrote {folder}: open {folder / 'report.html'}, or label paintings:")
     print(f"  python -m painters_mtl.predict FOLDER --model {folder}")
@@ -97,27 +99,27 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
 
 
 def fit_baselines(data: "Dataset", settings: TrainSettings, folder: Path, updates: int) -> "dict[str, RunResult]":
-    """Train a network for each task alone; ends at the first that Ctrl-C interrupts."""
+    """The results of the baselines, {task: result}: a network for each task alone; ends at one that Ctrl-C ended."""
     from painters_mtl.training.fit import fit_single_task
 
-    found = {}
+    results = {}
     for name in data.trainable_tasks():
         print(f"{name} alone, for comparison (--no-baselines leaves it out)", flush=True)
-        found[name] = fit_single_task(data, settings, folder / name, name, updates)
-        if found[name].interrupted:
+        results[name] = fit_single_task(data, settings, folder / name, name, updates)
+        if results[name].interrupted:
             break
-    return found
+    return results
 
 
 def one_against_three(
-    data: "Dataset", settings: TrainSettings, outcome: "RunResult", alone: "dict[str, RunResult]"
+    data: "Dataset", settings: TrainSettings, shared: "RunResult", alone: "dict[str, RunResult]"
 ) -> dict[str, Any]:
     """The comparison of one run, as `comparison.compare` gives it."""
     from painters_mtl.studies.comparison import compare
     from painters_mtl.studies.timing import time_predictions
 
     speed = time_predictions(data, settings, list(alone))
-    return compare(data, [[outcome]], {name: [[o]] for name, o in alone.items()}, speed)
+    return compare(data, [[shared]], {name: [[o]] for name, o in alone.items()}, speed)
 
 
 def table(test: dict[str, dict[str, float]]) -> str:

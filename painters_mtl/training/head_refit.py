@@ -44,11 +44,10 @@ def refit_heads(
 ) -> list[str]:
     """Tasks whose head is another one now: fitted to features of whole training paintings, in place.
 
-    A head that reads pyramid maps beside the last map (`multitask.with_multi_scale_heads`) is fitted to these alone:
-    what the last map says of training paintings it has learned by heart, and a head fitted to it would trust it too
-    much. Of the head as it was, the fitted one, and three between them (their weights averaged, which averages their
-    logits; Wortsman et al. 2022, arXiv 2109.01903), the one under which the validation paintings' labels are likeliest
-    is kept, each at its best temperature.
+    A head that reads pyramid maps beside the last map (`multitask.with_multi_scale_heads`) is fitted to these alone,
+    see `channels_to_fit`. Of the head as it was, the fitted one, and three between them (their weights averaged, which
+    averages their logits; Wortsman et al. 2022, arXiv 2109.01903), the one under which the validation paintings' labels
+    are likeliest is kept, each at its best temperature.
 
     Args:
         features: of whole paintings under this network.
@@ -63,6 +62,21 @@ def refit_heads(
             head.layer.set_weights(best)
             changed.append(name)
     return changed
+
+
+def channels_to_fit(head_features: Any) -> np.ndarray:
+    """The channels that a head is fitted to at the end of a training, int (m,): the pyramid maps', else all.
+
+    The last map has learned the training paintings by heart: what it says of them is surer than what it says of any
+    other painting, and whatever is fitted to it trusts it too much. The maps on the way there have not. One rule for
+    the heads of the tasks and the known-painter head, measured for both in docs/experiments.md ("What is fitted at the
+    end, and to which maps").
+
+    Args:
+        head_features: the tensor that the head reads, (n, channels).
+    """
+    pyramid = pyramid_channels(head_features)
+    return np.flatnonzero(pyramid if pyramid.any() else ~pyramid)
 
 
 def _rows_by_task(data: Dataset, tasks: Iterable[str], seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -101,8 +115,7 @@ def _heads(
             inputs[id(tensor)] = np.asarray(keras.Model(shared, tensor)(values, training=False))
     heads = {}
     for name, (train, validation) in rows.items():
-        pyramid = pyramid_channels(read[name])
-        channels = np.flatnonzero(pyramid if pyramid.any() else ~pyramid)
+        channels = channels_to_fit(read[name])
         of_head, labels = inputs[id(read[name])], data.labels[name]
         heads[name] = _Head(
             network.get_layer(name),

@@ -1,4 +1,4 @@
-"""From models that are already trained: their weights into a network of several heads, their answers as lessons."""
+"""From networks that are already trained: warm start (their weights) and distillation (their predictions)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,120 +23,138 @@ from painters_mtl.runs.run import SPLIT, Run, check_teacher_size, open_run
 
 
 def runs_by_task(folders: Sequence[Path], tasks: Mapping[str, Task], option: str) -> dict[str, Run]:
-    """Which of the runs knows which task. Raises `UserError` where classes differ, or two runs know the same task."""
-    found: dict[str, Run] = {}
+    """The run that has each task, {task: run}; tasks that no run has are left out.
+
+    Raises `UserError` where the classes of a task are not those of `tasks`, or where two runs have the same task.
+
+    Args:
+        option: the one that names the folders, without its dashes.
+    """
+    runs: dict[str, Run] = {}
     for folder in folders:
         run = open_run(folder, option=f"--{option}")
-        for name, task in run.tasks.items():
-            if name not in tasks:
-                continue
-            if name in found:
-                raise UserError(f"--{option}: {found[name].folder} and {folder} both know the {name}: leave one out")
-            if task.classes != tasks[name].classes:
-                other = sorted({*task.classes} ^ {*tasks[name].classes})
-                what = f"such as {other[0]!r}" if other else "in another order"
-                raise UserError(f"--{option} {folder}: its {name} classes are not those of this data ({what})")
-            found[name] = run
-    return found
+        for name in [name for name in run.tasks if name in tasks]:
+            if name in runs:
+                raise UserError(f"--{option}: {runs[name].folder} and {folder} both know the {name}: leave one out")
+            if run.tasks[name].classes != tasks[name].classes:
+                unshared = sorted({*run.tasks[name].classes} ^ {*tasks[name].classes})
+                difference = f"such as {unshared[0]!r}" if unshared else "in another order"
+                raise UserError(f"--{option} {folder}: its {name} classes are not those of this data ({difference})")
+            runs[name] = run
+    return runs
 
 
 def check_test_paintings_unseen(data: Dataset, folders: Sequence[Path], option: str) -> None:
-    """Refuse networks that were trained on paintings which are validation or test here: they know the answers."""
+    """Raise `UserError` for runs that were trained on paintings which are for validation or test here.
+
+    They would know the labels of what they are tested on.
+
+    Args:
+        option: the one that names the folders, without its dashes.
+    """
     held_out = set(data.table["id"][np.isin(data.split, ["validation", "test"])])
     for folder in folders:
-        if (folder / SPLIT).is_file():
-            table = pd.read_csv(folder / SPLIT, dtype=str, keep_default_na=False)
-            seen = len(held_out & set(table["id"][table["split"] == "train"]))
-            if seen:
-                raise UserError(
-                    f"--{option} {folder} was trained on {seen:,} paintings that are for validation or test here: "
-                    f"use its split, --split {folder / SPLIT}"
-                )
+        if not (folder / SPLIT).is_file():
+            continue
+        table = pd.read_csv(folder / SPLIT, dtype=str, keep_default_na=False)
+        if seen := held_out & set(table["id"][table["split"] == "train"]):
+            raise UserError(
+                f"--{option} {folder} was trained on {len(seen):,} paintings that are for validation or test here: "
+                f"use its split, --split {folder / SPLIT}"
+            )
 
 
 def warm_start(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, Task], shared: str) -> None:
-    """Give a network the weights of networks trained on one task each, layer by layer.
+    """Give a network the weights of networks that were trained for one task each, layer by layer.
 
-    Layers of a task's own (its name, or its name and a number) come from that task's network. All other layers are
-    shared: `shared` says whether they get the mean of all the networks' weights ("mean"), those of one task's network
-    (its name), or stay as they are ("imagenet").
+    A task's own layers get the weights of that task's network. Raises `UserError` that names every layer that does not
+    fit, before anything is changed.
 
-    Raises `UserError` that names every layer that does not fit, before anything is changed.
+    Args:
+        model: the network to change.
+        folders: the runs of the networks to start from.
+        tasks: those of `model`.
+        shared: what the shared layers get: the mean of all the networks' weights ("mean"), the weights of one task's
+            network (its name), or nothing: they stay as they are ("imagenet").
     """
     sources = {name: (run, open_network(run)) for name, run in runs_by_task(folders, tasks, "start-from").items()}
     if missing := [name for name in tasks if name not in sources]:
         raise UserError(f"--start-from has no network for the {', '.join(missing)}: name one for each task")
     if shared not in ("mean", "imagenet", *sources):
         raise UserError(f"--start-shared {shared} is unknown: mean, imagenet, {', '.join(sources)}")
-    givers = {"mean": list(sources), "imagenet": []}.get(shared, [shared])
-    new: list[tuple[keras.layers.Layer, list[np.ndarray]]] = []
-    wrong = []
+    sources_of_shared = {"mean": list(sources), "imagenet": []}.get(shared, [shared])
+    new_weights: list[tuple[keras.layers.Layer, list[np.ndarray]]] = []
+    problems = []
     owners = layer_owners(model)
     for layer in model.layers:
-        if not layer.weights:
+        owner = owners[layer.name] if layer.weights else ""
+        if not layer.weights or owner == ALL_PAINTERS:  # networks for one task have no head over all painters
             continue
-        owner = owners[layer.name]
-        if owner == ALL_PAINTERS:
-            continue  # the head beside the painters': networks for one task do not have it
-        found = []
-        for name in [owner] if owner else givers:
-            weights, problem = _taken(layer, *sources[name])
+        candidates = []
+        for name in [owner] if owner else sources_of_shared:
+            weights, problem = _weights_for(layer, *sources[name])
             if problem:
-                wrong.append(f"{name}: {problem}")
+                problems.append(f"{name}: {problem}")
             else:
-                found.append(weights)
-        if found:
+                candidates.append(weights)
+        if candidates:
             # In float64 the mean of equal weights is the same to the bit: features of a frozen backbone stay valid.
-            new.append(
-                (layer, [np.asarray(np.mean(parts, axis=0, dtype=np.float64)) for parts in zip(*found, strict=True)])
-            )
-    if wrong:
-        raise UserError("--start-from: these layers do not fit: " + "; ".join(wrong))
-    for layer, weights in new:
+            means = [np.asarray(np.mean(arrays, axis=0, dtype=np.float64)) for arrays in zip(*candidates, strict=True)]
+            new_weights.append((layer, means))
+    if problems:
+        raise UserError("--start-from: these layers do not fit: " + "; ".join(problems))
+    for layer, weights in new_weights:
         set_layer_weights(layer, weights)
 
 
-def _taken(layer: keras.layers.Layer, run: Run, source: keras.Model) -> tuple[list[np.ndarray], str]:
-    """The weights that the layer of the same name in `source` has for `layer`, and what keeps them from fitting, or "".
+def _weights_for(layer: keras.layers.Layer, run: Run, source: keras.Model) -> tuple[list[np.ndarray], str]:
+    """The weights for a layer from the layer of the same name in another network, and why they do not fit, or "".
 
-    Of a head that sees finer levels too, as it was before: at the start of a training no head sees them.
+    Those of a head that reads pyramid maps are the ones it had before: at the start of a training no head reads them.
+
+    Args:
+        run: that of `source`.
     """
     try:
         other = source.get_layer(layer.name)
     except ValueError:
         return [], f"there is no layer {layer.name}"
     weights = other.get_weights()
-    if layer.name in source.output:
-        finer = pyramid_channels(named_tensors(source)[f"{layer.name}_features"])
-        weights = run.trained_head(layer.name) if finer.any() else weights
+    if layer.name in source.output and pyramid_channels(named_tensors(source)[f"{layer.name}_features"]).any():
+        weights = run.trained_head(layer.name)
     # By their places: Keras numbers layers without a name, differently in each network that a process builds.
-    for mine, its, array in zip_longest(layer.weights, other.weights, weights):
-        wanted, found = None if mine is None else tuple(mine.shape), None if array is None else array.shape
-        if wanted != found:
-            return [], f"{(its if mine is None else mine).path} is {found or 'missing'}, wanted {wanted or 'none'}"
+    for mine, theirs, array in zip_longest(layer.weights, other.weights, weights):
+        expected, shape = None if mine is None else tuple(mine.shape), None if array is None else array.shape
+        if expected != shape:
+            path = (theirs if mine is None else mine).path
+            return [], f"{path} is {shape or 'missing'}, wanted {expected or 'none'}"
     return weights, ""
 
 
 def soft_targets(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
-    """What the teachers say of the training paintings: {task: float32 (n, classes)}, in the order of `rows("train")`.
+    """The teachers' predictions for the training paintings, {task: float32 (n, classes)}, in the order of their rows.
 
-    A teacher sees the whole painting and its mirror image; the mean of both answers counts. Its features are kept in
-    the cache (`features.encode`): another student of it, or teachers with the same frozen backbone, find them there.
+    A teacher sees the whole painting and its mirror image, and the mean of both predictions counts. Its features are
+    kept in the cache (`features.cached_features`): another student of it, or teachers with the same frozen backbone,
+    read them there.
+
+    Raises `UserError` for teachers that need other cached images than the data have.
     """
-    runs = runs_by_task(folders, tasks, "teachers")
+    teachers = runs_by_task(folders, tasks, "teachers")
     rows = data.rows("train")
-    found: dict[str, np.ndarray] = {}
-    for folder, run in {run.folder: run for run in runs.values()}.items():
+    batches = [rows[batch] for batch in in_batches(len(rows), 1024)]
+    targets: dict[str, np.ndarray] = {}
+    for folder, run in {run.folder: run for run in teachers.values()}.items():
         check_teacher_size(run, data.images.pixels.shape[-2])
-        if len(run.views) > 1 and data.images.pixels.ndim == 4:
+        two_views = data.images.pixels.ndim == 5
+        if len(run.views) > 1 and not two_views:
             raise UserError(f"--teachers {folder} looks at --views {','.join(run.views)}: use the same here")
-        seen = data
-        if data.images.pixels.ndim == 5 and len(run.views) == 1:
-            seen = replace(data, images=replace(data.images, pixels=data.images.pixels[:, 0]))
+        visible = data
+        if two_views and len(run.views) == 1:
+            visible = replace(data, images=replace(data.images, pixels=data.images.pixels[:, 0]))
         model = open_network(run)
-        features, heads = cached_features(model, seen, run.image_size), heads_model(model)
-        parts = [rows[part] for part in in_batches(len(rows), 1024)]
-        said = [[heads(features[part, view], training=False) for view in range(features.shape[1])] for part in parts]
-        for name in (name for name, its in runs.items() if its.folder == folder):
-            found[name] = np.concatenate([np.mean([view[name] for view in views], axis=0) for views in said])
-    return found
+        features, heads = cached_features(model, visible, run.image_size), heads_model(model)
+        outputs = [[heads(features[b, flip], training=False) for flip in range(features.shape[1])] for b in batches]
+        for name in (name for name, teacher in teachers.items() if teacher.folder == folder):
+            targets[name] = np.concatenate([np.mean([flip[name] for flip in flips], axis=0) for flips in outputs])
+    return targets

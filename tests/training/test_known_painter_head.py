@@ -14,7 +14,7 @@ from painters_mtl.data import dataset
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.network.features import FeatureExtractor
 from painters_mtl.network.forward import forward_function, predict_in_batches
-from painters_mtl.network.multitask import build_model, features_model, heads_model
+from painters_mtl.network.multitask import build_model, features_model, heads_model, with_multi_scale_heads
 from painters_mtl.runs.run import open_run
 from painters_mtl.training.known_painter_head import add_known_painter_head
 
@@ -79,6 +79,22 @@ def test_it_finds_painters_that_no_plane_parts_from_others(outer_two: Dataset) -
     assert told_apart(plane, outer_two) < 0.7
     heads = heads_model(add_known_painter_head(model, outer_two, 0, FeatureExtractor(model, outer_two, 32, encoded)))
     assert told_apart(np.asarray(heads(encoded[test, 0])["painter_known"]), outer_two) > 0.9
+
+
+def test_it_is_not_misled_by_what_the_last_map_has_learned_by_heart(outer_two: Dataset) -> None:
+    """Of training works the last map says who is known, of others it says anything; the pyramid maps say it of all."""
+    model = with_multi_scale_heads(network(outer_two), outer_two.tasks, tiny_settings(Path(), Path()))
+    known, rng = outer_two.known_painter_task()[1] == 1, np.random.default_rng(0)
+    last, channels = 64, features_model(model).output.shape[-1]
+    assert channels > last + 10
+    encoded = rng.normal(0, 0.2, (len(known), 1, channels)).astype(np.float32)
+    by_heart = np.where(outer_two.split == "train", known, rng.random(len(known)) < 0.5)
+    encoded[..., :last] += by_heart[:, None, None]
+    encoded[..., last : last + 5] += known[:, None, None]
+    extractor = FeatureExtractor(model, outer_two, 32, encoded)
+    heads = heads_model(add_known_painter_head(model, outer_two, 0, extractor))
+    test = outer_two.rows("test")
+    assert told_apart(np.asarray(heads(encoded[test, 0])["painter_known"]), outer_two) > 0.95
 
 
 def test_without_works_by_others_nobody_is_unknown(outer_two: Dataset) -> None:

@@ -228,9 +228,9 @@ def test_layers_that_keras_numbers_fit_by_their_places() -> None:
     its_run = run.Run(Path(), {}, 32, 40, False, {})
     layer = one.get_layer("backbone")
     assert layer.weights[0].path != other.get_layer("backbone").weights[0].path
-    weights, problem = transfer._taken(layer, its_run, other)
+    weights, problem = transfer._weights_for(layer, its_run, other)
     assert problem == "" and same_weights(weights, other.get_layer("backbone").get_weights())
-    assert "(3, 5), wanted (3, 2)" in transfer._taken(layer, its_run, wider)[1]
+    assert "(3, 5), wanted (3, 2)" in transfer._weights_for(layer, its_run, wider)[1]
 
 
 # ------------------------------------------------------------------------------------------------- before it begins
