@@ -105,9 +105,10 @@ def _named_variables(model: keras.Model, prefix: str = "") -> Iterator[tuple[str
             continue
         names: dict[str, int] = {}
         for variable in layer.weights:  # a layer of layers may have several of one name
-            names[variable.name] = names.get(variable.name, 0) + 1
-            again = f".{names[variable.name]}" if names[variable.name] > 1 else ""
-            yield f"{prefix}{name}/{variable.name}{again}", variable
+            own_name = re.sub(r"^variable_\d+$", "variable", variable.name)  # numbered by Keras: it was given none
+            names[own_name] = names.get(own_name, 0) + 1
+            again = f".{names[own_name]}" if names[own_name] > 1 else ""
+            yield f"{prefix}{name}/{own_name}{again}", variable
 
 
 def _set_arrays(network: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
