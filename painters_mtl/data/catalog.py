@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from painters_mtl.common.errors import UserError
 from painters_mtl.data.collection import Collection, add_note, images_by_id
 from painters_mtl.data.layouts import read_layout
 from painters_mtl.data.locations import find_data
@@ -62,6 +63,11 @@ def read_catalog(folder: Path, settings: LabelSettings | None = None) -> Catalog
     collection = Collection(folder, images, find_tables(folder), settings or LabelSettings(), notes)
     reading = read_layout(collection)
     own = [task for task in collection.settings.task_names() if task not in TASK_NAMES]
+    if missing := [task for task in own if task not in reading.rows]:
+        raise UserError(
+            f"--tasks {missing[0]}: {folder} has no such labels ({reading.sentence}); --table FILE names a table that "
+            f"has, and --folders {missing[0]} says that the folders are"
+        )
     table = tidy(reading.rows, own, notes)
     notes.insert(0, f"{reading.sentence}.")
     return Catalog(table, reading.layout, folder, notes)

@@ -35,13 +35,14 @@ def read_layout(collection: Collection) -> Reading:
     if competition := painter_by_numbers.its_tables(collection):
         return painter_by_numbers.read(collection, competition)
     collection = _once(collection)
-    if tables := named_tables(collection, "labels"):
+    has_classes = len(collection.levels().names()) > 1
+    if tables := _labels_tables(collection, has_classes):
         return table.read(collection, tables, "labels.csv" if tables[0].name.lower() == "labels.csv" else "table")
     if tables := [t for t in named_tables(collection, "metadata") if _is_usable(collection, t)]:
         return image_folder.read(collection, tables)
     if painters := best_artworks.painters_table(collection):
         return best_artworks.read(collection, painters)
-    is_wikiart, has_classes = wikiart.fits(collection), len(collection.levels().names()) > 1
+    is_wikiart = wikiart.fits(collection)
     tables = [t for t in collection.tables if not (is_wikiart and wikiart.is_own_table(t))]
     if tables := _usable_tables(collection, tables, ask_images=is_wikiart or has_classes):
         return table.read(collection, tables)
@@ -70,6 +71,17 @@ def named_tables(collection: Collection, stem: str) -> list[TableFile]:
     return chosen
 
 
+def _labels_tables(collection: Collection, has_classes: bool) -> list[TableFile]:
+    """labels.csv and its like. One without the columns is passed over where there are class folders, which it may only
+    number; else whoever reads it says what it lacks."""
+    tables = [t for t in named_tables(collection, "labels") if t.ending != "txt" or _is_usable(collection, t)]
+    usable = [t for t in tables if not has_classes or _is_usable(collection, t)]
+    for other in tables:
+        if other not in usable:
+            collection.notes.append(f"{other.name} does not say which image is what, and is not read.")
+    return usable
+
+
 _ENDINGS = ("csv", "tsv", "txt", "jsonl", "ndjson", "parquet")
 
 
@@ -84,12 +96,13 @@ def _once(collection: Collection) -> Collection:
 
 def _is_usable(collection: Collection, candidate: TableFile) -> bool:
     """Whether a table has columns for images and labels; one that cannot be read is not usable, and noted."""
-    if candidate.ending == "txt" or "submission" in candidate.stem.lower():  # prose; what a competition is to be sent
+    if "submission" in candidate.stem.lower():  # what a competition is to be sent
         return False
     try:
         return names_files_and_labels(column_names(candidate), collection.settings)
     except UserError as error:
-        collection.notes.append(f"{error}.")
+        if candidate.ending != "txt":  # which is more often prose
+            collection.notes.append(f"{error}.")
         return False
 
 

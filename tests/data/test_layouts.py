@@ -39,6 +39,8 @@ WIKIART = [f"{style}/{painter}_work-{k}-1900.jpg" for style in ("Cubism", "Baroq
          ["images/images/Claude_Monet/a_1.jpg", "images/images/Edgar_Degas/b_1.jpg"]),
         ("folders", {}, ["Monet/1.jpg", "Degas/1.jpg"]),
         ("folders", {"README.txt": "prose"}, ["train/Monet/1.jpg", "test/Degas/1.jpg"]),
+        ("folders", {"labels.txt": "Degas\nMonet\n"}, ["Monet/1.jpg", "Degas/1.jpg"]),
+        ("folders", {"labels.csv": "id,name\n0,Degas\n1,Monet\n"}, ["Monet/1.jpg", "Degas/1.jpg"]),
         ("folders", {"notes.csv": "id,genre\n7,portrait\n"}, ["Monet/1.jpg", "Degas/1.jpg"]),
         ("folders", {"sizes.csv": "filename,width\n1.jpg,3\n"}, ["Monet/1.jpg", "Degas/2.jpg"]),
     ],
@@ -64,6 +66,19 @@ def test_a_table_that_names_the_images_goes_before_their_folders(tmp_path):
     touch(tmp_path, "room 1/a.jpg", "room 2/b.jpg")
     write(tmp_path / "paintings.csv", "image,artist\na.jpg,Monet\nb.jpg,Degas\n")
     assert labels(read_catalog(tmp_path), "painter") == {"room 1/a.jpg": ("Monet",), "room 2/b.jpg": ("Degas",)}
+
+
+def test_labels_csv_that_only_numbers_the_classes_is_named(tmp_path):
+    touch(tmp_path, "Monet/1.jpg", "Degas/1.jpg")
+    write(tmp_path / "labels.csv", "id,name\n0,Degas\n1,Monet\n")
+    assert "labels.csv does not say which image is what, and is not read." in read_catalog(tmp_path).notes
+
+
+@pytest.mark.parametrize("images", [WIKIART, ["Monet/1.jpg", "Degas/1.jpg"]])
+def test_tasks_that_no_table_has_are_refused(tmp_path, images):
+    touch(tmp_path, *images)
+    with pytest.raises(UserError, match=r"--tasks school: .* has no such labels \(read as .*--folders school"):
+        read_catalog(tmp_path, LabelSettings(tasks=("school",)))
 
 
 def test_a_table_that_cannot_be_read_is_said_and_passed_over(tmp_path):
