@@ -67,7 +67,8 @@ def test_the_folder_is_complete(run: tuple[Path, TrainSettings]) -> None:
     folder, settings = run
     names = {f.name for f in folder.iterdir()}
     assert names >= {
-        "model.keras", "labels.json", "config.json", "split.csv", "history.csv", "metrics.json",
+        "model.keras", "weights.npz", "network.json", "labels.json", "config.json", "split.csv", "history.csv",
+        "metrics.json",
         "figures", "report.html", "test_predictions.csv", "refused.csv", "logs",
     }  # fmt: skip
     assert not [n for n in names if n.startswith(".")]
