@@ -68,6 +68,8 @@ def read_catalog(folder: Path, settings: LabelSettings | None = None) -> Catalog
             f"--tasks {missing[0]}: {folder} has no such labels ({reading.sentence}); --table FILE names a table that "
             f"has, and --folders {missing[0]} says that the folders are"
         )
+    if reading.layout in ("wikiart", "folders") and collection.settings.columns:
+        raise UserError(f"--columns: {folder} was {reading.sentence}, without a table; name one by --table FILE")
     table = tidy(reading.rows, own, notes)
     notes.insert(0, f"{reading.sentence}.")
     return Catalog(table, reading.layout, folder, notes)

@@ -72,6 +72,10 @@ def choose_columns(
     if not any(task in chosen for task in (*TASK_NAMES, *settings.task_names())):
         chosen |= _unnamed_label(frame, by_key, names, where, notes)
     _styles_called_genres(chosen, frame, settings, where, notes)
+    for task in (name for name in TASK_NAMES if name in chosen):
+        names_of_classes = sorted({clean_label(value) for value in frame[chosen[task]]} - {""})
+        if names_of_classes and all(name.isdecimal() for name in names_of_classes):
+            notes.append(f"{where}: the classes of {task} are numbers ({_some(names_of_classes)}); nothing names them.")
     return chosen
 
 

@@ -32,7 +32,8 @@ def read_layout(collection: Collection) -> Reading:
         if settings.folders in ("style", "genre") and wikiart.fits(collection):
             return wikiart.read(_once(collection))
         return class_folders.read(_once(collection))
-    if competition := painter_by_numbers.its_tables(collection):
+    competition = painter_by_numbers.its_tables(collection)
+    if competition and not set(settings.columns) - set(settings.tasks):
         return painter_by_numbers.read(collection, competition)
     collection = _once(collection)
     has_classes = len(collection.levels().names()) > 1

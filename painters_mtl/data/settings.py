@@ -57,6 +57,10 @@ class LabelSettings(StoredSettings):
             if ours not in (known := ("filename", *dict.fromkeys((*TASK_NAMES, *tasks)), "title", "date", "part")):
                 raise UserError(f"--columns {ours}={columns[ours]}: {ours} is unknown; it can be {', '.join(known)}")
         self.columns = columns
+        if self.folders and (self.table or self.columns):
+            raise UserError(
+                "--folders takes the labels from folders, --table and --columns from a table: leave one out"
+            )
         for level in self.folders.split("/") if self.folders else ():
             if level not in (*TASK_NAMES, *tasks, "*"):
                 raise UserError(

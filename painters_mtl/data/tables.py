@@ -1,6 +1,7 @@
 """The tables of a folder: found by their endings, read by whatever they are."""
 
 import os
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from painters_mtl.images.zips import open_zip
 
 FEW_FOLDERS = 12  # a folder of so few sub-folders may have its tables in them; one of more is full of paintings
 DEEPEST = 3
+_OF_TABLES = re.compile("csv|meta|label|annot|table|info", re.IGNORECASE)  # in names of folders that are worth a look
 
 
 def find_tables(folder: Path) -> list[TableFile]:
-    """The tables in a folder, in its sub-folders where they are few, and in zips; those that lie higher first."""
+    """The tables in a folder, in its sub-folders where they are few or called so, and in zips; higher ones first."""
     found: list[tuple[int, TableFile]] = []
     waiting = [(folder, 0)]
     while waiting:
@@ -35,8 +37,9 @@ def find_tables(folder: Path) -> list[TableFile]:
                 found += [(depth + 1, table) for table in _in_zip(here / entry.name)]
             elif entry.is_dir():
                 folders.append(here / entry.name)
-        if depth < DEEPEST and len(folders) <= FEW_FOLDERS:
-            waiting += [(path, depth + 1) for path in folders]
+        if depth < DEEPEST:
+            few = len(folders) <= FEW_FOLDERS
+            waiting += [(path, depth + 1) for path in folders if few or _OF_TABLES.search(path.name)]
     return [table for _, table in sorted(found)]
 
 

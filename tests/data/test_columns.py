@@ -71,6 +71,13 @@ def test_a_column_called_label_is_what_its_values_are():
     assert chosen({"label": ["Monet", "Degas"]}, columns={"painter": "label"})[0] == {"painter": "label"}
 
 
+def test_classes_that_are_numbers_are_said():
+    columns, notes = chosen({"artist": some("a"), "style": ["0", "1.0", "", "12", "nan", "1"]})
+    assert columns == {"painter": "artist", "style": "style"}
+    assert notes == ["t.csv: the classes of style are numbers (0, 1, 12); nothing names them."]
+    assert chosen({"century": ["17", "18"]}, tasks=("century",))[1] == []
+
+
 def test_styles_in_a_column_called_genre():
     columns, notes = chosen({"artist": some("a", 3), "genre": ["['Pop Art']", "Cubism", "Dada"]})
     assert columns == {"painter": "artist", "style": "genre"} and "holds styles" in notes[0]
@@ -106,6 +113,7 @@ def test_which_tables_can_label_images():
         ({"tasks": ("title",)}, "--tasks title has another meaning"),
         ({"tasks": ("school_known",)}, "has another meaning"),
         ({"columns": {"mood": "m"}}, "--columns mood=m: mood is unknown"),
+        ({"folders": "style", "columns": {"style": "s"}}, "leave one out"),
         ({"folders": "school"}, "--folders school: school is none of"),
         ({"tasks": ("school",), "classes": {"style": "3"}}, "--classes style is unknown: school"),
         ({"tasks": ("school",), "classes": {"school": "1"}}, "--classes school= 1 is too few"),

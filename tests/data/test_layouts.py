@@ -74,6 +74,19 @@ def test_labels_csv_that_only_numbers_the_classes_is_named(tmp_path):
     assert "labels.csv does not say which image is what, and is not read." in read_catalog(tmp_path).notes
 
 
+def test_columns_without_a_table_are_refused(tmp_path):
+    touch(tmp_path, *WIKIART)
+    with pytest.raises(UserError, match=r"--columns: .* was read as WikiArt.*without a table; name one by --table"):
+        read_catalog(tmp_path, LabelSettings(columns={"painter": "maker"}))
+
+
+def test_tables_in_a_folder_of_their_own_beside_many_others(tmp_path):
+    touch(tmp_path, *(f"{k}/{k}.jpg" for k in range(20)))
+    rows = "".join(f"{k}.jpg,{'Monet' if k % 2 else 'Degas'}\n" for k in range(20))
+    write(tmp_path / "metadata" / "paintings.csv", f"image,artist\n{rows}")
+    assert Counter(column(read_catalog(tmp_path), "painter")) == {"Monet": 10, "Degas": 10}
+
+
 @pytest.mark.parametrize("images", [WIKIART, ["Monet/1.jpg", "Degas/1.jpg"]])
 def test_tasks_that_no_table_has_are_refused(tmp_path, images):
     touch(tmp_path, *images)
