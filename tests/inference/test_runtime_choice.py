@@ -15,8 +15,9 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference import runtimes
 from painters_mtl.inference.parity import sample_images
-from painters_mtl.inference.runtime_choice import fastest_runtime, open_runtime, paintings_of_run
+from painters_mtl.inference.runtime_choice import fastest_runtime, open_runtime
 from painters_mtl.runs.run import Run
+from painters_mtl.runs.training_data import paintings_of_run
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,7 @@ def test_two_tasks_of_ones_own(collection: Path, tmp_path: Path, capsys: pytest.
     doubt = ["--unknown-tasks", "school,century", "--output", str(tmp_path / "doubt.jsonl")]
     assert predict.main([picture, *model, *doubt]) == 0
     assert predict.main([picture, *model, "--unknown-tasks", "mood"]) == 2
-    assert "--unknown-tasks mood is no task" in capsys.readouterr().err
+    assert "--unknown-tasks mood: the network has no such task, but school, century" in capsys.readouterr().err
     assert explain.main([picture, *model, "--output", str(tmp_path / "explained")]) == 0
     assert embed.main([picture, *model, "--output", str(tmp_path / "e.npz")]) == 0
     assert describe.main([*model, "--output", str(tmp_path / "d.png")]) == 0
