@@ -103,7 +103,7 @@ truth = np.array(
         for name in data.table["painter"]
     ]
 )[rows]
-score = np.array([one.known["painter"] for one in labelled])
+score = np.array([one.known_scores["painter"] for one in labelled])
 softmax = np.array([one.probabilities["painter"].max() for one in labelled])
 
 from sklearn.metrics import roc_auc_score

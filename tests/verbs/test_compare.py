@@ -273,7 +273,7 @@ def test_a_study_that_runs_is_not_replaced(study: tuple[Path, list[str]], capsys
         (["--no-baselines"], "--no-baselines is for one training"),
         (["--styles", "0"], "--styles 0 is too few"),
         (["--folds", "2", "--split", "x.csv"], "leave --split out"),
-        (["--strategies", "jont"], "invalid choice"),
+        (["--strategies", "jont"], "jont is none of all, joint"),
     ],
 )
 def test_misuse_is_one_sentence(options: list[str], words: str, tmp_path: Path) -> None:
