@@ -2,12 +2,17 @@
 
     python -m painters_mtl.export --model models/full --format saved_model --output full_saved_model
     python -m painters_mtl.export --model models/full --format litert-int8 --data PAINTINGS --output full_int8
+    python -m painters_mtl.export --model models/full --format package --output to_give_away
 
 The exported network takes 8-bit RGB pictures, squashed to a fixed square, and gives a vector of calibrated
 probabilities for each task, by name. Beside it: `labels.json`, `manifest.json` and `README.md` with all that a caller
 has to know, and `comparison.json`. For it is run in its own runtime on real paintings and compared with Keras: above
 1e-3 of a probability nothing is written and the exit status is 1. In 8 bits (`litert-int8`) the ranges are measured
 on training paintings, and what is lost of each task's accuracy on the labelled test paintings.
+
+A package is the run folder in small, for this program itself: weights in 16 bits, labels, metrics and a manifest with
+checksums, at most 8 MB; --model takes it as a run folder. It is compared with the run on all test paintings, and
+written where the likeliest class stays the same on 99.5 % of them.
 """
 
 import sys
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from painters_mtl.data.dataset import Dataset
+    from painters_mtl.inference.painter_pairs import PainterHead
     from painters_mtl.runs.run import Run
 
 COMPARED = 256  # paintings
@@ -34,6 +40,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {  # that a format needs beside TensorFlo
     "litert-int8": ("ai_edge_litert",),
     "onnx": ("onnx", "onnxruntime", "tf2onnx"),
     "openvino": ("openvino",),
+    "package": (),
 }
 
 
@@ -43,9 +50,10 @@ class Settings:
 
     output: Path
     """the folder to write"""
-    format: Literal["saved_model", "litert", "litert-int8", "onnx", "openvino"] = "saved_model"
+    format: Literal["saved_model", "litert", "litert-int8", "onnx", "openvino", "package"] = "saved_model"
     """saved_model (TensorFlow, TF Serving), litert (phones, small boards), litert-int8 (its backbone in 8 bits: four
-    tenths of the size), onnx (ONNX Runtime), openvino (Intel and AMD processors)"""
+    tenths of the size), onnx (ONNX Runtime), openvino (Intel and AMD processors), package (for this program, in 16
+    bits)"""
     model: Path | None = None
     """run folder of the model, such as models/full; without it the newest one in models"""
     images: tuple[Path, ...] = ()
@@ -74,12 +82,13 @@ def export(settings: Settings) -> int:
     way_out = "name paintings with --images, or the run's data with --data"
     data = None if settings.images else prepare(run_data_settings(run, settings.data, way_out))
     try:
-        _write(settings, run, data)
+        _write_package(settings, run, data) if settings.format == "package" else _write(settings, run, data)
     except _Refused as refusal:
         print(f"error: {settings.output} is not written: {refusal}", file=sys.stderr)
         return 1
     size = sum(file.stat().st_size for file in settings.output.rglob("*") if file.is_file())
-    print(f"wrote {settings.output} ({size / 1e6:.1f} MB); its README.md says how to use it")
+    use = f"use it with --model {settings.output}" if settings.format == "package" else "its README.md says how"
+    print(f"wrote {settings.output} ({size / 1e6:.2f} MB); {use}")
     return 0
 
 
@@ -139,6 +148,40 @@ def _write(settings: Settings, run: "Run", data: "Dataset | None") -> None:
             raise _Refused(faults)
         write_json(folder / COMPARISON, comparison)
         write_manifest(run, settings.format, file, {k: v.shape[-1] for k, v in network.output.items()}, folder)
+
+
+def _write_package(settings: Settings, run: "Run", data: "Dataset | None") -> None:
+    """As `_write`, for the form that this program opens itself; compared on all test paintings."""
+    from painters_mtl.images.files import find_images
+    from painters_mtl.inference import packaging, painter_pairs, parity
+
+    labels, head = None, painter_pairs.load_head(run)
+    if data is None:
+        images = parity.sample_images(run, find_images(*settings.images), COMPARED)
+    else:
+        test = data.rows("test")
+        images, labels = _images(data, test), {name: values[test] for name, values in data.labels.items()}
+        head = head or _learn_painters(run, data)
+    with atomic_folder(settings.output.absolute(), settings.overwrite) as folder:
+        packaging.save_package(run, folder, head)
+        comparison = packaging.compare_package(run, folder, images, labels)
+        print(f"compared with the run in 32 bits on {len(images):,} paintings\n{comparison_table(comparison)}")
+        if faults := packaging.package_faults(run, folder, comparison):
+            raise _Refused(faults)
+        packaging.finish_package(run, folder, comparison)
+
+
+def _learn_painters(run: "Run", data: "Dataset") -> "PainterHead | None":
+    """The head by which `pairs` tells painters apart, kept in the run folder too; None where the data has too few."""
+    from painters_mtl.inference.painter_pairs import learn_on
+
+    if "painter" not in run.tasks:
+        return None
+    try:
+        return learn_on(run, data, seed=0)
+    except UserError as error:
+        print(f"note: pairs will have no learned score with it: {error}", flush=True)
+        return None
 
 
 def _images(data: "Dataset", rows: "np.ndarray") -> "np.ndarray":

@@ -33,8 +33,7 @@ from painters_mtl.evaluation.open_set import known_score
 from painters_mtl.images import cache as image_cache
 from painters_mtl.images import files as images
 from painters_mtl.images.stream import Forward, stream_images
-from painters_mtl.runs.keras_file import digest_of
-from painters_mtl.runs.run import MODEL, Run
+from painters_mtl.runs.run import Run
 
 VERSION = 3  # of the rows; another one is another file
 CACHE = Path("data/cache")
@@ -188,7 +187,7 @@ def model_key(run: Run) -> str:
     """What the vectors of a run depend on, as 16 hex digits: the network's file, and how it sees a picture."""
     sizes = [VERSION, image_cache.VERSION, run.image_size, run.copy_side, run.views]
     classes = [(task.name, len(task.classes)) for task in run.tasks.values()]
-    return cache_key(digest_of(run.folder / MODEL), json.dumps([sizes, classes]))
+    return cache_key(run.network_checksum(), json.dumps([sizes, classes]))
 
 
 def _forward(run: Run) -> Forward:

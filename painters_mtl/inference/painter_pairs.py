@@ -19,11 +19,10 @@ from scipy import special
 
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import atomic_write
 from painters_mtl.inference.nearest import unit_vectors
 from painters_mtl.inference.pair_auc import Pairs, auc
-from painters_mtl.runs.keras_file import digest_of
-from painters_mtl.runs.run import MODEL, Run
+from painters_mtl.runs.network_files import write_arrays
+from painters_mtl.runs.run import Run
 from painters_mtl.runs.training_data import run_data_settings
 
 if TYPE_CHECKING:
@@ -161,18 +160,25 @@ def _worth(found: tuple[float, float, float]) -> float:
 
 def save_head(head: PainterHead, run: Run) -> None:
     """Write `same_painter.npz` into the run folder, whole."""
+    write_arrays(run.folder / HEAD, head_arrays(head, run.network_checksum()))
+
+
+def head_arrays(head: PainterHead, network: str) -> dict[str, np.ndarray]:
+    """What `same_painter.npz` holds, by name.
+
+    Args:
+        network: the checksum of the network that the head belongs to.
+    """
     names = list(head.validation)
-    with atomic_write(run.folder / HEAD) as temporary, temporary.open("wb") as stream:
-        np.savez(
-            stream,
-            kernel=head.kernel,
-            bias=head.bias,
-            temperature=head.temperature,
-            painters=np.array(head.painters, str),
-            scores=np.array(names, str),
-            validation=np.array([head.validation[name] for name in names], np.float64).reshape(len(names), 3),
-            model=digest_of(run.folder / MODEL),
-        )
+    return {
+        "kernel": head.kernel,
+        "bias": head.bias,
+        "temperature": np.array(head.temperature),
+        "painters": np.array(head.painters, str),
+        "scores": np.array(names, str),
+        "validation": np.array([head.validation[name] for name in names], np.float64).reshape(len(names), 3),
+        "model": np.array(network),
+    }
 
 
 def load_head(run: Run) -> PainterHead | None:
@@ -180,11 +186,12 @@ def load_head(run: Run) -> PainterHead | None:
     try:
         with np.load(run.folder / HEAD, allow_pickle=False) as arrays:
             held = dict(arrays)
-        if str(held["model"]) != digest_of(run.folder / MODEL):
+        if str(held["model"]) != run.network_checksum():
             return None
         validation = {str(n): tuple(map(float, v)) for n, v in zip(held["scores"], held["validation"], strict=True)}
         painters = tuple(map(str, held["painters"]))
-        return PainterHead(held["kernel"], held["bias"], float(held["temperature"]), painters, validation)  # type: ignore[arg-type]
+        kernel, temperature = held["kernel"].astype(np.float32), float(held["temperature"])  # 16 bits in a package
+        return PainterHead(kernel, held["bias"], temperature, painters, validation)  # type: ignore[arg-type]
     except Exception:  # numpy and zipfile raise whatever they find
         return None
 
@@ -201,7 +208,11 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
     settings = replace(run_data_settings(run, data, "give --data, or take --score cosine"), cache=cache)
     from painters_mtl.data.dataset import prepare
 
-    found = prepare(settings)
+    return learn_on(run, prepare(settings), settings.seed)
+
+
+def learn_on(run: Run, found: "Dataset", seed: int) -> PainterHead:
+    """As `learn`, from data that are prepared already: those that the run was trained on, with its split."""
     lazy_imports.import_tensorflow()
     from painters_mtl.inference.open_network import open_network
     from painters_mtl.network.features import cached_features
@@ -213,7 +224,7 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
         raise UserError(f"--score learned needs two painters with 10 training works each; {found.folder} has fewer")
     rows = np.flatnonzero((found.split == "train") & (labels >= 0))
     kernel, bias = fit_linear_head(
-        features[rows], labels[rows], len(task.classes), UPDATES, settings.seed, "learning to tell painters apart"
+        features[rows], labels[rows], len(task.classes), UPDATES, seed, "learning to tell painters apart"
     )
     head = PainterHead(kernel, bias, 1.0, task.classes, {})
     head = choose(run, head, features[:, 0], found)

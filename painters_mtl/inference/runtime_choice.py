@@ -199,11 +199,7 @@ def _precision(name: str) -> str:
 
 def _key(run: "Run") -> str:
     """Name of the folder for what is exported from these weights at these sizes."""
-    from painters_mtl.runs.keras_file import digest_of
-    from painters_mtl.runs.run import MODEL
-
-    weights = run.digest or digest_of(run.folder / MODEL)
-    content = json.dumps([VERSION, weights, run.image_size, run.copy_side, run.views])
+    content = json.dumps([VERSION, run.digest or run.network_checksum(), run.image_size, run.copy_side, run.views])
     return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 

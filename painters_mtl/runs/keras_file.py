@@ -17,6 +17,7 @@ from painters_mtl.common.files import atomic_write
 if TYPE_CHECKING:
     import keras
 
+MODEL = "model.keras"
 MOST = 4 << 30  # bytes of a network, unpacked; the largest of keras.applications has 1.4 GB
 
 

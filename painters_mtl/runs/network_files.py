@@ -26,14 +26,26 @@ DAMAGE = (OSError, ValueError, KeyError, TypeError, RecursionError, EOFError, zi
 WAY_OUT = "get a sound copy of the run, or train it again"
 
 
-def save_network_files(folder: Path, manifest: Mapping[str, Any], arrays: "Mapping[str, np.ndarray]") -> None:
+def save_network_files(
+    folder: Path, manifest: Mapping[str, Any], arrays: "Mapping[str, np.ndarray]", compressed: bool = False
+) -> None:
     """Write a network's arrays, then its manifest with their checksum; cut short, there is no manifest."""
+    remove_network_files(folder)
+    write_arrays(folder / WEIGHTS, arrays, compressed)
+    write_json(folder / NETWORK, {**manifest, "weights_checksum": _checksum((folder / WEIGHTS).read_bytes())})
+
+
+def write_arrays(file: Path, arrays: "Mapping[str, np.ndarray]", compressed: bool = False) -> None:
+    """Write an .npz whole, as `numpy.savez` does, but for the time of day: the same arrays give the same bytes."""
     import numpy as np
 
-    remove_network_files(folder)
-    with atomic_write(folder / WEIGHTS) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
-    write_json(folder / NETWORK, {**manifest, "weights_checksum": _checksum((folder / WEIGHTS).read_bytes())})
+    method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with atomic_write(file) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")  # of 1980
+            member.compress_type = method
+            with archive.open(member, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
 
 
 def remove_network_files(folder: Path) -> None:
@@ -55,6 +67,8 @@ def network_digest(folder: Path) -> str:
 def read_network_files(folder: Path, digest: str = "") -> "tuple[dict[str, Any], dict[str, np.ndarray]]":
     """The manifest and the arrays by name, {name: array}. No code is run: arrays of Python objects are refused.
 
+    What is kept in 16 bits, in a packaged model, comes in 32.
+
     Args:
         digest: what `network_digest` must be, where it is known.
 
@@ -70,21 +84,15 @@ def read_network_files(folder: Path, digest: str = "") -> "tuple[dict[str, Any],
             size = sum(member.file_size for member in archive.infolist())
         if same and size <= MOST:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-                return manifest, dict(stored)
-    # RecursionError: JSON in a thousand brackets
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        RecursionError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+                return manifest, {name: _in_32_bits(array) for name, array in stored.items()}
+    except DAMAGE as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{folder / NETWORK} or {WEIGHTS} beside it is damaged ({reason}): {WAY_OUT}") from error
     raise UserError(f"{folder / NETWORK} and {WEIGHTS} are not as the training wrote them (checksum): {WAY_OUT}")
+
+
+def _in_32_bits(array: "np.ndarray") -> "np.ndarray":
+    return array.astype("float32") if array.dtype == "float16" else array
 
 
 def _checksum(content: bytes) -> str:

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write, write_json
 from painters_mtl.data.tasks import Task, known_output, tasks_from_dict, tasks_to_dict
-from painters_mtl.runs.keras_file import digest_of, load_keras_file, read_keras_file, save_keras_file
-from painters_mtl.runs.network_files import network_digest, remove_network_files
+from painters_mtl.runs.keras_file import MODEL, digest_of, load_keras_file, read_keras_file, save_keras_file
+from painters_mtl.runs.network_files import NETWORK, network_digest, remove_network_files
+from painters_mtl.runs.packaged import LABELS, check_packaged, is_packaged
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
-MODEL, LABELS, CONFIG, SPLIT = "model.keras", "labels.json", "config.json", "split.csv"
+CONFIG, SPLIT = "config.json", "split.csv"
 HISTORY, METRICS, REPORT, FIGURES = "history.csv", "metrics.json", "report.html", "figures"
 BASELINES, COMPARISON = "baselines", "comparison.json"
 HEADS = "heads.npz"  # as they were before they were fitted to pyramid maps
@@ -37,8 +38,18 @@ class Run:
     temperatures: Mapping[str, float]  # what divides the logits so that confidences mean what they say; 1 by default
     views: tuple[str, ...] = ("whole",)  # or ("whole", "detail"), for a network with two inputs
     thresholds: Mapping[str, float] = field(default_factory=dict)  # for each task: a lower score is "none of these"
-    digest: str = ""  # of model.keras, as the training left it; "" while it is being trained
+    digest: str = ""  # of `network_file`, as the training left it; "" while it is being trained
     network_digest: str = ""  # of network.json; "" also where there is none
+    packaged: bool = False  # the small form that travels, see `runs.packaged`
+
+    @property
+    def network_file(self) -> Path:
+        """The file that tells this network from others: model.keras; of a packaged model network.json."""
+        return network_file(self.folder)
+
+    def network_checksum(self) -> str:
+        """What `digest` is, computed from the files as they are now; 32 hexadecimal digits."""
+        return network_digest(self.folder) if self.packaged else digest_of(self.folder / MODEL)
 
     def unknown(self, task: str, score: Any) -> Any:
         """Whether a score of `open_set.known_score`, a number or an array, is below the task's threshold."""
@@ -78,9 +89,14 @@ class Run:
     def check(self) -> None:
         """Refuse a model file that is not the one the training wrote, or that holds more than layers of Keras.
 
+        Of a packaged model any file that is not the one that was written.
+
         Raises `UserError`. A checksum finds damage and mistakes; it is no signature: who can write to the folder can
         write both.
         """
+        if self.packaged:
+            check_packaged(self.folder)
+            return
         file = self.folder / MODEL
         content = read_keras_file(file)
         if self.digest and self.digest != content.digest():
@@ -122,10 +138,23 @@ def save_labels(
     write_json(folder / LABELS, content | {"checksum": _checksum(content)})
 
 
+def copy_labels(run: Run, folder: Path) -> None:
+    """Write the `labels.json` of a run beside its network in another form, with the checksum of that."""
+    content = json.loads((run.folder / LABELS).read_text(encoding="utf-8"))
+    content = {name: value for name, value in content.items() if name not in ("model_checksum", "checksum")}
+    content["network_checksum"] = network_digest(folder)
+    write_json(folder / LABELS, content | {"checksum": _checksum(content)})
+
+
 def _checksum(content: Mapping[str, Any]) -> str:
     """Of all that `labels.json` says but the checksum itself; 32 hexadecimal digits."""
     values = {key: value for key, value in content.items() if key != "checksum"}
     return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def network_file(folder: Path) -> Path:
+    """The file of a run folder that tells its network from others; see `Run.network_file`."""
+    return folder / (NETWORK if is_packaged(folder) else MODEL)
 
 
 def save_model(model: "keras.Model", folder: Path) -> None:
@@ -152,7 +181,8 @@ def open_run(folder: Path | None, models: Path = Path("models"), option: str = "
         near = sorted(p.parent.name for p in folder.parent.glob(f"*/{MODEL}")) if folder.parent.is_dir() else []
         has = f"there are {', '.join(near[:5])}" if near else "train one with python -m painters_mtl.train"
         raise UserError(f"{option} {folder} is not a folder; {has}")
-    for name in (MODEL, LABELS):
+    packaged = is_packaged(folder)
+    for name in (LABELS,) if packaged else (MODEL, LABELS):
         if not (folder / name).is_file():
             raise UserError(f"{option} {folder} lacks {name}: it is not the folder of a finished run")
     try:
@@ -172,8 +202,9 @@ def open_run(folder: Path | None, models: Path = Path("models"), option: str = "
             temperatures={name: float(content.get("temperatures", {}).get(name, 1.0)) for name in tasks},
             views=tuple(content.get("views", ("whole",))),
             thresholds={name: float(value) for name, value in content.get("thresholds", {}).items()},
-            digest=str(content.get("model_checksum", "")),
+            digest=str(content.get("network_checksum" if packaged else "model_checksum", "")),
             network_digest=str(content.get("network_checksum", "")),
+            packaged=packaged,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / LABELS} is damaged ({type(error).__name__}: {error}): get a sound copy") from error

@@ -37,7 +37,7 @@ class RunSpec:
         values = {k: v for k, v in dataclasses.asdict(settings).items() if k not in WITHOUT_EFFECT}
         digest = hashlib.blake2b(digest_size=8)
         for folder in (*settings.start_from, *settings.teachers):
-            digest.update(hashlib.blake2b((folder / run.MODEL).read_bytes()).digest())
+            digest.update(hashlib.blake2b(run.network_file(folder).read_bytes()).digest())
         if Path(settings.weights).is_file():
             digest.update(hashlib.blake2b(Path(settings.weights).read_bytes()).digest())
         digest.update(json.dumps([__version__, values, self.updates], sort_keys=True, default=str).encode())

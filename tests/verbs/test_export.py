@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from helpers import python, trained
 from random_runs import FORMATS, TASKS, calibrated, make_run, needs_format, pictures, rounding
+from small_runs import trained_run
 
 from painters_mtl import export
 from painters_mtl.images.files import ImageFile
-from painters_mtl.inference import parity, runtimes
+from painters_mtl.inference import packaging, parity, runtimes
 from painters_mtl.inference.parity import sample_images
 from painters_mtl.runs.run import Run, open_run
 
@@ -210,3 +211,22 @@ def test_a_missing_package_is_named_with_its_install_line(
     extra = file_format.removesuffix("-int8")
     assert "is not installed (import of " in (error := capsys.readouterr().err)
     assert f'pip install "painters-mtl[{extra}]"' in error
+
+
+def test_a_package_is_written_whole_and_taken_as_a_run_folder(
+    base: Path, files: list[ImageFile], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, output = trained_run(base / "for-package"), base / "package"
+    assert exported(run, files, "package", output) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"painter .* 100\.0%", said) and re.search(r"wrote .*package \(0\.\d+ MB\)", said)
+    manifest = json.loads((output / "manifest.json").read_text())
+    assert manifest["compared_with_32_bits"]["paintings"] == len(files)
+    assert manifest["made_from"] == {"run": "for-package", "checksum": run.digest}
+    assert open_run(output).tasks == run.tasks
+    assert exported(run, files, "package", output) == 2
+    monkeypatch.setattr(packaging, "AGREEMENT", 1.01)
+    assert exported(run, files, "package", output, "--overwrite") == 1
+    assert "at least 101.0% is asked" in capsys.readouterr().err
+    assert json.loads((output / "manifest.json").read_text()) == manifest
+    assert [file for file in base.iterdir() if file.name.startswith(".")] == []

@@ -1,0 +1,145 @@
+"""A trained run to a packaged model, 16 bits a weight; and whether that still says what the run says.
+
+It stands beside `open_network`, for it builds the network with the rounded weights; `runs.packaged` has the form.
+"""
+
+import shutil
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from painters_mtl import __version__
+from painters_mtl.common.errors import UserError
+from painters_mtl.inference.open_network import open_network
+from painters_mtl.inference.painter_pairs import HEAD, PainterHead, head_arrays
+from painters_mtl.inference.parity import accuracy_loss, compare_outputs
+from painters_mtl.network.forward import forward_function, predict_in_batches
+from painters_mtl.network.manifest import build_from_manifest, describe_network, network_arrays
+from painters_mtl.network.settings import NetworkSettings
+from painters_mtl.runs.network_files import (
+    has_network_files,
+    network_digest,
+    read_network_files,
+    save_network_files,
+    write_arrays,
+)
+from painters_mtl.runs.packaged import write_package_manifest
+from painters_mtl.runs.run import HEADS, METRICS, Run, copy_labels
+
+LARGEST = 8_000_000  # bytes of all files
+AGREEMENT = 0.995  # share of the paintings whose likeliest class must stay, for every task
+
+
+def in_16_bits(array: np.ndarray) -> np.ndarray:
+    """A weight as it is kept: tables of numbers in 16 bits; vectors, which are few, in 32.
+
+    Among the vectors are the variances of normalisation, some of which 16 bits cannot hold.
+    """
+    with np.errstate(over="ignore"):
+        return array.astype(np.float16) if array.ndim > 1 and array.dtype == np.float32 else array
+
+
+def save_package(run: Run, folder: Path, head: PainterHead | None) -> None:
+    """Write the files of a packaged model into an empty folder, all but the manifest: see `finish_package`.
+
+    Beside labels, network and weights, as far as they are there: the run's metrics, the heads that another training can
+    start from, and the head by which `pairs` tells painters apart.
+
+    Args:
+        head: the last of these.
+
+    Raises `UserError` for a run that has no arrays, and for weights that 16 bits cannot hold.
+    """
+    if not has_network_files(run.folder):
+        raise UserError(f"{run.folder} has no weights.npz, for version 0.4 made it: train it again, then export it")
+    run.check()
+    manifest, arrays = read_network_files(run.folder, run.network_digest)
+    rounded = {name: in_16_bits(array) for name, array in arrays.items()}
+    if large := [name for name, array in rounded.items() if not np.isfinite(array).all()]:
+        raise UserError(f"{run.folder}: the weights {large[0]} are too large for 16 bits, or are no numbers")
+    network = build_from_manifest(manifest | {"keras": keras.__version__}, rounded)
+    settings = NetworkSettings.from_dict(manifest["settings"], "the stored network")
+    described = describe_network(network, settings)
+    assert described is not None
+    weights = {name: in_16_bits(array) for name, array in network_arrays(network).items()}
+    save_network_files(folder, described, weights, compressed=True)
+    copy_labels(run, folder)
+    if (run.folder / METRICS).is_file():
+        shutil.copyfile(run.folder / METRICS, folder / METRICS)
+    for name, more in _optional_arrays(run, folder, head).items():
+        write_arrays(folder / name, {key: in_16_bits(array) for key, array in more.items()}, compressed=True)
+        if size_of(folder) > LARGEST:
+            (folder / name).unlink()
+            print(f"note: {name} is left out: with it the package would be above {LARGEST / 1e6:g} MB", flush=True)
+
+
+def _optional_arrays(run: Run, folder: Path, head: PainterHead | None) -> dict[str, Mapping[str, np.ndarray]]:
+    """The arrays of files that not every run has, by file."""
+    found: dict[str, Mapping[str, np.ndarray]] = {}
+    if (run.folder / HEADS).is_file():
+        with np.load(run.folder / HEADS, allow_pickle=False) as heads:
+            found[HEADS] = dict(heads)
+    if head is not None:
+        found[HEAD] = head_arrays(head, network_digest(folder))
+    return found
+
+
+def finish_package(run: Run, folder: Path, comparison: Mapping[str, Any]) -> None:
+    """Write the manifest, last.
+
+    Args:
+        comparison: what `compare_package` found.
+    """
+    packages = ("tensorflow", "keras", "numpy")
+    about = {
+        "made_from": {"run": run.folder.name, "checksum": run.digest},
+        "made_with": {"painters-mtl": __version__, **{name: metadata.version(name) for name in packages}},
+        "classes": {name: len(task.classes) for name, task in run.tasks.items()},
+        "compared_with_32_bits": dict(comparison),
+    }
+    write_package_manifest(folder, about)
+
+
+def compare_package(
+    run: Run, folder: Path, images: np.ndarray, labels: Mapping[str, np.ndarray] | None = None
+) -> dict[str, Any]:
+    """How far the outputs of a packaged model are from those of its run: see `parity.compare_outputs`.
+
+    Args:
+        folder: of the package; its manifest need not be there yet.
+        images: cached images, uint8 (n, ...), to compare on.
+        labels: int (n,) for each task, -1 for "no label": then the accuracy is compared too.
+    """
+    rows = np.arange(len(images))
+    manifest, arrays = read_network_files(folder)
+    networks = {"the run": open_network(run), "16 bits": build_from_manifest(manifest, arrays)}
+    outputs = {
+        name: predict_in_batches(forward_function(network, run.image_size), images, rows, f"comparing: {name}")
+        for name, network in networks.items()
+    }
+    before, after = outputs["the run"], outputs["16 bits"]
+    comparison = compare_outputs(after, before)
+    if labels is not None:
+        found = {name: accuracy_loss(labels[name], before[name], after[name]) for name in run.tasks}
+        comparison["accuracy"] = {name: value for name, value in found.items() if value["paintings"]}
+    return comparison
+
+
+def package_faults(run: Run, folder: Path, comparison: Mapping[str, Any]) -> str:
+    """What speaks against a package with this comparison (`compare_package`); "" if nothing does."""
+    agreement = comparison["agreement"]
+    faults = [f"{name} agrees on {agreement[name]:.1%}" for name in run.tasks if not agreement[name] >= AGREEMENT]
+    if faults:
+        return f"{', '.join(faults)} of the paintings with the run in 32 bits (at least {AGREEMENT:.1%} is asked)"
+    if (size := size_of(folder)) > LARGEST:
+        return f"it has {size / 1e6:.1f} MB, and at most {LARGEST / 1e6:g} are allowed"
+    return ""
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.iterdir())
