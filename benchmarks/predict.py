@@ -46,7 +46,9 @@ def usual_loop(run: runs.Run) -> Callable[[list[images.ImageFile]], int]:
     """What most people write."""
     from PIL import Image
 
-    model = run.model()
+    from painters_mtl.inference.open_network import open_network
+
+    model = open_network(run)
 
     def label(files: list[images.ImageFile]) -> int:
         done, batch = 0, []

@@ -144,9 +144,10 @@ reliability_figure(data, outcome)
 
 # %%
 from painters_mtl.images.decode import cached_image
+from painters_mtl.inference.open_network import open_network
 from painters_mtl.network import gradcam
 
-model = run.model()
+model = open_network(run)
 shown = files[:4]
 copies = np.stack(
     [cached_image(file.read(), 224)[1] for file in shown]

@@ -18,6 +18,8 @@ LONG = (
     "notebooks",
     "compare",
     "resume",
+    "study",
+    "cache",
     "training",
     "ray",
     "runtimes",

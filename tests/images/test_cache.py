@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import table_of
+from helpers import make_data, table_of
 from PIL import Image
+from stopped import KILLS, killed, start
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.journal import read_records
@@ -294,3 +295,52 @@ def test_real_originals(paintings: Path, tmp_path: Path) -> None:
     good = [i for i, row in enumerate(store.rows) if row >= 0]
     assert len(good) + len(store.refused) == len(files) and len(good) >= 20
     np.testing.assert_array_equal(store.pixels[store.rows[good]], expected([files[i] for i in good]))
+
+
+BUILD = (
+    "import sys\n"
+    "from pathlib import Path\n"
+    "import pandas as pd\n"
+    "from painters_mtl.images.cache import build_image_cache\n"
+    "files = [str(f) for f in sorted((Path(sys.argv[1]) / 'images').iterdir())]\n"
+    "table = pd.DataFrame({'id': [f.rsplit('/', 1)[-1] for f in files], 'file': files, 'member': ''})\n"
+    "print('ready', flush=True)\n"
+    "build_image_cache(table, 20, Path(sys.argv[2]), workers=2)\n"
+)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,100 pictures, 80 of them drawn: more than two writes of the cache."""
+    data = make_data(tmp_path_factory.mktemp("many") / "data", count=80, seed=2)
+    drawn = sorted((data / "images").iterdir())
+    for i in range(80, 1100):
+        shutil.copy(drawn[i % 80], data / "images" / f"{i:04d}.png")
+    return data
+
+
+def check_cache(data: Path, cache: Path) -> None:
+    files = sorted((data / "images").iterdir())
+    store = build_image_cache(table_of(files), 20, cache)
+    assert store.pixels.shape[0] == len(files) and len(set(store.rows)) == len(files)
+    for i in range(0, len(files), 50):
+        np.testing.assert_array_equal(store.pixels[store.rows[i]], images.load_image(files[i], square=20).pixels)
+    assert {f.name for f in store.folder.iterdir()} == {"pixels.u8", "manifest.journal"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(max(3, KILLS)))
+def test_killed_while_the_cache_is_built(many: Path, tmp_path: Path, seed: int) -> None:
+    process = start("-c", BUILD, many, tmp_path)
+    killed(process, lambda line: line == "ready\n", random.Random(seed).uniform(0.05, 1.5))
+    check_cache(many, tmp_path)
+
+
+@pytest.mark.slow
+def test_two_processes_do_not_build_the_same_cache_at_once(many: Path, tmp_path: Path) -> None:
+    both = [start("-c", BUILD, many, tmp_path) for _ in range(2)]
+    outs = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outs
+    check_cache(many, tmp_path)
+    made = [f"{1100:,}".replace(",", "") + "/1100" in out for out in outs]
+    assert made.count(True) == 1, outs

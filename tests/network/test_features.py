@@ -1,13 +1,16 @@
 """Cached features: those of the network and the pictures that are asked for, whatever the cache held before."""
 
 import dataclasses
+import random
+import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from helpers import largest_file, make_data, tiny_settings
+from helpers import arguments, fitted, largest_file, make_data, tiny_settings
 from PIL import Image
+from stopped import KILLS, same_run, start
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.row_cache import RowCache
@@ -131,3 +134,24 @@ def test_what_is_in_the_cache_is_not_computed_again(
     np.testing.assert_array_equal(again[kept], features[kept])
     cached_features(model, data, SIZE)
     assert "read the features of 150 paintings" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_killed_while_features_are_computed(tmp_path: Path) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=300), tmp_path, fine_tune="heads", epochs=2)
+    settings = dataclasses.replace(settings, baselines=False)
+    rng = random.Random(5)
+    for kill in range(KILLS):
+        process = start("-m", "painters_mtl.train", *arguments(settings))
+        deadline = time.monotonic() + 200
+        while process.poll() is None and not list(tmp_path.rglob("features-*.sqlite")):
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.1) * (kill > 0))  # the first one leaves a part, however fast the machine
+        process.kill()
+        process.communicate(timeout=60)
+    fitted(settings)
+    fitted(dataclasses.replace(settings, name="whole", cache=tmp_path / "other"))
+    one, other = (next((tmp_path / name).glob("features-*.sqlite")) for name in ("cache", "other"))
+    assert one.name == other.name
+    same_run(settings.models / "run", settings.models / "whole")

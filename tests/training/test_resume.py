@@ -1,106 +1,27 @@
-"""What was killed, torn or cut short by a full disk ends as if nothing had happened."""
+"""A training that was stopped ends as if nothing had happened."""
 
 import dataclasses
 import json
-import os
 import random
-import shlex
-import shutil
 import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from helpers import arguments, fitted, locked_elsewhere, make_data, read_rows, table_of, tiny_settings
+from helpers import arguments, fitted, make_data, tiny_settings
+from stopped import EVERY_STEP, KILLS, interrupted, killed, same_run, says, start
 
 from painters_mtl import compare, train
 from painters_mtl.common.errors import UserError
-from painters_mtl.images import files as images
-from painters_mtl.images.cache import build_image_cache
 from painters_mtl.runs.run import open_run
 from painters_mtl.training import checkpoint
 
-EVERY_STEP = 1e-6  # minutes between checkpoints
 OTHERS = ("joint", "famo", "pcgrad")  # one strategy is killed in the contributor's loop, these in `make test-all`
-KILLS = int(os.environ.get("PAINTERS_KILLS", "2"))  # of each run below that is killed; PAINTERS_KILLS=10 takes minutes
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_data(tmp_path_factory.mktemp("small") / "data", count=80, seed=1)
-
-
-def start(*words: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-u", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def says(words: str) -> Callable[[str], bool]:
-    return lambda line: words in line
-
-
-def interrupted(process: subprocess.Popen[str], ready: Callable[[str], bool]) -> str:
-    """Ctrl-C at the first line that is `ready`; all that it printed until its end, which is in order."""
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if ready(line):
-            process.send_signal(signal.SIGINT)
-            break
-    out = "".join(lines) + process.communicate(timeout=300)[0]
-    assert process.returncode == 130 and "Traceback" not in out, out
-    return out
-
-
-def killed(
-    process: subprocess.Popen[str], ready: Callable[[str], bool], delay: float, written: Path | None = None
-) -> str:
-    """Kill it so many seconds after the first line that is `ready`; all that it printed. Its end may come first.
-
-    Args:
-        written: a file that must have been written once more, after that line and before the delay.
-    """
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if ready(line):
-            before = stamp(written)
-            while stamp(written) == before and written is not None and process.poll() is None:
-                time.sleep(0.002)
-            threading.Timer(delay, process.kill).start()
-            break
-    lines.append(process.communicate(timeout=300)[0])
-    assert process.returncode in (-signal.SIGKILL, 0), "".join(lines)
-    return "".join(lines)
-
-
-def stamp(file: Path | None) -> int:
-    return file.stat().st_mtime_ns if file is not None and file.exists() else 0
-
-
-def same_run(one: Path, other: Path) -> None:
-    """Bitwise: history, predictions, metrics and, where they are kept, weights."""
-    for name in ("history.csv", "test_predictions.csv", "labels.json"):
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    drop = {"training_seconds": 0, "fingerprint": ""}
-    metrics = [{**json.loads((f / "metrics.json").read_text()), **drop} for f in (one, other)]
-    assert metrics[0] == metrics[1]
-    if (other / "model.keras").exists():
-        weights = [open_run(f).model().get_weights() for f in (one, other)]
-        assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
-    assert not (one / "checkpoint.npz").exists() and not [f for f in one.iterdir() if f.name.startswith(".")]
-
-
-# ------------------------------------------------------------------------------------------------- a training
 
 
 @pytest.mark.parametrize("strategy", ["alternate", *(pytest.param(s, marks=pytest.mark.slow) for s in OTHERS)])
@@ -235,115 +156,3 @@ def test_a_checkpoint_of_something_else_is_no_start(
         fitted(settings)
     fitted(dataclasses.replace(settings, resume=False))
     assert "is damaged" in capsys.readouterr().out and not (folder / "checkpoint.npz").exists()
-
-
-# ------------------------------------------------------------------------------------------------- the features
-
-
-@pytest.mark.slow
-def test_killed_while_features_are_computed(small: Path, tmp_path: Path) -> None:
-    settings = tiny_settings(make_data(tmp_path / "data", count=300), tmp_path, fine_tune="heads", epochs=2)
-    settings = dataclasses.replace(settings, baselines=False)
-    rng = random.Random(5)
-    for kill in range(KILLS):
-        process = start("-m", "painters_mtl.train", *arguments(settings))
-        deadline = time.monotonic() + 200
-        while process.poll() is None and not list(tmp_path.rglob("features-*.sqlite")):
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.1) * (kill > 0))  # the first one leaves a part, however fast the machine
-        process.kill()
-        process.communicate(timeout=60)
-    fitted(settings)
-    fitted(dataclasses.replace(settings, name="whole", cache=tmp_path / "other"))
-    one, other = (next((tmp_path / name).glob("features-*.sqlite")) for name in ("cache", "other"))
-    assert one.name == other.name
-    same_run(settings.models / "run", settings.models / "whole")
-
-
-# ------------------------------------------------------------------------------------------------- the store
-
-BUILD = (
-    "import sys\n"
-    "from pathlib import Path\n"
-    "import pandas as pd\n"
-    "from painters_mtl.images.cache import build_image_cache\n"
-    "files = [str(f) for f in sorted((Path(sys.argv[1]) / 'images').iterdir())]\n"
-    "table = pd.DataFrame({'id': [f.rsplit('/', 1)[-1] for f in files], 'file': files, 'member': ''})\n"
-    "print('ready', flush=True)\n"
-    "build_image_cache(table, 20, Path(sys.argv[2]), workers=2)\n"
-)
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """1,100 pictures, 80 of them drawn: more than two writes of the store."""
-    data = make_data(tmp_path_factory.mktemp("many") / "data", count=80, seed=2)
-    drawn = sorted((data / "images").iterdir())
-    for i in range(80, 1100):
-        shutil.copy(drawn[i % 80], data / "images" / f"{i:04d}.png")
-    return data
-
-
-def check_store(data: Path, cache: Path) -> None:
-    files = sorted((data / "images").iterdir())
-    store = build_image_cache(table_of(files), 20, cache)
-    assert store.pixels.shape[0] == len(files) and len(set(store.rows)) == len(files)
-    for i in range(0, len(files), 50):
-        np.testing.assert_array_equal(store.pixels[store.rows[i]], images.load_image(files[i], square=20).pixels)
-    assert {f.name for f in store.folder.iterdir()} == {"pixels.u8", "manifest.journal"}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(max(3, KILLS)))
-def test_killed_while_the_store_is_built(many: Path, tmp_path: Path, seed: int) -> None:
-    process = start("-c", BUILD, many, tmp_path)
-    killed(process, lambda line: line == "ready\n", random.Random(seed).uniform(0.05, 1.5))
-    check_store(many, tmp_path)
-
-
-@pytest.mark.slow
-def test_two_processes_do_not_build_the_same_store_at_once(many: Path, tmp_path: Path) -> None:
-    both = [start("-c", BUILD, many, tmp_path) for _ in range(2)]
-    outs = [process.communicate(timeout=300)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], outs
-    check_store(many, tmp_path)
-    made = [f"{1100:,}".replace(",", "") + "/1100" in out for out in outs]
-    assert made.count(True) == 1, outs
-
-
-# ------------------------------------------------------------------------------------------------- locks
-
-
-def test_a_run_is_trained_by_one_process(small: Path, tmp_path: Path) -> None:
-    settings = tiny_settings(small, tmp_path, epochs=1)
-    settings.models.mkdir(parents=True)
-    with locked_elsewhere(settings.models / ".run.lock"), pytest.raises(UserError, match="is training"):
-        fitted(settings)
-
-
-# ------------------------------------------------------------------------------------------------- a study
-
-
-@pytest.mark.slow
-def test_a_study_that_was_killed_ends_the_same(small: Path, tmp_path: Path) -> None:
-    settings = tiny_settings(small, tmp_path, name="study", epochs=2, dropout=0.3, checkpoint_minutes=EVERY_STEP)
-    command = [*arguments(settings), "--seeds", "1", "--strategies", "dwa"]
-    rng = random.Random(7)
-    for kill in range(KILLS):
-        at = f"training {rng.randint(1, 4)} of 4" if kill else "training 2 of 4"
-        out = killed(start("-m", "painters_mtl.compare", *command), says(at), rng.uniform(0.2, 3))
-        assert kill or "training 4 of 4" not in out
-    resume = ["--resume", "--name", "study", "--models", str(settings.models)]
-    assert compare.main(resume) == 0
-    assert compare.main([*command, "--name", "whole"]) == 0
-    one, other = settings.models / "study", settings.models / "whole"
-    kinds = sorted(f.name for f in (one / "runs" / "seed0").iterdir())
-    assert kinds == ["dwa", "genre", "painter", "style"]
-    for kind in kinds:
-        same_run(one / "runs" / "seed0" / kind, other / "runs" / "seed0" / kind)
-    assert read_rows(one / "comparison.csv") == read_rows(other / "comparison.csv")
-
-    again = start("-m", "painters_mtl.compare", *resume)  # Ctrl-C behind the last training
-    out = interrupted(again, says("genre is trained already"))
-    assert f"to go on: python -m painters_mtl.compare {shlex.join(resume)}" in out

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import arguments, fitted, make_data, tiny_settings
+from helpers import arguments, fitted, locked_elsewhere, make_data, tiny_settings
 
 from painters_mtl import train
 from painters_mtl.common.errors import UserError
@@ -243,3 +243,10 @@ def test_a_slip_of_the_pen_leaves_nothing_half_written(slip: str, small: Path, t
     settings = tiny_settings(small, tmp_path, **SLIPS[slip])
     assert train.main(arguments(settings)) == 2
     assert not settings.models.exists() or not list(settings.models.iterdir())
+
+
+def test_a_run_is_trained_by_one_process(small: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(small, tmp_path, epochs=1)
+    settings.models.mkdir(parents=True)
+    with locked_elsewhere(settings.models / ".run.lock"), pytest.raises(UserError, match="is training"):
+        fitted(settings)
