@@ -72,7 +72,7 @@ def ours(run: runs.Run, runtime: str, sample: list[images.ImageFile]) -> Callabl
     forward = open_runtime(run, runtime, BATCH, sample)
 
     def label(files: list[images.ImageFile]) -> int:
-        return sum(one.outputs is not None for one in stream_images(files, forward, run.copy_side, run.views, BATCH))
+        return sum(one.outputs is not None for one in stream_images(files, forward, run.cache_side, run.views, BATCH))
 
     return label
 
@@ -82,7 +82,7 @@ def alone(run: runs.Run, runtime: str, files: list[images.ImageFile], cores: int
 
     def decode(file: images.ImageFile) -> np.ndarray | None:
         try:
-            return cached_image(file.read(), run.copy_side, run.views)[1]
+            return cached_image(file.read(), run.cache_side, run.views)[1]
         except images.Unreadable:
             return None
 

@@ -78,7 +78,7 @@ def explain(settings: Settings) -> int:
     classes = class_numbers(tasks, settings.classes)
     if settings.size not in (0, run.image_size):
         print(f"looking at {settings.size} pixels, not the {run.image_size} of the training: labels may differ")
-        run = replace(run, image_size=settings.size, copy_side=cache_side(settings.size))
+        run = replace(run, image_size=settings.size, cache_side=cache_side(settings.size))
     # A folder that holds the output too must not have its explanations explained the next time.
     output = settings.output.resolve()
     files = [
@@ -147,7 +147,7 @@ def _write_sheets(
     unreadable = 0
     maps: dict[str, list[np.ndarray]] = {name: [] for name in tasks}
     forward = _explaining(run, tasks, classes, settings.layer)
-    outputs = stream_images(files, forward, run.copy_side, run.views, settings.batch_size, settings.threads)
+    outputs = stream_images(files, forward, run.cache_side, run.views, settings.batch_size, settings.threads)
     progress = tqdm(outputs, total=len(files), unit=" pictures", mininterval=0.5)
     for output, name in zip(progress, output_names(files), strict=True):
         stop_if_requested()

@@ -72,9 +72,9 @@ def parse_arguments(
 def _check_addresses(words: Sequence[str]) -> None:
     """Raise `UserError` for s3://BUCKET and the like; as a path it would lose a stroke, and be said not to be there."""
     for word in words:
-        if found := re.search(r"(?:^|=)((?!ray:)[a-z][a-z0-9+.-]+://.*)", word):
+        if match := re.search(r"(?:^|=)((?!ray:)[a-z][a-z0-9+.-]+://.*)", word):
             raise UserError(
-                f"{found[1]} is an address, and only files and folders are read: mount it as a folder (s3fs, gcsfuse, "
+                f"{match[1]} is an address, and only files and folders are read: mount it as a folder (s3fs, gcsfuse, "
                 "rclone mount), or copy it here first"
             )
 
@@ -133,9 +133,9 @@ def one_paragraph_help(settings_class: type) -> None:
 
     fields = settings_class.__dataclass_fields__  # type: ignore[attr-defined]
     for base in settings_class.__mro__[:-1]:
-        for found in docstring_parser.parse_from_object(base).params:
-            if found.arg_name in fields and not fields[found.arg_name].metadata:
-                fields[found.arg_name].metadata = {"help": " ".join((found.description or "").split())}
+        for parameter in docstring_parser.parse_from_object(base).params:
+            if parameter.arg_name in fields and not fields[parameter.arg_name].metadata:
+                fields[parameter.arg_name].metadata = {"help": " ".join((parameter.description or "").split())}
 
 
 def list_and_dict_rules() -> Any:

@@ -39,8 +39,8 @@ TABLES = (
 def cache_key(*parts: str | bytes) -> str:
     """16 hexadecimal digits that tell apart whatever differs in any part: layers, weights, sizes, versions."""
     digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        content = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
+    for key_part in parts:
+        content = key_part.encode("utf-8", "surrogateescape") if isinstance(key_part, str) else key_part
         digest.update(len(content).to_bytes(8, "little") + content)
     return digest.hexdigest()
 

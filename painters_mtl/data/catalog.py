@@ -108,13 +108,13 @@ def _note_missing(column: str, before: pd.Series, after: pd.Series, notes: list[
         add_note(notes, total, f"cells of {column} {sentence} ({', '.join(words[:5])}) and count as no label.")
 
 
-def _whole_split(part: pd.Series, notes: list[str]) -> pd.Series:
+def _whole_split(parts: pd.Series, notes: list[str]) -> pd.Series:
     """The split that somebody made, or "" everywhere where there are not two parts and one to train on."""
-    counts = Counter(part)
+    counts = Counter(parts)
     names = [name for name in ("train", "validation", "test") if counts[name]]
     if len(names) < 2 or "train" not in names:
-        return pd.Series("", part.index, dtype=object)
+        return pd.Series("", parts.index, dtype=object)
     sizes = ", ".join(f"{counts[name]:,} {name}" for name in names)
     others = f", and {counts['']:,} in none" if counts[""] else ""
     notes.append(f"the paintings are divided already: {sizes}{others} (--split new divides them anew).")
-    return part
+    return parts

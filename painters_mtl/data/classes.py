@@ -69,12 +69,12 @@ def _most_frequent(
 
 
 def _listed(task: str, names: Sequence[str], counts: Counter[str], min_works: int, notes: list[str]) -> tuple[str, ...]:
-    spelling = {known.casefold(): known for known in counts}
+    spelling = {name.casefold(): name for name in counts}
     wanted = [clean(name) for name in ([names] if isinstance(names, str) else names)]
     for name in wanted:
         if name.casefold() not in spelling:
             near = [spelling[n] for n in get_close_matches(name.casefold(), spelling, n=3)]
-            offer = near or sorted(counts, key=lambda known: (-counts[known], known))[:3]
+            offer = near or sorted(counts, key=lambda name: (-counts[name], name))[:3]
             raise UserError(f"no painting has the {task} {name!r}; choose from {', '.join(offer) or 'nothing'} ...")
     classes = tuple(dict.fromkeys(spelling[name.casefold()] for name in wanted))
     if len(classes) < 2:

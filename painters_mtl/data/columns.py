@@ -31,9 +31,9 @@ def column_key(name: str) -> str:
 
 def wanted_columns(names: Iterable[str], settings: LabelSettings) -> set[str]:
     """Those of a table's columns that can be of use; the others are never read."""
-    known = {alias for aliases in ALIASES.values() for alias in aliases} | set(LABEL)
-    known |= {column_key(name) for name in (*settings.columns.values(), *settings.task_names())}
-    return {name for name in names if column_key(name) in known}
+    useful = {alias for aliases in ALIASES.values() for alias in aliases} | set(LABEL)
+    useful |= {column_key(name) for name in (*settings.columns.values(), *settings.task_names())}
+    return {name for name in names if column_key(name) in useful}
 
 
 def names_files_and_labels(names: Iterable[str], settings: LabelSettings) -> bool:

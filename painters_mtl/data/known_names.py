@@ -114,7 +114,7 @@ def kind_of_name(name: str) -> set[str]:
 def kind_of_names(names: Collection[str]) -> tuple[str, list[str]]:
     """What most of the names are, "style" or "genre", or "" where under half are known; and the names that are not."""
     kinds = {name: kind_of_name(name) for name in names}
-    counts = {kind: sum(kind in known for known in kinds.values()) for kind in ("style", "genre")}
+    counts = {kind: sum(kind in kinds_of_name for kinds_of_name in kinds.values()) for kind in ("style", "genre")}
     best = max(counts, key=lambda kind: counts[kind])
     if not names or counts[best] * 2 < len(names):
         return "", [name for name in names if not kinds[name]]

@@ -53,9 +53,10 @@ class LabelSettings(StoredSettings):
         tasks = self.task_names()
         self.check_tasks("classes", self.classes)
         columns = {FILE_COLUMN.get(ours, ours): theirs for ours, theirs in self.columns.items()}
+        allowed = ("filename", *dict.fromkeys((*TASK_NAMES, *tasks)), "title", "date", "part")
         for ours in columns:
-            if ours not in (known := ("filename", *dict.fromkeys((*TASK_NAMES, *tasks)), "title", "date", "part")):
-                raise UserError(f"--columns {ours}={columns[ours]}: {ours} is unknown; it can be {', '.join(known)}")
+            if ours not in allowed:
+                raise UserError(f"--columns {ours}={columns[ours]}: {ours} is unknown; it can be {', '.join(allowed)}")
         self.columns = columns
         if self.folders and (self.table or self.columns):
             raise UserError(

@@ -89,7 +89,7 @@ def _split_in_order(
     """`make_split` of rows in the order of their ids."""
     labelled = has_label(labels)
     split, to_train = _as_given(table, groups, labelled, given)
-    missing = [part for part in PARTS[1:] if not (split == part).any()]
+    missing = [part_of_member for part_of_member in PARTS[1:] if not (split == part_of_member).any()]
     shares = dict(zip(PARTS, fractions, strict=True))
     if missing == ["validation"] and (split[from_competition_test(table)] == "test").any():
         shares |= {"train": 1 - COMPETITION_VALIDATION, "validation": COMPETITION_VALIDATION}
@@ -103,15 +103,15 @@ def _split_in_order(
         np.logical_and.at(new, number, given[free] == "")
     if not len(members):
         raise UserError("no painting that may be trained on has a label; add some")
-    part = np.full(len(members), "train", object)
+    part_of_member = np.full(len(members), "train", object)
     for chosen, parts in ((new, PARTS), (~new, ("train", *missing))):
         if 0 < chosen.sum() < len(parts):
             raise UserError(_too_few(table.iloc[free], groups[free], chosen[number], len(parts)))
         if chosen.any():
             wanted = np.array([shares[name] for name in parts])
-            part[chosen] = np.array(parts, object)[stratify(matrix[chosen], wanted / wanted.sum(), seed)]
+            part_of_member[chosen] = np.array(parts, object)[stratify(matrix[chosen], wanted / wanted.sum(), seed)]
     of_group = np.full(int(groups.max()) + 1, "train", object)  # groups without a label are in train
-    of_group[members] = part
+    of_group[members] = part_of_member
     rows = to_train & (labelled | (of_group[groups] == "train"))
     split[rows] = of_group[groups[rows]]
     if "validation" in missing or (split[(given == "") & labelled] == "validation").any():
@@ -203,11 +203,11 @@ def make_folds(
     if len(members) < folds + 1:
         raise UserError(f"{len(members)} paintings with a label cannot be split into {folds} folds; add some")
     matrix = classes_of_groups(labels, rows, number, len(members))
-    part = stratify(matrix, np.full(folds, 1 / folds), seed)
+    fold_of_group = stratify(matrix, np.full(folds, 1 / folds), seed)
     splits = []
     for fold in range(folds):
-        of_members = np.where(part == fold, 2, 0)
-        rest = np.flatnonzero(part != fold)
+        of_members = np.where(fold_of_group == fold, 2, 0)
+        rest = np.flatnonzero(fold_of_group != fold)
         of_members[rest] = stratify(matrix[rest], np.array([1 - validation, validation]), seed + fold)
         of_group = np.zeros(len(groups), int)
         of_group[members] = of_members

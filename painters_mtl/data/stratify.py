@@ -53,17 +53,17 @@ def stratify(matrix: np.ndarray, shares: np.ndarray, seed: int, tries: int = 8) 
     return best
 
 
-def _with_every_class(matrix: np.ndarray, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
+def _with_every_class(matrix: np.ndarray, part_of_group: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
     """Fill the parts that a class lacks, the rarest class first; also the counts (parts, classes) that come of it."""
-    counts = np.stack([matrix[part == k].sum(axis=0) for k in range(parts)])
+    counts = np.stack([matrix[part_of_group == k].sum(axis=0) for k in range(parts)])
     for label in np.argsort(matrix.sum(axis=0), kind="stable"):
         for k in np.flatnonzero(counts[:, label] == 0):
             # move a group from where no class goes missing by it, the one with the fewest classes first
-            spare = (counts[part] > 1) | ~matrix
+            spare = (counts[part_of_group] > 1) | ~matrix
             able = np.flatnonzero(matrix[:, label] & spare.all(axis=1))
             if len(able):
                 moved = able[np.argmin(matrix[able].sum(axis=1))]
-                counts[part[moved]] -= matrix[moved]
+                counts[part_of_group[moved]] -= matrix[moved]
                 counts[k] += matrix[moved]
-                part[moved] = k
-    return part, counts
+                part_of_group[moved] = k
+    return part_of_group, counts

@@ -20,7 +20,7 @@ _OF_TABLES = re.compile("csv|meta|label|annot|table|info", re.IGNORECASE)  # in 
 
 def find_tables(folder: Path) -> list[TableFile]:
     """The tables in a folder, in its sub-folders where they are few or called so, and in zips; higher ones first."""
-    found: list[tuple[int, TableFile]] = []
+    tables: list[tuple[int, TableFile]] = []
     waiting = [(folder, 0)]
     while waiting:
         here, depth = waiting.pop()
@@ -32,15 +32,15 @@ def find_tables(folder: Path) -> list[TableFile]:
             continue
         for entry in entries:
             if table_ending(entry.name):
-                found.append((depth, TableFile(here / entry.name)))
+                tables.append((depth, TableFile(here / entry.name)))
             elif entry.name.lower().endswith(".zip"):
-                found += [(depth + 1, table) for table in _in_zip(here / entry.name)]
+                tables += [(depth + 1, table) for table in _in_zip(here / entry.name)]
             elif entry.is_dir():
                 folders.append(here / entry.name)
         if depth < DEEPEST:
             few = len(folders) <= FEW_FOLDERS
             waiting += [(path, depth + 1) for path in folders if few or _OF_TABLES.search(path.name)]
-    return [table for _, table in sorted(found)]
+    return [table for _, table in sorted(tables)]
 
 
 def _in_zip(path: Path) -> list[TableFile]:

@@ -26,11 +26,11 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
     1.0 where fewer than 20 paintings have a label.
     """
-    known = labels >= 0
-    if known.sum() < FEWEST:
+    labelled = labels >= 0
+    if labelled.sum() < FEWEST:
         return 1.0
-    logits = np.log(np.maximum(probabilities[known].astype(np.float64), 1e-12))
-    return likeliest_temperature(labels[known], logits)[0]
+    logits = np.log(np.maximum(probabilities[labelled].astype(np.float64), 1e-12))
+    return likeliest_temperature(labels[labelled], logits)[0]
 
 
 def likeliest_temperature(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
@@ -48,15 +48,15 @@ def likeliest_temperature(labels: np.ndarray, logits: np.ndarray) -> tuple[float
     def surprise(log_temperature: float) -> float:
         return -float(np.mean(log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels]))
 
-    found = minimize_scalar(surprise, bounds=np.log(RANGE), method="bounded")
-    return float(np.exp(found.x)), float(found.fun)
+    minimum = minimize_scalar(surprise, bounds=np.log(RANGE), method="bounded")
+    return float(np.exp(minimum.x)), float(minimum.fun)
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For 15 bins of confidence of equal width: mean confidence, accuracy, paintings; NaN in an empty bin."""
-    known = labels >= 0
-    confidence = probabilities[known].max(axis=1).astype(np.float64)
-    right = probabilities[known].argmax(axis=1) == labels[known]
+    labelled = labels >= 0
+    confidence = probabilities[labelled].max(axis=1).astype(np.float64)
+    right = probabilities[labelled].argmax(axis=1) == labels[labelled]
     where = np.minimum((confidence * BINS).astype(int), BINS - 1)
     counts = np.bincount(where, minlength=BINS)
     with np.errstate(invalid="ignore"):

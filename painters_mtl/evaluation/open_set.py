@@ -42,14 +42,14 @@ def threshold(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def measure_unknown(
-    scores: np.ndarray, limit: float, known: np.ndarray, other_painters: Mapping[str, np.ndarray]
+    scores: np.ndarray, limit: float, by_known_painter: np.ndarray, other_painters: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
     """How well a score and its threshold part the known painters' works from those of other painters.
 
     Args:
         scores: of the test paintings, float (n,).
         limit: the threshold; a work with a lower score is called "unknown".
-        known: bool (n,), the works by the painters that are classes.
+        by_known_painter: bool (n,), the works by the painters that are classes.
         other_painters: groups of works by other painters, {group: bool (n,)}.
 
     Returns {"threshold", "kept": share of the known painters' works at or above it (NaN without any), "groups":
@@ -59,13 +59,13 @@ def measure_unknown(
     from sklearn.metrics import roc_auc_score
 
     measured: dict[str, Any] = {"threshold": limit, "kept": float("nan"), "groups": {}}
-    if not known.any():
+    if not by_known_painter.any():
         return measured
-    measured["kept"] = float(np.mean(scores[known] >= limit))
+    measured["kept"] = float(np.mean(scores[by_known_painter] >= limit))
     for group, works in other_painters.items():
         if works.any():
-            is_known = np.arange(known.sum() + works.sum()) < known.sum()
-            auroc = roc_auc_score(is_known, np.concatenate([scores[known], scores[works]]))
+            is_known = np.arange(by_known_painter.sum() + works.sum()) < by_known_painter.sum()
+            auroc = roc_auc_score(is_known, np.concatenate([scores[by_known_painter], scores[works]]))
             values = {"n": int(works.sum()), "refused": float(np.mean(scores[works] < limit)), "auroc": float(auroc)}
             measured["groups"][group] = values
     return measured

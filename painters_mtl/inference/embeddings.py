@@ -92,11 +92,11 @@ class Vectors:
             return
         tasks = self.run.tasks
         sizes = [len(task.classes) for task in tasks.values()]
-        *heads, known, features = np.split(rows, np.cumsum([*sizes, 2]), axis=1)
+        *heads, known_outputs, features = np.split(rows, np.cumsum([*sizes, 2]), axis=1)
         soft = {name: apply_temperature(p, self.run.temperatures[name]) for name, p in zip(tasks, heads, strict=True)}
         unknown = np.zeros(len(rows), bool)
         if "painter" in tasks:
-            known_head = None if np.isnan(known).all() else known
+            known_head = None if np.isnan(known_outputs).all() else known_outputs
             unknown = self.run.unknown("painter", known_score(soft["painter"], known_head))
         for k, file in enumerate(files):
             labels = {}
@@ -125,7 +125,7 @@ def compute(
     errors: dict[images.ImageFile, str] = {}
     if todo:
         waiting: dict[images.ImageFile, np.ndarray] = {}
-        outputs = stream_images(todo, _forward(run), run.copy_side, run.views, batch_size, threads)
+        outputs = stream_images(todo, _forward(run), run.cache_side, run.views, batch_size, threads)
         for k, one in enumerate(tqdm(outputs, "computing vectors", len(todo), unit=" pictures", mininterval=0.5), 1):
             if one.outputs is None:
                 errors[one.file] = one.error
@@ -185,7 +185,7 @@ def count_errors(errors: Iterable[str]) -> str:
 
 def model_key(run: Run) -> str:
     """What the vectors of a run depend on, as 16 hex digits: the network's file, and how it sees a picture."""
-    sizes = [VERSION, image_cache.VERSION, run.image_size, run.copy_side, run.views]
+    sizes = [VERSION, image_cache.VERSION, run.image_size, run.cache_side, run.views]
     classes = [(task.name, len(task.classes)) for task in run.tasks.values()]
     return cache_key(run.network_checksum(), json.dumps([sizes, classes]))
 

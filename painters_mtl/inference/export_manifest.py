@@ -29,7 +29,7 @@ def write_manifest(run: "Run", file_format: str, file: Path, widths: dict[str, i
 
 def describe_export(run: "Run", file_format: str, file: Path, widths: dict[str, int]) -> dict[str, Any]:
     """The manifest: inputs, outputs and what is inside; arguments as for `write_manifest`."""
-    side = run.copy_side
+    side = run.cache_side
     pictures = {
         "image": f"the whole picture, turned as its EXIF says, squashed to {side} x {side} (bicubic, antialiased)",
         "detail": f"the middle {side} x {side} pixels of the picture at its own resolution; a smaller one is enlarged",

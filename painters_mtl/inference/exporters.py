@@ -27,7 +27,7 @@ SIGNATURE = "serving_default"
 def save_graph(run: Run, network: keras.Model, folder: Path, calibrated: bool) -> None:
     """Write the network as a SavedModel with the signature `serving_default`.
 
-    Inputs: `image`, uint8 (n, copy_side, copy_side, 3), any n; with two views also `detail`, of the same shape.
+    Inputs: `image`, uint8 (n, cache_side, cache_side, 3), any n; with two views also `detail`, of the same shape.
     Outputs: those of the network by name, float32 (n, ...).
 
     Args:
@@ -48,17 +48,17 @@ def save_graph(run: Run, network: keras.Model, folder: Path, calibrated: bool) -
 
     def serve(*pictures: tf.Tensor) -> dict[str, tf.Tensor]:
         seen = {name: views[name](x, run.image_size) for name, x in zip(wanted, pictures, strict=True)}
-        found = dict(folded(seen if len(wanted) > 1 else seen["image"], training=False))
+        tensors = dict(folded(seen if len(wanted) > 1 else seen["image"], training=False))
         for name, head in heads.items():
             if name in dense:
-                logits = tf.matmul(tf.cast(found[name], tf.float32), head.kernel)
+                logits = tf.matmul(tf.cast(tensors[name], tf.float32), head.kernel)
                 logits = logits if head.bias is None else logits + head.bias
             else:
-                logits = tf.math.log(tf.maximum(found[name], 1e-12))
-            found[name] = tf.nn.softmax(logits / run.temperatures[name])
-        return {name: tf.cast(found[name], tf.float32) for name in sorted(found)}
+                logits = tf.math.log(tf.maximum(tensors[name], 1e-12))
+            tensors[name] = tf.nn.softmax(logits / run.temperatures[name])
+        return {name: tf.cast(tensors[name], tf.float32) for name in sorted(tensors)}
 
-    shape = (None, run.copy_side, run.copy_side, 3)
+    shape = (None, run.cache_side, run.cache_side, 3)
     signature = [tf.TensorSpec(shape, tf.uint8, name=name) for name in wanted]
     with lazy_imports.quiet():
         traced = tf.function(serve, input_signature=signature, autograph=False).get_concrete_function()

@@ -97,8 +97,8 @@ def embed(score: str, features: np.ndarray, run: Run, head: "PainterHead | None"
     """
     parts: Iterable[np.ndarray]
     if score == "product":
-        found = painter_softmax(run, features)
-        parts, width = [found], found.shape[1]
+        softmaxes = painter_softmax(run, features)
+        parts, width = [softmaxes], softmaxes.shape[1]
     else:
         blocks = (features[k : k + BLOCK] for k in range(0, len(features), BLOCK))
         if score == "cosine":
@@ -107,9 +107,9 @@ def embed(score: str, features: np.ndarray, run: Run, head: "PainterHead | None"
             assert head is not None
             parts, width = map(head.probabilities, blocks), len(head.bias)
     vectors, done = np.empty((len(features) + 1, width)), 0  # once: by all painters of the competition 0.3 GB
-    for part in parts:
-        vectors[done : done + len(part)] = part
-        done += len(part)
+    for block in parts:
+        vectors[done : done + len(block)] = block
+        done += len(block)
     vectors[-1] = vectors[:-1].mean(axis=0)
     return _onto_grid(vectors)
 
@@ -125,8 +125,10 @@ def painter_softmax(run: Run, features: np.ndarray) -> np.ndarray:
     from painters_mtl.network.multitask import heads_model
 
     heads = heads_model(open_network(run))
-    found = [np.asarray(heads(features[part], training=False)["painter"]) for part in in_batches(len(features), 4096)]
-    return apply_temperature(np.concatenate(found), run.temperatures["painter"])
+    probabilities = [
+        np.asarray(heads(features[batch], training=False)["painter"]) for batch in in_batches(len(features), 4096)
+    ]
+    return apply_temperature(np.concatenate(probabilities), run.temperatures["painter"])
 
 
 # ------------------------------------------------------------------------------------------------- the head
@@ -152,10 +154,10 @@ class PainterHead:
         return softmax((features @ self.kernel + self.bias) / self.temperature)
 
 
-def _worth(found: tuple[float, float, float]) -> float:
+def _worth(aucs: tuple[float, float, float]) -> float:
     """Seen and unseen painters count alike, though a test set may have few pairs of the second; -1: not known."""
-    known = [v for v in found[:2] if np.isfinite(v)]
-    return float(np.mean(known)) if known else -1.0
+    measured = [v for v in aucs[:2] if np.isfinite(v)]
+    return float(np.mean(measured)) if measured else -1.0
 
 
 def save_head(head: PainterHead, run: Run) -> None:
@@ -199,10 +201,10 @@ def load_head(run: Run) -> PainterHead | None:
 def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
     """Make the head from the paintings that the run was trained on, choose temperature and score, and keep it there.
 
-    The features are computed once (`features.encode`, from the small copies of the training) and kept in the cache.
-    The choice is made by the mean of two AUCs, both of validation works: of painters that the training has seen, and of
-    those that the split has kept out of it altogether (`split.make_split`). Fewer than 30 pairs by one painter do not
-    count.
+    The features are computed once (`features.cached_features`, from the cached images of the training) and kept in the
+    cache. The choice is made by the mean of two AUCs, both of validation works: of painters that the training has seen,
+    and of those that the split has kept out of it altogether (`split.make_split`). Fewer than 30 pairs by one painter
+    do not count.
     Raises `UserError` where the run or its data cannot serve.
     """
     settings = replace(run_data_settings(run, data, "give --data, or take --score cosine"), cache=cache)
@@ -211,23 +213,22 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
     return learn_on(run, prepare(settings), settings.seed)
 
 
-def learn_on(run: Run, found: "Dataset", seed: int) -> PainterHead:
+def learn_on(run: Run, dataset: "Dataset", seed: int) -> PainterHead:
     """As `learn`, from data that are prepared already: those that the run was trained on, with its split."""
     lazy_imports.import_tensorflow()
     from painters_mtl.inference.open_network import open_network
     from painters_mtl.network.features import cached_features
-    from painters_mtl.network.linear_head import fit_linear_head
+    from painters_mtl.network.linear_head import FitSettings, fit_linear_head
 
-    features = cached_features(open_network(run), found, run.image_size)
-    task, labels = found.all_painters_task()
+    features = cached_features(open_network(run), dataset, run.image_size)
+    task, labels = dataset.all_painters_task()
     if len(task.classes) < 2:
-        raise UserError(f"--score learned needs two painters with 10 training works each; {found.folder} has fewer")
-    rows = np.flatnonzero((found.split == "train") & (labels >= 0))
-    kernel, bias = fit_linear_head(
-        features[rows], labels[rows], len(task.classes), UPDATES, seed, "learning to tell painters apart"
-    )
+        raise UserError(f"--score learned needs two painters with 10 training works each; {dataset.folder} has fewer")
+    rows = np.flatnonzero((dataset.split == "train") & (labels >= 0))
+    settings = FitSettings(UPDATES, "learning to tell painters apart", seed)
+    kernel, bias = fit_linear_head(features[rows], labels[rows], len(task.classes), settings)
     head = PainterHead(kernel, bias, 1.0, task.classes, {})
-    head = choose(run, head, features[:, 0], found)
+    head = choose(run, head, features[:, 0], dataset)
     try:
         save_head(head, run)
     except OSError as error:  # on Kaggle a run is attached as a data set that nobody can write to
@@ -258,9 +259,9 @@ def choose(run: Run, head: PainterHead, features: np.ndarray, data: "Dataset") -
     heads = [PainterHead(head.kernel, head.bias, t, head.painters, {}) for t in TEMPERATURES]
     tried = [worth(one.probabilities(features[rows])) for one in heads] if len(rows) > 1 else []
     best = max(range(len(tried)), key=lambda k: _worth(tried[k]), default=0)
-    found = {}
+    aucs = {}
     if tried:
-        found = {"learned": tried[best], "cosine": worth(unit_vectors(features[rows]))}
+        aucs = {"learned": tried[best], "cosine": worth(unit_vectors(features[rows]))}
         if "painter" in run.tasks:
-            found["product"] = worth(painter_softmax(run, features[rows]))
-    return PainterHead(head.kernel, head.bias, TEMPERATURES[best], head.painters, found)
+            aucs["product"] = worth(painter_softmax(run, features[rows]))
+    return PainterHead(head.kernel, head.bias, TEMPERATURES[best], head.painters, aucs)

@@ -53,14 +53,14 @@ def auc(scores: np.ndarray, one: np.ndarray, other: np.ndarray, times: np.ndarra
     below = np.searchsorted(levels, rest)
     place = 2 * below + (rest == levels[np.minimum(below, len(levels) - 1)])
     by_one, first, second = one[same], one[~same], other[~same]
-    found = np.empty(len(times))
+    areas = np.empty(len(times))
     for k, counts in enumerate(np.asarray(times, float)):
         at = np.bincount(place, counts[first] * counts[second], 2 * len(levels) + 1)
         wins = np.cumsum(at)[2 * level] + at[2 * level + 1] / 2
         weight = counts[by_one]
         with np.errstate(invalid="ignore", divide="ignore"):
-            found[k] = (weight * wins).sum() / (weight.sum() * at.sum())
-    return found
+            areas[k] = (weight * wins).sum() / (weight.sum() * at.sum())
+    return areas
 
 
 def draw_painters(n: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
@@ -75,22 +75,22 @@ def auc_draws(scores: np.ndarray, pairs: Pairs, draws: int = DRAWS, seed: int = 
     Painters are drawn, not pairs and not paintings: a painting is in thousands of pairs and a painter's works look
     alike, so pairs are anything but independent; and what one wants to know is how it goes with other painters.
     """
-    times, found = draw_painters(len(pairs.seen), draws, seed), {}
+    times, areas = draw_painters(len(pairs.seen), draws, seed), {}
     for name in tqdm(GROUPS, "bootstrap", unit=" groups", delay=2, leave=False):
         chosen = pairs.group(name)
-        found[name] = auc(scores[chosen], pairs.one[chosen], pairs.other[chosen], times)
-    return found
+        areas[name] = auc(scores[chosen], pairs.one[chosen], pairs.other[chosen], times)
+    return areas
 
 
-def intervals(found: dict[str, np.ndarray], other: dict[str, np.ndarray] | None = None) -> dict[str, Interval]:
+def intervals(areas: dict[str, np.ndarray], other: dict[str, np.ndarray] | None = None) -> dict[str, Interval]:
     """AUC with 95 % interval by group; with `other`, of the same pairs and draws, that of the difference to it."""
-    return {name: interval((v if other is None else v - other[name])[:, None], 0) for name, v in found.items()}
+    return {name: interval((v if other is None else v - other[name])[:, None], 0) for name, v in areas.items()}
 
 
-def table(found: dict[str, Interval], pairs: Pairs) -> str:
+def table(by_group: dict[str, Interval], pairs: Pairs) -> str:
     """The figures as text: a line for each group that has a pair of both kinds."""
     lines = [f"{'painters':<10}{'AUC':>8}{'95 % interval':>18}{'pairs':>14}{'by one':>10}"]
-    for name, value in found.items():
+    for name, value in by_group.items():
         chosen = pairs.group(name)
         by_one = int((pairs.one[chosen] == pairs.other[chosen]).sum())
         figures = f"{value.mean:>8.3f}{f'{value.low:.3f} to {value.high:.3f}':>18}"

@@ -112,9 +112,15 @@ def write_scores(
         for before, first, second in chunks:
             scores = [painter_pairs.inner_products(model.vectors, first, second) for model in models]
             out.write("".join(map("%s,%.9g\n".__mod__, zip(before, scores[0].tolist(), strict=True))))
-            known = (numbers[first] >= 0) & (numbers[second] >= 0)
-            if known.any():
-                kept.append([numbers[first[known]], numbers[second[known]], *(each[known] for each in scores)])
+            both_labelled = (numbers[first] >= 0) & (numbers[second] >= 0)
+            if both_labelled.any():
+                kept.append(
+                    [
+                        numbers[first[both_labelled]],
+                        numbers[second[both_labelled]],
+                        *(each[both_labelled] for each in scores),
+                    ]
+                )
             progress.update(len(before))
     nothing = [np.zeros(0, np.int32)] * 2 + [np.zeros(0)] * len(models)
     one, other, *scored = [np.concatenate(arrays) for arrays in zip(nothing, *kept, strict=True)]

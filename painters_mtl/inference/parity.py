@@ -83,7 +83,7 @@ def sample_images(run: "Run", files: "Sequence[ImageFile]", count: int = COMPARE
         if len(images) == count:
             break
         try:
-            images.append(cached_image(file.read(), run.copy_side, run.views, str(file))[1])
+            images.append(cached_image(file.read(), run.cache_side, run.views, str(file))[1])
         except Unreadable:
             continue
     if not images:

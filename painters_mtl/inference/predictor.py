@@ -81,7 +81,7 @@ def predict_with(
     run: "Run", forward: "Forward", files: Iterable[ImageFile], options: PredictOptions = PredictOptions()
 ) -> Iterator[Prediction]:
     """As `label`, with a network that is opened already: see `open_forward`."""
-    stream = stream_images(files, forward, run.copy_side, run.views, options.batch_size, options.threads)
+    stream = stream_images(files, forward, run.cache_side, run.views, options.batch_size, options.threads)
     for seen in stream:
         if seen.outputs is None:
             yield Prediction(seen.file, None, seen.error)

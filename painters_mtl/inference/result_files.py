@@ -69,8 +69,8 @@ class ResultJournal:
             if self.file.is_file():
                 self.file.unlink()
 
-    def _check(self, found: Row, made_with: Row) -> None:
-        changed = sorted(key for key in {*found, *made_with} if found.get(key) != made_with.get(key))
+    def _check(self, stored: Row, made_with: Row) -> None:
+        changed = sorted(key for key in {*stored, *made_with} if stored.get(key) != made_with.get(key))
         if changed:
             self._journal.close()
             raise UserError(

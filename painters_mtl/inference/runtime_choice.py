@@ -199,7 +199,7 @@ def _precision(name: str) -> str:
 
 def _key(run: "Run") -> str:
     """Name of the folder for what is exported from these weights at these sizes."""
-    content = json.dumps([VERSION, run.digest or run.network_checksum(), run.image_size, run.copy_side, run.views])
+    content = json.dumps([VERSION, run.digest or run.network_checksum(), run.image_size, run.cache_side, run.views])
     return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 

@@ -55,10 +55,10 @@ def fold_batchnorm(model: keras.Model, inference: bool = False) -> keras.Model:
         inference: it will only be called with training=False; else only BatchNormalization that is frozen is folded.
     """
     pairs: dict[str, keras.layers.BatchNormalization] = {}
-    for part in (model, *model.layers):
-        if part.name != efficientnet_lite.NAME:
+    for model_or_layer in (model, *model.layers):
+        if model_or_layer.name != efficientnet_lite.NAME:
             continue
-        by_name = {layer.name: layer for layer in part.layers}
+        by_name = {layer.name: layer for layer in model_or_layer.layers}
         for name, layer in by_name.items():
             if isinstance(layer, keras.layers.BatchNormalization) and (inference or not layer.trainable):
                 stem = name.removesuffix("_bn")

@@ -1,5 +1,7 @@
 """A linear softmax layer fitted to features that are computed already: a linear probe."""
 
+from dataclasses import dataclass
+
 import keras
 import numpy as np
 from tqdm import tqdm
@@ -12,40 +14,39 @@ BATCH, EPOCHS = 256, 15  # of any fit: at least so many epochs
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 1e-3, 0.5, 0.2
 
 
-def fit_linear_head(
-    features: np.ndarray,
-    labels: np.ndarray,
-    classes: int,
-    updates: int,
-    seed: int = 0,
-    description: str = "",
-    hidden: int = 0,
-    rate: float = LEARNING_RATE,
-) -> list[np.ndarray]:
+@dataclass(frozen=True)
+class FitSettings:
+    """How a head is fitted."""
+
+    updates: int  # at least so many steps
+    title: str = ""  # of the progress bar
+    seed: int = 0
+    rate: float = LEARNING_RATE  # at first; it falls to 0 along a cosine
+    hidden: int = 0  # width of a hidden layer before the softmax, ReLU; 0: none
+
+
+def fit_linear_head(features: np.ndarray, labels: np.ndarray, classes: int, settings: FitSettings) -> list[np.ndarray]:
     """A softmax layer: kernel, float32 (channels, classes), and bias, for the features as they are.
 
     Args:
         features: float32 (n, views, channels); each time a painting is seen through one of its views.
         labels: int (n,), from 0.
-        updates: at least so many.
-        description: of the progress bar.
-        hidden: width of a layer before it, ReLU; its kernel and bias then come first.
-        rate: of learning, at first.
+        settings: with a hidden layer, its kernel and bias come first.
     """
     mean = features[:, 0].mean(axis=0)
     scale = float(features[:, 0].std(axis=0).mean()) or 1.0
     steps = max(1, len(labels) // BATCH)
-    epochs = max(EPOCHS, -(-updates // steps))
-    keras.utils.set_random_seed(seed)
+    epochs = max(EPOCHS, -(-settings.updates // steps))
+    keras.utils.set_random_seed(settings.seed)
     layers = [keras.layers.Dense(classes, kernel_initializer="zeros")]  # what no painting speaks of stays 0
-    if hidden:
-        layers = [keras.layers.Dense(hidden, activation="relu"), keras.layers.Dropout(DROPOUT), *layers]
+    if settings.hidden:
+        layers = [keras.layers.Dense(settings.hidden, activation="relu"), keras.layers.Dropout(DROPOUT), *layers]
     network = keras.Sequential([keras.Input(mean.shape), keras.layers.Dropout(DROPOUT), *layers])
-    schedule = keras.optimizers.schedules.CosineDecay(rate, steps * epochs)
+    schedule = keras.optimizers.schedules.CosineDecay(settings.rate, steps * epochs)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY), loss)
-    rng = np.random.default_rng(seed)
-    for _ in tqdm(range(epochs), description, unit=" epochs", mininterval=0.5):
+    rng = np.random.default_rng(settings.seed)
+    for _ in tqdm(range(epochs), settings.title, unit=" epochs", mininterval=0.5):
         for rows in np.resize(rng.permutation(len(labels)), (steps, min(BATCH, len(labels)))):
             view = rng.integers(features.shape[1], size=len(rows))
             network.train_on_batch((features[rows, view] - mean) / scale, labels[rows])

@@ -39,7 +39,9 @@ def describe_network(network: keras.Model, settings: NetworkSettings) -> dict[st
     if backbone.name.lower().replace("_", "") != settings.backbone.lower().replace("_", ""):
         return None
     heads = {name: output.shape[-1] for name, output in network.output.items()}
-    known = {known_output(name): heads.pop(known_output(name)) for name in list(heads) if known_output(name) in heads}
+    known_heads = {
+        known_output(name): heads.pop(known_output(name)) for name in list(heads) if known_output(name) in heads
+    }
     return {
         "format": FORMAT,
         "keras": keras.__version__,
@@ -47,7 +49,8 @@ def describe_network(network: keras.Model, settings: NetworkSettings) -> dict[st
         "heads": heads,
         "multi_scale": any(bool(pyramid_channels(tensors[f"{name}_features"]).any()) for name in heads),
         "known_heads": {
-            name: {"classes": classes, "width": network.get_layer(f"{name}_0").units} for name, classes in known.items()
+            name: {"classes": classes, "width": network.get_layer(f"{name}_0").units}
+            for name, classes in known_heads.items()
         },
         "rescaling": rescaling_behind_normalization(backbone),
         "arrays": {name: " x ".join(map(str, array.shape)) for name, array in network_arrays(network).items()},

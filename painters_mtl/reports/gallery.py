@@ -110,10 +110,10 @@ def _card(row: Row, run: Run) -> Row:
     answers = []
     for task in run.tasks:
         keys = [task, *(f"{task}_{k}" for k in range(2, len(run.tasks[task].classes) + 1))]
-        found = [(row[key], row[f"{key}_confidence"]) for key in keys if key in row]
+        classes_with_confidence = [(row[key], row[f"{key}_confidence"]) for key in keys if key in row]
         if likeliest := row.get("likeliest", {}).get(task):  # the bars are those of the classes, also where it is none
-            found[0] = likeliest, found[0][1]
-        answers.append((task, task in row["doubtful"], bool(likeliest), found))
+            classes_with_confidence[0] = likeliest, classes_with_confidence[0][1]
+        answers.append((task, task in row["doubtful"], bool(likeliest), classes_with_confidence))
     card |= {
         "answers": answers,
         "labels": {task: row[task] for task in run.tasks},

@@ -33,7 +33,7 @@ class Run:
     folder: Path
     tasks: dict[str, Task]
     image_size: int  # side of the square that the network sees
-    copy_side: int  # a picture is first squashed to this side, as in training, then resized to `image_size`
+    cache_side: int  # a picture is first squashed to this side, as in training, then resized to `image_size`
     demo: bool  # trained on paintings drawn by code
     temperatures: Mapping[str, float]  # what divides the logits so that confidences mean what they say; 1 by default
     views: tuple[str, ...] = ("whole",)  # or ("whole", "detail"), for a network with two inputs
@@ -111,7 +111,7 @@ def save_labels(
     folder: Path,
     tasks: dict[str, Task],
     image_size: int,
-    copy_side: int,
+    cache_side: int,
     demo: bool,
     views: Sequence[str] = ("whole",),
     temperatures: Mapping[str, float] | None = None,
@@ -125,7 +125,7 @@ def save_labels(
     content = {
         "classes": tasks_to_dict(tasks),
         "image_size": image_size,
-        "copy_side": copy_side,
+        "copy_side": cache_side,
         "preprocessing": "RGB 0-255, whole picture squashed to copy_side (bicubic), then to image_size (bilinear)",
         "demo": demo,
         "views": list(views),
@@ -197,7 +197,7 @@ def open_run(folder: Path | None, models: Path = Path("models"), option: str = "
             folder,
             tasks,
             image_size=int(content["image_size"]),
-            copy_side=int(content["copy_side"]),
+            cache_side=int(content["copy_side"]),
             demo=bool(content.get("demo")),
             temperatures={name: float(content.get("temperatures", {}).get(name, 1.0)) for name in tasks},
             views=tuple(content.get("views", ("whole",))),
@@ -222,9 +222,9 @@ def open_run_for_pictures(folder: Path | None) -> Run:
     return run
 
 
-def check_teacher_size(run: Run, copy_side: int) -> None:
-    """Raise `UserError` where a network cannot be asked about small copies of this side."""
-    if run.copy_side != copy_side:
+def check_teacher_size(run: Run, cache_side: int) -> None:
+    """Raise `UserError` where a teacher was trained on cached images of another side than `cache_side`."""
+    if run.cache_side != cache_side:
         raise UserError(f"--teachers {run.folder} was trained at --image-size {run.image_size}: use the same size here")
 
 

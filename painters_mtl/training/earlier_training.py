@@ -31,8 +31,8 @@ def with_known_precision(spec: RunSpec, devices: Devices) -> RunSpec:
     if devices.chief and precision != here:
         print(f"note: {spec.folder} began in {precision} and goes on in it; this machine's own is {here}", flush=True)
     precision = devices.from_chief(precision.encode()).decode()
-    known = dataclasses.replace(settings, precision=precision)  # type: ignore[arg-type]
-    return dataclasses.replace(spec, settings=known)
+    decided = dataclasses.replace(settings, precision=precision)  # type: ignore[arg-type]
+    return dataclasses.replace(spec, settings=decided)
 
 
 def _stored_precision(spec: RunSpec) -> str:

@@ -7,6 +7,7 @@ right after seconds of fitting (docs/experiments.md). Classifiers may well be tr
 1906.06423).
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from painters_mtl.data.dataset import Dataset
 from painters_mtl.evaluation.calibration import FEWEST, likeliest_temperature
 from painters_mtl.network.features import FeatureExtractor
 from painters_mtl.network.graph import FEATURES, named_tensors
-from painters_mtl.network.linear_head import fit_linear_head
+from painters_mtl.network.linear_head import FitSettings, fit_linear_head
 from painters_mtl.network.pyramid import pyramid_channels
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the fitted head in the one that is kept
@@ -104,7 +105,7 @@ def _heads(
     """The heads with their inputs; the features of each painting are computed once for all of them."""
     if not rows:
         return {}
-    every = np.unique(np.concatenate([part for both in rows.values() for part in both]))
+    every = np.unique(np.concatenate([*itertools.chain(*rows.values())]))
     tensors = named_tensors(network)
     read = {name: tensors[f"{name}_features"] for name in rows}
     shared = tensors[FEATURES]
@@ -133,9 +134,8 @@ def _fit(head: _Head, seed: int, title: str) -> list[np.ndarray]:
     inputs = head.training_inputs
     spread = inputs.std(axis=0)  # of each channel, for one map is not like another
     spread += LEAST_SPREAD * spread.mean() or 1.0
-    kernel, bias = fit_linear_head(
-        inputs[:, None] / spread, head.training_labels, head.layer.units, UPDATES, seed, title, rate=FAST
-    )
+    settings = FitSettings(UPDATES, title, seed, FAST)
+    kernel, bias = fit_linear_head(inputs[:, None] / spread, head.training_labels, head.layer.units, settings)
     whole = np.zeros_like(head.layer.get_weights()[0])
     whole[head.channels] = kernel / spread[:, None]
     return [whole, bias]

@@ -6,7 +6,7 @@ import numpy as np
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.network.features import FeatureExtractor
 from painters_mtl.network.graph import FEATURES, named_tensors
-from painters_mtl.network.linear_head import fit_linear_head
+from painters_mtl.network.linear_head import FitSettings, fit_linear_head
 from painters_mtl.network.multitask import with_known_head
 from painters_mtl.training.head_refit import channels_to_fit
 
@@ -25,9 +25,9 @@ def add_known_painter_head(network: keras.Model, data: Dataset, seed: int, featu
     Args:
         features: of whole paintings under this network.
     """
-    task, known = data.known_painter_task()
+    task, is_known = data.known_painter_task()
     train = data.rows("train")
-    by_others, by_known = (train[known[train] == value] for value in (0, 1))
+    by_others, by_known = (train[is_known[train] == value] for value in (0, 1))
     if len(by_others) < FEWEST_OTHERS or len(by_known) == 0:
         return network
     rng = np.random.default_rng(seed)
@@ -35,8 +35,8 @@ def add_known_painter_head(network: keras.Model, data: Dataset, seed: int, featu
     rows = np.sort(np.concatenate(drawn))
     channels = channels_to_fit(named_tensors(network)[FEATURES])
     inputs = np.take(features.of(rows, "features of known and other painters"), channels, axis=-1)
-    title, classes = "fitting the known-painter head", len(task.classes)
-    kernel, bias, *head = fit_linear_head(inputs, known[rows], classes, UPDATES, seed, title, WIDTH)
+    settings = FitSettings(UPDATES, "fitting the known-painter head", seed, hidden=WIDTH)
+    kernel, bias, *head = fit_linear_head(inputs, is_known[rows], len(task.classes), settings)
     network = with_known_head(network, task, WIDTH)
     hidden = network.get_layer(f"{task.name}_0")
     of_all_channels = np.zeros(hidden.kernel.shape, np.float32)

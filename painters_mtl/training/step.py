@@ -163,10 +163,10 @@ class TrainStep:
         }
         return {head: taught * turn[head] for head, taught in self.losses.taught_heads(batch).items()}
 
-    def task_losses(self, part: Batch, totals: BatchTotals | None, training: bool = True) -> Forward:
+    def task_losses(self, batch_part: Batch, totals: BatchTotals | None, training: bool = True) -> Forward:
         """The losses of a batch, or of a part of the batch that has these totals."""
-        outputs = self.network(part.images, training=training)
-        head_losses = self.losses.of_heads(outputs, part, totals)
+        outputs = self.network(batch_part.images, training=training)
+        head_losses = self.losses.of_heads(outputs, batch_part, totals)
         stacked = tf.stack([head_losses[head] for head in self.heads])
         return Forward(stacked, self.losses.of_tasks(head_losses), outputs[TRUNK])
 
@@ -184,10 +184,10 @@ class TrainStep:
         if not self.strategy.needs_losses:
             early_weights = self.strategy.weights(tf.zeros(len(self.tasks)), present, None) * present
 
-        def of_part(part: Batch, totals: BatchTotals | None) -> list[tf.Tensor]:
+        def of_part(batch_part: Batch, totals: BatchTotals | None) -> list[tf.Tensor]:
             with tf.GradientTape(persistent=self.strategy.needs_features) as tape:
-                tape.watch(part.images)
-                forward = self.task_losses(part, totals)
+                tape.watch(batch_part.images)
+                forward = self.task_losses(batch_part, totals)
                 losses = self.loss_scale.scaled(forward.task_losses)
             weights = self._weights_from_losses(tape, forward, present) if early_weights is None else early_weights
             return [forward.head_losses, *tape.gradient(losses, variables, tf.unstack(weights, num=len(losses)), ZERO)]
@@ -217,10 +217,10 @@ class TrainStep:
         tasks, count = len(self.tasks), len(self.shared)
         needs_features = self.strategy.needs_features
 
-        def of_part(part: Batch, totals: BatchTotals | None) -> list[tf.Tensor]:
+        def of_part(batch_part: Batch, totals: BatchTotals | None) -> list[tf.Tensor]:
             with tf.GradientTape(persistent=True) as tape:
-                tape.watch(part.images)
-                forward = self.task_losses(part, totals)
+                tape.watch(batch_part.images)
+                forward = self.task_losses(batch_part, totals)
                 losses = self.loss_scale.scaled(forward.task_losses)
             by_task = self._gradients_by_task(tape, losses)
             branches = tape.gradient(losses, self.branches, unconnected_gradients=ZERO)
@@ -277,9 +277,9 @@ class TrainStep:
     def _cosines_on_device(self, batch: Batch) -> tf.Tensor:
         tasks, count = len(self.tasks), len(self.shared)
 
-        def of_part(part: Batch, totals: BatchTotals | None) -> list[tf.Tensor]:
+        def of_part(batch_part: Batch, totals: BatchTotals | None) -> list[tf.Tensor]:
             with tf.GradientTape(persistent=True) as tape:
-                forward = self.task_losses(part, totals, training=False)
+                forward = self.task_losses(batch_part, totals, training=False)
                 losses = self.loss_scale.scaled(forward.task_losses)  # in 16 bits small gradients would else be lost
             return self._gradients_by_task(tape, losses)
 

@@ -88,7 +88,7 @@ def test_what_another_model_made_is_not_mixed_in(
     other = shutil.copytree(folder, tmp_path / "other")
     run = runs.open_run(folder)
     temperatures = {name: 2 * value for name, value in run.temperatures.items()}
-    sizes = (run.image_size, run.copy_side, run.demo, run.views)
+    sizes = (run.image_size, run.cache_side, run.demo, run.views)
     runs.save_labels(other, run.tasks, *sizes, temperatures, run.thresholds)
     assert "was made by another model or with other options" in refused(other)
     runs.save_labels(other, run.tasks, *sizes, run.temperatures, {"painter": 1.0})

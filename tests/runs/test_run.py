@@ -18,7 +18,7 @@ def test_a_run_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     run = runs.open_run(tmp_path / "models" / "a")
     assert (run.folder, run.tasks) == (tmp_path / "models" / "a", TASKS)
     assert list(run.tasks) == ["painter", "genre"]
-    assert (run.image_size, run.copy_side, run.demo) == (32, 40, True)
+    assert (run.image_size, run.cache_side, run.demo) == (32, 40, True)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     for name, wanted in model(images, training=False).items():
         np.testing.assert_array_equal(np.asarray(run.model()(images, training=False)[name]), np.asarray(wanted))

@@ -18,7 +18,7 @@ from painters_mtl.network.backbones import small_convnet
 from painters_mtl.network.features import FeatureExtractor
 from painters_mtl.network.forward import forward_function, predict_in_batches
 from painters_mtl.network.graph import producing_node
-from painters_mtl.network.linear_head import fit_linear_head
+from painters_mtl.network.linear_head import FitSettings, fit_linear_head
 from painters_mtl.network.multitask import (
     backbone_of,
     build_model,
@@ -87,7 +87,8 @@ def test_what_lies_between_the_old_head_and_the_new_may_be_best(data: Dataset) -
 
     (own, truth), (others, wanted) = known("train"), known("validation")
     spread = own.std(axis=0) + head_refit.LEAST_SPREAD * own.std(axis=0).mean()
-    kernel, bias = fit_linear_head(own[:, None] / spread, truth, 3, head_refit.UPDATES, 0, "", rate=head_refit.FAST)
+    settings = FitSettings(head_refit.UPDATES, rate=head_refit.FAST)
+    kernel, bias = fit_linear_head(own[:, None] / spread, truth, 3, settings)
     new = [kernel / spread[:, None], bias]
     fit = LogisticRegression(C=1e6, max_iter=10000).fit(others, wanted)
     best = [fit.coef_.T, fit.intercept_]

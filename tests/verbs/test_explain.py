@@ -126,7 +126,7 @@ def test_titles_say_what_predict_says(folder: Path, tmp_path: Path) -> None:
             found = look(copies, {name: np.full(len(copies), classes.get(name, -1), np.int32) for name in TASKS})
             return {f"{name} {key}": v.numpy() for name, values in found.items() for key, v in values.items()}
 
-        (seen,) = stream_images([images.ImageFile(str(picture))], forward, run.copy_side, run.views)
+        (seen,) = stream_images([images.ImageFile(str(picture))], forward, run.cache_side, run.views)
         (row,) = panel_rows(run, TASKS, seen, np.zeros((4, 8, 3), np.uint8))
         return [panel.title for panel in row.panels]
 

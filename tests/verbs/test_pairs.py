@@ -37,7 +37,7 @@ from painters_mtl.inference.painter_pairs import (
 from painters_mtl.inference.pair_auc import Pairs, auc, auc_draws, draw_painters, intervals
 from painters_mtl.inference.pair_scoring import PairVectors, write_scores
 from painters_mtl.inference.pair_tables import images_by_name, match_names, read_painters, read_pairs, survey_pairs
-from painters_mtl.network.linear_head import fit_linear_head
+from painters_mtl.network.linear_head import FitSettings, fit_linear_head
 from painters_mtl.runs.run import Run, open_run
 from painters_mtl.training.settings import TrainSettings
 
@@ -191,7 +191,7 @@ def test_the_head_tells_as_much_as_the_posterior_of_gaussians() -> None:
     labels, unseen = rng.integers(10, size=2000), rng.integers(10, size=300)
     spread = np.linspace(0.5, 1.5, 48)
     works = (means[labels] + spread * rng.normal(size=(2000, 48))).astype(np.float32)
-    kernel, bias = fit_linear_head(works[:, None], labels, 10, UPDATES)
+    kernel, bias = fit_linear_head(works[:, None], labels, 10, FitSettings(UPDATES))
     new = means[unseen] + spread * rng.normal(size=(300, 48))
     weights = means / spread**2
     exact = softmax(new @ weights.T - 0.5 * (means * weights).sum(axis=1))
@@ -202,13 +202,15 @@ def test_the_head_tells_as_much_as_the_posterior_of_gaussians() -> None:
 
     assert worth(softmax(new @ kernel + bias)) > worth(exact) - 0.02 > 0.9
     # It stands behind no preprocessing: what shifts and scales all features changes nothing.
-    moved = fit_linear_head(4 * works[:, None] + 16, labels, 10, UPDATES)
+    moved = fit_linear_head(4 * works[:, None] + 16, labels, 10, FitSettings(UPDATES))
     assert softmax((4 * new + 16) @ moved[0] + moved[1]) == pytest.approx(softmax(new @ kernel + bias), abs=2e-3)
 
 
 def test_few_paintings_are_enough_for_a_head() -> None:
     features = np.repeat(np.eye(2, dtype=np.float32), 5, axis=0)
-    kernel, bias = fit_linear_head(np.stack([features, features], axis=1), np.repeat([0, 1], 5), 2, UPDATES)
+    kernel, bias = fit_linear_head(
+        np.stack([features, features], axis=1), np.repeat([0, 1], 5), 2, FitSettings(UPDATES)
+    )
     assert (softmax(features @ kernel + bias).argmax(axis=1) == np.repeat([0, 1], 5)).all()
 
 

@@ -109,7 +109,7 @@ def test_vectors_are_the_features_of_the_same_copy(run: runs.Run, folder: Path, 
     found = list(embeddings.compute(run, files, tmp_path / "cache", batch_size=5))
     model = run.model()
     encoder = features_model(model)
-    copies = np.stack([cached_image(f.read(), run.copy_side)[1] for f in files])
+    copies = np.stack([cached_image(f.read(), run.cache_side)[1] for f in files])
     seen = whole_crops(copies, run.image_size)
     wanted, probabilities = np.asarray(encoder(seen)), model(seen)
     assert [one.file for one in found] == files
@@ -149,7 +149,7 @@ def test_a_network_with_two_views_has_the_features_of_both(folder: Path, tmp_pat
     run = make_run(tmp_path / "run", views=("whole", "detail"))
     found = embeddings.compute(run, images.find_images(folder), tmp_path / "cache")
     features = features_of(found)
-    whole, detail = zip(*(cached_image(f.read(), run.copy_side, run.views)[1] for f in found.files), strict=True)
+    whole, detail = zip(*(cached_image(f.read(), run.cache_side, run.views)[1] for f in found.files), strict=True)
     seen = {"image": whole_crops(np.stack(whole), 32), "detail": center_crops(np.stack(detail), 32)}
     assert features.shape == (12, 128)
     np.testing.assert_allclose(features, np.asarray(features_model(run.model())(seen)), rtol=1e-4, atol=1e-5)
@@ -257,7 +257,7 @@ def test_another_network_has_a_cache_of_its_own(
     assert not np.allclose(features_of(first), features_of(other))
     moved = shutil.copytree(run.folder, tmp_path / "moved")  # the same network in another place is the same
     assert embeddings.compute(runs.open_run(moved), first.files, cache).computed == 0
-    for changed in ({"copy_side": 48}, {"image_size": 40}):  # it sees other pixels
+    for changed in ({"cache_side": 48}, {"image_size": 40}):  # it sees other pixels
         assert embeddings.model_key(dataclasses.replace(run, **changed)) != first.network  # type: ignore[arg-type]
 
 

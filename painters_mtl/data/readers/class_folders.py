@@ -85,10 +85,10 @@ def level_kind(collection: Collection, names: list[str]) -> str:
             len(others), f"folders have no well-known name of a {kind} ({some_names(others)}); they are taken for one."
         )
         return kind
-    if known := [name for name in named if kind_of_name(folder_label(name))]:
+    if well_known := [name for name in named if kind_of_name(folder_label(name))]:
         raise UserError(
             f"{collection.folder}: of the {len(names):,} folders some are called as styles or genres "
-            f"({some_names(known)}) and others are not ({some_names(others)}); {WAY_OUT}"
+            f"({some_names(well_known)}) and others are not ({some_names(others)}); {WAY_OUT}"
         )
     return ""
 

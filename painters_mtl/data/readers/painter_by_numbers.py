@@ -20,12 +20,12 @@ TABLES = ("all_data_info", "train_info")
 
 def its_tables(collection: Collection) -> dict[str, TableFile]:
     """The competition's tables in the folder or one level below: {"train_info": ...}; {} where there is none."""
-    found: dict[str, TableFile] = {}
+    tables: dict[str, TableFile] = {}
     for name in TABLES:
         for table in collection.tables:
             if table.stem.lower() == name and collection.base(table).count("/") == 0:
-                found.setdefault(name, table)
-    return found
+                tables.setdefault(name, table)
+    return tables
 
 
 def read(collection: Collection, tables: Mapping[str, TableFile]) -> Reading:
@@ -106,20 +106,21 @@ def _repair_painters(table: pd.DataFrame, hashes: Mapping[str, str], notes: list
     that no painter's name has. The name goes back to the title, and the painter is the true one or "".
     """
     painter = table["painter"]
-    known = pd.Series([hashes.get(name, "") for name in table["filename"]], table.index, dtype=object)
+    hash_of_row = pd.Series([hashes.get(name, "") for name in table["filename"]], table.index, dtype=object)
     doubtful = _contradicted(table) | {name for name in painter.unique() if _is_no_name(name)}
-    votes = pd.DataFrame({"hash": known, "painter": painter})[known != ""].value_counts().reset_index(name="n")
+    hashed = pd.DataFrame({"hash": hash_of_row, "painter": painter})[hash_of_row != ""]
+    votes = hashed.value_counts().reset_index(name="n")
     votes["doubtful"] = votes["painter"].isin(doubtful)
     votes = votes.sort_values(["doubtful", "n", "painter"], ascending=[True, False, True])
     name_of = votes.drop_duplicates("hash").set_index("hash")["painter"].to_dict()
 
-    true = pd.Series([name_of.get(h, p) for h, p in zip(known, painter, strict=True)], table.index, dtype=object)
+    true = pd.Series([name_of.get(h, p) for h, p in zip(hash_of_row, painter, strict=True)], table.index, dtype=object)
     real = set(name_of.values())
     proven = pd.DataFrame({"name": painter, "true": true})[(true != painter) & ~painter.isin(real)]
-    owners = {name: set(part) for name, part in proven.groupby("name")["true"]}
+    owners = {name: set(true_names) for name, true_names in proven.groupby("name")["true"]}
     guess = {name: "" for name in doubtful - real}
     guess |= {name: min(names) if len(names) == 1 else "" for name, names in owners.items()}
-    true = true.where(known != "", mapped(painter, lambda name: guess.get(name, name)))
+    true = true.where(hash_of_row != "", mapped(painter, lambda name: guess.get(name, name)))
     moved = true != painter
     unknown = int((true[moved] == "").sum())
     how = f"the painter of {moved.sum() - unknown:,} found by hash ({unknown:,} remain unknown)"
