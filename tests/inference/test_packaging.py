@@ -57,7 +57,7 @@ def test_every_output_is_that_of_the_run_with_rounded_weights(run: Run, made: Ru
 
 
 def test_a_package_opens_as_a_run_does(run: Run, made: Run) -> None:
-    assert (made.tasks, made.image_size, made.copy_side, made.views) == (run.tasks, 32, 40, ("whole",))
+    assert (made.tasks, made.image_size, made.cache_side, made.views) == (run.tasks, 32, 40, ("whole",))
     assert (made.temperatures, made.thresholds, made.demo) == (run.temperatures, run.thresholds, run.demo)
     assert made.packaged and is_packaged(made.folder) and not is_packaged(run.folder)
     assert len(made.digest) == 32 and made.digest == made.network_checksum() != run.digest
