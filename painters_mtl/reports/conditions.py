@@ -60,6 +60,11 @@ def _only_the_shared_network(settings: TrainSettings, history: pd.DataFrame) -> 
             "It alone learns from the soft targets of networks that were trained before, the same ones for every seed: "
             "what it gains is theirs too, and their training is not in its costs."
         )
+    if settings.distill:
+        sentences.append(
+            "It alone learns from soft targets too: those of the networks for one task each, which are trained first. "
+            "Their training is not in its costs."
+        )
     if settings.freeze != "none":
         span = f"for {settings.freeze_epochs} epochs" if settings.freeze_epochs else "throughout"
         frozen = "heads are" if settings.freeze == "heads" else "backbone is"

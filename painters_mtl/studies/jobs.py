@@ -60,7 +60,8 @@ def run_job(job: TrainingJob, datasets: Sequence[Dataset], settings: TrainSettin
     own_settings = TrainSettings(**{**values, "seed": job.seed, "overwrite": False})
     if job.kind in STRATEGIES:
         own_settings = replace(own_settings, strategy=job.kind)  # type: ignore[arg-type]
-        return fit(datasets[job.fold], own_settings, job.folder, keep_model=False)
+        # With --distill its teachers are the networks that it is compared with.
+        return fit(datasets[job.fold], own_settings, job.folder, keep_model=False, teachers_folder=job.folder.parent)
     return fit_single_task(datasets[job.fold], own_settings, job.folder, job.kind, steps, keep_model=False)
 
 

@@ -52,6 +52,8 @@ class CompareSettings(TrainSettings):
             raise UserError(
                 "--folds tests every painting, and --start-from and --teachers have seen some: leave them out"
             )
+        if self.distill and self.engine == "ray":
+            raise UserError("--distill trains one network after the other: leave --engine ray out")
         if self.distribute not in ("none", "mirrored"):
             raise UserError(f"--distribute {self.distribute} is for one training; a study can have mirrored")
         if self.engine == "ray" and self.distribute != "none":

@@ -11,8 +11,25 @@ import numpy as np
 import tensorflow as tf
 
 from painters_mtl.network.forward import augmented_crops
-from painters_mtl.training.augmentation import random_crops, random_squares
+from painters_mtl.training.augmentation import (
+    mixes_in_epoch,
+    random_colors,
+    random_crops,
+    random_mixes,
+    random_squares,
+)
+from painters_mtl.training.pixel_effects import colored, mixed
 from painters_mtl.training.sampling import EpochPlan
+
+
+class Partners(NamedTuple):
+    """Of crops that show two paintings, the second ones; fields as in `Batch`."""
+
+    labels: Mapping[str, tf.Tensor]
+    label_weights: Mapping[str, tf.Tensor]
+    rows: tf.Tensor
+    shares: tf.Tensor
+    """How much of each crop shows the first painting: float32 (n,), 1 where there is no second one."""
 
 
 class Batch(NamedTuple):
@@ -29,6 +46,46 @@ class Batch(NamedTuple):
     """The number of the task whose step it is, int32 scalar; means nothing where every step trains all tasks."""
     rows: tf.Tensor
     """Which training paintings these are, int32 (n,)."""
+    partners: Partners | tuple[()] = ()
+    """What is mixed into the crops; () where nothing is."""
+
+
+class ShownLabels(NamedTuple):
+    """The labels of all paintings that the crops of a batch show: of n, or of the n partners behind them too."""
+
+    labels: Mapping[str, tf.Tensor]
+    """{head: int32 (n or 2n,)}."""
+    weights: Mapping[str, tf.Tensor]
+    """{head: float32 (n or 2n,)}: the share of the crop that shows the painting, 0 for a missing label."""
+    rows: tf.Tensor
+    """int32 (n or 2n,)."""
+    shares: tf.Tensor
+    """float32 (n or 2n,)."""
+    paintings_per_crop: int
+
+
+def shown_labels(batch: Batch) -> ShownLabels:
+    """The labels of a batch, each with the share of its crop that shows its painting."""
+    if not isinstance(batch.partners, Partners):
+        return ShownLabels(batch.labels, batch.label_weights, batch.rows, tf.ones(batch.rows.shape), 1)
+    partners = batch.partners
+    shares = tf.concat([partners.shares, 1 - partners.shares], 0)
+    labels = {head: tf.concat([values, partners.labels[head]], 0) for head, values in batch.labels.items()}
+    weights = {
+        head: shares * tf.concat([values, partners.label_weights[head]], 0)
+        for head, values in batch.label_weights.items()
+    }
+    return ShownLabels(labels, weights, tf.concat([batch.rows, partners.rows], 0), shares, 2)
+
+
+@dataclass(frozen=True)
+class CropEffects:
+    """What is done to crops beside the cutting."""
+
+    mix: float = 0.0
+    """Share of the crops that another painting is mixed into."""
+    color: float = 0.0
+    """The most that brightness, contrast and saturation vary by."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +120,11 @@ def labels_and_weights(
 
 
 def crop_batches(
-    pixels: np.ndarray, image_rows: np.ndarray, sequence: BatchSequence, sides: Sequence[int]
+    pixels: np.ndarray,
+    image_rows: np.ndarray,
+    sequence: BatchSequence,
+    sides: Sequence[int],
+    effects: CropEffects | None = None,
 ) -> tf.data.Dataset:
     """Batches of augmented crops: a dataset of `Batch`.
 
@@ -72,7 +133,9 @@ def crop_batches(
             inputs (images, 2, side, side, 3): the whole painting and its middle at its own resolution.
         image_rows: int (n,), the cached image of each training painting.
         sides: of the crops in pixels, for each epoch.
+        effects: for networks with one input only; None: the crops stay as they are.
     """
+    effects = effects or CropEffects()
     batch_size = sequence.plan(0).rows.shape[1]
     places = sequence.places(batch_size)
     side, two_inputs = pixels.shape[2], pixels.ndim == 5
@@ -89,29 +152,55 @@ def crop_batches(
                     boxes = np.concatenate([boxes, squares], axis=1)
                 images = pixels[image_rows[rows[places]]], boxes[places], crop_side
                 labels, weights = labels_and_weights(sequence.labels, rows)
-                yield Batch(images, labels, weights, plan.task_schedule[step], rows.astype(np.int32))
+                batch = Batch(images, labels, weights, plan.task_schedule[step], rows.astype(np.int32))
+                yield with_effects(batch, rows, epoch, step)
 
-    def cropped(batch: Batch) -> Batch:
+    def with_effects(batch: Batch, rows: np.ndarray, epoch: int, step: int) -> tuple:
+        """The batch, the crops to mix in, and the numbers for the colours."""
+        rng = np.random.default_rng([sequence.seed, epoch, step, 1])  # the crops are those of a training without
+        others: tuple = ()
+        if effects.mix:
+            mix = random_mixes(batch_size, effects.mix if mixes_in_epoch(epoch, sequence.epochs) else 0.0, rng)
+            second = rows[mix.partners]
+            partners = Partners(*labels_and_weights(sequence.labels, second), second.astype(np.int32), mix.shares)
+            batch = batch._replace(partners=partners)
+            crops = random_crops(batch_size, rng)[places]
+            others = pixels[image_rows[second[places]]], crops, mix.opacities[places], mix.boxes[places]
+        colors = (random_colors(batch_size, effects.color, rng)[places],) if effects.color else ()
+        return batch, others, colors
+
+    def cropped(batch: Batch, others: tuple, colors: tuple) -> Batch:
         images, boxes, crop_side = batch.images
-        if not two_inputs:
-            return batch._replace(images=augmented_crops(images, boxes, crop_side))
-        whole = augmented_crops(images[:, 0], boxes[:, :4], crop_side)
-        return batch._replace(images={"image": whole, "detail": augmented_crops(images[:, 1], boxes[:, 4:], crop_side)})
+        if two_inputs:
+            whole = augmented_crops(images[:, 0], boxes[:, :4], crop_side)
+            detail = augmented_crops(images[:, 1], boxes[:, 4:], crop_side)
+            return batch._replace(images={"image": whole, "detail": detail})
+        crops = augmented_crops(images, boxes, crop_side)
+        if others:
+            second, second_boxes, opacities, pasted = others
+            crops = mixed(crops, augmented_crops(second, second_boxes, crop_side), opacities, pasted)
+        return batch._replace(images=colored(crops, colors[0]) if colors else crops)
 
-    images = (
-        tf.TensorSpec((len(places), *pixels.shape[1:]), tf.uint8),
-        tf.TensorSpec((len(places), 8 if two_inputs else 4), tf.float32),
-        tf.TensorSpec((), tf.int32),
-    )
-    labels = {name: tf.TensorSpec((batch_size,), tf.int32) for name in sequence.labels}
-    weights = {name: tf.TensorSpec((batch_size,), tf.float32) for name in sequence.labels}
-    signature = Batch(images, labels, weights, tf.TensorSpec((), tf.int32), tf.TensorSpec((batch_size,), tf.int32))
+    signature = _signature(pixels, list(sequence.labels), batch_size, len(places), effects)
     return (
         tf.data.Dataset.from_generator(batches, output_signature=signature)
         .map(cropped, num_parallel_calls=2, deterministic=True)
         .prefetch(4)
         .with_options(_without_autotune())
     )
+
+
+def _signature(pixels: np.ndarray, heads: list[str], batch_size: int, places: int, effects: CropEffects) -> tuple:
+    """Shapes and types of what `crop_batches` reads: the batch, the crops to mix in, the numbers for the colours."""
+    images = tf.TensorSpec((places, *pixels.shape[1:]), tf.uint8)
+    boxes = tf.TensorSpec((places, 8 if pixels.ndim == 5 else 4), tf.float32)
+    numbers, floats = tf.TensorSpec((batch_size,), tf.int32), tf.TensorSpec((batch_size,), tf.float32)
+    of_heads = dict.fromkeys(heads, numbers), dict.fromkeys(heads, floats)
+    scalar = tf.TensorSpec((), tf.int32)
+    partners = Partners(*of_heads, numbers, floats) if effects.mix else ()
+    batch = Batch((images, boxes, scalar), *of_heads, scalar, numbers, partners)
+    others = (images, boxes, tf.TensorSpec((places,), tf.float32), boxes) if effects.mix else ()
+    return batch, others, (tf.TensorSpec((places, 3), tf.float32),) if effects.color else ()
 
 
 def feature_batches(features: np.ndarray, sequence: BatchSequence) -> tf.data.Dataset:

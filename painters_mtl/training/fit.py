@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -38,6 +38,7 @@ def fit(
     tasks: Mapping[str, Task] | None = None,
     updates: int = 0,
     keep_model: bool = True,
+    teachers_folder: Path | None = None,
 ) -> RunResult:
     """The result of training a network on `tasks`, which fills `folder`: all of a run but figures and report.
 
@@ -57,8 +58,11 @@ def fit(
         updates: train for about so many steps (whole epochs), whatever the settings say of epochs; 0: as they say.
         keep_model: write `model.keras`; a study that only compares predictions does without, and without the
             known-painter head.
+        teachers_folder: where the networks for one task each are, or are made, that `settings.distill` learns from; by
+            default those of the run's baselines.
     """
-    spec = RunSpec(data, settings, folder, dict(data.tasks if tasks is None else tasks), updates, keep_model)
+    tasks = dict(data.tasks if tasks is None else tasks)
+    spec = RunSpec(data, settings, folder, tasks, updates, keep_model, teachers_folder or folder / run.BASELINES)
     devices = connect(settings.distribute)
     with run_folder_lock(folder, wait=False) if devices.chief else contextlib.nullcontext():
         return _fit(spec, devices)
@@ -81,6 +85,8 @@ def fit_single_task(
         task_weights={name: 1.0},
         start_from=(),
         teachers=(),
+        distill=False,
+        teacher_schedule="constant",
         freeze="none",
         freeze_epochs=0,
     )
@@ -97,20 +103,54 @@ def _fit(spec: RunSpec, devices: Devices) -> RunResult:
     result, state = earlier_training(spec, key, devices)
     if result is not None:
         return result
+    if not spec.settings.distill:
+        return _fit_network(spec, devices, key, state, spec.settings.teachers, replace=state is None)
+    with new_run_folder(spec.folder, replace=spec.settings.overwrite):
+        spec.settings.save(spec.folder / run.CONFIG)  # so that --resume goes on from here
+        teachers = fit_teachers(spec)
+        return _fit_network(spec, devices, key, state, teachers, replace=False)
+
+
+def fit_teachers(spec: RunSpec) -> list[Path]:
+    """The run folders of a network for each task alone, trained now where they are not trained yet.
+
+    Raises KeyboardInterrupt where Ctrl-C ended one of them; it goes on when called again.
+    """
+    settings, folders = dataclasses.replace(spec.settings, overwrite=False), []
+    names = [name for name in spec.data.trainable_tasks() if name in spec.tasks]
+    for number, name in enumerate(names, start=1):
+        print(f"teacher {number} of {len(names)}: {name} alone", flush=True)
+        folders.append(spec.teachers_folder / name)
+        if fit_single_task(spec.data, settings, folders[-1], name, updates=0).interrupted:
+            raise KeyboardInterrupt
+    print(f"the shared network, taught by these {len(names)}", flush=True)
+    return folders
+
+
+def _fit_network(
+    spec: RunSpec, devices: Devices, key: str, state: Checkpoint | None, teachers: Sequence[Path], replace: bool
+) -> RunResult:
+    """The result of one training, from its checkpoint or from the first step.
+
+    Args:
+        key: the fingerprint of the training.
+        teachers: run folders.
+        replace: begin without what is in the run folder; else go on with it.
+    """
     keras.utils.set_random_seed(spec.settings.seed)
     started = time.perf_counter()
-    assignment = build(spec)
+    assignment = build(spec, teachers)
     loop = TrainingLoop(spec, assignment, key, devices)
     if not devices.chief:
         interrupted = loop.run(state)
         return follower_result(spec, pd.DataFrame(loop.history), loop.updates, interrupted)
     # Only now, when nothing can be wrong any more with what was asked for.
-    with new_run_folder(spec.folder, replace=state is None):
+    with new_run_folder(spec.folder, replace):
         trained = _train(spec, assignment, loop, state, started)
         return finalize(spec, trained, key)
 
 
-def build(spec: RunSpec) -> Assignment:
+def build(spec: RunSpec, teachers: Sequence[Path] = ()) -> Assignment:
     """The network, with pretrained weights or those of earlier runs, the labels of its heads and the soft targets.
 
     The head of eight painters learns from a fraction of the paintings; a head over all painters lets every painting
@@ -128,7 +168,7 @@ def build(spec: RunSpec) -> Assignment:
     if settings.start_from:
         warm_start(full, settings.start_from, spec.tasks, settings.start_shared)
     network = with_heads(full, spec.tasks)
-    targets = soft_targets(data, settings.teachers, spec.tasks) if settings.teachers else {}
+    targets = soft_targets(data, teachers, spec.tasks) if teachers else {}
     return Assignment(full, network, labels, weights, targets)
 
 

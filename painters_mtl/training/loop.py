@@ -17,7 +17,7 @@ from painters_mtl.network.features import cached_features
 from painters_mtl.network.forward import forward_function, predict_in_batches
 from painters_mtl.network.multitask import backbone_of, heads_model
 from painters_mtl.network.precision import in_precision, policy
-from painters_mtl.training.batches import Batch, BatchSequence, crop_batches, feature_batches
+from painters_mtl.training.batches import Batch, BatchSequence, CropEffects, crop_batches, feature_batches
 from painters_mtl.training.checkpoint import Checkpoint
 from painters_mtl.training.convergence import check_finite
 from painters_mtl.training.defaults import EPOCHS_OF_HEADS, default_epochs, peak_rate, training_sides
@@ -211,7 +211,9 @@ class TrainingLoop:
         image_size = self.settings.image_size
         least = least_side(backbone_of(self.full), image_size)
         sides = [max(side, least) for side in training_sides(image_size, self.epochs)]
-        return iter(crop_batches(self.data.images.pixels, self.data.image_rows[paintings.rows], sequence, sides))
+        effects = CropEffects(self.settings.mix, self.settings.color)
+        image_rows = self.data.image_rows[paintings.rows]
+        return iter(crop_batches(self.data.images.pixels, image_rows, sequence, sides, effects))
 
     # ------------------------------------------------------------------------------------------------------ an epoch
 

@@ -1,13 +1,13 @@
 """What a batch teaches: the loss of each head, from labels and from a teacher's answers, and the loss of each task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from painters_mtl.training.batches import Batch
+from painters_mtl.training.batches import Batch, shown_labels
 from painters_mtl.training.settings import TrainSettings
 
 
@@ -52,7 +52,9 @@ def smoothed_crossentropy(
     return tf.math.divide_no_nan(tf.reduce_sum(weights * rows), tf.reduce_sum(weights))
 
 
-def distillation_loss(soft_targets: tf.Tensor, probabilities: tf.Tensor, temperature: float) -> tf.Tensor:
+def distillation_loss(
+    soft_targets: tf.Tensor, probabilities: tf.Tensor, temperature: float, shares: tf.Tensor
+) -> tf.Tensor:
     """T^2 times the mean Kullback-Leibler divergence of softened answers from a teacher's: a float32 scalar.
 
     Hinton, Vinyals & Dean 2015, Distilling the knowledge in a neural network, arXiv 1503.02531.
@@ -60,21 +62,38 @@ def distillation_loss(soft_targets: tf.Tensor, probabilities: tf.Tensor, tempera
     Args:
         soft_targets: float32 (n, classes), the teacher's probabilities at this temperature.
         probabilities: float32 (n, classes), at temperature 1.
+        shares: float32 (n,), of each row in the mean.
     """
     softened = tf.nn.log_softmax(tf.math.log(probabilities + 1e-12) / temperature)
     divergence = tf.reduce_sum(soft_targets * (tf.math.log(soft_targets + 1e-12) - softened), axis=1)
-    return temperature**2 * tf.reduce_mean(divergence)
+    return temperature**2 * tf.reduce_sum(shares * divergence) / tf.reduce_sum(shares)
 
 
 class Losses:
     """The losses of a batch, head by head and task by task."""
 
-    def __init__(self, objective: Objective, settings: TrainSettings) -> None:
+    def __init__(
+        self, objective: Objective, settings: TrainSettings, progress: Callable[[], tf.Tensor] = lambda: tf.zeros(())
+    ) -> None:
+        """Args:
+        progress: the share of all steps that is done, a float32 scalar, asked for at each step.
+        """
         self.heads_of_task = {task: list(heads) for task, heads in objective.heads.items()}
         self.loss_weights = dict(objective.loss_weights)
         self.soft_targets = {head: tf.constant(values) for head, values in objective.soft_targets.items()}
         self.smoothing = settings.label_smoothing
         self.teacher_weight, self.temperature = settings.teacher_weight, settings.temperature
+        self.annealed, self.progress = settings.teacher_schedule == "annealed", progress
+
+    def teachers_share(self) -> float | tf.Tensor:
+        """The share of the loss that is the teachers' at this step.
+
+        Annealed, it is 2 w (1 - progress), at most 1: for w = 0.5 the teacher annealing of Clark et al. 2019, arXiv
+        1907.04829.
+        """
+        if not self.annealed:
+            return self.teacher_weight
+        return tf.minimum(2 * self.teacher_weight * (1 - self.progress()), 1.0)
 
     def of_heads(
         self, probabilities: Mapping[str, tf.Tensor], batch: Batch, totals: BatchTotals | None = None
@@ -84,23 +103,27 @@ class Losses:
         Where the batch is a part of a larger one, `totals` are those of the larger one, and each loss is this part's
         share of its loss. The losses of the parts then add up to the loss of the whole, and so do their gradients: a
         mean over labelled paintings weighs which part of all labels is here, a mean over paintings which part of all
-        paintings.
+        paintings. Of crops that show two paintings, both labels count, by their shares.
         """
-        weights = batch.label_weights
+        shown = shown_labels(batch)
+        weights = shown.weights
+        by_label = {head: tf.tile(probabilities[head], (shown.paintings_per_crop, 1)) for head in self.loss_weights}
         losses = {
-            head: smoothed_crossentropy(batch.labels[head], probabilities[head], weights[head], self.smoothing)
+            head: smoothed_crossentropy(shown.labels[head], by_label[head], weights[head], self.smoothing)
             for head in self.loss_weights
         }
         if totals is not None:
             losses = {
-                head: loss * tf.reduce_sum(weights[head]) / tf.maximum(totals.label_weights[head], 1.0)
+                head: loss * tf.math.divide_no_nan(tf.reduce_sum(weights[head]), totals.label_weights[head])
                 for head, loss in losses.items()
             }
+        share = self.teachers_share() if self.soft_targets else 0.0
         for head, soft_targets in self.soft_targets.items():
-            distilled = distillation_loss(tf.gather(soft_targets, batch.rows), probabilities[head], self.temperature)
+            targets = tf.gather(soft_targets, shown.rows)
+            distilled = distillation_loss(targets, by_label[head], self.temperature, shown.shares)
             if totals is not None:
                 distilled *= batch.rows.shape[0] / totals.paintings
-            losses[head] = (1 - self.teacher_weight) * losses[head] + self.teacher_weight * distilled
+            losses[head] = (1 - share) * losses[head] + share * distilled
         return losses
 
     def of_tasks(self, head_losses: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
@@ -112,6 +135,7 @@ class Losses:
 
     def taught_heads(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Whether the batch teaches a head anything: {head: 1.0 or 0.0}. A teacher has an answer for every painting."""
-        labelled = {head: tf.reduce_max(batch.label_weights[head]) for head in self.loss_weights}
+        weights = shown_labels(batch).weights
+        labelled = {head: tf.cast(tf.reduce_max(weights[head]) > 0, tf.float32) for head in self.loss_weights}
         labelled |= dict.fromkeys(self.soft_targets, tf.ones(()))
         return {head: float(self.loss_weights[head] > 0) * value for head, value in labelled.items()}

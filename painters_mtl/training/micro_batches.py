@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from painters_mtl.training.batches import Batch
+from painters_mtl.training.batches import Batch, shown_labels
 from painters_mtl.training.devices import Devices
 from painters_mtl.training.losses import BatchTotals
 
@@ -74,12 +74,12 @@ class BatchParts:
         # The images are those of the devices of this process; of labels and rows it has those of all.
         local_place, place = micro_batch * local_count + number - self.devices.first, micro_batch * count + number
         images = tf.nest.map_structure(lambda v: cut(v, local_place), batch.images)
-        labels, weights, rows = tf.nest.map_structure(
-            lambda v: cut(v, place), (batch.labels, batch.label_weights, batch.rows)
+        labels, weights, rows, partners = tf.nest.map_structure(
+            lambda v: cut(v, place), (batch.labels, batch.label_weights, batch.rows, batch.partners)
         )
-        return Batch(images, labels, weights, batch.task, rows)
+        return Batch(images, labels, weights, batch.task, rows, partners)
 
 
 def _totals(batch: Batch) -> BatchTotals:
-    label_weights = {head: tf.reduce_sum(values) for head, values in batch.label_weights.items()}
+    label_weights = {head: tf.reduce_sum(values) for head, values in shown_labels(batch).weights.items()}
     return BatchTotals(label_weights, batch.rows.shape[0])

@@ -30,6 +30,7 @@ class RunSpec:
     tasks: Mapping[str, Task]  # of the data's, those that the network has a head for
     updates: int = 0  # steps to train for, about (whole epochs), whatever the settings say of epochs; 0: as they say
     keep_model: bool = True  # write model.keras, with a known-painter head
+    teachers_folder: Path = Path()  # with `settings.distill`: for the run folders of the networks it learns from
 
     def fingerprint(self) -> str:
         """What the trained network depends on, as 16 hexadecimal digits: settings, images, labels, split, version."""

@@ -71,6 +71,11 @@ class TrainSettings(NetworkSettings, DataSettings):
     """Weight decay of AdamW; not for biases and BatchNormalization."""
     label_smoothing: float = 0.1
     """Share of each label that is spread evenly over the classes of its task."""
+    mix: float = 0.0
+    """Share of the training crops into which a crop of another painting is mixed, blended (mixup) or pasted in as a
+    rectangle (CutMix); both paintings' labels then count. Not in the last fifth of the epochs."""
+    color: float = 0.0
+    """The most by which brightness, contrast and saturation of the training crops vary: 0.2 is from 80 to 120 %."""
     task_weights: dict[str, float] = field(default_factory=dict)
     """Weights of the losses: painter=1 style=0.5; a task that is not named weighs 1. Without this option: painter=0.5
     genre=2, for few painters are soon learned and 23 genres are not."""
@@ -97,8 +102,15 @@ class TrainSettings(NetworkSettings, DataSettings):
     teachers: tuple[Path, ...] = ()
     """Runs whose predictions are learned too (distillation), also for paintings without a label; one run may teach
     several tasks."""
+    distill: bool = False
+    """First train the networks for one task each, then the shared network from their predictions too, also for
+    paintings without a label (Clark et al. 2019, born-again multi-task networks). They are the baselines: none is
+    trained twice."""
     teacher_weight: float = 0.5
     """Share of the loss that is taken from the teachers' predictions."""
+    teacher_schedule: Literal["constant", "annealed"] = "constant"
+    """constant: --teacher-weight throughout; annealed: from twice that at the first step, in a straight line to 0 at
+    the last, so that the labels alone have the last word."""
     temperature: float = 2.0
     """Temperature of the distillation: above 1 it makes the teachers' predictions softer."""
     patience: int = 6
@@ -122,6 +134,8 @@ class TrainSettings(NetworkSettings, DataSettings):
             backbone_rate=ABOVE_0,
             weight_decay=NOT_NEGATIVE,
             label_smoothing=BELOW_1,
+            mix=FROM_0_TO_1,
+            color=BELOW_1,
             label_share=BELOW_1,
             other_painters=NOT_NEGATIVE,
             freeze_epochs=NOT_NEGATIVE,
@@ -141,10 +155,34 @@ class TrainSettings(NetworkSettings, DataSettings):
         if all(self.loss_weights().get(task, 1.0) == 0 for task in self.task_names()):
             raise UserError("--task-weights of 0 for every task leave nothing to learn: give one of them a weight")
         self.check_sharing([self.strategy])
+        self._check_distillation()
+        if (self.mix or self.color) and (self.fine_tune == "heads" or len(self.views) > 1):
+            option = "mix" if self.mix else "color"
+            raise UserError(
+                f"--{option} changes the crops that a backbone with one view trains on: leave it out where the heads "
+                "alone train, or with two --views"
+            )
         if self.resume and self.overwrite:
             raise UserError("--resume goes on with a run and --overwrite replaces it: leave one of them out")
         if self.name in (".", "..") or set("/\\\0") & set(self.name) or self.name.startswith("."):
             raise UserError(f"--name {self.name!r} cannot be the name of a folder: use letters, digits, - and _")
+
+    def _check_distillation(self) -> None:
+        """Raise `UserError` where --distill asks for what the settings leave out."""
+        if not self.distill:
+            return
+        if self.teachers:
+            raise UserError("--distill trains the teachers itself: leave --teachers out")
+        if self.budget == "equal-updates":
+            raise UserError(
+                "--distill trains the networks for one task each first: they cannot have as many steps as the shared "
+                "one, leave --budget out"
+            )
+        if self.distribute == "multiworker":
+            raise UserError(
+                "--distill is for one machine: with several, train the networks for one task each first (any run makes "
+                "them), then name them behind --teachers"
+            )
 
     def loss_weights(self) -> dict[str, float]:
         """The weights of the losses, {task: weight}: those asked for, else those of docs/experiments.md."""

@@ -82,7 +82,8 @@ class TrainStep:
             a whole.
         """
         self.heads, self.tasks = list(network.output), list(objective.heads)
-        self.losses = Losses(objective, settings)
+        self.steps_done = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.losses = Losses(objective, settings, lambda: tf.cast(self.steps_done, tf.float32) / steps)
         self.groups = group_weights(network, objective.heads)
         # TensorFlow's own variables: of a Keras variable, the gradient that is not there fails instead of being 0.
         self.shared = [v.value for v in self.groups.shared]
@@ -93,7 +94,6 @@ class TrainStep:
         self.devices = devices or Devices()
         self.loss_scale = LossScale(used=float16)
         self.schedule = learning_rate_schedule(settings.learning_rate, steps)
-        self.steps_done = tf.Variable(0, dtype=tf.int64, trainable=False)
 
         self.parts = BatchParts(settings.accumulate, self.devices)
         # What the losses of the whole batch decide cannot be known while its first part is seen.

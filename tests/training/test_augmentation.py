@@ -28,3 +28,23 @@ def test_random_squares_lie_inside_the_picture() -> None:
     np.testing.assert_allclose(bottom - top, 0.8, rtol=1e-5)
     np.testing.assert_allclose(np.abs(right - left), 0.8, rtol=1e-5)
     assert boxes.min() >= 0 and boxes.max() <= 1 + 1e-6 and 0.4 < np.mean(left > right) < 0.6
+
+
+def test_mixes_show_as_much_of_the_own_painting_as_they_say() -> None:
+    n = 20_000
+    mixes = augmentation.random_mixes(n, 0.6, np.random.default_rng(0))
+    top, left, bottom, right = mixes.boxes.T
+    area = (bottom - top) * (right - left)
+    blended, pasted = mixes.opacities < 1, area > 0
+    assert not (blended & pasted).any()
+    for kind in (blended, pasted):
+        assert abs(kind.mean() - 0.3) <= 5 * 0.5 / np.sqrt(n)
+    np.testing.assert_allclose(mixes.shares, mixes.opacities - area, atol=1e-6)
+    assert mixes.shares.min() >= 0.5 and mixes.boxes.min() >= 0 and mixes.boxes.max() <= 1
+    assert sorted(mixes.partners) == list(range(n))
+    assert np.ptp(augmentation.random_mixes(50, 0.0, np.random.default_rng(0)).shares) == 0
+
+
+def test_the_last_fifth_of_the_epochs_mixes_nothing() -> None:
+    assert [augmentation.mixes_in_epoch(epoch, 10) for epoch in range(10)] == [True] * 8 + [False] * 2
+    assert not augmentation.mixes_in_epoch(0, 1)

@@ -6,7 +6,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from painters_mtl.training.batches import BatchSequence, crop_batches, feature_batches, labels_and_weights
+from painters_mtl.training.batches import (
+    BatchSequence,
+    CropEffects,
+    crop_batches,
+    feature_batches,
+    labels_and_weights,
+)
 from painters_mtl.training.sampling import EpochSampler, epoch_order, label_repeats, steps_in_epoch
 
 
@@ -59,7 +65,7 @@ def test_labels_and_weights_stay_with_their_paintings() -> None:
     both_epochs = batches(numbered())
     assert len(both_epochs) == 2 * steps
     drawn = []
-    for image, classes, weights, _, _ in both_epochs:
+    for image, classes, weights, *_ in both_epochs:
         assert image.shape == (BATCH, 16, 16, 3) and image.dtype == np.float32
         paintings = np.rint(image[:, 0, 0, 0] / 4).astype(int)
         np.testing.assert_allclose(image[..., 0], np.broadcast_to(4 * paintings[:, None, None], (BATCH, 16, 16)))
@@ -103,7 +109,7 @@ def test_the_seed_decides_every_pixel_and_the_epochs_differ(tmp_path: Path) -> N
 def test_fewer_paintings_than_a_batch_still_make_one() -> None:
     labels = {"style": np.array([0, 1, 2], np.int32)}
     dataset = crop_batches(random_images(3, 16), np.arange(3), sequence_of(labels, np.ones(3), 0, 1), [16])
-    ((_, classes, _, _, _),) = dataset.as_numpy_iterator()
+    ((_, classes, *_),) = dataset.as_numpy_iterator()
     assert set(classes["style"].tolist()) == {0, 1, 2} and len(classes["style"]) == 8
 
 
@@ -116,7 +122,7 @@ def test_features_stay_with_their_labels_and_come_from_every_flip() -> None:
     for seed in (0, 0, 1):
         sequences.append(list(feature_batches(features, sequence_of(LABELS, repeats, seed, 3)).as_numpy_iterator()))
     assert equal(sequences[0], sequences[1]) and not equal(sequences[0], sequences[2])
-    for values, classes, weights, _, rows in sequences[0]:
+    for values, classes, weights, _, rows, _ in sequences[0]:
         paintings, flip = values[:, 0].astype(int), values[:, 1].astype(int)
         for name, labels in LABELS.items():
             np.testing.assert_array_equal(weights[name], labels[paintings] >= 0)
@@ -127,3 +133,36 @@ def test_features_stay_with_their_labels_and_come_from_every_flip() -> None:
     orders = [np.resize(epoch_order(repeats, 0, epoch), steps * BATCH) for epoch in range(3)]
     np.testing.assert_array_equal(drawn, np.concatenate(orders))
     assert abs(np.mean(flips) - 0.5) <= 5 * 0.5 / np.sqrt(len(flips))
+
+
+def test_mixed_crops_bring_the_labels_of_both_paintings() -> None:
+    """Where crops are of one colour, the red of a pixel says which painting it shows, and with it the label."""
+    images = np.zeros((N, SIDE, SIDE, 3), np.uint8)
+    images[ROWS] = (4 * np.arange(N))[:, None, None, None]
+    sequence = sequence_of(LABELS, np.ones(N, np.int64), 0, 5)
+    plain = list(crop_batches(images, ROWS, sequence, [16] * 5).as_numpy_iterator())
+    both = list(crop_batches(images, ROWS, sequence, [16] * 5, CropEffects(mix=0.9)).as_numpy_iterator())
+    steps = len(both) // 5
+    assert len({*both[0].partners.shares}) > 1 and all((batch.partners.shares == 1).all() for batch in both[-steps:])
+    for one, batch in zip(plain, both, strict=True):
+        np.testing.assert_array_equal(one.rows, batch.rows)
+        partners = batch.partners
+        np.testing.assert_allclose(
+            batch.images.mean(axis=(1, 2, 3)),
+            4 * (partners.shares * batch.rows + (1 - partners.shares) * partners.rows),
+            atol=0.1,
+        )
+        for head, labels in LABELS.items():
+            np.testing.assert_array_equal(partners.labels[head], np.maximum(labels[partners.rows], 0))
+            np.testing.assert_array_equal(partners.label_weights[head], labels[partners.rows] >= 0)
+
+
+def test_colours_vary_and_the_crops_stay_where_they_are() -> None:
+    sequence = sequence_of(LABELS, np.ones(N, np.int64), 0, 1)
+    plain, varied, again = (
+        next(crop_batches(random_images(N, SIDE), ROWS, sequence, [16], effects).as_numpy_iterator()).images
+        for effects in (None, CropEffects(color=0.2), CropEffects(color=0.2))
+    )
+    np.testing.assert_array_equal(varied, again)
+    for one, other in zip(plain, varied, strict=True):
+        assert 0.9 < np.corrcoef(one.ravel(), other.ravel())[0, 1] < 1 and not np.array_equal(one, other)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from painters_mtl.evaluation.calibration import apply_temperature
-from painters_mtl.training.batches import Batch
+from painters_mtl.training.batches import Batch, Partners
 from painters_mtl.training.losses import Losses, Objective, smoothed_crossentropy
 from painters_mtl.training.settings import TrainSettings
 
@@ -46,3 +46,41 @@ def test_the_loss_with_a_teacher_by_hand() -> None:
     loss = losses.of_heads({"style": tf.constant(p)}, unlabelled)["style"]
     assert float(loss) == pytest.approx(0.3 * divergence, rel=1e-4)
     assert float(losses.taught_heads(unlabelled)["style"]) == 1
+
+
+def test_the_share_of_teachers_falls_in_a_straight_line() -> None:
+    progress = tf.Variable(0.0)
+    objective = Objective({"style": ["style"]}, {"style": 1.0})
+    for weight, shares in ((0.5, [1.0, 0.75, 0.0]), (0.8, [1.0, 1.0, 0.0]), (0.2, [0.4, 0.3, 0.0])):
+        settings = TrainSettings(teacher_weight=weight, teacher_schedule="annealed")
+        losses = Losses(objective, settings, lambda: progress.value())
+        for done, share in zip((0.0, 0.25, 1.0), shares, strict=True):
+            progress.assign(done)
+            assert float(losses.teachers_share()) == pytest.approx(share)
+    assert Losses(objective, TrainSettings(teacher_weight=0.3)).teachers_share() == 0.3
+
+
+def test_the_loss_of_mixed_crops_by_hand() -> None:
+    """Each label counts by the share of the crop that shows its painting, a missing one not at all."""
+    rng = np.random.default_rng(1)
+    p = rng.dirichlet(np.ones(3), 4).astype(np.float32)
+    own, other = np.array([1, 0, 2, 0]), np.array([2, 2, 1, 0])
+    has, other_has = np.array([1, 0, 1, 1], np.float32), np.array([1, 1, 0, 1], np.float32)
+    shares = np.array([0.7, 0.5, 0.9, 1.0], np.float32)
+    teacher = rng.dirichlet(np.ones(3), 10).astype(np.float32)
+    rows, other_rows = np.array([7, 0, 3, 7]), np.array([1, 2, 3, 4])
+    partners = Partners(
+        {"style": other}, {"style": tf.constant(other_has)}, tf.constant(other_rows), tf.constant(shares)
+    )
+    batch = Batch(None, {"style": own}, {"style": tf.constant(has)}, None, tf.constant(rows), partners)
+    weights, other_weights = shares * has, (1 - shares) * other_has
+    numbers = np.arange(4)
+    hard = -(weights * np.log(p[numbers, own]) + other_weights * np.log(p[numbers, other])).sum()
+    hard /= (weights + other_weights).sum()
+    divergence = [(t * np.log(t / p)).sum(axis=1) for t in (teacher[rows], teacher[other_rows])]
+    soft = (shares * divergence[0] + (1 - shares) * divergence[1]).mean()
+    objective = Objective({"style": ["style"]}, {"style": 1.0}, {"style": teacher})
+    losses = Losses(objective, TrainSettings(label_smoothing=0.0, teacher_weight=0.3, temperature=1.0))
+    assert float(losses.of_heads({"style": tf.constant(p)}, batch)["style"]) == pytest.approx(
+        0.7 * hard + 0.3 * soft, rel=1e-4
+    )

@@ -11,11 +11,12 @@ from helpers import fitted, make_data, tiny_settings
 from steps import OBJECTIVE, SIZE, partly_labelled_batch, still_network
 
 from painters_mtl.runs import run
+from painters_mtl.training.batches import Partners
 from painters_mtl.training.settings import STRATEGIES, TrainSettings
 from painters_mtl.training.step import TrainStep
 
 
-def after_steps(strategy: str, accumulate: int, **changes: Any) -> tuple[list[np.ndarray], ...]:
+def after_steps(strategy: str, accumulate: int, mix: bool = False, **changes: Any) -> tuple[list[np.ndarray], ...]:
     """Losses of five steps, the weights behind them, and what strategy and optimizers remember."""
     model = still_network()
     settings = TrainSettings(strategy=strategy, learning_rate=1e-3, accumulate=accumulate, **changes)  # type: ignore[arg-type]
@@ -23,16 +24,25 @@ def after_steps(strategy: str, accumulate: int, **changes: Any) -> tuple[list[np
     objective = dataclasses.replace(OBJECTIVE, soft_targets={"style": teacher} if changes else {})
     train_step = TrainStep(model, objective, settings, 20)
     step = tf.function(train_step.step)
-    losses = [step(partly_labelled_batch(seed)).numpy() for seed in range(5)]
+    batches = [partly_labelled_batch(seed) for seed in range(5)]
+    if mix:
+        batches = [batch._replace(partners=partners_of(seed)) for seed, batch in enumerate(batches)]
+    losses = [step(batch).numpy() for batch in batches]
     memory = [*train_step.strategy.state.values(), *train_step.optimizers.state]
     return losses, [v.numpy() for v in model.trainable_variables], [v.numpy() for v in memory]
+
+
+def partners_of(seed: int) -> Partners:
+    """What is mixed into the crops of a batch: their shares differ from part to part."""
+    other = partly_labelled_batch(seed + 50)
+    return Partners(other.labels, other.label_weights, other.rows, tf.linspace(0.3, 1.0, SIZE))
 
 
 QUICK = ("joint", "famo", "pcgrad")
 WAYS = [pytest.param(name, {}, marks=[] if name in QUICK else pytest.mark.slow) for name in STRATEGIES]
 
 
-@pytest.mark.parametrize(("strategy", "changes"), [*WAYS, ("joint", {"teacher_weight": 0.4})])
+@pytest.mark.parametrize(("strategy", "changes"), [*WAYS, ("joint", {"teacher_weight": 0.4}), ("joint", {"mix": True})])
 def test_parts_make_the_step_of_the_whole_batch(strategy: str, changes: dict[str, Any]) -> None:
     """Labels that miss are weighted over the whole batch: a mean of the parts' means would be another loss."""
     whole, parts = after_steps(strategy, 1, **changes), after_steps(strategy, 3, **changes)

@@ -1,0 +1,75 @@
+"""`--distill`: the networks for one task each come first, and the shared network learns from them."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from helpers import make_data, same_weights, tiny_settings
+
+from painters_mtl import train
+from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import read_json
+from painters_mtl.data.dataset import Dataset, prepare
+from painters_mtl.inference.open_network import open_network
+from painters_mtl.runs.run import CONFIG, open_run
+from painters_mtl.training.fit import fit, fit_single_task
+from painters_mtl.training.settings import TrainSettings
+
+TASKS = ("painter", "style", "genre")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, TrainSettings]:
+    out = tmp_path_factory.mktemp("distillation")
+    settings = tiny_settings(make_data(out / "data"), out, epochs=2, distill=True, teacher_schedule="annealed")
+    return prepare(settings), settings
+
+
+@pytest.mark.slow
+def test_it_is_a_training_with_the_baselines_as_teachers(
+    prepared: tuple[Dataset, TrainSettings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, settings = prepared
+    # What an earlier call came to before it was ended: the first teacher. It is not trained again.
+    (tmp_path / "one").mkdir()
+    settings.save(tmp_path / "one" / CONFIG)
+    fit_single_task(data, settings, tmp_path / "one" / "baselines" / "painter", "painter", 0)
+    capsys.readouterr()
+    fit(data, settings, tmp_path / "one")
+    printed = capsys.readouterr().out
+    assert printed.count("is trained already") == 1 and "teacher 3 of 3: genre alone" in printed
+
+    teachers = tuple(tmp_path / "one" / "baselines" / name for name in TASKS)
+    fit(data, dataclasses.replace(settings, distill=False, teachers=teachers), tmp_path / "other")
+    one, other = (open_network(open_run(tmp_path / name)).get_weights() for name in ("one", "other"))
+    assert same_weights(one, other)
+    untaught = dataclasses.replace(settings, distill=False)
+    fit(data, untaught, tmp_path / "untaught")
+    assert not same_weights(one, open_network(open_run(tmp_path / "untaught")).get_weights())
+
+
+@pytest.mark.slow
+def test_the_command_compares_with_its_teachers_and_trains_none_twice(
+    prepared: tuple[Dataset, TrainSettings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = dataclasses.replace(prepared[1], models=tmp_path)
+    assert train.train(settings) == 0
+    printed = capsys.readouterr().out
+    assert [printed.count(f": {name} alone") for name in TASKS] == [1, 1, 1]
+    assert printed.count("is trained already") == 3
+    compared = read_json(tmp_path / "run" / "comparison.json")
+    assert set(compared["tasks"]) == set(TASKS)
+    # --overwrite makes all anew, and nothing of the old run is left in its way.
+    assert train.train(dataclasses.replace(settings, overwrite=True, epochs=1)) == 0
+    assert not (tmp_path / ".run-replaced").exists()
+    assert read_json(tmp_path / "run" / "baselines" / "style" / "metrics.json")["epochs"] == 1
+
+
+def test_what_cannot_be_is_refused() -> None:
+    for changes, message in (
+        ({"teachers": (Path("a"),)}, "leave --teachers out"),
+        ({"budget": "equal-updates"}, "leave --budget out"),
+        ({"distribute": "multiworker"}, "is for one machine"),
+    ):
+        with pytest.raises(UserError, match=message):
+            TrainSettings(distill=True, **changes)  # type: ignore[arg-type]
