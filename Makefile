@@ -4,7 +4,7 @@
 # make lint       style, types, and which room may import which
 # make test-oldest  the loop once more with the oldest versions that pyproject.toml allows (Colab's TensorFlow and Keras)
 # Nothing but Python 3.11 to 3.13 and make is needed. The first target that is called makes .venv from pinned packages
-# (requirements.txt; the tests and linters add requirements-dev.txt); once that is done no network is needed.
+# (requirements.txt; the tests and linters add requirements-dev.txt and requirements-app.txt); once that is done no network is needed.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -25,8 +25,9 @@ $(READY): requirements.txt pyproject.toml
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(READY_DEV): $(READY) requirements-dev.txt
+$(READY_DEV): $(READY) requirements-dev.txt requirements-app.txt
 	$(PIP) --requirement requirements-dev.txt
+	$(PIP) --no-deps --requirement requirements-app.txt
 	@touch $@
 
 train: $(READY)

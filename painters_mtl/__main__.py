@@ -7,6 +7,7 @@ VERBS = {
     "train": "train one network with three heads, and one for each task alone, and write the report",
     "compare": "one network against three over several seeds, with confidence intervals",
     "describe": "draw a network, and count what the tasks share",
+    "app": "a page to drop a painting on: its labels, what speaks for them, works like it",
     "predict": "label a folder of paintings",
     "explain": "show where the network looks, for each of its answers",
     "pairs": "same painter or not: a score for each pair of paintings, as a submission",

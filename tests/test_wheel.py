@@ -28,7 +28,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_wheel_holds_every_module_and_template(built: Path) -> None:
     (wheel,), (source,) = built.glob("*.whl"), built.glob("*.tar.gz")
-    wanted = {p.relative_to(ROOT).as_posix() for e in ("*.py", "*.jinja") for p in (ROOT / "painters_mtl").rglob(e)}
+    files = (file for ending in ("*.py", "*.jinja", "*.css") for file in (ROOT / "painters_mtl").rglob(ending))
+    wanted = {file.relative_to(ROOT).as_posix() for file in files}
     with zipfile.ZipFile(wheel) as archive:
         assert {name for name in archive.namelist() if name.startswith("painters_mtl/")} == wanted
     with tarfile.open(source) as archive:

@@ -95,6 +95,12 @@ def member_names(path: str) -> list[str]:
     return list(names)
 
 
+def close_all() -> None:
+    """Forget all open zips; each is closed when the last one who reads it is done, and opened anew when asked for."""
+    _open_nested.cache_clear()
+    _open.cache_clear()
+
+
 @lru_cache(maxsize=32)
 def _open(path: str, *_stamp: int) -> Archive:
     """The stamp is the process's, and the file's: a zip that was replaced is read anew."""

@@ -107,12 +107,20 @@ class Vectors:
 
 
 def compute(
-    run: Run, files: Sequence[images.ImageFile], cache: Path = CACHE, batch_size: int = 32, threads: int = 0
+    run: Run,
+    files: Sequence[images.ImageFile],
+    cache: Path = CACHE,
+    batch_size: int = 32,
+    threads: int = 0,
+    forward: Forward | None = None,
 ) -> Vectors:
     """The vectors of `files`; those that the cache lacks are computed now, in constant memory, with a progress bar.
 
     The features are those of `multitask.features_model` on the cached image; the labels come from the same pass through
     the network. TensorFlow is imported only if there is something to compute.
+
+    Args:
+        forward: of `row_forward(run)`, for who calls this again and again and would load the network each time.
 
     Raises `UserError` when the cache cannot be written or the network cannot be loaded.
     """
@@ -125,7 +133,7 @@ def compute(
     errors: dict[images.ImageFile, str] = {}
     if todo:
         waiting: dict[images.ImageFile, np.ndarray] = {}
-        outputs = stream_images(todo, _forward(run), run.cache_side, run.views, batch_size, threads)
+        outputs = stream_images(todo, forward or row_forward(run), run.cache_side, run.views, batch_size, threads)
         for k, one in enumerate(tqdm(outputs, "computing vectors", len(todo), unit=" pictures", mininterval=0.5), 1):
             if one.outputs is None:
                 errors[one.file] = one.error
@@ -190,7 +198,7 @@ def model_key(run: Run) -> str:
     return cache_key(run.network_checksum(), json.dumps([sizes, classes]))
 
 
-def _forward(run: Run) -> Forward:
+def row_forward(run: Run) -> Forward:
     """Copies to {"row": a row of the cache for each, float32 (n, classes + 2 + channels)}, in one pass."""
 
     @functools.cache

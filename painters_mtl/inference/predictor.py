@@ -7,7 +7,7 @@
 The verb and the workers of a Ray cluster both stand on `prediction_rows`: the same options give the same rows.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -85,14 +85,17 @@ def predict_with(
     for seen in stream:
         if seen.outputs is None:
             yield Prediction(seen.file, None, seen.error)
-            continue
-        probabilities = {
-            name: apply_temperature(seen.outputs[name][None], run.temperatures[name])[0] for name in run.tasks
-        }
-        scores = {
-            name: float(known_score(probabilities[name], seen.outputs.get(known_output(name)))) for name in run.tasks
-        }
-        yield Prediction(seen.file, probabilities, "", scores, seen.picture)
+        else:
+            yield prediction_of(run, seen.file, seen.outputs, seen.picture)
+
+
+def prediction_of(
+    run: "Run", file: ImageFile, outputs: Mapping[str, np.ndarray], picture: "Picture | None" = None
+) -> Prediction:
+    """The prediction that the network's outputs for one picture, {name: (classes,)}, stand for: calibrated, scored."""
+    probabilities = {name: apply_temperature(outputs[name][None], run.temperatures[name])[0] for name in run.tasks}
+    scores = {name: float(known_score(probabilities[name], outputs.get(known_output(name)))) for name in run.tasks}
+    return Prediction(file, probabilities, "", scores, picture)
 
 
 # ------------------------------------------------------------------------------------------------- rows of a table

@@ -1,0 +1,80 @@
+"""One picture to send: the painting, what speaks for one of its labels, and the likeliest classes of each task."""
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from painters_mtl.common.lazy_imports import figure_style
+from painters_mtl.page.answers import percent
+
+WIDTH, HEIGHT, DPI = 1200, 800, 100  # pixels
+INK, GREY, BAR, DOUBT, TRACK = "#1c1917", "#78716c", "#5b7f95", "#c08a2e", "#ece8e1"
+
+
+def write_card(
+    pixels: np.ndarray, overlaid: np.ndarray | None, explained: str, answers: dict[str, dict[str, Any]], foot: str
+) -> bytes:
+    """A PNG of 1200 x 800 pixels.
+
+    Args:
+        pixels: the painting, uint8 (h, w, 3).
+        overlaid: the same under its map; None: only the painting is shown.
+        explained: the label that the map is of.
+        answers: of `answers.labels`.
+        foot: the last line: the file and the model.
+    """
+    with figure_style({"font.size": 10}) as Figure:
+        figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI, facecolor="white")
+        pictures = [(pixels, "the painting")]
+        if overlaid is not None:
+            pictures.append((overlaid, f"bright: speaks for {explained}"))
+        for place, (shown, title) in enumerate(pictures):
+            height = 700 // len(pictures)
+            _show(figure, shown, (40, 40 + place * height), (560, height - 40), title)
+        top = 40
+        for task, values in answers.items():
+            top = _write_answer(figure, task, values, top)
+        figure.text(40 / WIDTH, 24 / HEIGHT, foot, color=GREY, fontsize=9)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _show(figure: Any, pixels: np.ndarray, corner: tuple[int, int], room: tuple[int, int], title: str) -> None:
+    """A picture as large as the room allows, from its upper left corner, with a line below."""
+    scale = min(room[0] / pixels.shape[1], room[1] / pixels.shape[0])
+    size = max(1, round(scale * pixels.shape[1])), max(1, round(scale * pixels.shape[0]))
+    shown = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    left, top = corner
+    box = (left / WIDTH, 1 - (top + size[1]) / HEIGHT, size[0] / WIDTH, size[1] / HEIGHT)
+    axis = figure.add_axes(box)
+    axis.set_axis_off()
+    axis.imshow(shown, aspect="auto", interpolation="none")
+    figure.text(left / WIDTH, 1 - (top + size[1] + 18) / HEIGHT, _short(title, 80), color=GREY, fontsize=9)
+
+
+def _write_answer(figure: Any, task: str, values: dict[str, Any], top: int) -> int:
+    """A task's answer and its bars, from `top` on; returns where the next one begins."""
+    left, right = 660, WIDTH - 40
+    figure.text(left / WIDTH, 1 - (top + 10) / HEIGHT, task, color=GREY, fontsize=10)
+    sure = "" if values["doubtful"] else f"  {percent(values['likeliest'][0]['confidence'])}"
+    doubt = " (doubtful)" if values["doubtful"] and values["answer"] != "unknown" else ""
+    said = _short(values["answer"], 34) + doubt + sure
+    figure.text(left / WIDTH, 1 - (top + 38) / HEIGHT, said, color=INK, fontsize=16, weight="bold")
+    y = top + 56
+    for found in values["likeliest"]:
+        axis = figure.add_axes((left / WIDTH, 1 - (y + 22) / HEIGHT, (right - left) / WIDTH, 20 / HEIGHT))
+        axis.set_axis_off()
+        axis.set_xlim(0, 1)
+        axis.barh(0, 1, 0.9, color=TRACK)
+        axis.barh(0, found["confidence"], 0.9, color=DOUBT if values["doubtful"] else BAR, alpha=0.55)
+        axis.text(0.012, 0, _short(found["class"], 48), va="center", color=INK, fontsize=10)
+        axis.text(0.988, 0, percent(found["confidence"]), va="center", ha="right", color=INK, fontsize=10)
+        y += 25
+    return y + 26
+
+
+def _short(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -1,0 +1,123 @@
+"""The folder that the page looks for nearest works in: its vectors, computed in the background with progress."""
+
+import base64
+import io
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from painters_mtl.common.errors import Unreadable, UserError, shorten
+from painters_mtl.images.files import ImageFile, find_images, load_image
+from painters_mtl.inference import embeddings
+from painters_mtl.inference.embeddings import Vector
+from painters_mtl.inference.nearest import nearest
+from painters_mtl.page.limits import NEAREST
+
+if TYPE_CHECKING:
+    from painters_mtl.inference.embeddings import Vectors
+    from painters_mtl.page.model import Look
+    from painters_mtl.runs.run import Run
+
+STEP = 64  # pictures between two looks at the progress, and at whether to stop
+THUMBNAIL = 240  # longer side, in pixels
+
+
+class Collection:
+    """The works under a folder. `start` computes their vectors, or finds them in the cache, in a thread of its own."""
+
+    def __init__(self, folder: Path, run: "Run", cache: Path) -> None:
+        self.folder, self._run, self._cache = folder, run, cache
+        self._done, self._total, self._problem = 0, 0, ""
+        self._vectors: Vectors | None = None
+        self._stop = threading.Event()
+
+    @property
+    def ready(self) -> bool:
+        """Whether works can be looked for."""
+        return self._vectors is not None
+
+    @property
+    def reading(self) -> bool:
+        """Whether it will be ready later."""
+        return self._vectors is None and not self._problem
+
+    def start(self) -> None:
+        """Begin in the background."""
+        threading.Thread(target=self._read, name="collection", daemon=True).start()
+
+    def close(self) -> None:
+        """End the reading after the pictures that are under way; what is done is in the cache."""
+        self._stop.set()
+
+    def state(self) -> str:
+        """One sentence: how far it is."""
+        name = self.folder.resolve().name
+        if self._problem:
+            return f"The collection {name} cannot be used: {self._problem}."
+        if self._vectors is not None:
+            unread = len(self._vectors.errors)
+            return f"{self._total - unread:,} works of {name}" + (f"; {unread:,} could not be read" if unread else "")
+        if not self._total:
+            return f"Looking for pictures in {name} ..."
+        return f"Reading {name}: {self._done:,} of {self._total:,} works are done. Ask again in a moment."
+
+    def nearest(self, look: "Look", count: int = NEAREST) -> list[dict[str, Any]]:
+        """The works most like a painting: {"work", "likeness", "labels"} each, the likest first; none while it reads.
+
+        "work" is the path below the folder; "likeness" the cosine of the features, at most 1.
+        """
+        if self._vectors is None:
+            return []
+        query = Vector(ImageFile(look.name), look.features, {})
+        (matches,) = nearest([query], self._vectors, count)
+        return [
+            {
+                "work": self._shown(match.vector.file),
+                "likeness": round(match.cosine, 4),
+                "labels": {task: label for task, (label, _) in match.vector.labels.items()},
+                "file": match.vector.file,
+            }
+            for match in matches
+        ]
+
+    def _shown(self, file: ImageFile) -> str:
+        """A work's path below the folder; nothing above it is anybody's business."""
+        root = self.folder.name if self.folder.is_file() else str(self.folder)
+        return str(file).removeprefix(root).lstrip("/") or file.name
+
+    def _read(self) -> None:
+        try:
+            files = find_images(self.folder)
+            if not files:
+                raise UserError("there is no picture in it")
+            self._total = len(files)
+            forward = embeddings.row_forward(self._run)
+            errors: dict[ImageFile, str] = {}
+            for start in range(0, len(files), STEP):
+                if self._stop.is_set():
+                    return
+                part = embeddings.compute(self._run, files[start : start + STEP], self._cache, forward=forward)
+                errors |= part.errors
+                self._done = min(start + STEP, len(files))
+            readable = [file for file in files if file not in errors]
+            found = embeddings.compute(self._run, readable, self._cache, forward=forward)
+            self._vectors = embeddings.Vectors(
+                self._run, readable, {**errors, **found.errors}, found.computed, found.contents, found.cache
+            )
+        except (UserError, OSError) as error:
+            self._problem = shorten(error)
+
+
+@lru_cache(maxsize=512)
+def thumbnail_url(file: ImageFile) -> str:
+    """A small picture of a work as a data URL; "" where it cannot be read any more."""
+    try:
+        pixels = load_image(file, longest=THUMBNAIL).pixels
+    except Unreadable:
+        return ""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -1,0 +1,197 @@
+"""What stands between the network and gradio: which requests are answered at all, how large, how slow, how many.
+
+gradio has many addresses beside those that this page needs: some fetch what lies on other hosts, some are for
+developers. Here every address that is not named is refused, a path in a request must be one of an upload, and a body
+must come steadily and end. (An ASGI middleware: https://asgi.readthedocs.io/en/latest/specs/www.html)
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from painters_mtl.page import limits
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+UPLOAD = "/gradio_api/upload"
+_READ = re.compile(  # GET and HEAD
+    r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|logout|login_check)/?"
+    r"|/(assets|static|svelte|pwa_icon)/.*"
+    r"|/gradio_api/(info|openapi\.json|startup-events|login_check|user|token|app_id|theme\.css|upload_progress)/?"
+    r"|/gradio_api/(heartbeat/[\w-]+|queue/data|call/(v2/)?[\w-]+/[\w-]+)"
+    r"|/gradio_api/file=(?!\w+:).*",  # no file of another host
+    re.DOTALL,
+)
+_BRING = re.compile(r"/login/?|/gradio_api/(queue/join|upload|reset|cancel|(call|run)/[\w-]+)/?")  # POST
+_WITH_PATHS = re.compile(r"/gradio_api/(queue/join|(call|run)/[\w-]+)/?")
+
+
+class _Refused(Exception):
+    """A request that is answered with an HTTP status and a sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence
+
+
+class Guard:
+    """The middleware.
+
+    Args:
+        app: the application behind it.
+        hosts: the names by which the page may be called; empty: any. A foreign page cannot reach one that listens on
+            loopback under a name of its own.
+        full: says whether uploads must wait because too much is kept already.
+    """
+
+    def __init__(self, app: Any, hosts: Collection[str] = (), full: Callable[[], bool] = lambda: False) -> None:
+        self._app, self._hosts, self._full = app, frozenset(hosts), full
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with a status and {"error": sentence, "detail": the same}."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        answered = False
+
+        async def noted(message: Message) -> None:
+            nonlocal answered
+            answered = answered or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+            self._check_address(scope, headers)
+            if scope["method"] != "POST":
+                await self._app(scope, receive, noted)
+            else:
+                await self._bring(scope, headers, receive, noted)
+        except _Refused as refusal:
+            if not answered:
+                await _answer(send, refusal)
+
+    def _check_address(self, scope: Scope, headers: dict[str, str]) -> None:
+        host = _name(headers.get("host", ""))
+        if self._hosts and host not in self._hosts:
+            raise _Refused(421, f"this page does not go by the name {host[:100]!r}")
+        origin = headers.get("origin", "")
+        if scope["method"] == "POST" and origin and urlsplit(origin).netloc != headers.get("host", ""):
+            raise _Refused(403, "another page must not use this one")
+        allowed = {"GET": _READ, "HEAD": _READ, "POST": _BRING}.get(scope["method"])
+        if allowed is None or allowed.fullmatch(scope["path"]) is None:
+            raise _Refused(404, "there is nothing at this address")
+
+    async def _bring(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
+        """Pass a POST on, within the limits."""
+        uploads = scope["path"].startswith(UPLOAD)
+        if self._under_way >= limits.MOST_REQUESTS:
+            raise _Refused(503, "many people ask at this moment: please try again in a minute")
+        if uploads and self._full():
+            raise _Refused(503, "the page holds as many pictures as it may: please try again in half an hour")
+        bounded = _Bounded(receive, headers, uploads)
+        self._under_way += 1
+        try:
+            if _WITH_PATHS.fullmatch(scope["path"]):
+                await self._app(scope, await _checked(bounded), send)
+            else:
+                await self._app(scope, bounded, send)
+        finally:
+            self._under_way -= 1
+
+
+class _Bounded:
+    """A request's body as it comes: not too large, not too slow."""
+
+    def __init__(self, receive: Receive, headers: dict[str, str], uploads: bool) -> None:
+        self._receive = receive
+        self._most = limits.MAX_REQUEST if uploads else limits.MAX_JSON
+        self._until = time.monotonic() + (limits.UPLOAD_SECONDS if uploads else limits.STALL_SECONDS)
+        self._size, self._whole = 0, False
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self._most:
+            raise _Refused(413, self._too_large())
+
+    def _too_large(self) -> str:
+        return f"that is too large: at most {self._most >> 20:,} MB go in one request"
+
+    async def __call__(self) -> Message:
+        if self._whole:  # what comes now is only that the other side has gone
+            return await self._receive()
+        left = min(limits.STALL_SECONDS, self._until - time.monotonic())
+        try:
+            message = await asyncio.wait_for(self._receive(), max(0.0, left))
+        except TimeoutError:
+            raise _Refused(408, "the request came too slowly, or stopped: please send it again") from None
+        if message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            self._whole = not message.get("more_body", False)
+            if self._size > self._most:
+                raise _Refused(413, self._too_large())
+        return message
+
+
+async def _checked(receive: _Bounded) -> Receive:
+    """A question's body, read to its end and looked through: a file in it must be an upload, and none of another host.
+
+    gradio would fetch an address, from the machine on which the page runs.
+    """
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise _Refused(400, "the request broke off")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError):
+        raise _Refused(400, "the request is no JSON") from None
+    if any(isinstance(path, str) and ("://" in path or path.startswith("data:")) for path in _paths(values)):
+        raise _Refused(400, "the page reads only what was uploaded to it, no addresses: upload the file first")
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+def _paths(values: Any) -> list[Any]:
+    """All values under the name "path" in JSON, at any depth."""
+    found, waiting = [], [values]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            found += [value["path"]] if "path" in value else []
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return found
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without the port: "localhost:7860", "[::1]:7860"."""
+    return host.partition("]")[0].lstrip("[") if host.startswith("[") else host.rpartition(":")[0] or host
+
+
+async def _answer(send: Send, refusal: _Refused) -> None:
+    body = json.dumps({"error": refusal.sentence, "detail": refusal.sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(b"connection", b"close")] if refusal.status in (408, 413) else []
+    headers += [(b"retry-after", b"60")] if refusal.status == 503 else []
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

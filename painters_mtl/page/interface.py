@@ -1,0 +1,85 @@
+"""The HTTP interface of the page: named addresses that stay, described in docs/app.md."""
+
+import threading
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import FileData
+
+from painters_mtl.common.errors import Unreadable, UserError
+from painters_mtl.page.folder import label_pictures, pictures_in
+from painters_mtl.page.limits import NEAREST
+from painters_mtl.page.questions import Questions, sentence
+from painters_mtl.page.render import picture_url
+
+LIMIT = {"concurrency_id": "network", "concurrency_limit": 2}
+
+
+def add_interface(questions: Questions) -> None:
+    """Add `/label`, `/explain`, `/nearest`, `/compare`, `/label_folder` and `/model`, within a `gr.Blocks`.
+
+    What cannot be answered is answered with {"error": why}.
+    """
+
+    def label(painting: FileData) -> dict[str, Any]:
+        """Painter, style and genre of a painting, each with its five likeliest classes."""
+        return _answered(lambda: questions.values(questions.look(painting)))
+
+    def explain(painting: FileData, label: str = "painter/") -> dict[str, Any]:
+        """What speaks for a label, such as "painter/Claude Monet"; without a class the likeliest: a picture."""
+
+        def answer() -> dict[str, Any]:
+            found = questions.explain(questions.look(painting), label)
+            return {"label": found.label, "map": found.heat.round(4).tolist(), "picture": picture_url(found.overlaid)}
+
+        return _answered(answer)
+
+    def nearest(painting: FileData, count: int = NEAREST) -> dict[str, Any]:
+        """The works of the collection that are most like a painting."""
+
+        def answer() -> dict[str, Any]:
+            works, state = questions.nearest(questions.look(painting), max(1, min(int(count), 100)))
+            shown = [{key: value for key, value in work.items() if key != "file"} for work in works]
+            return {"works": shown, "collection": state}
+
+        return _answered(answer)
+
+    def compare(painting: FileData, first: str, second: str) -> dict[str, Any]:
+        """What two models say of a painting; their names are in the answer of /model."""
+        return _answered(lambda: questions.compare(painting, first, second))
+
+    def label_folder(files: list[FileData]) -> dict[str, Any]:
+        """Labels of many pictures or of zips: a row each, with the columns of `predict`."""
+
+        def answer() -> dict[str, Any]:
+            pictures = pictures_in([questions.uploads.file(file) for file in files])
+            return {"rows": list(_rows(questions, pictures))}
+
+        return _answered(answer)
+
+    def model() -> dict[str, Any]:
+        """The model in use, its classes and how well it did, and the names of all that can be compared."""
+        return {**questions.card_of_model(), "models": questions.shelf.names()}
+
+    for function in (label, explain, nearest, compare):
+        gr.api(function, api_name=function.__name__, **LIMIT)  # type: ignore[arg-type]
+    gr.api(label_folder, api_name="label_folder", concurrency_id="folder", concurrency_limit=1)
+    gr.api(model, api_name="model")
+
+
+def _rows(questions: Questions, pictures: Any) -> Any:
+    """The rows of a folder; those that are not shown on a page come from the CSV."""
+    import csv
+
+    file = questions.uploads.folder_for(None) / "labels.csv"
+    for _ in label_pictures(questions.model, pictures, file, threading.Event()):
+        pass
+    with file.open(newline="", encoding="utf-8") as lines:
+        yield from csv.DictReader(lines)
+
+
+def _answered(answer: Any) -> dict[str, Any]:
+    try:
+        return answer()
+    except (Unreadable, UserError) as error:
+        return {"error": sentence(error)}

@@ -1,0 +1,22 @@
+"""What the page accepts, beside the rules of `images/` for pixels, formats and zips: what a server needs."""
+
+MAX_FILE = 256 << 20  # bytes of one uploaded file, a picture or a zip
+MAX_REQUEST = 2 << 30  # bytes of one upload, many files in it
+MAX_JSON = 1 << 20  # bytes of any other request
+MAX_STORED = 4 << 30  # bytes of all uploads that are kept at a time; above it the oldest go, and new ones wait
+MOST_PICTURES = 5_000  # of one folder; a larger one is for `painters-mtl predict`
+MOST_SHOWN = 200  # of them in the table and the gallery on the page; the CSV holds all
+MOST_WAITING = 256  # questions that wait for the network
+MOST_REQUESTS = 320  # requests under way that bring something
+MOST_SESSIONS = 200  # open pages whose painting is remembered
+MODELS_KEPT = 4  # networks in memory
+
+KEPT_SECONDS = 1_800.0  # an upload goes so long after it was last asked for, or when its tab is closed
+PARTIAL_SECONDS = 120.0  # what is left of an upload that broke off
+SWEEP_SECONDS = 15.0  # between two looks for what can go
+STALL_SECONDS = 30.0  # that a request may keep silent
+UPLOAD_SECONDS = 1_800.0  # that an upload may last
+
+SHOWN_SIDE = 1_024  # longer side, in pixels, of the painting as the page shows it
+TOP = 5  # likeliest classes shown of each task
+NEAREST = 12  # works shown

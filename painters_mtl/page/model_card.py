@@ -1,0 +1,47 @@
+"""What a model is, for the tab "The model": read from the files of its run folder."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from painters_mtl.runs.run import CONFIG, METRICS, REPORT
+
+if TYPE_CHECKING:
+    from painters_mtl.runs.run import Run
+
+NOT_FOR = (
+    "It names the class that a picture looks most like. It is no attribution, says nothing of whether a work is "
+    "genuine, and nothing of what it is worth. It knows only the classes listed below; the work of anybody else is at "
+    "best answered with “unknown”."
+)
+
+
+def model_card(run: "Run", name: str) -> dict[str, Any]:
+    """{"model", "demo", "what": a sentence, "tested": {task: metrics}, "not_for", "classes": {task: names}}."""
+    metrics, config = _read(run, METRICS), _read(run, CONFIG)
+    what = f"It looks at each painting squashed to {run.image_size} x {run.image_size} pixels"
+    if len(run.views) > 1:
+        what += " and at its middle at a higher resolution"
+    what += "."
+    if "backbone" in config:
+        what += f" Backbone {config['backbone']}"
+        what += f", {metrics['parameters']:,} parameters." if "parameters" in metrics else "."
+    tested = {task: m for task, m in metrics.get("test", {}).items() if task in run.tasks}
+    classes = {task: list(of.classes) for task, of in run.tasks.items()}
+    return {"model": name, "demo": run.demo, "what": what, "tested": tested, "not_for": NOT_FOR, "classes": classes}
+
+
+def report(run: "Run") -> str:
+    """The report that the training wrote, one HTML page; "" where there is none."""
+    try:
+        return (run.folder / REPORT).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _read(run: "Run", name: str) -> dict[str, Any]:
+    """A JSON file of the run; {} where it has none: a model that comes along holds only what it needs."""
+    try:
+        values = json.loads((run.folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,148 @@
+"""The tab "One painting": drop it, read its labels, see what speaks for them, and the works that are most like it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from painters_mtl.common.errors import Unreadable, UserError
+from painters_mtl.page import render
+from painters_mtl.page.answers import class_choices
+from painters_mtl.page.model import Look
+from painters_mtl.page.questions import Questions, sentence
+
+EMPTY = "Drop a painting, paste one, choose a file or take an example. What it looks like to the model stands here."
+EMPTY_MAP = "What in the painting speaks for a label is shown here."
+EMPTY_WORKS = "The works of a collection that are most like the painting are shown here."
+CARD = "Download as a picture (PNG)"
+SLIDE = """element.addEventListener('input', event => {
+  if (event.target.type === 'range') event.target.closest('.wipe').style.setProperty('--at', event.target.value + '%');
+});"""
+NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 2, "api_visibility": "private"}
+
+
+def build(questions: Questions, examples: Sequence[Path]) -> None:
+    """Draw the tab, within a `gr.Tab`."""
+    look = gr.State(None, time_to_live=3600)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=300):
+            painting = painting_input("painting", 380)
+            if examples:
+                add_examples(examples, painting)
+        with gr.Column(scale=6, min_width=300):
+            answers = gr.HTML(render.hint(EMPTY), elem_id="answers")
+    gr.HTML("<h2>What speaks for a label</h2>")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=6, min_width=300):
+            explained = gr.HTML(render.hint(EMPTY_MAP), elem_id="explained", js_on_load=SLIDE)
+        with gr.Column(scale=5, min_width=300):
+            chosen = gr.Dropdown([], label="Label to explain", interactive=True, elem_id="chosen", visible=False)
+            card = gr.DownloadButton(CARD, interactive=False, elem_id="card", size="md")
+    gr.HTML("<h2>Works most like it</h2>")
+    works = gr.HTML(render.hint(EMPTY_WORKS), elem_id="works")
+    again = gr.Button("Look again", elem_id="again", size="sm", visible=False)
+    with gr.Accordion("The answers as JSON, to copy", open=False):
+        values = gr.Code("", language="json", label="JSON", interactive=False, elem_id="json", lines=6)
+
+    def on_painting(given: Any, request: gr.Request) -> list[Any]:
+        return show(questions, given, request.session_hash)
+
+    def on_label(of: Look | None, label: str | None) -> str:
+        return explain(questions, of, label)
+
+    def on_works(of: Look | None) -> list[Any]:
+        return nearest(questions, of)
+
+    def on_card(of: Look | None, label: str | None, request: gr.Request) -> Any:
+        return make_card(questions, of, label, request.session_hash)
+
+    outputs = [look, answers, chosen, values, explained, works, card]
+    steps = painting.change(on_painting, [painting], outputs, preprocess=False, show_progress_on=[answers], **NETWORK)
+    steps = steps.then(on_label, [look, chosen], [explained], show_progress_on=[explained], **NETWORK)
+    steps = steps.then(on_works, [look], [works, again], show_progress_on=[works], **NETWORK)
+    steps.then(on_card, [look, chosen], [card], show_progress="hidden", **NETWORK)
+    steps = chosen.input(
+        on_label, [look, chosen], [explained], show_progress_on=[explained], trigger_mode="always_last", **NETWORK
+    )
+    steps.then(on_card, [look, chosen], [card], show_progress="hidden", **NETWORK)
+    again.click(on_works, [look], [works, again], show_progress_on=[works], **NETWORK)
+
+
+def painting_input(name: str, height: int) -> gr.Image:
+    """Where a painting is dropped, pasted or chosen."""
+    return gr.Image(
+        label="The painting",
+        sources=["upload", "clipboard"],
+        type="filepath",
+        height=height,
+        buttons=["fullscreen"],
+        elem_id=name,
+        placeholder="Drop a painting here\nor click to choose one",
+        alt_text="the painting that you gave",
+    )
+
+
+def add_examples(examples: Sequence[Path], painting: gr.Image) -> None:
+    """Small drawings to begin with."""
+    gr.Examples(
+        [[str(file)] for file in examples],
+        [painting],
+        label="Examples, drawn by code",
+        elem_id=f"{painting.elem_id}-examples",
+        api_visibility="private",
+    )
+
+
+def show(questions: Questions, given: Any, session: str | None) -> list[Any]:
+    """The labels of a painting: values for the state and all parts of the tab, those of the others emptied."""
+    others = [render.hint(EMPTY_MAP), render.hint(EMPTY_WORKS), gr.update(value=None, interactive=False)]
+    nothing = [gr.update(choices=[], value=None, visible=False), ""]
+    if given is None:
+        return [None, render.hint(EMPTY), *nothing, *others]
+    try:
+        look = questions.look(given, session)
+    except (Unreadable, UserError) as error:
+        return [None, render.problem(sentence(error)), *nothing, *others]
+    values = questions.values(look)
+    choices = class_choices(values["labels"])
+    return [
+        look,
+        render.answers(questions.model.run, look),
+        gr.update(choices=choices, value=choices[0][1], visible=True),
+        json.dumps(values, indent=2, ensure_ascii=False),
+        *others,
+    ]
+
+
+def explain(questions: Questions, look: Look | None, chosen: str | None) -> str:
+    """What speaks for the chosen label, as HTML with a slider."""
+    if look is None or not chosen:
+        return render.hint(EMPTY_MAP)
+    try:
+        found = questions.explain(look, chosen)
+    except UserError as error:
+        return render.problem(sentence(error))
+    return render.wipe(look, found.overlaid, found.heat, found.label)
+
+
+def nearest(questions: Questions, look: Look | None) -> list[Any]:
+    """The works most like the painting, as HTML, and whether to offer to look again: the collection is being read."""
+    if look is None:
+        return [render.hint(EMPTY_WORKS), gr.update(visible=False)]
+    reading = questions.collection is not None and questions.collection.reading
+    return [render.nearest(*questions.nearest(look)), gr.update(visible=reading)]
+
+
+def make_card(questions: Questions, look: Look | None, chosen: str | None, session: str | None) -> Any:
+    """The picture to send, for the button that downloads it."""
+    if look is None or not chosen:
+        return gr.update(value=None, interactive=False)
+    try:
+        explanation = questions.explain(look, chosen)
+    except UserError:
+        explanation = None
+    name = f"{Path(look.name).stem[:60] or 'painting'}-labels.png"
+    file = questions.made(name, questions.card(look, explanation), session)
+    return gr.update(value=str(file), interactive=True)

@@ -1,0 +1,160 @@
+"""The temporary folder of the page: uploads come into it, and nothing stays in it.
+
+gradio writes what is uploaded to `folder/uploads`, each file to a folder named by its content. An upload goes when its
+tab is closed, half an hour after it was last asked for, when the oldest must make room, and at the end of the page at
+the latest. What is left of an upload that broke off goes after two minutes.
+"""
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from painters_mtl.common.errors import Unreadable
+from painters_mtl.images import zips
+from painters_mtl.images.files import ImageFile
+from painters_mtl.page import limits
+
+PREFIX = "painters-page-"
+
+
+class Uploads:
+    """The folder, and a thread that looks every few seconds for what can go.
+
+    Attributes:
+        folder: where gradio keeps its files (GRADIO_TEMP_DIR).
+        drawn: for files of the page itself, such as the examples; they stay.
+    """
+
+    def __init__(self) -> None:
+        _remove_those_of_dead_pages()
+        self.root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")).resolve()
+        self.folder, self.drawn = self.root / "uploads", self.root / "drawn"
+        self.folder.mkdir()
+        self.drawn.mkdir()
+        self._kept: set[Path] = set()  # gradio's own copies of the examples
+        self._sessions: dict[str, set[Path]] = defaultdict(set)
+        self._stop, self._lock = threading.Event(), threading.Lock()
+        self._thread = threading.Thread(target=self._sweep_until_closed, name="uploads", daemon=True)
+        self._thread.start()
+
+    def file(self, given: Any, session: str | None = None) -> ImageFile:
+        """The uploaded file that gradio's dict {"path", ...} stands for; its name is the one it had at home.
+
+        Raises `Unreadable` for anything that does not lie in the folder, and for what is gone already.
+
+        Args:
+            session: whose it is; with the last one who asked for it, it goes.
+        """
+        path = given.get("path") if isinstance(given, Mapping) else getattr(given, "path", given)
+        if not path or "\0" in str(path):
+            raise Unreadable("missing", "no picture was given")
+        where = Path(str(path)).resolve()
+        if not (where.is_relative_to(self.folder) or where.is_relative_to(self.drawn)):
+            raise Unreadable("missing", "the page reads only what was uploaded to it")
+        with suppress(OSError):
+            os.utime(where)
+        if session:
+            with self._lock:
+                self._sessions[session].add(where)
+        return ImageFile(str(where))
+
+    def folder_for(self, session: str | None) -> Path:
+        """A new folder for files that are made for a page, such as a CSV; it goes as uploads do."""
+        made = Path(tempfile.mkdtemp(prefix="made-", dir=self.folder))
+        if session:
+            with self._lock:
+                self._sessions[session].add(made)
+        return made
+
+    def keep(self) -> None:
+        """Let what is there now stay until the page ends: gradio has copied the examples."""
+        self._kept = {path for path in self.folder.rglob("*") if path.is_file()}
+
+    def forget(self, session: str) -> None:
+        """A tab was closed: remove what only that page used."""
+        with self._lock:
+            mine = self._sessions.pop(session, set())
+            others = set().union(*self._sessions.values()) if self._sessions else set()
+        self._remove(mine - others)
+
+    def full(self) -> bool:
+        """Whether new uploads must wait until others have gone."""
+        return self.size() > limits.MAX_STORED
+
+    def size(self) -> int:
+        """Bytes of all that is kept."""
+        return sum(size for _, _, size in self._files())
+
+    def sweep(self, now: float | None = None) -> None:
+        """Remove what is too old, and the oldest where all together is too much."""
+        now = time.time() if now is None else now
+        files = sorted(self._files())
+        going, size = set(), sum(size for *_, size in files)
+        for used, path, bytes_ in files:
+            partial = path.parent == self.folder  # gradio moves it to a folder of its own once it is whole
+            if now - used > (limits.PARTIAL_SECONDS if partial else limits.KEPT_SECONDS) or size > limits.MAX_STORED:
+                going.add(path)
+                size -= bytes_
+        self._remove(going)
+
+    def close(self) -> None:
+        """Remove the whole folder."""
+        self._stop.set()
+        zips.close_all()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _sweep_until_closed(self) -> None:
+        while not self._stop.wait(limits.SWEEP_SECONDS):
+            self.sweep()
+
+    def _files(self) -> list[tuple[float, Path, int]]:
+        """(last used, path, bytes) of each file that is not kept."""
+        found = []
+        for path in self.folder.rglob("*"):
+            with suppress(OSError):
+                info = path.stat()
+                if path.is_file() and path not in self._kept:
+                    found.append((info.st_mtime, path, info.st_size))
+        return found
+
+    def _remove(self, paths: Iterable[Path]) -> None:
+        removed = False
+        for path in paths:
+            if path in self._kept or not path.is_relative_to(self.folder):
+                continue
+            removed |= path.suffix.lower() == ".zip"
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    if path.parent != self.folder:
+                        path.parent.rmdir()  # where nothing else is in it
+        if removed:
+            zips.close_all()  # an open zip would keep its bytes on the disk
+
+
+def _remove_those_of_dead_pages() -> None:
+    """Remove the folders of pages that were killed; only this user's, and only where no such process lives."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        number = folder.name.removeprefix(PREFIX).partition("-")[0]
+        with suppress(OSError):
+            if number.isdigit() and not _is_alive(int(number)) and folder.stat().st_uid == os.getuid():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
