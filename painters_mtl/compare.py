@@ -20,6 +20,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.runs.run import CONFIG, REPORT
 from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training.preflight import check_network, check_sources
+from painters_mtl.training.quality import with_quality
 from painters_mtl.training.resume import resume_command, settings_to_resume
 from painters_mtl.training.run_folder import new_run_folder, prepare_run_folder, run_folder_lock
 
@@ -33,7 +34,7 @@ def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
     Args:
         named: the settings that the command line names; --resume takes the others from the study.
     """
-    settings = settings_to_resume(settings, named)
+    settings = with_quality(settings_to_resume(settings, named), named)
     check_network(settings, trained_here=settings.engine == "local")
     folder = prepare_run_folder(settings)
     check_sources(settings, folder)

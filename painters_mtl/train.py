@@ -22,6 +22,7 @@ from painters_mtl.common import command_line, lazy_imports
 from painters_mtl.common.files import write_json
 from painters_mtl.runs.run import BASELINES, COMPARISON, CONFIG
 from painters_mtl.training.preflight import check_network, check_several_workers, check_sources
+from painters_mtl.training.quality import with_quality
 from painters_mtl.training.resume import resume_command, settings_to_resume
 from painters_mtl.training.run_folder import prepare_run_folder
 from painters_mtl.training.settings import TrainSettings
@@ -42,7 +43,7 @@ def train(settings: TrainSettings, named: frozenset[str] = frozenset()) -> int:
         cluster.check_port()
         check_several_workers(settings, cluster.index)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the peers' every word, else
-    settings = settings_to_resume(settings, named)
+    settings = with_quality(settings_to_resume(settings, named), named)
     check_network(settings)
     folder = prepare_run_folder(settings)
     check_sources(settings, folder)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from painters_mtl.data.tasks import ALL_PAINTERS
 from painters_mtl.reports.html import listed
-from painters_mtl.training.defaults import EPOCHS_OF_HEADS, SAMPLES, default_epochs
+from painters_mtl.training.defaults import EPOCHS_OF_HEADS, SAMPLES, SAMPLES_OF_BEST, default_epochs
 from painters_mtl.training.settings import TrainSettings
 
 
@@ -27,7 +27,8 @@ def _budget(settings: TrainSettings, demo: bool) -> str:
             "Every network takes as many steps as the shared one, but for a part of an epoch, so a network for one "
             "task sees its labelled works more often; the epoch that is best on the validation paintings is kept."
         )
-    length = f"some {SAMPLES:,} training samples, in 5 to 20 epochs"
+    best = settings.quality == "best"
+    length = f"some {SAMPLES_OF_BEST if best else SAMPLES:,} training samples, in 5 to {40 if best else 20} epochs"
     if settings.epochs or settings.fine_tune == "heads":
         length = f"{settings.epochs or EPOCHS_OF_HEADS} epochs"
     elif demo:

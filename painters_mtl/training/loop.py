@@ -132,7 +132,7 @@ class TrainingLoop:
         if self.requested_updates:
             return max(1, round(self.requested_updates / steps))
         samples = steps * self.training_set.batch_size
-        default = EPOCHS_OF_HEADS if self.heads_only else default_epochs(samples, self.data.demo)
+        default = EPOCHS_OF_HEADS if self.heads_only else default_epochs(samples, self.data.demo, self.settings.quality)
         return self.settings.epochs or default
 
     def _build(self) -> None:

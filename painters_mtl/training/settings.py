@@ -48,9 +48,12 @@ class TrainSettings(NetworkSettings, DataSettings):
     annealed (from proportional to uniform)."""
     monitor_conflict: bool = False
     """Also write the cosines between the tasks' gradients on the shared weights to the history, and draw them."""
+    quality: Literal["fast", "best"] = "fast"
+    """best: what is not asked for otherwise is set for accuracy, for some five times the time: 128 pixels, the whole
+    backbone, three times the training samples, mixed and coloured crops."""
     epochs: int = 0
-    """Passes over the training paintings, at most. 0: from 5 for many paintings to 20 for few; 15 where only the heads
-    train; 3 on the demo."""
+    """Passes over the training paintings, at most. 0: from 5 for many paintings to 20 for few (40 with --quality best);
+    15 where only the heads train; 3 on the demo."""
     batch_size: int = 0
     """Paintings per step. 0: 64, or 32 or 16 where an epoch would otherwise have fewer than 50 steps."""
     accumulate: int = 1

@@ -37,3 +37,8 @@ def test_small_batches_learn_at_a_smaller_rate_unless_told(tmp_path: Path) -> No
         changes = {"name": name, "learning_rate": rate, "batch_size": 8, "accumulate": 2, "epochs": 1}
         losses[name] = fitted(tiny_settings(paintings, tmp_path, **changes))[1].history["loss"].iloc[0]
     assert losses["default"] == losses["told"] != losses["other"]
+
+
+def test_the_best_quality_trains_three_times_as_long() -> None:
+    assert default_epochs(19_500, quality="best") == 15 and default_epochs(19_500) == 5
+    assert default_epochs(100, quality="best") == 40 and default_epochs(100, demo=True, quality="best") == 3

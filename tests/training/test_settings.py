@@ -60,6 +60,7 @@ OTHER: dict[str, Any] = {
     "baselines": False,
     "budget": "equal-updates",
     "weight_decay": 0.0,
+    "quality": "best",
     "task_weights": {"style": 0.5, "painter": 2.0},
     "label_share": 0.0,
     "other_painters": 0.0,
