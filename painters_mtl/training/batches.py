@@ -135,43 +135,69 @@ def crop_batches(
         sides: of the crops in pixels, for each epoch.
         effects: for networks with one input only; None: the crops stay as they are.
     """
-    effects = effects or CropEffects()
-    batch_size = sequence.plan(0).rows.shape[1]
-    places = sequence.places(batch_size)
-    side, two_inputs = pixels.shape[2], pixels.ndim == 5
+    crops = _Crops(pixels, image_rows, sequence, sides, effects or CropEffects())
+    signature = _signature(crops, sequence.plan(0).rows.shape[1])
+    return (
+        tf.data.Dataset.from_generator(crops.batches, output_signature=signature)
+        .map(crops.cut, num_parallel_calls=2, deterministic=True)
+        .prefetch(4)
+        .with_options(_without_autotune())
+    )
 
-    def batches() -> Iterator[tuple]:
+
+@dataclass(frozen=True)
+class _Crops:
+    """What `crop_batches` is given, and its two stages: boxes and numbers in numpy, then pixels in TensorFlow."""
+
+    pixels: np.ndarray
+    image_rows: np.ndarray
+    sequence: BatchSequence
+    sides: Sequence[int]
+    effects: CropEffects
+
+    def batches(self) -> Iterator[tuple]:
+        """Each batch, not cut yet, the crops to mix in, and the numbers for the colours."""
+        sequence = self.sequence
         for epoch in range(sequence.first_epoch, sequence.epochs):
             plan = sequence.plan(epoch)
             for step in range(sequence.first_step if epoch == sequence.first_epoch else 0, len(plan.rows)):
-                rows, crop_side = plan.rows[step], sides[epoch]
-                rng = np.random.default_rng([sequence.seed, epoch, step])
-                boxes = random_crops(batch_size, rng)
-                if two_inputs:
-                    squares = random_squares(batch_size, min(1.0, crop_side / side), rng)
-                    boxes = np.concatenate([boxes, squares], axis=1)
-                images = pixels[image_rows[rows[places]]], boxes[places], crop_side
+                rows = plan.rows[step]
+                images = self._boxes(rows, epoch, step)
                 labels, weights = labels_and_weights(sequence.labels, rows)
                 batch = Batch(images, labels, weights, plan.task_schedule[step], rows.astype(np.int32))
-                yield with_effects(batch, rows, epoch, step)
+                yield self._with_effects(batch, rows, epoch, step)
 
-    def with_effects(batch: Batch, rows: np.ndarray, epoch: int, step: int) -> tuple:
+    def _boxes(self, rows: np.ndarray, epoch: int, step: int) -> tuple:
+        """The cached images of a batch, the boxes of their crops and the side of these."""
+        batch_size, crop_side = len(rows), self.sides[epoch]
+        places = self.sequence.places(batch_size)
+        rng = np.random.default_rng([self.sequence.seed, epoch, step])
+        boxes = random_crops(batch_size, rng)
+        if self.pixels.ndim == 5:
+            squares = random_squares(batch_size, min(1.0, crop_side / self.pixels.shape[2]), rng)
+            boxes = np.concatenate([boxes, squares], axis=1)
+        return self.pixels[self.image_rows[rows[places]]], boxes[places], crop_side
+
+    def _with_effects(self, batch: Batch, rows: np.ndarray, epoch: int, step: int) -> tuple:
         """The batch, the crops to mix in, and the numbers for the colours."""
+        sequence, effects = self.sequence, self.effects
+        places = sequence.places(len(rows))
         rng = np.random.default_rng([sequence.seed, epoch, step, 1])  # the crops are those of a training without
         others: tuple = ()
         if effects.mix:
-            mix = random_mixes(batch_size, effects.mix if mixes_in_epoch(epoch, sequence.epochs) else 0.0, rng)
+            mix = random_mixes(len(rows), effects.mix if mixes_in_epoch(epoch, sequence.epochs) else 0.0, rng)
             second = rows[mix.partners]
             partners = Partners(*labels_and_weights(sequence.labels, second), second.astype(np.int32), mix.shares)
             batch = batch._replace(partners=partners)
-            crops = random_crops(batch_size, rng)[places]
-            others = pixels[image_rows[second[places]]], crops, mix.opacities[places], mix.boxes[places]
-        colors = (random_colors(batch_size, effects.color, rng)[places],) if effects.color else ()
+            crops = random_crops(len(rows), rng)[places]
+            others = self.pixels[self.image_rows[second[places]]], crops, mix.opacities[places], mix.boxes[places]
+        colors = (random_colors(len(rows), effects.color, rng)[places],) if effects.color else ()
         return batch, others, colors
 
-    def cropped(batch: Batch, others: tuple, colors: tuple) -> Batch:
+    def cut(self, batch: Batch, others: tuple, colors: tuple) -> Batch:
+        """The batch with its crops."""
         images, boxes, crop_side = batch.images
-        if two_inputs:
+        if self.pixels.ndim == 5:
             whole = augmented_crops(images[:, 0], boxes[:, :4], crop_side)
             detail = augmented_crops(images[:, 1], boxes[:, 4:], crop_side)
             return batch._replace(images={"image": whole, "detail": detail})
@@ -181,17 +207,11 @@ def crop_batches(
             crops = mixed(crops, augmented_crops(second, second_boxes, crop_side), opacities, pasted)
         return batch._replace(images=colored(crops, colors[0]) if colors else crops)
 
-    signature = _signature(pixels, list(sequence.labels), batch_size, len(places), effects)
-    return (
-        tf.data.Dataset.from_generator(batches, output_signature=signature)
-        .map(cropped, num_parallel_calls=2, deterministic=True)
-        .prefetch(4)
-        .with_options(_without_autotune())
-    )
 
-
-def _signature(pixels: np.ndarray, heads: list[str], batch_size: int, places: int, effects: CropEffects) -> tuple:
-    """Shapes and types of what `crop_batches` reads: the batch, the crops to mix in, the numbers for the colours."""
+def _signature(crops: _Crops, batch_size: int) -> tuple:
+    """Shapes and types of what `_Crops.batches` gives."""
+    pixels, effects, heads = crops.pixels, crops.effects, list(crops.sequence.labels)
+    places = len(crops.sequence.places(batch_size))
     images = tf.TensorSpec((places, *pixels.shape[1:]), tf.uint8)
     boxes = tf.TensorSpec((places, 8 if pixels.ndim == 5 else 4), tf.float32)
     numbers, floats = tf.TensorSpec((batch_size,), tf.int32), tf.TensorSpec((batch_size,), tf.float32)
