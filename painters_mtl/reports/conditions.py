@@ -6,6 +6,7 @@ import pandas as pd
 
 from painters_mtl.data.tasks import ALL_PAINTERS
 from painters_mtl.reports.html import listed
+from painters_mtl.studies.settings import DISTILLED
 from painters_mtl.training.defaults import EPOCHS_OF_HEADS, SAMPLES, SAMPLES_OF_BEST, default_epochs
 from painters_mtl.training.settings import TrainSettings
 
@@ -61,9 +62,10 @@ def _only_the_shared_network(settings: TrainSettings, history: pd.DataFrame) -> 
             "It alone learns from the soft targets of networks that were trained before, the same ones for every seed: "
             "what it gains is theirs too, and their training is not in its costs."
         )
-    if settings.distill:
+    if settings.distill or DISTILLED in getattr(settings, "strategies", ()):
+        which = "It alone" if settings.distill else "Where it is distilled, it alone"
         sentences.append(
-            "It alone learns from soft targets too: those of the networks for one task each, which are trained first. "
+            f"{which} learns from soft targets too: those of the networks for one task each, which are trained first. "
             "Their training is not in its costs."
         )
     if settings.freeze != "none":

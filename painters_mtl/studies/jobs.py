@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from painters_mtl.data.dataset import Dataset
+from painters_mtl.studies.settings import DISTILLED
 from painters_mtl.training.fit import fit, fit_single_task
 from painters_mtl.training.run_result import RunResult
 from painters_mtl.training.settings import STRATEGIES, TrainSettings
@@ -15,7 +16,7 @@ from painters_mtl.training.settings import STRATEGIES, TrainSettings
 class TrainingJob:
     """One training of a study."""
 
-    kind: str  # the strategy of a network for all tasks, or the task that a network is trained for alone
+    kind: str  # how a network for all tasks is trained, or the task that a network is trained for alone
     seed: int
     fold: int
     folder: Path
@@ -23,7 +24,12 @@ class TrainingJob:
 
     def __str__(self) -> str:
         """For people: "style alone, seed0-fold1"."""
-        return f"{self.kind}{'' if self.kind in STRATEGIES else ' alone'}, {self.folder.parent.name}"
+        return f"{self.kind}{'' if self.for_all_tasks else ' alone'}, {self.folder.parent.name}"
+
+    @property
+    def for_all_tasks(self) -> bool:
+        """Whether it trains a network for all tasks, in one way or another."""
+        return self.kind in (*STRATEGIES, DISTILLED)
 
 
 def training_jobs(
@@ -42,8 +48,9 @@ def training_jobs(
             place = folder / (f"seed{seed}" + (f"-fold{fold}" if folds else ""))
             first = TrainingJob(kinds[0], seed, fold, place / kinds[0])
             for kind in kinds:
-                waits = settings.budget == "equal-updates" and kind not in STRATEGIES
-                jobs.append(TrainingJob(kind, seed, fold, place / kind, first if waits else None))
+                job = TrainingJob(kind, seed, fold, place / kind)
+                waits = settings.budget == "equal-updates" and not job.for_all_tasks
+                jobs.append(replace(job, after=first) if waits else job)
     return jobs
 
 
@@ -58,8 +65,9 @@ def run_job(job: TrainingJob, datasets: Sequence[Dataset], settings: TrainSettin
     """
     values = {field.name: getattr(settings, field.name) for field in fields(TrainSettings)}
     own_settings = TrainSettings(**{**values, "seed": job.seed, "overwrite": False})
-    if job.kind in STRATEGIES:
-        own_settings = replace(own_settings, strategy=job.kind)  # type: ignore[arg-type]
+    if job.for_all_tasks:
+        way = {"distill": True} if job.kind == DISTILLED else {"strategy": job.kind}
+        own_settings = replace(own_settings, **way)  # type: ignore[arg-type]
         # With --distill its teachers are the networks that it is compared with.
         return fit(datasets[job.fold], own_settings, job.folder, keep_model=False, teachers_folder=job.folder.parent)
     return fit_single_task(datasets[job.fold], own_settings, job.folder, job.kind, steps, keep_model=False)

@@ -7,6 +7,8 @@ from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
 from painters_mtl.training.settings import STRATEGIES, Strategy, TrainSettings
 
+DISTILLED = "distilled"  # joint training with --distill
+
 
 @dataclass
 class CompareSettings(TrainSettings):
@@ -18,8 +20,9 @@ class CompareSettings(TrainSettings):
     """How many trainings of each network; they differ in everything that chance decides, but not in the split."""
     folds: int = 0
     """Cross-validate: every painting is in the test part of one of so many splits. 0: the one split of a training."""
-    strategies: tuple[Literal["all"] | Strategy, ...] = ("joint",)
-    """The ways of training the tasks together that are compared with the baselines (see --strategy); all: every one."""
+    strategies: tuple[Literal["all", "distilled"] | Strategy, ...] = ("joint",)
+    """The ways of training the tasks together that are compared with the baselines (see --strategy); all: every one.
+    distilled: joint, and taught by the baselines of the same seed (see --distill)."""
     engine: Literal["local", "ray"] = "local"
     """What does the trainings: local, this process, one after the other; ray, the machines of a Ray cluster, each the
     next one. All must see the data, the cache and the models at the same paths."""
@@ -45,15 +48,14 @@ class CompareSettings(TrainSettings):
         if "all" in self.strategies:
             self.strategies = STRATEGIES
         self.strategies = tuple(dict.fromkeys(self.strategies))
-        self.check_sharing(self.strategies)
+        self.check_sharing([name for name in self.strategies if name != DISTILLED])
+        self._check_distilled()
         if self.strategy != "joint":
             raise UserError(f"--strategy {self.strategy} is for one training; a study has --strategies")
         if self.folds and (self.start_from or self.teachers):
             raise UserError(
                 "--folds tests every painting, and --start-from and --teachers have seen some: leave them out"
             )
-        if self.distill and self.engine == "ray":
-            raise UserError("--distill trains one network after the other: leave --engine ray out")
         if self.distribute not in ("none", "mirrored"):
             raise UserError(f"--distribute {self.distribute} is for one training; a study can have mirrored")
         if self.engine == "ray" and self.distribute != "none":
@@ -61,3 +63,17 @@ class CompareSettings(TrainSettings):
         command_line.check_engine(self)
         if not self.strategies:
             raise UserError("--strategies is empty: name at least one, joint")
+
+    def _check_distilled(self) -> None:
+        """Raise `UserError` where a distilled network cannot be trained in this study."""
+        if self.distill:
+            raise UserError("--distill is for one training; a study has --strategies joint,distilled")
+        if DISTILLED not in self.strategies:
+            return
+        for option, given in (
+            ("--engine ray", self.engine == "ray"),
+            ("--teachers", bool(self.teachers)),
+            ("--budget equal-updates", self.budget == "equal-updates"),
+        ):
+            if given:
+                raise UserError(f"--strategies distilled waits for the baselines, its teachers: leave {option} out")

@@ -18,7 +18,9 @@ def test_a_study_is_laid_out_in_an_order_that_can_be_done() -> None:
         else:
             assert job.after is None
     assert str(jobs[-1]) == "genre alone, seed4-fold1" and jobs[-1].folder == Path("runs/seed4-fold1/genre")
-    assert all(job.after is None for job in training_jobs(TrainSettings(), 1, 0, ["joint", *TASK_NAMES], Path("runs")))
+    jobs = training_jobs(TrainSettings(), 1, 0, ["joint", "distilled", *TASK_NAMES], Path("runs"))
+    assert all(job.after is None for job in jobs)
+    assert [job.for_all_tasks for job in jobs] == [True, True, False, False, False]
 
 
 def test_time_left_is_told_where_it_is_long() -> None:

@@ -228,6 +228,23 @@ def test_a_strategy_is_added_and_set_against_the_first(
     assert table[table["strategy"] == "alternate"]["against_first"].notna().all()
 
 
+@pytest.mark.slow
+def test_a_distilled_network_learns_from_the_baselines_of_its_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=120), tmp_path, name="study", epochs=2)
+    assert compare.main([*arguments(settings), "--seeds", "2", "--strategies", "joint,distilled"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("is trained already: reusing it") == 6 and "gain over joint" in out
+    strategies = json.loads((tmp_path / "models" / "study" / "comparison.json").read_text())["strategies"]
+    assert set(strategies) == {"joint", "distilled"} and "against" in strategies["distilled"]
+    for seed in range(2):
+        config = TrainSettings.load(tmp_path / f"models/study/runs/seed{seed}/distilled/config.json")
+        assert config.distill and config.seed == seed
+    page = (tmp_path / "models" / "study" / "report.html").read_text(encoding="utf-8")
+    assert "Where it is distilled, it alone learns from soft targets" in page
+
+
 def test_the_report_of_a_study_is_one_file(study: tuple[Path, list[str]]) -> None:
     folder, _ = study
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -273,7 +290,9 @@ def test_a_study_that_runs_is_not_replaced(study: tuple[Path, list[str]], capsys
         (["--no-baselines"], "--no-baselines is for one training"),
         (["--styles", "0"], "--styles 0 is too few"),
         (["--folds", "2", "--split", "x.csv"], "leave --split out"),
-        (["--strategies", "jont"], "jont is none of all, joint"),
+        (["--strategies", "jont"], "jont is none of all, distilled, joint"),
+        (["--distill"], "a study has --strategies joint,distilled"),
+        (["--strategies", "distilled", "--budget", "equal-updates"], "waits for the baselines"),
     ],
 )
 def test_misuse_is_one_sentence(options: list[str], words: str, tmp_path: Path) -> None:
