@@ -1,0 +1,133 @@
+"""The tables of docs/results.md, made again: each study is trained, or read back where it is trained already.
+
+    python benchmarks/results.py ../shared/paintings                     # all of them: a day on two cores
+    python benchmarks/results.py ../shared/paintings --only wikiart      # one
+    python benchmarks/results.py ../shared/paintings --train none        # the tables alone, from what is trained
+
+A study is a call of `painters_mtl.compare`; what was ended goes on. A study that was never trained has no table.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from painters_mtl import __version__
+from painters_mtl.studies.summary import ends_text, verdicts
+
+PAGE = Path("docs/results.md")
+BEGIN, END = "<!-- benchmarks/results.py -->", "<!-- end of benchmarks/results.py -->"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A data set and how networks are trained on it."""
+
+    name: str
+    title: str
+    folder: str  # below the folder of paintings
+    options: tuple[str, ...]  # of `compare`
+    chosen_by: str  # what the recipe was chosen by, a sentence
+
+
+FAST = "The recipe was chosen on `pbn64` and `gallery` (docs/experiments.md); nothing was chosen by this test part."
+STUDIES = (
+    Study(
+        "wikiart",
+        "wikiart: ten styles, 96 pixels",
+        "wikiart",
+        ("--seeds", "5", "--strategies", "joint,distilled"),
+        FAST,
+    ),
+    Study(
+        "wikiart-best",
+        "wikiart: ten styles, `--quality best`, 128 pixels",
+        "wikiart",
+        ("--quality", "best", "--seeds", "1"),
+        "The recipe was chosen by validation, and without this test part.",
+    ),
+    Study("gallery", "gallery: 1,309 paintings, five folds", "gallery", ("--seeds", "1", "--folds", "5"), FAST),
+    Study("pbn64", "pbn64: the competition's paintings at 64 pixels, two styles", "pbn64", ("--seeds", "3"), FAST),
+)
+
+
+def command(study: Study, paintings: Path, models: Path) -> list[str]:
+    """The command line of a study."""
+    place = ["--data", str(paintings / study.folder), "--name", study.name, "--models", str(models)]
+    return ["python", "-m", "painters_mtl.compare", *place, *study.options]
+
+
+def machine() -> str:
+    """What the figures were measured on, in a line."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras"))
+    return f"version {__version__}, {os.cpu_count()} cores ({platform.machine()}), {libraries}, no GPU"
+
+
+def tables(study: Study, models: Path) -> Iterator[str]:
+    """The lines of a study: heading, command, and a table for each way of training the tasks together."""
+    folder = models / study.name
+    result = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    # The default places, so that the page names no folder of the machine that it was made on.
+    shown = " ".join(command(study, Path("PAINTINGS"), Path("models")))
+    yield from (f"## {study.title}", "", f"`{shown}`", "")
+    trainings = f"{result['seeds']} training{'s' * (result['seeds'] > 1)} of each network"
+    folds = f", {result['folds']}-fold cross-validation" if result.get("folds") else ""
+    yield from (f"{trainings}{folds}; {machine()}. {study.chosen_by}", "")
+    for way, figures in result["strategies"].items():
+        yield from (f"**{way}**", "", *table(figures), "")
+        yield from (*(f"- {sentence}" for sentence in verdicts(figures)), "")
+
+
+def table(figures: dict[str, Any]) -> list[str]:
+    """Accuracy, macro-F1 and their differences for each task, then the costs."""
+    lines = ["| | test works | each alone | shared | difference (95 %) | macro-F1 alone | shared |", "|---" * 7 + "|"]
+    for task, values in figures["tasks"].items():
+        mean, low, high = (100 * value for value in values["difference"]["accuracy"])
+        accuracy, f1 = (
+            [100 * values[side][key][0] for side in ("alone", "shared")] for key in ("accuracy", "macro_f1")
+        )
+        lines.append(
+            f"| {task} | {values['n']:,} | {accuracy[0]:.1f} % | {accuracy[1]:.1f} % | {mean:+.1f} "
+            f"({ends_text(low, high)}) | {f1[0]:.1f} | {f1[1]:.1f} |"
+        )
+    cost = figures["cost"]
+    for label, key, form in (("training, s", "training_seconds", ",.0f"), ("weights", "parameters", ",.0f")):
+        alone, shared = cost["alone"][key], cost["shared"][key]
+        lines.append(f"| {label} | | {alone:{form}} | {shared:{form}} | {shared / max(alone, 1e-9):.2f} of it | | |")
+    return lines
+
+
+def write_page(text: str) -> None:
+    """Put the tables between the marks of docs/results.md; what stands around them stays."""
+    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else f"# Results\n\n{BEGIN}\n{END}\n"
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paintings", type=Path)
+    parser.add_argument("--only", nargs="*", default=[study.name for study in STUDIES])
+    parser.add_argument("--models", type=Path, default=Path("models/results"))
+    parser.add_argument("--cache", type=Path, default=Path("data/cache"))
+    parser.add_argument("--train", choices=("all", "none"), default="all")
+    options = parser.parse_args()
+    for study in STUDIES:
+        if study.name in options.only and options.train == "all":
+            words = command(study, options.paintings, options.models)[1:]
+            subprocess.run([sys.executable, *words, "--cache", str(options.cache)], check=True)
+    trained = [study for study in STUDIES if (options.models / study.name / "comparison.json").exists()]
+    write_page("\n".join(line for study in trained for line in tables(study, options.models)))
+    print(f"{PAGE}: {', '.join(study.name for study in trained) or 'nothing is trained yet'}")
+
+
+if __name__ == "__main__":
+    main()
