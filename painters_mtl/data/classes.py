@@ -48,7 +48,7 @@ def choose_classes(
         if len(classes) >= 2:
             tasks[name] = Task(name, classes)
         else:
-            notes.append(f"{name} is left out: it takes two names with {min_works} paintings, it has {len(classes)}.")
+            notes.append(f"{name} is left out: {_why_too_few(len(counts), len(classes), min_works)}.")
     if not tasks:
         raise UserError(f"{', '.join(wanted)}: none has two names with {min_works} paintings each; add some")
     return tasks, notes
@@ -64,8 +64,19 @@ def _most_frequent(
         few = len(counts) - len(ranked)
         notes.extend([f"{few:,} names of {task} have under {min_works} paintings and are no classes."] * bool(few))
     elif 2 <= len(ranked) < number:
-        notes.append(f"{task} has {len(ranked)} classes, not {number}: no other name has {min_works} paintings.")
+        others = f"no other name has {min_works} paintings or more" if len(counts) > len(ranked) else "it has no others"
+        notes.append(f"{task} has {len(ranked)} classes, not {number}: {others}.")
     return tuple(ranked[:number])
+
+
+def _why_too_few(names: int, classes: int, min_works: int) -> str:
+    """Why a task with so many names, and so many of them frequent enough, cannot be trained."""
+    if not names:
+        return "no painting has such a label"
+    if names == 1:
+        return "all its labels are the same"
+    enough = "only one has" if classes else "none has"
+    return f"it takes two classes, and of its {names:,} names {enough} {min_works} paintings or more"
 
 
 def _listed(task: str, names: Sequence[str], counts: Counter[str], min_works: int, notes: list[str]) -> tuple[str, ...]:

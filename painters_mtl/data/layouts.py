@@ -51,7 +51,7 @@ def read_layout(collection: Collection) -> Reading:
         return wikiart.read(collection)
     if has_classes:
         return class_folders.read(collection)
-    raise UserError(f"{collection.folder}: needs {LAYOUTS}; it has {_contents(collection)}")
+    raise UserError(f"{collection.folder}: needs {LAYOUTS}; it has {_contents(collection)}{_columns_hint(collection)}")
 
 
 def named_tables(collection: Collection, stem: str) -> list[TableFile]:
@@ -124,6 +124,22 @@ def _usable_tables(collection: Collection, tables: list[TableFile], ask_images: 
         return tables
     names = ", ".join(sorted(str(t.path.relative_to(collection.folder)) for t in tables))
     raise UserError(f"{collection.folder}: several tables could hold the labels ({names}): name one by --table FILE")
+
+
+def _columns_hint(collection: Collection) -> str:
+    """The columns of the first table, none of which is called as expected, and the option that says what they hold."""
+    for candidate in collection.tables:
+        try:
+            names = [name for name in column_names(candidate) if name]
+        except UserError:  # no table, whatever its ending
+            continue
+        if len(names) > 1:
+            columns = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
+            return (
+                f". {candidate.name} has the columns {columns}: if it says what the images show, name them, as in "
+                "--columns filename=COLUMN painter=COLUMN, or take some as the tasks with --tasks"
+            )
+    return ""
 
 
 def _contents(collection: Collection) -> str:

@@ -36,6 +36,11 @@ def summary(catalog: "Catalog", settings: "LabelSettings") -> str:
         lines.append(f"{name:<12}{count.total():>10,}{len(count):>9,}{len(classes):>9,}{used:>28,}")
     lines += ["", *(class_line(task, counts[task.name]) for task in tasks.values())]
     lines += [f"note: {note}" for note in (*notes, *class_notes)]
+    if tasks:
+        lines.append(
+            f"next: python -m painters_mtl.train --data {catalog.folder}, with the options given here and "
+            "--dry-run, shows the split; without --dry-run it trains"
+        )
     return "\n".join(lines)
 
 

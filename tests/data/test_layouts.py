@@ -112,6 +112,14 @@ def test_an_unknown_layout_names_the_three(tmp_path, images):
         read_catalog(tmp_path)
 
 
+def test_the_columns_of_a_table_that_labels_nothing_are_named(tmp_path):
+    """With the option that says what they are."""
+    draw(*(tmp_path / f"pictures/{k}.jpg" for k in range(4)))
+    write(tmp_path / "collection.csv", "photo file,maker\n" + "".join(f"{k}.jpg,m{k % 2}\n" for k in range(4)))
+    with pytest.raises(UserError, match=r"collection.csv has the columns photo file, maker: .*--columns filename=COL"):
+        read_catalog(tmp_path)
+
+
 @pytest.mark.real
 def test_pictures_without_labels_are_refused(paintings):
     with pytest.raises(UserError, match="75 images"):

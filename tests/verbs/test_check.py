@@ -113,6 +113,25 @@ def test_misuse(arguments: list[str], says: str, tmp_path: Path, capsys: pytest.
     assert error.startswith("error: ") and says in error and captured.out == ""
 
 
+def test_a_data_folder_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Layout, classes with counts, what is left out and why, and what comes next; nothing is written."""
+    for name, count in (("Claude Monet", 5), ("Edgar Degas", 4), ("Nobody", 2)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for k in range(count):
+            (tmp_path / "data" / name / f"{k}.jpg").touch()
+    assert check.main(["--data", str(tmp_path / "data")]) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0].startswith(f"{tmp_path / 'data'}: 11 paintings, read as class folders: painter from the folder")
+    (counts,) = (line.split() for line in lines if line.startswith("painter "))
+    assert counts == ["painter", "11", "3", "2", "9"]
+    assert "painter: Claude Monet (5), Edgar Degas (4)" in lines
+    assert "note: painter has 2 classes, not 8: no other name has 3 paintings or more." in lines
+    assert "note: genre is left out: no painting has such a label." in lines
+    assert lines[-1].startswith(f"next: python -m painters_mtl.train --data {tmp_path / 'data'}")
+    assert captured.err == "" and [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
 def test_wrong_option_ends_with_two() -> None:
     with pytest.raises(SystemExit) as caught:
         check.main(["--no-such-option", "1"])
