@@ -186,7 +186,7 @@ def _explaining(run: "Run", tasks: "Mapping[str, Task]", classes: Mapping[str, i
         numbers = {name: np.full(len(images), classes.get(name, TOP), np.int32) for name in tasks}
         outputs: dict[str, Any] = explained(images, numbers)
         named = {f"{name} {key}": value.numpy() for name, values in outputs.items() for key, value in values.items()}
-        return named | ({"copies": images} if len(run.views) > 1 else {})
+        return named | ({"cached image": images} if len(run.views) > 1 else {})
 
     return forward
 

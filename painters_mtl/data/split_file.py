@@ -68,6 +68,6 @@ def load_split(path: Path, table: pd.DataFrame, groups: np.ndarray | None = None
         divided = int((pd.Series(split[named]).groupby(np.asarray(groups)[named]).nunique() > 1).sum())
         if divided:
             notes.append(
-                f"{divided:,} groups of near-copies are in more than one part of {path.name}: figures will flatter."
+                f"{divided:,} groups of near-copies are in several parts of {path.name}: figures will be too good."
             )
     return split, notes

@@ -28,7 +28,7 @@ def check_task_name(name: str) -> None:
     """Refuse what cannot be the name of a task: it becomes part of columns, files and layers. Raises `UserError`."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         raise UserError(
-            f"--tasks {name}: a task is named by a-z, 0-9 and _, as in art_school (columns are found so, too)"
+            f"--tasks {name}: a task is named by a-z, 0-9 and _, as in art_school (for a column called Art School, too)"
         )
     ends = ("_known", "_confidence", "_features", "_loss")
     if name in RESERVED or name.endswith(ends) or re.search(r"_\d+$", name):

@@ -199,7 +199,7 @@ def model_key(run: Run) -> str:
 
 
 def row_forward(run: Run) -> Forward:
-    """Copies to {"row": a row of the cache for each, float32 (n, classes + 2 + channels)}, in one pass."""
+    """Cached images to {"row": a row of the cache for each, float32 (n, classes + 2 + channels)}, in one pass."""
 
     @functools.cache
     def network() -> Callable[[np.ndarray], np.ndarray]:  # made for the first picture that can be read
@@ -215,10 +215,10 @@ def row_forward(run: Run) -> Forward:
         outputs = {**model.output, FEATURES: named_tensors(model)[FEATURES]}
         both = forward_function(keras.Model(model.input, outputs), run.image_size)
 
-        def rows(copies: np.ndarray) -> np.ndarray:
-            values = {KNOWN: np.full((len(copies), 2), np.nan), **both(copies)}
+        def rows(images: np.ndarray) -> np.ndarray:
+            values = {KNOWN: np.full((len(images), 2), np.nan), **both(images)}
             return np.concatenate([np.asarray(values[name], FLOATS) for name in names], axis=1)
 
         return rows
 
-    return lambda copies: {"row": network()(copies)}
+    return lambda images: {"row": network()(images)}

@@ -85,7 +85,7 @@ def save(
 
     Args:
         calibrated: as for `save_graph`.
-        training: for "litert-int8": copies of training paintings, from which the ranges of the 8 bits are measured.
+        training: for "litert-int8": cached images of training paintings, from which the ranges of 8 bits are measured.
 
     Raises `UserError` for a package that is missing.
     """
@@ -102,16 +102,16 @@ def save(
         elif file_format == "onnx":
             file.write_bytes(_onnx(graph))
         else:
-            copies = training if file_format == "litert-int8" else None
-            file.write_bytes(_litert(graph, copies, backbone_of(network).name))
+            training_images = training if file_format == "litert-int8" else None
+            file.write_bytes(_litert(graph, training_images, backbone_of(network).name))
     return file
 
 
 def _litert(graph: Path, training: np.ndarray | None, backbone: str) -> bytes:
-    """A LiteRT model; with training copies, the backbone's weights and activations in 8 bits, float32 behind it.
+    """A LiteRT model; with training images, the backbone's weights and activations in 8 bits, float32 behind it.
 
-    Behind it the means of finer levels stand beside those of the last map: small, and far apart among themselves. One
-    range for all of them would leave nothing of most.
+    Behind it the means of the pyramid maps stand beside those of the last map: small, and far apart among themselves.
+    One range for all of them would leave nothing of most.
     """
     converter = tf.lite.TFLiteConverter.from_saved_model(str(graph))
     with lazy_imports.quiet(), warnings.catch_warnings():

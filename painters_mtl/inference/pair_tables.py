@@ -35,7 +35,10 @@ def images_by_name(files: Sequence[ImageFile]) -> dict[str, ImageFile]:
     for file in sorted(files, key=lambda f: ("replacement" not in str(f).lower(), bool(f.member))):
         by_name.setdefault(file.name, file)
     if len(by_name) < len(files):
-        print(f"note: {len(files) - len(by_name):,} pictures have the name of another, which is used", flush=True)
+        print(
+            f"note: {len(files) - len(by_name):,} pictures have the file name of another, which is used in their place",
+            flush=True,
+        )
     return by_name
 
 

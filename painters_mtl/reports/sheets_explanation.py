@@ -46,7 +46,7 @@ def panel_rows(run: "Run", tasks: Mapping[str, Task], output: "ImageOutput", pix
     """A row for each view that the network has of one painting, for `explanation_sheet`.
 
     Args:
-        output: of `gradcam.explainer`, under names such as "painter map"; "copies" too for a network with two views.
+        output: of `gradcam.explainer`, under names such as "painter map"; with two views, "cached image" too.
         pixels: the painting, uint8 (h, w, 3).
     """
     from painters_mtl.network.gradcam import scaled
@@ -54,7 +54,7 @@ def panel_rows(run: "Run", tasks: Mapping[str, Task], output: "ImageOutput", pix
     assert output.outputs is not None
     pictures = [pixels]
     if len(run.views) > 1:
-        pictures.append(_detail(output.outputs["copies"][1], run.image_size))
+        pictures.append(_detail(output.outputs["cached image"][1], run.image_size))
     rows = [PanelRow(picture, []) for picture in pictures]
     for name, task in tasks.items():
         title = _title(run, task, output.outputs)

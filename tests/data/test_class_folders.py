@@ -122,4 +122,4 @@ def test_unlabelled_images_of_the_test_part_are_left_out(tmp_path):
     touch(tmp_path, "train/Monet/1.jpg", "train/Degas/1.jpg", "test/7.jpg")
     catalog = read_catalog(tmp_path)
     assert column(catalog, "painter") == ["Degas", "Monet"]
-    assert "1 of the 3 images have no row in the sub-folders and are left out." in catalog.notes
+    assert "1 of the 3 images are in no class folder and are left out." in catalog.notes

@@ -156,7 +156,8 @@ def test_artgans_tables(tmp_path, numbered):
     assert [genre[i][0] for i in ids] == [["abstract painting", ""][k % 2] for k in range(16)]
     assert [part[i][0] for i in ids] == ["train"] * 12 + ["validation"] * 4
     assert any(
-        note.startswith("1 paintings are in another part by the table of another task") for note in catalog.notes
+        note.startswith("1 paintings are in different parts of the split by the tables of two tasks")
+        for note in catalog.notes
     )
     assert "genre and the split from genre_train.csv, genre_val.csv, style_train.csv, style_val.csv" in catalog.notes[0]
 

@@ -530,7 +530,7 @@ def test_zips_and_folders_give_the_same(
     capsys.readouterr()
     both = scored(run, tmp_path / "test.zip", tmp_path / "both.csv", "--score", "cosine", "--images", paintings_of_two,
                   tmp_path / "test.zip")  # fmt: skip
-    assert both == plain and "12 pictures have the name of another" in capsys.readouterr().out
+    assert both == plain and "12 pictures have the file name of another" in capsys.readouterr().out
 
 
 def test_of_two_of_one_name_the_replacement_is_used() -> None:

@@ -24,7 +24,7 @@ def read(collection: Collection) -> Reading:
         )
     rows = class_rows(collection, levels, kinds)
     collection.note(
-        len(collection.images) - len(rows), f"of the {len(collection.images):,} images have no row in the sub-folders"
+        len(collection.images) - len(rows), f"of the {len(collection.images):,} images are in no class folder"
         " and are left out."
     )  # fmt: skip
     seen = [f"{kind} from the folder ({some_names(levels.names(i))})" for i, kind in enumerate(kinds) if kind != "*"]

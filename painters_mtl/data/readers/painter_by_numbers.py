@@ -50,7 +50,9 @@ def read(collection: Collection, tables: Mapping[str, TableFile]) -> Reading:
     chosen: dict[str, str] = {}  # bare name to id
     for image_id in sorted(images, key=lambda i: image_rank(i, images[i])):
         chosen.setdefault(image_id.rpartition("/")[2], image_id)
-    collection.note(len(images) - len(chosen), "images have the name of another, which is used (replacements first).")
+    collection.note(
+        len(images) - len(chosen), "images have the file name of another, which is used (replacements first)."
+    )
     rows = rows.assign(id=[chosen.get(name, "") for name in rows["filename"]])
     once = replace(collection, images={i: images[i] for i in chosen.values()})
     title = " and ".join(table.name.removesuffix(".zip") for table in tables.values())

@@ -181,7 +181,8 @@ def _artgan_tables(collection: Collection, rows: pd.DataFrame) -> tuple[pd.DataF
     if split:
         rows = rows.assign(part=[split.get(image_id, "") for image_id in rows["id"]])
         differ = {i for table in parts.values() for i, part in table.items() if split[i] != part}
-        collection.note(len(differ), "paintings are in another part by the table of another task; the styles' counts.")
+        sentence = "paintings are in different parts of the split by the tables of two tasks: the style's counts."
+        collection.note(len(differ), sentence)
         used.append("the split")
     return rows, [f"{' and '.join(used)} from {', '.join(f'{stem}.csv' for stem in frames)}"] if used else []
 
