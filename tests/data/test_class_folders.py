@@ -22,7 +22,7 @@ def test_one_folder_a_painter(tmp_path):
         "Claude_Monet/1.jpg": "Claude Monet",
         "Claude_Monet/deep/er/2.jpg": "Claude Monet",
     }
-    assert any("1 of the 4 images have no row" in note for note in catalog.notes)
+    assert any("1 of the 4 images are in no class folder" in note for note in catalog.notes)
 
 
 def test_zipped_folders_give_the_same_catalogue(tmp_path):

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lookups import run_verbs
 from PIL import Image
 
 from painters_mtl import download
@@ -227,6 +228,13 @@ def test_the_images_and_the_replacements_in_place_of_the_corrupt_ones(kaggle, tm
             assert np.array_equal(picture.pixels, np.asarray(drawn))
         assert (Path(row.file).name == "replacements_for_corrupted_files.zip") == (number in (2, 11))
         assert row.competition == ("train" if number < 9 else "test")
+
+
+def test_it_speaks_to_kaggle_only(kaggle, tmp_path):
+    """And to nobody else, such as one who counts users: here all goes through the stand-in, so no host is looked up."""
+    printed, of_verb = run_verbs([["download", "--output", tmp_path / "pbn"]], tmp_path / "watch")
+    assert "status 0" in printed and of_verb == {"download": []}, printed
+    assert set(kaggle.names()) == TABLES
 
 
 def test_train_zip_where_it_is_not_in_parts(kaggle, tmp_path):
