@@ -25,7 +25,7 @@ THUMBNAIL = 32  # side of the grey pictures that are compared
 MOST_BITS, MOST_BITS_RELATED = 12, 14
 SURE_BITS_RELATED = 8  # so near, and painter or title the same: one picture or composition, whatever the pixels
 # Correlations of two thumbnails (see `similarity`) from which they show one picture. Chosen on 32,000 real paintings,
-# by looking at the pairs on both sides: docs/experiments.md, "Near-copies".
+# by looking at the pairs on both sides: docs/experiments/near-copies-and-the-split.md.
 LEAST_OVERALL, LEAST_DETAILS = 0.85, 0.65
 LEAST_DETAILS_RELATED = 0.5  # where painter or title is the same: a copy is likely, and no harm is done if it is none
 LARGEST_SHIFT = 2  # pixels of the thumbnail by which one photograph may be cut otherwise than another

@@ -70,8 +70,7 @@ def channels_to_fit(head_features: Any) -> np.ndarray:
 
     The last map has learned the training paintings by heart: what it says of them is surer than what it says of any
     other painting, and whatever is fitted to it trusts it too much. The maps on the way there have not. One rule for
-    the heads of the tasks and the known-painter head, measured for both in docs/experiments.md ("What is fitted at the
-    end, and to which maps").
+    the heads of the tasks and the known-painter head, measured for both: docs/experiments/which-maps.md.
 
     Args:
         head_features: the tensor that the head reads, (n, channels).
