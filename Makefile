@@ -2,6 +2,7 @@
 # make test       the contributor's loop: every test that is not slow, one of each kind of thing that can break
 # make test-all   every test, the slow ones too: three processes, kills, notebooks, Ray, coverage of intervals
 # make lint       style, types, and which room may import which
+# make docs       the documents as a site, in build/site; warnings are errors
 # make test-oldest  the loop once more with the oldest versions that pyproject.toml allows (Colab's TensorFlow and Keras)
 # Nothing but Python 3.11 to 3.13 and make is needed. The first target that is called makes .venv from pinned packages
 # (requirements.txt; the tests and linters add requirements-dev.txt and requirements-app.txt); once that is done no network is needed.
@@ -12,7 +13,7 @@ READY := .venv/ready
 READY_DEV := .venv/ready-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-dev train test test-all test-oldest kaggle-wheels notebooks lint clean
+.PHONY: setup setup-dev train test test-all test-oldest kaggle-wheels notebooks lint docs clean
 
 setup: $(READY)
 setup-dev: $(READY_DEV)
@@ -77,6 +78,10 @@ lint: $(READY_DEV)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+docs: $(READY_DEV)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build --strict
+	@echo "open build/site/index.html"
 
 clean:
 	rm -rf .venv .venv-oldest
