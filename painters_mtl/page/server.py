@@ -35,7 +35,7 @@ _SLATE = (
     *("#f3f7f9", "#e3ecf1", "#c8d9e2", "#a4c0cd", "#7b9fb1", "#5b8298"),
     *("#456a80", "#385667", "#2e4553", "#263945", "#17242c"),
 )
-EXAMPLES = (0, 2, 13, 7, 5, 11)  # works of the demo, of different hands
+EXAMPLES = (2, 13, 7, 5, 11)  # works of the demo, of different hands
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ def build(questions: Questions) -> None:
         elem_id="files",
     )
     with gr.Row():
-        start = gr.Button("Label them", variant="primary", elem_id="start")
-        stop = gr.Button("Stop", interactive=False, elem_id="stop")
-        csv = gr.DownloadButton("Download the CSV", interactive=False, elem_id="csv")
+        start = gr.Button("Label them", variant="primary", elem_id="start", size="md")
+        stop = gr.Button("Stop", interactive=False, elem_id="stop", size="md")
+        csv = gr.DownloadButton("Download the CSV", interactive=False, elem_id="csv", size="md")
     result = gr.HTML(render.hint(EMPTY), elem_id="folder")
 
     def on_start(given: Any, request: gr.Request) -> Iterator[list[Any]]:

@@ -16,6 +16,10 @@ from painters_mtl.page.questions import Questions, sentence
 EMPTY = "Drop a painting, paste one, choose a file or take an example. What it looks like to the model stands here."
 EMPTY_MAP = "What in the painting speaks for a label is shown here."
 EMPTY_WORKS = "The works of a collection that are most like the painting are shown here."
+MAPS = (
+    "Move the slider below the picture to go from the painting to the map. It shows what the network reacted to, not "
+    "what a person would know the painter by."
+)
 CARD = "Download as a picture (PNG)"
 SLIDE = """element.addEventListener('input', event => {
   if (event.target.type === 'range') event.target.closest('.wipe').style.setProperty('--at', event.target.value + '%');
@@ -39,6 +43,7 @@ def build(questions: Questions, examples: Sequence[Path]) -> None:
             explained = gr.HTML(render.hint(EMPTY_MAP), elem_id="explained", js_on_load=SLIDE)
         with gr.Column(scale=5, min_width=300):
             chosen = gr.Dropdown([], label="Label to explain", interactive=True, elem_id="chosen", visible=False)
+            gr.HTML(render.hint(MAPS))
             card = gr.DownloadButton(CARD, interactive=False, elem_id="card", size="md")
     gr.HTML("<h2>Works most like it</h2>")
     works = gr.HTML(render.hint(EMPTY_WORKS), elem_id="works")

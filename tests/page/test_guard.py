@@ -1,0 +1,141 @@
+"""The guard alone, before an application that answers everything: what does it let through?"""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from painters_mtl.page import limits
+from painters_mtl.page.guard import Guard
+
+
+async def everything(scope: Any, receive: Any, send: Any) -> None:
+    """An application that reads the whole body and answers with its length."""
+    size, more = 0, True
+    while more and scope["type"] == "http":
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(size).encode()})
+
+
+class Asked:
+    """A guard, and what it answers."""
+
+    def __init__(self, **options: Any) -> None:
+        self.guard = Guard(everything, **options)
+
+    def __call__(
+        self, path: str, method: str = "GET", bodies: Any = (b"",), pause: float = 0, **headers: str
+    ) -> tuple[int, str]:
+        """Status and body of the answer to a request whose body comes in pieces, `pause` seconds apart."""
+        sent: list[Any] = []
+        pieces = list(bodies)
+
+        async def receive() -> Any:
+            await asyncio.sleep(pause)
+            return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        named = [(key.replace("_", "-").encode(), value.encode()) for key, value in headers.items()]
+        scope = {"type": "http", "method": method, "path": path, "headers": named}
+        asyncio.run(self.guard(scope, receive, send))
+        return sent[0]["status"], sent[1]["body"].decode()
+
+
+def question(path: Any) -> bytes:
+    return json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}).encode()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/config", "/theme.css", "/assets/index-1.js", "/static/fonts/a/b.woff2", "/gradio_api/info"),
+        *("/gradio_api/file=/tmp/x/uploads/a/b.jpg", "/gradio_api/queue/data", "/gradio_api/call/label/0a1b"),
+    ],
+)
+def test_what_the_page_needs_goes_through(path: str) -> None:
+    assert Asked()(path) == (200, "0")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/gradio_api/proxy=https://example.com/", "/gradio_api/file=https://example.com/a.jpg", "/monitoring"),
+        *("/gradio_api/file=http:/example.com", "/gradio_api/vibe-code", "/gradio_api/run-history/buckets"),
+        *("/gradio_api/dev/reload", "/gradio_api/deep_link", "/gradio_api/component_server", "/docs"),
+    ],
+)
+def test_what_it_does_not_need_is_not_there(path: str) -> None:
+    for method in ("GET", "POST", "PUT", "DELETE"):
+        status, body = Asked()(path, method)
+        assert status == 404 and "nothing at this address" in json.loads(body)["error"]
+
+
+def test_a_foreign_name_does_not_reach_a_page_on_loopback() -> None:
+    ask = Asked(hosts=("127.0.0.1", "localhost", "::1"))
+    assert ask("/", host="evil.example:7860")[0] == 421
+    assert [ask("/", host=host)[0] for host in ("127.0.0.1:7860", "localhost", "[::1]:7860")] == [200] * 3
+    assert Asked()("/", host="painters.example")[0] == 200  # --host: any name
+
+
+def test_another_page_cannot_bring_anything() -> None:
+    ask = Asked()
+    body = [question("/tmp/a.jpg")]
+    assert ask("/gradio_api/run/label", "POST", body, host="h:1", origin="http://evil.example")[0] == 403
+    assert ask("/gradio_api/run/label", "POST", body, host="h:1", origin="http://h:1")[0] == 200
+
+
+@pytest.mark.parametrize("path", ["http://127.0.0.1:1/a.jpg", "https://example.com/a.jpg", "file:///etc/passwd"])
+def test_an_address_in_the_place_of_an_upload_is_refused(path: str) -> None:
+    for body in (question(path), json.dumps({"data": [[{"deep": [{"path": path}]}]]}).encode()):
+        for address in ("/gradio_api/run/label", "/gradio_api/call/label", "/gradio_api/queue/join"):
+            status, answer = Asked()(address, "POST", [body])
+            assert status == 400 and "uploaded" in json.loads(answer)["error"]
+
+
+def test_a_question_in_pieces_arrives_whole() -> None:
+    body = question("/tmp/uploads/é.jpg")
+    pieces = [body[:5], body[5:40], body[40:]]
+    assert Asked()("/gradio_api/run/label", "POST", pieces) == (200, str(len(body)))
+    assert Asked()("/gradio_api/run/label", "POST", [b"{no json"])[0] == 400
+
+
+def test_what_is_too_large_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_REQUEST", 1000)
+    monkeypatch.setattr(limits, "MAX_JSON", 100)
+    ask = Asked()
+    upload, run = "/gradio_api/upload", "/gradio_api/run/label"
+    assert ask(upload, "POST", [b"x" * 500, b"x" * 500]) == (200, "1000")
+    assert ask(upload, "POST", [b"x" * 500, b"x" * 501])[0] == 413  # also where nothing said how large it is
+    assert ask(upload, "POST", content_length="1001")[0] == 413
+    assert ask(upload, "POST", content_length="-1")[0] == 413
+    assert ask(run, "POST", [b"[" + b" " * 98 + b"]"])[0] == 200
+    assert ask(run, "POST", [b"[" + b" " * 99 + b"]"])[0] == 413
+
+
+def test_what_stalls_or_never_ends_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "UPLOAD_SECONDS", 0.5)
+    ask = Asked()
+    assert ask("/gradio_api/upload", "POST", [b"x"] * 3, pause=0.01) == (200, "3")
+    assert ask("/gradio_api/upload", "POST", [b"x"] * 3, pause=1)[0] == 408
+    assert ask("/gradio_api/upload", "POST", [b"x"] * 40, pause=0.05)[0] == 408  # steady, but for ever
+    assert ask.guard._under_way == 0
+
+
+def test_too_many_at_once_are_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_REQUESTS", 0)
+    status, body = Asked()("/gradio_api/run/label", "POST", [question("a")])
+    assert status == 503 and "try again" in json.loads(body)["detail"]
+    assert Asked()("/")[0] == 200  # reading goes on
+
+
+def test_uploads_wait_where_the_folder_is_full() -> None:
+    ask = Asked(full=lambda: True)
+    assert ask("/gradio_api/upload", "POST")[0] == 503
+    assert ask("/gradio_api/run/label", "POST", [question("a")])[0] == 200

@@ -1,0 +1,77 @@
+"""The network behind the page says what `predict` says, and keeps little of what it was given."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_runs import trained_run
+
+from painters_mtl.common.errors import Unreadable
+from painters_mtl.images.files import ImageFile
+from painters_mtl.inference.embeddings import compute
+from painters_mtl.inference.predictor import label
+from painters_mtl.page.limits import SHOWN_SIDE
+from painters_mtl.page.model import PageModel
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> PageModel:
+    return PageModel(trained_run(tmp_path_factory.mktemp("models") / "small"))
+
+
+@pytest.fixture(scope="module")
+def painting(tmp_path_factory: pytest.TempPathFactory) -> ImageFile:
+    file = tmp_path_factory.mktemp("paintings") / "lilies.png"
+    pixels = np.random.default_rng(3).integers(0, 256, (9, 14, 3), np.uint8).repeat(100, 0).repeat(100, 1)
+    Image.fromarray(pixels).save(file)
+    return ImageFile(str(file))
+
+
+def test_it_says_what_predict_says(model: PageModel, painting: ImageFile) -> None:
+    look = model.look(painting)
+    (wanted,) = label(model.run, [painting])
+    assert wanted.probabilities is not None and look.prediction.probabilities is not None
+    for task in model.run.tasks:
+        np.testing.assert_allclose(look.prediction.probabilities[task], wanted.probabilities[task], atol=1e-5)
+        assert look.prediction.known_scores[task] == pytest.approx(wanted.known_scores[task], abs=1e-5)
+
+
+def test_its_features_are_those_of_a_collection(model: PageModel, painting: ImageFile, tmp_path: Path) -> None:
+    (vector,) = compute(model.run, [painting], tmp_path / "cache")
+    np.testing.assert_allclose(model.look(painting).features, vector.features, rtol=1e-4, atol=1e-5)
+
+
+def test_it_keeps_a_small_picture_and_no_path(model: PageModel, painting: ImageFile) -> None:
+    look = model.look(painting)
+    assert (look.name, look.width, look.height) == ("lilies.png", 1400, 900)
+    assert look.pixels().shape == (round(900 * SHOWN_SIDE / 1400), SHOWN_SIDE, 3)
+    assert str(Path(painting.path).parent) not in repr(look)
+
+
+def test_heats_are_maps_of_the_class_that_is_asked_for(model: PageModel, painting: ImageFile) -> None:
+    look = model.look(painting)
+    likeliest = model.heats(look, {})["style"]
+    assert look.prediction.probabilities is not None and likeliest is not None
+    top = int(look.prediction.probabilities["style"].argmax())
+    same, other = (model.heats(look, {"style": number})["style"] for number in (top, 1 - top))
+    assert same is not None and other is not None
+    np.testing.assert_allclose(same, likeliest)
+    assert same.ndim == 2 and same.min() >= 0 and same.max() <= 1
+    assert not np.allclose(same, other)
+
+
+def test_what_cannot_be_read_is_named_without_its_folder(model: PageModel, tmp_path: Path) -> None:
+    for name, content in (("empty.jpg", b""), ("text.png", b"a letter"), ("cut.jpg", b"\xff\xd8\xff\xe0")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(Unreadable) as caught:
+            model.look(ImageFile(str(tmp_path / name)))
+        assert name in str(caught.value) and str(tmp_path) not in str(caught.value)
+
+
+def test_many_may_ask_at_once(model: PageModel, painting: ImageFile) -> None:
+    with ThreadPoolExecutor(8) as people:
+        looks = list(people.map(model.look, [painting] * 24))
+    assert len({tuple(np.round(look.features, 4)) for look in looks}) == 1
+    assert model.run.folder.name == model.name

@@ -1,0 +1,234 @@
+"""What can be asked of the page, without a browser and without gradio."""
+
+import io
+import json
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_runs import trained_run
+
+from painters_mtl.common.errors import Unreadable, UserError
+from painters_mtl.page import folder, limits, render
+from painters_mtl.page.collection import Collection
+from painters_mtl.page.folder import label_pictures, pictures_in
+from painters_mtl.page.model import PageModel
+from painters_mtl.page.questions import Questions, sentence
+from painters_mtl.page.shelf import ALONE, Shelf
+from painters_mtl.page.uploads import Uploads
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two runs, of which one has a baseline."""
+    where = tmp_path_factory.mktemp("models")
+    trained_run(where / "first")
+    trained_run(where / "second", seed=1)
+    trained_run(where / "first" / "baselines" / "painter", seed=2)
+    return where
+
+
+@pytest.fixture(scope="module")
+def questions(models: Path) -> Iterator[Questions]:
+    from painters_mtl.runs.run import open_run
+
+    uploads = Uploads()
+    yield Questions(Shelf(PageModel(open_run(models / "first"))), uploads)
+    uploads.close()
+
+
+def drawn(seed: int, size: tuple[int, int] = (60, 40)) -> bytes:
+    """A PNG of coarse noise."""
+    width, height = size[0] // 10, size[1] // 10
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8).repeat(10, 0).repeat(10, 1)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def uploaded(questions: Questions, name: str, content: bytes) -> dict[str, Any]:
+    """What gradio gives for an upload."""
+    made = questions.uploads.folder_for(None) / name
+    made.write_bytes(content)
+    return {"path": str(made), "meta": {"_type": "gradio.FileData"}}
+
+
+def test_a_painting_is_said_in_json_and_in_html(questions: Questions) -> None:
+    look = questions.look(uploaded(questions, "lilies <b>.png", drawn(0)))
+    values = json.loads(json.dumps(questions.values(look)))
+    assert values["file"] == "lilies <b>.png" and values["model"] == "first" and values["width"] == 60
+    for task in questions.model.run.tasks:
+        likeliest = values["labels"][task]["likeliest"]
+        assert [found["confidence"] for found in likeliest] == sorted(
+            (f["confidence"] for f in likeliest), reverse=True
+        )
+        assert sum(found["confidence"] for found in likeliest) == pytest.approx(1, abs=1e-3)
+    page = render.answers(questions.model.run, look)
+    assert "lilies &lt;b&gt;.png" in page and "<b>.png" not in page
+
+
+def test_unknown_is_said_in_words(questions: Questions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(questions.model.run.thresholds, "painter", 1.1)  # type: ignore[arg-type]
+    monkeypatch.setitem(questions.model.run.thresholds, "style", 1.1)  # type: ignore[arg-type]
+    look = questions.look(uploaded(questions, "a.png", drawn(0)))
+    labels = questions.values(look)["labels"]
+    assert labels["painter"]["answer"] == "unknown" and len(labels["painter"]["likeliest"]) == 3
+    page = render.answers(questions.model.run, look)
+    assert "Unknown" in page and "none of the 3 classes that the model knows" in page and "doubtful" in page
+
+
+def test_each_label_can_be_explained(questions: Questions) -> None:
+    look = questions.look(uploaded(questions, "a.png", drawn(0)))
+    found = questions.explain(look, "painter/b")
+    assert found.label == "painter: b" and found.overlaid.shape == (40, 60, 3)
+    assert questions.explain(look, "style/").label.removeprefix("style: ") in ("d", "e")
+    for wrong in ("painter/nobody", "period/1900", ""):
+        with pytest.raises(UserError):
+            questions.explain(look, wrong)
+    page = render.wipe(look, found.overlaid, found.heat, found.label)
+    assert page.count("data:image/jpeg;base64,") == 2 and 'type="range"' in page and "painter: b" in page
+
+
+def test_a_card_to_send_is_a_png(questions: Questions) -> None:
+    look = questions.look(uploaded(questions, "a.png", drawn(0)))
+    for explanation in (questions.explain(look, "painter/b"), None):
+        image = Image.open(io.BytesIO(questions.card(look, explanation)))
+        assert image.format == "PNG" and image.size == (1200, 800)
+
+
+def test_what_fails_is_a_sentence_without_a_path(questions: Questions) -> None:
+    for given in (uploaded(questions, "text.jpg", b"no picture"), {"path": "/etc/passwd"}, {"path": "gone.jpg"}):
+        with pytest.raises(Unreadable) as caught:
+            questions.look(given)
+        said = sentence(caught.value)
+        assert said[0].isupper() or said.startswith("text.jpg")
+        assert "/" not in said.replace("JPEG, PNG", "") and said.endswith(".")
+
+
+def test_two_models_and_the_baselines_are_compared(questions: Questions) -> None:
+    assert questions.shelf.names() == ["first", f"first, {ALONE}", "second"]
+    given = uploaded(questions, "a.png", drawn(0))
+    columns = questions.compare(given, "first", "second")
+    look = questions.look(given)
+    assert columns["first"] == questions.values(look)["labels"] != columns["second"]
+    assert "<h2>second</h2>" in render.compared(columns)
+    assert list(questions.compare(given, "first", "first")) == ["first", "first (again)"]
+    assert "Both give the same answers" in render.compared(questions.compare(given, "first", "first"))
+    with pytest.raises(UserError, match="there is no model /etc here"):
+        questions.compare(given, "first", "/etc")
+
+
+def test_the_card_of_the_model_says_what_it_is_not_for(questions: Questions) -> None:
+    card = questions.card_of_model()
+    assert card["classes"] == {"painter": ["a", "b", "c"], "style": ["d", "e"]} and card["tested"] == {}
+    assert "no attribution" in render.run_card(card)
+
+
+# ------------------------------------------------------------------------------------------------- a collection
+
+
+def wait_for(collection: Collection) -> None:
+    until = time.monotonic() + 120
+    while collection.reading and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def test_the_nearest_works_of_a_collection(questions: Questions, tmp_path: Path) -> None:
+    works = tmp_path / "works"
+    (works / "hall").mkdir(parents=True)
+    for seed in range(5):
+        (works / "hall" / f"{seed}.png").write_bytes(drawn(seed))
+    (works / "broken.jpg").write_bytes(b"no picture")
+    collection = Collection(works, questions.model.run, tmp_path / "cache")
+    asked = Questions(questions.shelf, questions.uploads, collection)
+    look = asked.look(uploaded(asked, "copy.png", drawn(3)))
+    assert asked.nearest(look)[0] == [] and "Looking for pictures in works" in asked.nearest(look)[1]
+    collection.start()
+    wait_for(collection)
+    found, state = asked.nearest(look, 3)
+    assert found[0]["work"] == "hall/3.png" and len(found) == 3
+    assert found[0]["likeness"] == pytest.approx(1, abs=1e-3) and set(found[0]["labels"]) == {"painter", "style"}
+    assert state == "5 works of works; 1 could not be read"
+    page = render.nearest(found, state)
+    assert page.count("<img") == 3 and str(tmp_path) not in page
+
+
+def test_a_collection_that_cannot_be_used_says_why(questions: Questions, tmp_path: Path) -> None:
+    collection = Collection(tmp_path, questions.model.run, tmp_path / "cache")
+    collection.start()
+    wait_for(collection)
+    assert not collection.ready and "there is no picture in it" in collection.state()
+    _, state = questions.nearest(questions.look(uploaded(questions, "a.png", drawn(0))))
+    assert "--collection FOLDER" in state  # where none was given, how to give one
+
+
+# ------------------------------------------------------------------------------------------------- a folder
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def test_a_zip_becomes_a_table(questions: Questions, tmp_path: Path) -> None:
+    members = {f"a/{k}.png": drawn(k) for k in range(3)} | {"a/text.jpg": b"no picture", "__MACOSX/._0.png": b"x"}
+    files = [
+        questions.uploads.file(uploaded(questions, "works.zip", zipped(members))),
+        questions.uploads.file(uploaded(questions, "single.png", drawn(9))),
+    ]
+    csv = tmp_path / "labels.csv"
+    steps = [p.done for p in label_pictures(questions.model, pictures_in(files), csv, threading.Event())]
+    assert steps == [1, 2, 3, 4, 5, 5]
+    lines = csv.read_text().splitlines()
+    assert lines[0].startswith("path,painter,painter_confidence,painter_known,style")
+    names = [line.split(",")[0] for line in lines[1:]]
+    assert names == [*(f"works.zip/a/{k}.png" for k in range(3)), "works.zip/a/text.jpg", "single.png"]
+    (last,) = (p for p in label_pictures(questions.model, pictures_in(files), csv, threading.Event()) if p.finished)
+    page = render.folder(last, list(questions.model.run.tasks))
+    assert "1 could not be read" in page and "a text file" in page and page.count("<img") == 4
+    assert str(questions.uploads.root) not in page + csv.read_text()
+
+
+def test_a_folder_can_be_stopped_and_keeps_what_is_done(questions: Questions, tmp_path: Path) -> None:
+    files = [questions.uploads.file(uploaded(questions, f"{k}.png", drawn(k))) for k in range(40)]
+    stop, csv = threading.Event(), tmp_path / "labels.csv"
+    for progress in label_pictures(questions.model, pictures_in(files), csv, stop):
+        if progress.done == 3:
+            stop.set()
+    assert progress.finished and progress.stopped and progress.done == 3
+    assert len(csv.read_text().splitlines()) == 4
+    assert "Stopped after 3 of 40" in render.folder(progress, ["painter", "style"])
+
+
+def test_a_folder_that_is_too_large_is_refused(questions: Questions, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = questions.uploads.file(uploaded(questions, "m.zip", zipped({f"{k}.png": b"x" for k in range(12)})))
+    none = questions.uploads.file(uploaded(questions, "n.zip", zipped({"letter.txt": b"x"})))
+    with pytest.raises(UserError, match="there is no picture in it"):
+        pictures_in([none])
+    monkeypatch.setattr(limits, "MOST_PICTURES", 10)
+    with pytest.raises(UserError, match="more than 10 pictures"):
+        pictures_in([many])
+    monkeypatch.setattr(folder, "MAX_LISTING", 100)  # bytes: refused before the list is read
+    with pytest.raises(UserError, match="lists more files"):
+        pictures_in([many])
+
+
+def test_what_is_shown_of_a_folder_is_bounded(
+    questions: Questions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MOST_SHOWN", 4)
+    bad = {f"bad{k}.jpg": b"no picture" for k in range(9)}
+    members = {f"{k}.png": drawn(k) for k in range(9)} | bad
+    file = questions.uploads.file(uploaded(questions, "w.zip", zipped(members)))
+    *_, last = label_pictures(questions.model, pictures_in([file]), tmp_path / "l.csv", threading.Event())
+    assert (last.done, len(last.shown), len(last.unread), sum(last.errors.values())) == (18, 4, 4, 9)
+    assert len((tmp_path / "l.csv").read_text().splitlines()) == 19

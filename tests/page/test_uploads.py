@@ -1,0 +1,114 @@
+"""Uploads come and go: nothing outside the folder is read, nothing stays in it."""
+
+import os
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from painters_mtl.common.errors import Unreadable
+from painters_mtl.images import zips
+from painters_mtl.page import limits
+from painters_mtl.page.uploads import Uploads
+
+
+@pytest.fixture
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Uploads]:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = Uploads()
+    yield made
+    made.close()
+
+
+def put(uploads: Uploads, name: str, content: bytes = b"x", age: float = 0) -> Path:
+    """A file as gradio leaves it: in a folder named by its content."""
+    folder = uploads.folder / f"{abs(hash(content)):x}"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(content)
+    os.utime(folder / name, (time.time() - age,) * 2)
+    return folder / name
+
+
+def test_only_uploads_are_read(uploads: Uploads, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(b"x")
+    link = uploads.folder / "link.jpg"
+    link.symlink_to(secret)
+    for path in (secret, "/etc/passwd", uploads.folder / ".." / ".." / "secret.jpg", link, "", None, "a\0b"):
+        with pytest.raises(Unreadable):
+            uploads.file({"path": path and str(path)})
+    mine = put(uploads, "monet.jpg")
+    assert uploads.file({"path": str(mine)}).path == str(mine) and uploads.file({"path": str(mine)}).name == "monet.jpg"
+
+
+def test_what_is_old_goes_and_what_is_asked_for_stays(uploads: Uploads) -> None:
+    old, used = put(uploads, "old.jpg", b"1", 2000), put(uploads, "used.jpg", b"2", 2000)
+    broken_off = uploads.folder / "tmpabc"
+    broken_off.write_bytes(b"half")
+    os.utime(broken_off, (time.time() - 130,) * 2)
+    uploads.file({"path": str(used)})
+    uploads.sweep()
+    assert not old.exists() and not old.parent.exists() and not broken_off.exists() and used.exists()
+
+
+def test_the_oldest_make_room(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_STORED", 25)
+    files = [put(uploads, f"{k}.jpg", bytes([k]) * 10, age=100 - k) for k in range(4)]
+    assert uploads.full() and uploads.size() == 40
+    uploads.sweep()
+    assert [file.exists() for file in files] == [False, False, True, True] and not uploads.full()
+
+
+def test_a_closed_tab_takes_what_only_it_used(uploads: Uploads) -> None:
+    mine, shared = put(uploads, "mine.jpg", b"1"), put(uploads, "shared.jpg", b"2")
+    made = uploads.folder_for("a") / "labels.csv"
+    made.write_text("path")
+    for session, path in (("a", mine), ("a", shared), ("b", shared)):
+        uploads.file({"path": str(path)}, session)
+    uploads.forget("a")
+    assert not mine.exists() and not made.parent.exists() and shared.exists()
+    uploads.forget("b")
+    assert not shared.exists() and uploads.size() == 0
+
+
+def test_examples_stay(uploads: Uploads) -> None:
+    copy = put(uploads, "example.jpg", b"1", 10_000)
+    uploads.keep()
+    uploads.file({"path": str(copy)}, "a")
+    uploads.sweep()
+    uploads.forget("a")
+    assert copy.exists()
+
+
+def test_a_removed_zip_is_closed(uploads: Uploads) -> None:
+    """An open file would keep its bytes on the disk."""
+    zipped = put(uploads, "a.zip", b"1")
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("x.jpg", b"x")
+    zips.open_zip(str(zipped))
+
+    def held_open() -> list[str]:
+        return [link for link in map(os.readlink, _descriptors()) if "a.zip" in link]
+
+    assert held_open()
+    uploads.file({"path": str(zipped)}, "a")
+    uploads.forget("a")
+    assert not held_open()
+
+
+def _descriptors() -> Iterator[Path]:
+    return (link for link in Path("/proc/self/fd").iterdir() if os.path.lexists(link))
+
+
+def test_the_folder_goes_with_the_page_and_that_of_a_killed_one_later(uploads: Uploads, tmp_path: Path) -> None:
+    put(uploads, "a.jpg")
+    dead = tmp_path / "painters-page-4194304-x"  # beyond the largest number of a process
+    (dead / "uploads").mkdir(parents=True)
+    again = Uploads()
+    assert not dead.exists() and uploads.root.exists()
+    for each in (again, uploads):
+        each.close()
+        assert not each.root.exists()
