@@ -30,9 +30,8 @@ def write_card(
         pictures = [(pixels, "the painting")]
         if overlaid is not None:
             pictures.append((overlaid, f"bright: speaks for {explained}"))
-        for place, (shown, title) in enumerate(pictures):
-            height = 700 // len(pictures)
-            _show(figure, shown, (40, 40 + place * height), (560, height - 40), title)
+        for (shown, title), box in zip(pictures, _places(pixels.shape, len(pictures)), strict=True):
+            _show(figure, shown, box[:2], box[2:], title)
         top = 40
         for task, values in answers.items():
             top = _write_answer(figure, task, values, top)
@@ -40,6 +39,16 @@ def write_card(
         stream = io.BytesIO()
         figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()
+
+
+def _places(shape: tuple[int, ...], count: int) -> list[tuple[int, int, int, int]]:
+    """(left, top, width, height) for each picture: below each other or side by side, as they become larger."""
+    height, width = shape[:2]
+    below = [(40, 40 + 350 * k, 580, 310) for k in range(count)]
+    beside = [(40 + 300 * k, 40, 280, 640) for k in range(count)]
+    if count == 1:
+        return [(40, 40, 580, 680)]
+    return max((below, beside), key=lambda places: min(places[0][2] / width, places[0][3] / height))
 
 
 def _show(figure: Any, pixels: np.ndarray, corner: tuple[int, int], room: tuple[int, int], title: str) -> None:
@@ -52,7 +61,7 @@ def _show(figure: Any, pixels: np.ndarray, corner: tuple[int, int], room: tuple[
     axis = figure.add_axes(box)
     axis.set_axis_off()
     axis.imshow(shown, aspect="auto", interpolation="none")
-    figure.text(left / WIDTH, 1 - (top + size[1] + 18) / HEIGHT, _short(title, 80), color=GREY, fontsize=9)
+    figure.text(left / WIDTH, 1 - (top + size[1] + 18) / HEIGHT, _short(title, room[0] // 7), color=GREY, fontsize=9)
 
 
 def _write_answer(figure: Any, task: str, values: dict[str, Any], top: int) -> int:

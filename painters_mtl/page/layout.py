@@ -22,13 +22,13 @@ def build_page(questions: Questions, examples: Sequence[Path] = ()) -> gr.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(_head(questions), elem_id="head")
         with gr.Tabs():
-            with gr.Tab("One painting", id="painting"):
+            with gr.Tab("Painting", id="painting"):
                 tab_painting.build(questions, examples)
-            with gr.Tab("A folder", id="folder"):
+            with gr.Tab("Folder", id="folder"):
                 tab_folder.build(questions)
             with gr.Tab("Compare", id="compare"):
                 tab_compare.build(questions, examples)
-            with gr.Tab("The model", id="model"):
+            with gr.Tab("Model", id="model"):
                 _build_model_tab(questions)
         interface.add_interface(questions)
 

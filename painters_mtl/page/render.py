@@ -2,14 +2,16 @@
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
 from PIL import Image
 
+from painters_mtl.images.files import ImageFile
 from painters_mtl.page.answers import labels, percent
 from painters_mtl.page.collection import thumbnail_url
 
@@ -40,6 +42,12 @@ def problem(sentence: str) -> str:
 def hint(sentence: str) -> str:
     """What a part of the page that is empty is for."""
     return f'<p class="hint">{jinja2.filters.escape(sentence)}</p>'
+
+
+def examples(files: Sequence[Path]) -> str:
+    """Buttons with a small picture and a name each: `02-cubism-landscape.jpg` is called "Cubism landscape"."""
+    named = [(" ".join(file.stem.split("-")[1:]).capitalize(), thumbnail_url(ImageFile(str(file)))) for file in files]
+    return _render("examples", examples=named)
 
 
 def answers(run: "Run", look: "Look") -> str:

@@ -80,7 +80,6 @@ def serving(run: "Run", address: Address, collection: Path | None, cache: Path) 
         port = address.port or _free_port(address.host)
         hosts = () if address.host not in LOOPBACK else (*LOOPBACK, address.host)
         _launch(gradio, page, address, port, _guard(hosts, uploads.full))
-        uploads.keep()
         threading.Thread(target=_prepare, args=(model, works), name="model", daemon=True).start()
         shown = "localhost" if address.host in ("0.0.0.0", "::") else address.host
         yield f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"

@@ -24,6 +24,10 @@ CARD = "Download as a picture (PNG)"
 SLIDE = """element.addEventListener('input', event => {
   if (event.target.type === 'range') event.target.closest('.wipe').style.setProperty('--at', event.target.value + '%');
 });"""
+CHOOSE = """element.addEventListener('click', event => {
+  const button = event.target.closest('button');
+  if (button) trigger('click', {number: button.dataset.number});
+});"""
 NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 2, "api_visibility": "private"}
 
 
@@ -90,14 +94,13 @@ def painting_input(name: str, height: int) -> gr.Image:
 
 
 def add_examples(examples: Sequence[Path], painting: gr.Image) -> None:
-    """Small drawings to begin with."""
-    gr.Examples(
-        [[str(file)] for file in examples],
-        [painting],
-        label="Examples, drawn by code",
-        elem_id=f"{painting.elem_id}-examples",
-        api_visibility="private",
-    )
+    """Small drawings to begin with, each a button with a name."""
+    shown = gr.HTML(render.examples(examples), elem_id=f"{painting.elem_id}-examples", js_on_load=CHOOSE)
+
+    def choose(event: gr.EventData) -> str:
+        return str(examples[int(event.number) % len(examples)])
+
+    shown.click(choose, None, [painting], api_visibility="private", show_progress="hidden")
 
 
 def show(questions: Questions, given: Any, session: str | None) -> list[Any]:

@@ -38,7 +38,6 @@ class Uploads:
         self.folder, self.drawn = self.root / "uploads", self.root / "drawn"
         self.folder.mkdir()
         self.drawn.mkdir()
-        self._kept: set[Path] = set()  # gradio's own copies of the examples
         self._sessions: dict[str, set[Path]] = defaultdict(set)
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._sweep_until_closed, name="uploads", daemon=True)
@@ -72,10 +71,6 @@ class Uploads:
             with self._lock:
                 self._sessions[session].add(made)
         return made
-
-    def keep(self) -> None:
-        """Let what is there now stay until the page ends: gradio has copied the examples."""
-        self._kept = {path for path in self.folder.rglob("*") if path.is_file()}
 
     def forget(self, session: str) -> None:
         """A tab was closed: remove what only that page used."""
@@ -115,20 +110,20 @@ class Uploads:
             self.sweep()
 
     def _files(self) -> list[tuple[float, Path, int]]:
-        """(last used, path, bytes) of each file that is not kept."""
+        """(last used, path, bytes) of each file."""
         found = []
         for path in self.folder.rglob("*"):
             with suppress(OSError):
                 info = path.stat()
-                if path.is_file() and path not in self._kept:
+                if path.is_file():
                     found.append((info.st_mtime, path, info.st_size))
         return found
 
     def _remove(self, paths: Iterable[Path]) -> None:
         removed = False
         for path in paths:
-            if path in self._kept or not path.is_relative_to(self.folder):
-                continue
+            if not path.is_relative_to(self.folder):
+                continue  # an example
             removed |= path.suffix.lower() == ".zip"
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

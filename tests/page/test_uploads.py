@@ -75,12 +75,13 @@ def test_a_closed_tab_takes_what_only_it_used(uploads: Uploads) -> None:
 
 
 def test_examples_stay(uploads: Uploads) -> None:
-    copy = put(uploads, "example.jpg", b"1", 10_000)
-    uploads.keep()
-    uploads.file({"path": str(copy)}, "a")
+    example = uploads.drawn / "example.jpg"
+    example.write_bytes(b"1")
+    os.utime(example, (time.time() - 10_000,) * 2)
+    uploads.file({"path": str(example)}, "a")
     uploads.sweep()
     uploads.forget("a")
-    assert copy.exists()
+    assert example.exists()
 
 
 def test_a_removed_zip_is_closed(uploads: Uploads) -> None:

@@ -1,0 +1,227 @@
+"""The page as people see it, in Chromium: without a network, by mouse and keyboard, on a desk and on a telephone."""
+
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pages import running
+from pictures import scene
+from small_runs import trained_run
+
+from painters_mtl.images.files import ImageFile
+from painters_mtl.inference.predictor import label
+from painters_mtl.runs.run import Run
+
+pytest.importorskip("gradio", reason='needs pip install "painters-mtl[app]"')
+playwright = pytest.importorskip("playwright.sync_api", reason="the extra dev is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
+OPTIONS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",  # the network is cut off
+)
+PATIENCE = 240_000  # ms, on a machine that is busy; 20 s alone
+SCALE = "document.documentElement.scrollWidth <= window.innerWidth"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small network that calls every painter unknown whose score is below 0.5."""
+    return trained_run(tmp_path_factory.mktemp("models") / "first")
+
+
+@pytest.fixture(scope="module")
+def url(run: Run) -> Iterator[str]:
+    with running("--model", run.folder) as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Any, url: str) -> Iterator[Any]:
+    yield from opened(browser, url, {"width": 1280, "height": 900})
+
+
+@pytest.fixture
+def telephone(browser: Any, url: str) -> Iterator[Any]:
+    yield from opened(browser, url, {"width": 360, "height": 740}, has_touch=True, color_scheme="dark")
+
+
+def opened(browser: Any, url: str, viewport: dict[str, int], **options: Any) -> Iterator[Any]:
+    """The page in a browser of its own, with all requests it makes in `asked` and errors in `wrong`."""
+    context = browser.new_context(viewport=viewport, **options)
+    context.set_default_timeout(PATIENCE)
+    one = context.new_page()
+    one.asked, one.wrong = [], []
+    one.on("request", lambda request: one.asked.append(request.url))
+    one.on("response", lambda answer: one.wrong.append(answer.url) if answer.status >= 400 else None)
+    one.on("pageerror", lambda error: one.wrong.append(str(error)))
+    one.goto(url)
+    one.wait_for_selector("#painting button")
+    yield one
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def painting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("paintings") / "lilies.png"
+    scene(90, 130, 4).save(file)
+    return file
+
+
+def give(page: Any, file: Path) -> None:
+    page.locator("#painting input[type=file]").first.set_input_files(file)
+
+
+def drop(page: Any, file: Path) -> None:
+    """Drop a file where paintings are dropped, as a mouse does."""
+    code = """([content, name]) => {
+        const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
+        const carried = new DataTransfer();
+        carried.items.add(new File([bytes], name, {type: 'image/png'}));
+        return carried;
+    }"""
+    import base64
+
+    carried = page.evaluate_handle(code, [base64.b64encode(file.read_bytes()).decode(), file.name])
+    page.dispatch_event("#painting button", "drop", {"dataTransfer": carried})
+
+
+def answers(page: Any) -> dict[str, str]:
+    """What is said of each task."""
+    page.wait_for_selector(".answers .answer")
+    sections = page.locator("#answers .answer")
+    each = (sections.nth(number) for number in range(sections.count()))
+    return {section.get_attribute("aria-label"): section.locator(".said").inner_text() for section in each}
+
+
+def said_by(run: Run, file: Path) -> dict[str, str]:
+    """What `predict` says of each task, as the page says it."""
+    (found,) = label(run, [ImageFile(str(file))])
+    assert found.probabilities is not None
+    said = {}
+    for name, task in run.tasks.items():
+        likeliest = task.classes[int(found.probabilities[name].argmax())]
+        doubtful = found.unknown(run, name)
+        said[name] = "Unknown" if doubtful and name == "painter" else likeliest + (" doubtful" if doubtful else "")
+    return said
+
+
+def test_a_dropped_painting_is_labelled_and_explained_without_a_network(page: Any, run: Run, painting: Path) -> None:
+    drop(page, painting)
+    assert answers(page) == said_by(run, painting)
+    page.wait_for_selector(".wipe")
+    assert page.get_by_role("slider", name="How much of the picture the map covers").is_visible()
+    assert "No collection was given" in page.inner_text("#works")
+    assert all(address.startswith(("http://127.0.0.1:", "data:", "blob:")) for address in page.asked)
+    assert not page.wrong
+    fonts = page.evaluate("[...document.fonts].filter(font => font.status == 'error').length")
+    assert fonts == 0 and page.evaluate("document.fonts.check('16px \"Source Sans Pro\"')")
+
+
+def test_the_slider_goes_by_keyboard(page: Any, painting: Path) -> None:
+    give(page, painting)
+    page.wait_for_selector(".wipe")
+    slider = page.get_by_role("slider", name="How much of the picture the map covers")
+    slider.focus()
+    page.keyboard.press("End")
+    assert page.evaluate("document.querySelector('.wipe').style.getPropertyValue('--at')") == "100%"
+
+
+def test_a_picture_to_send_and_json_can_be_had(page: Any, painting: Path) -> None:
+    give(page, painting)
+    page.wait_for_selector("#card:not([disabled])")
+    with page.expect_download() as download:
+        page.click("#card")
+    assert download.value.suggested_filename == "lilies-labels.png"
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+    page.get_by_text("The answers as JSON, to copy").click()
+    page.wait_for_selector("#json .cm-content")
+    assert '"file": "lilies.png"' in page.inner_text("#json .cm-content")
+
+
+def test_unknown_is_said_in_words(page: Any, run: Run, tmp_path: Path) -> None:
+    """Of some pictures one whose painter `predict` calls unknown."""
+    for seed in range(60):
+        file = tmp_path / f"{seed}.png"
+        scene(60, 60, seed).rotate(7 * seed).save(file)
+        if said_by(run, file)["painter"] == "Unknown":
+            break
+    else:
+        pytest.skip("the small network is sure of all of them")
+    give(page, file)
+    assert answers(page)["painter"] == "Unknown"
+    assert "none of the 3 classes that the model knows" in page.inner_text("#answers")
+
+
+def test_a_broken_file_is_said_and_the_next_one_works(page: Any, painting: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter.jpg").write_bytes(b"a letter")
+    give(page, tmp_path / "letter.jpg")
+    page.wait_for_selector("#answers .problem")
+    assert page.get_by_role("alert").inner_text().startswith("letter.jpg cannot be read: not an image (a text file")
+    page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
+    page.wait_for_selector("#answers .hint")
+    give(page, painting)
+    assert set(answers(page)) == {"painter", "style"}
+
+
+def test_a_zip_becomes_a_table_and_a_csv(page: Any, painting: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "works.zip", "w") as archive:
+        archive.write(painting, "hall/lilies.png")
+        archive.writestr("hall/letter.jpg", "a letter")
+    page.get_by_role("tab", name="Folder").click()
+    page.locator("#files input[type=file]").first.set_input_files(tmp_path / "works.zip")
+    page.wait_for_selector("#files a[download], #files .file-preview")
+    page.click("#start")
+    page.wait_for_selector("#csv:not([disabled])")
+    assert "1 could not be read" in page.inner_text("#folder .hint")
+    assert "works.zip/hall/letter.jpg: not an image" in page.inner_text("#folder .unread")
+    assert "works.zip/hall/lilies.png" in page.inner_text("#folder table")
+    with page.expect_download() as download:
+        page.click("#csv")
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert lines[0].startswith("path,painter,") and lines[1].startswith("works.zip/hall/lilies.png,")
+
+
+def test_it_fits_a_telephone_in_the_dark(telephone: Any, run: Run, painting: Path) -> None:
+    assert telephone.evaluate(SCALE)
+    give(telephone, painting)
+    assert answers(telephone) == said_by(run, painting)
+    telephone.wait_for_selector(".wipe")
+    assert telephone.evaluate(SCALE)
+    dark = telephone.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)")
+    assert sum(dark) < 200 and not telephone.wrong
+
+
+def test_everything_can_be_reached_and_has_a_name(page: Any, painting: Path) -> None:
+    """Every button, field and picture has a name that a screen reader can say."""
+    give(page, painting)
+    page.wait_for_selector("#card:not([disabled])")
+    nameless = page.evaluate(
+        """[...document.querySelectorAll('button, input, select, textarea, img')].filter(element => {
+            if (!element.checkVisibility() || element.closest('[aria-hidden=true]')) return false;
+            if (element.tagName == 'IMG') return !element.hasAttribute('alt');
+            const labels = [...(element.labels || [])].map(label => label.innerText).join('');
+            return !(labels + (element.getAttribute('aria-label') || '') + element.innerText + (element.title || '')
+                + [...element.querySelectorAll('img')].map(image => image.alt).join('')).trim();
+        }).map(element => element.outerHTML.slice(0, 160))"""
+    )
+    assert nameless == []
+    page.keyboard.press("Tab")
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement !== document.body")
