@@ -29,8 +29,8 @@ class DescribeSettings(NetworkSettings, DataSettings):
     """What `python -m painters_mtl.describe` can be told: a trained model, or the options of a training."""
 
     model: Path | None = None
-    """Run folder of a trained model; without it, the network that the options below describe, with as many classes as
-    asked for, whatever the data have."""
+    """Run folder of a trained model, or paintings: the model that comes along; without it, the network that the options
+    below describe, with as many classes as asked for, whatever the data have."""
     output: Path = Path("network.png")
     """The picture to write: .png, .svg or .pdf."""
 
@@ -53,10 +53,10 @@ def _network(settings: DescribeSettings) -> "keras.Model":
     from painters_mtl.data.tasks import Task
     from painters_mtl.inference.open_network import open_network
     from painters_mtl.network.multitask import build_model
-    from painters_mtl.runs.run import open_run
+    from painters_mtl.runs.model_choice import open_named_run
 
     if settings.model is not None:
-        return open_network(open_run(settings.model))
+        return open_network(open_named_run(settings.model))
     tasks = {}
     for name, classes in settings.requested_classes().items():
         if classes is None:

@@ -30,7 +30,8 @@ class Settings:
     paths: tyro.conf.Positional[tuple[str, ...]]
     """folders (with all below them), zips (read in place), files, patterns such as "*.jpg", or - for a list"""
     model: Path | None = None
-    """run folder of the model, such as models/full; without it the newest one in models"""
+    """run folder of the model, such as models/full, or paintings: the model that comes along; without it the newest run
+    of real paintings in models, else the model that comes along"""
     output: Path = Path("vectors.npz")
     """the table to write: .npz, or .parquet, which needs pyarrow"""
     map: Path | None = None
@@ -51,7 +52,7 @@ def embed(settings: Settings) -> int:
     from painters_mtl.images.files import images_from_arguments
     from painters_mtl.inference import embeddings
     from painters_mtl.inference.vector_files import write_vectors
-    from painters_mtl.runs.run import open_run_for_pictures
+    from painters_mtl.runs.model_choice import open_run_for_pictures
 
     run = open_run_for_pictures(settings.model)
     files = images_from_arguments(settings.paths)
@@ -59,7 +60,7 @@ def embed(settings: Settings) -> int:
         files = [file for file in files if not file.is_at(settings.map)]
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
-    print(f"{len(files):,} pictures, with {run.folder}", flush=True)
+    print(f"{len(files):,} pictures, with {run.title}", flush=True)
     vectors = embeddings.compute(run, files, settings.cache, settings.batch_size, settings.threads)
     in_cache = len(files) - vectors.computed - len(vectors.errors)
     print(f"computed {vectors.computed:,} vectors, {in_cache:,} were in the cache")

@@ -45,7 +45,8 @@ class Settings:
     paths: tyro.conf.Positional[tuple[str, ...]]
     """folders (with all below them), zips (read in place), files, patterns such as "*.jpg", or - for a list"""
     model: Path | None = None
-    """run folder of the model, such as models/full; without it the newest one in models"""
+    """run folder of the model, such as models/full, or paintings: the model that comes along; without it the newest run
+    of real paintings in models, else the model that comes along"""
     output: Path = Path("explanations")
     """the folder for the PNGs; made when it is not there"""
     tasks: tuple[str, ...] = ()
@@ -70,7 +71,7 @@ def explain(settings: Settings) -> int:
     from painters_mtl.data.tasks import chosen_tasks
     from painters_mtl.images.cache import cache_side
     from painters_mtl.images.files import images_from_arguments
-    from painters_mtl.runs.run import open_run_for_pictures
+    from painters_mtl.runs.model_choice import open_run_for_pictures
 
     _check(settings)
     run = open_run_for_pictures(settings.model)
@@ -89,7 +90,7 @@ def explain(settings: Settings) -> int:
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     settings.output.mkdir(parents=True, exist_ok=True)
-    print(f"explaining {len(files):,} pictures with {run.folder}", flush=True)
+    print(f"explaining {len(files):,} pictures with {run.title}", flush=True)
     unreadable, likeness = _write_sheets(run, tasks, classes, files, settings)
     explained = len(files) - unreadable
     print(f"wrote {explained:,} pictures to {settings.output}")

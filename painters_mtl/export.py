@@ -55,7 +55,8 @@ class Settings:
     tenths of the size), onnx (ONNX Runtime), openvino (Intel and AMD processors), package (for this program, in 16
     bits)"""
     model: Path | None = None
-    """run folder of the model, such as models/full; without it the newest one in models"""
+    """run folder of the model, such as models/full, or paintings: the model that comes along; without it the newest run
+    of real paintings in models, else the model that comes along"""
     images: tuple[Path, ...] = ()
     """paintings to compare on: folders, zips or files; without them test paintings of the run's own data"""
     data: Path | None = None
@@ -69,11 +70,11 @@ class Settings:
 def export(settings: Settings) -> int:
     """The verb. Returns 0, or 1 when the exported network does not give what Keras gives."""
     from painters_mtl.data.dataset import prepare
-    from painters_mtl.runs.run import open_run
+    from painters_mtl.runs.model_choice import open_run_for_pictures
     from painters_mtl.runs.training_data import run_data_settings
 
     _check(settings)
-    run = open_run(settings.model)
+    run = open_run_for_pictures(settings.model)
     for package in PACKAGES[settings.format]:
         if package == "tf2onnx":  # it imports TensorFlow
             import_tensorflow()
@@ -138,7 +139,7 @@ def _write(settings: Settings, run: "Run", data: "Dataset | None") -> None:
     else:
         images = _images(data, parity.evenly_spaced(data.rows("test"), COMPARED))
     with atomic_folder(settings.output.absolute(), settings.overwrite) as folder:
-        print(f"exporting {run.folder} as {settings.format}", flush=True)
+        print(f"exporting {run.title} as {settings.format}", flush=True)
         network = open_network(run)
         file = save(run, network, settings.format, folder, calibrated=True, training=training)
         print(f"comparing with Keras on {len(images)} paintings", flush=True)

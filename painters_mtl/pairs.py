@@ -41,7 +41,8 @@ class Settings:
     output: Path = Path("submission.csv")
     """the CSV to write; without --pairs pairs.csv, unless another is named"""
     model: Path | None = None
-    """run folder of the model, such as models/full; without it the newest one in models"""
+    """run folder of the model, such as models/full, or paintings: the model that comes along; without it the newest run
+    of real paintings in models, else the model that comes along"""
     score: Literal["best", "learned", "cosine", "product"] = "best"
     """learned: a softmax over all painters with 10 works, learned on the features, and its product; cosine: of the
     features; product: of the painter softmaxes; best: what does best on validation paintings, by painters in training
@@ -72,10 +73,10 @@ def pairs(settings: Settings) -> int:
     from painters_mtl.images.files import find_images
     from painters_mtl.inference import pair_tables
     from painters_mtl.inference.pair_scoring import ScoreOptions, pair_vectors, print_auc
-    from painters_mtl.runs.run import open_run, open_run_for_pictures
+    from painters_mtl.runs.model_choice import open_named_run, open_run_for_pictures
 
     run = open_run_for_pictures(settings.model)
-    against = open_run(settings.against, option="--against") if settings.against else None
+    against = open_named_run(settings.against, option="--against") if settings.against else None
     by_name = pair_tables.images_by_name(find_images(*settings.images))
     if len(by_name) < 2:
         raise UserError(f"--images: there are no two pictures in {', '.join(map(str, settings.images))}")
@@ -88,7 +89,7 @@ def pairs(settings: Settings) -> int:
             f"none of the pictures that {settings.pairs} names ({pair_tables.some(names)}) is in --images: is it the "
             "right folder?"
         )
-    print(f"{count:,} pairs of {len(names):,} pictures, with {run.folder}", flush=True)
+    print(f"{count:,} pairs of {len(names):,} pictures, with {run.title}", flush=True)
     painters = pair_tables.read_painters(settings.labels) if settings.labels else {}
     options = ScoreOptions(settings.score, settings.data, settings.cache, settings.batch_size, settings.threads)
     models = [pair_vectors(run, list(files.values()), options)]

@@ -47,7 +47,8 @@ class Settings:
     paths: tyro.conf.Positional[tuple[str, ...]]
     """folders (with all below them), zips (read in place), single files, patterns such as "*.jpg", or - for a list"""
     model: Path | None = None
-    """run folder of the model, such as models/full; without it the newest one in models"""
+    """run folder of the model, such as models/full, or paintings: the model that comes along; without it the newest run
+    of real paintings in models, else the model that comes along"""
     output: Path = Path("predictions.csv")
     """the file to write: .csv, .jsonl, .parquet or .html (a gallery, in parts of 500 pictures); - is standard output"""
     format: Literal["csv", "jsonl", "parquet", "html"] | None = None
@@ -97,7 +98,7 @@ def predict(settings: Settings) -> int:
         table = sys.stdout
         with contextlib.redirect_stdout(sys.stderr):  # notes do not belong to the table
             job = _job(settings)
-            print(f"labelling {len(job.files):,} pictures with {job.run.folder}", flush=True)
+            print(f"labelling {len(job.files):,} pictures with {job.run.title}", flush=True)
             return _status(print_table(job, settings.output_format, table).errors)
     job = _job(settings)
     lock = settings.output.with_name(f".{settings.output.name}.lock")
@@ -132,7 +133,7 @@ def _job(settings: Settings) -> "LabelJob":
     """The pictures, the network and the options that the settings name."""
     from painters_mtl.images.files import images_from_arguments
     from painters_mtl.inference.labelling import LabelJob
-    from painters_mtl.runs.run import open_run_for_pictures
+    from painters_mtl.runs.model_choice import open_run_for_pictures
 
     run = open_run_for_pictures(settings.model)
     run.check()

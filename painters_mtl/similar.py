@@ -37,7 +37,8 @@ class Settings:
     within: Annotated[tuple[Path, ...], tyro.conf.arg(name="in")]
     """where to look: folders (with all below them), zips or files"""
     model: Path | None = None
-    """run folder of the model, such as models/full; without it the newest one in models"""
+    """run folder of the model, such as models/full, or paintings: the model that comes along; without it the newest run
+    of real paintings in models, else the model that comes along"""
     count: int = 12
     """how many to show for each picture"""
     output: Path = Path("similar.png")
@@ -54,14 +55,14 @@ def similar(settings: Settings) -> int:
     from painters_mtl.inference import embeddings
     from painters_mtl.inference.nearest import nearest
     from painters_mtl.reports.sheets_neighbours import neighbours_sheet, neighbours_table
-    from painters_mtl.runs.run import open_run_for_pictures
+    from painters_mtl.runs.model_choice import open_run_for_pictures
 
     run = open_run_for_pictures(settings.model)
     asked = images_from_arguments(settings.paths)
     files = [file for file in find_images(*settings.within) if not file.is_at(settings.output)]
     _check_size(settings, run, asked, files)
     question = "one picture" if len(asked) == 1 else f"{len(asked):,} pictures"
-    print(f"looking for {question} in {len(files):,} pictures, with {run.folder}", flush=True)
+    print(f"looking for {question} in {len(files):,} pictures, with {run.title}", flush=True)
     vectors = embeddings.compute(run, [*asked, *files], settings.cache)
     queries = _readable(vectors, len(asked))
     matches = nearest(queries, replace(vectors, files=files), settings.count)

@@ -6,7 +6,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from helpers import make_data, python
+from helpers import make_data, python, read_rows
+from small_runs import package, trained_run
+
+from painters_mtl.runs.model_choice import shipped_model
 
 pytest.importorskip("build", reason="the extra dev is not installed")
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,8 +20,14 @@ TINY = ("--image-size", "32", "--backbone", "small_convnet", "--weights", "none"
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel and the source distribution, built from a copy of the sources."""
     folder = tmp_path_factory.mktemp("build")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
+    if shipped_model() is not None:
+        shutil.copytree(ROOT / "models" / "paintings", folder / "models" / "paintings")
+    else:  # a stand-in, that the way of it is tested
+        package(trained_run(folder / "run"), folder / "models" / "paintings")
+        shutil.rmtree(folder / "run")
+    (folder / "models" / "paintings" / "runtimes").mkdir(exist_ok=True)  # what predict may put beside it
     shutil.copytree(ROOT / "painters_mtl", folder / "painters_mtl", ignore=shutil.ignore_patterns("__pycache__"))
     done = python("-m", "build", "--no-isolation", folder, cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -31,10 +40,14 @@ def test_the_wheel_holds_every_module_and_template(built: Path) -> None:
     files = (file for ending in ("*.py", "*.jinja", "*.css") for file in (ROOT / "painters_mtl").rglob(ending))
     wanted = {file.relative_to(ROOT).as_posix() for file in files}
     with zipfile.ZipFile(wheel) as archive:
-        assert {name for name in archive.namelist() if name.startswith("painters_mtl/")} == wanted
+        held = {name: archive.getinfo(name).file_size for name in archive.namelist()}
+    assert {name for name in held if name.startswith("painters_mtl/") and "_paintings" not in name} == wanted
+    model = {name.rpartition("/")[2]: size for name, size in held.items() if "/_paintings/" in name}
+    assert {"manifest.json", "labels.json", "network.json", "weights.npz"} <= set(model)
+    assert sum(model.values()) <= 8_000_000
     with tarfile.open(source) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert wanted <= names
+    assert wanted | {f"models/paintings/{name}" for name in model} <= names
 
 
 @pytest.mark.slow
@@ -53,6 +66,11 @@ def test_the_wheel_alone_trains_and_predicts(built: Path, tmp_path: Path) -> Non
 
     code = "import painters_mtl, sys; sys.exit(not painters_mtl.__file__.startswith(sys.argv[1]))"
     assert python("-c", code, site, cwd=tmp_path, PYTHONPATH=str(site)).returncode == 0
+    said = verb("predict", "data/images", "--output", "first.csv")
+    assert "60 pictures with the model that comes along" in said
+    assert len(read_rows(tmp_path / "first.csv")) == 60 and not (tmp_path / "models").exists()
+    assert all(row["painter"] and not row["error"] for row in read_rows(tmp_path / "first.csv"))
+    verb("describe", "--model", "paintings", "--output", "shipped.png")
     verb("train", "--data", "data", *TINY, "--no-baselines", "--no-refit", "--name", "wheel", "--painters", "2")
     assert (tmp_path / "models" / "wheel" / "report.html").is_file()
     verb("predict", "data/images", "--output", "labels.html")

@@ -123,7 +123,7 @@ def label_into_journal(
         if done:
             print(f"going on behind {len(done):,} pictures that are done")
         left = [file for file in job.files if str(file) not in done]
-        print(f"labelling {len(left):,} pictures with {job.run.folder}", flush=True)
+        print(f"labelling {len(left):,} pictures with {job.run.title}", flush=True)
         for row in label_files(job, left):
             journal.write(row)
     if job.engine != "local" or resume:  # Ray's groups come back in any order, also before a cut

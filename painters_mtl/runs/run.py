@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +40,12 @@ class Run:
     digest: str = ""  # of `network_file`, as the training left it; "" while it is being trained
     network_digest: str = ""  # of network.json; "" also where there is none
     packaged: bool = False  # the small form that travels, see `runs.packaged`
+    title: str = ""  # how it is called where it is said which model answers; by default its folder
+
+    def __post_init__(self) -> None:
+        """Call a run that has no other title after its folder."""
+        if not self.title:
+            object.__setattr__(self, "title", str(self.folder))
 
     @property
     def network_file(self) -> Path:
@@ -174,9 +179,12 @@ def save_heads(model: "keras.Model", tasks: Iterable[str], folder: Path) -> None
         np.savez(stream, **named)  # type: ignore[arg-type]
 
 
-def open_run(folder: Path | None, models: Path = Path("models"), option: str = "--model") -> Run:
-    """The run in `folder`; without one, the newest in `models`. Raises `UserError` that names what is missing."""
-    folder = newest(models) if folder is None else Path(folder)
+def open_run(folder: Path, option: str = "--model") -> Run:
+    """The run in a folder, or the packaged model. Raises `UserError` that names what is missing.
+
+    Which run it is where none is named, `model_choice` says.
+    """
+    folder = Path(folder)
     if not folder.is_dir():
         near = sorted(p.parent.name for p in folder.parent.glob(f"*/{MODEL}")) if folder.parent.is_dir() else []
         has = f"there are {', '.join(near[:5])}" if near else "train one with python -m painters_mtl.train"
@@ -210,27 +218,7 @@ def open_run(folder: Path | None, models: Path = Path("models"), option: str = "
         raise UserError(f"{folder / LABELS} is damaged ({type(error).__name__}: {error}): get a sound copy") from error
 
 
-def open_run_for_pictures(folder: Path | None) -> Run:
-    """As `open_run`, for saying something of a user's pictures: with a note where the model only knows the demo's."""
-    run = open_run(folder)
-    if run.demo:
-        print(
-            f"note: {run.folder} was trained on the demo, paintings drawn by code: what it says of real ones means "
-            "nothing",
-            file=sys.stderr,
-        )
-    return run
-
-
 def check_teacher_size(run: Run, cache_side: int) -> None:
     """Raise `UserError` where a teacher was trained on cached images of another side than `cache_side`."""
     if run.cache_side != cache_side:
         raise UserError(f"--teachers {run.folder} was trained at --image-size {run.image_size}: use the same size here")
-
-
-def newest(models: Path = Path("models")) -> Path:
-    """The folder of the newest run."""
-    runs = [p.parent for p in Path(models).glob(f"*/{MODEL}") if not p.parent.name.startswith(".")]
-    if not runs:
-        raise UserError(f"there is no trained model in {models}: train one with python -m painters_mtl.train")
-    return max(runs, key=lambda folder: ((folder / MODEL).stat().st_mtime_ns, folder.name))

@@ -1,7 +1,6 @@
 """Run folders: they come back as they were saved, and say what they lack or what was changed."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -29,25 +28,6 @@ def test_a_run_can_be_moved(tmp_path: Path) -> None:
     make_run(tmp_path / "models" / "a")
     shutil.move(tmp_path / "models" / "a", tmp_path / "elsewhere")
     assert runs.open_run(tmp_path / "elsewhere").model().output.keys() == TASKS.keys()
-
-
-def test_the_newest_run_is_the_one_whose_model_was_written_last(tmp_path: Path) -> None:
-    for i, name in enumerate(["c", "a", "b", ".hidden"]):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "model.keras").touch()
-        (tmp_path / name / "labels.json").touch()
-        os.utime(tmp_path / name / "model.keras", (0, [100, 300, 200, 400][i]))
-    (tmp_path / "unfinished").mkdir()
-    (tmp_path / "unfinished" / "labels.json").touch()
-    assert runs.newest(tmp_path) == tmp_path / "a"
-    os.utime(tmp_path / "b" / "model.keras", (0, 500))
-    assert runs.newest(tmp_path) == tmp_path / "b"
-
-
-def test_without_a_trained_run_one_is_told_to_train(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(UserError, match=r"no trained model in .*painters_mtl\.train"):
-            runs.open_run(None, folder)
 
 
 def test_a_run_that_lacks_something_says_what(tmp_path: Path) -> None:
@@ -101,17 +81,6 @@ def test_labels_that_are_not_text_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_bytes(b"\xff\xfe\x00{")
     with pytest.raises(UserError, match=r"labels\.json is damaged"):
         runs.open_run(tmp_path)
-
-
-def test_who_uses_a_model_of_the_demo_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make_run(tmp_path / "a")
-    runs.open_run(tmp_path / "a")
-    assert capsys.readouterr().err == ""
-    assert runs.open_run_for_pictures(tmp_path / "a").demo
-    assert "drawn by code" in capsys.readouterr().err
-    runs.save_labels(tmp_path / "a", TASKS, 32, 40, demo=False)
-    runs.open_run_for_pictures(tmp_path / "a")
-    assert capsys.readouterr().err == ""
 
 
 def test_a_finished_model_that_was_changed_is_refused(tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def test_misuse_is_one_sentence(folder: Path, few: Path, tmp_path: Path, capsys:
 
 def copy_run(folder: Path, to: Path, painters: tuple[str, str] | None = None) -> Path:
     to.mkdir(parents=True)
-    for name in (runs.MODEL, runs.LABELS):
+    for name in (runs.MODEL, runs.LABELS, runs.METRICS):
         shutil.copy(folder / name, to)
     if painters:
         labels = json.loads((to / runs.LABELS).read_text(encoding="utf-8"))
@@ -272,11 +272,11 @@ def test_the_newest_run_without_a_model(
     folder: Path, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "no trained model in models" in refused(capsys, few)
     for i, name in enumerate("cab"):
         run = copy_run(folder, tmp_path / "models" / name, (f"{name}1", f"{name}2"))
         os.utime(run / runs.MODEL, (0, [10, 30, 20][i]))
     assert predict.main([str(few), "--no-unknown"]) == 0
+    assert "5 pictures with models/a, the newest run of real paintings" in capsys.readouterr().out
     assert {r["painter"][0] for r in read_rows(tmp_path / "predictions.csv")} == {"a"}
 
 
