@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the model that comes along, models/paintings, is in a wheel as painters_mtl/_paintings."""
+"""What pyproject.toml cannot say: the model that comes along goes from models/paintings into the wheel."""
 
 import shutil
 from pathlib import Path

@@ -35,7 +35,8 @@ class Settings:
     """Which model answers, and who may ask."""
 
     model: Path | None = None
-    """run folder of the model, such as models/full; without it the newest one in models"""
+    """run folder of the model, such as models/full, or paintings: the model that comes along; without it the newest run
+    of real paintings in models, else the model that comes along"""
     collection: Path | None = None
     """a folder (with all below it) or a zip, in which works most like a painting are looked for"""
     host: str = "127.0.0.1"
@@ -57,11 +58,11 @@ def app(settings: Settings) -> int:
     if settings.collection is not None and not settings.collection.exists():
         raise UserError(f"--collection {settings.collection} is not there: name a folder or a zip")
     from painters_mtl.page.server import serving
-    from painters_mtl.runs.run import open_run_for_pictures
+    from painters_mtl.runs.model_choice import open_run_for_pictures
 
     run = open_run_for_pictures(settings.model)
     run.check()
-    print(f"opening the page with {run.folder} ...", flush=True)
+    print(f"opening the page with {run.title} ...", flush=True)
     with serving(run, address, settings.collection, settings.cache) as url:
         print(f"open {url} in a browser; Ctrl-C ends it", flush=True)
         waiting = threading.Event()

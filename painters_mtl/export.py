@@ -40,7 +40,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {  # that a format needs beside TensorFlo
     "litert-int8": ("ai_edge_litert",),
     "onnx": ("onnx", "onnxruntime", "tf2onnx"),
     "openvino": ("openvino",),
-    "package": (),
+    "package": ("ai_edge_litert",),
 }
 
 
@@ -78,7 +78,7 @@ def export(settings: Settings) -> int:
     for package in PACKAGES[settings.format]:
         if package == "tf2onnx":  # it imports TensorFlow
             import_tensorflow()
-        import_extra(package, settings.format.removesuffix("-int8"))
+        import_extra(package, "litert" if "litert" in package else settings.format)
     import_tensorflow()
     way_out = "name paintings with --images, or the run's data with --data"
     data = None if settings.images else prepare(run_data_settings(run, settings.data, way_out))
@@ -165,8 +165,12 @@ def _write_package(settings: Settings, run: "Run", data: "Dataset | None") -> No
         head = head or _learn_painters(run, data)
     with atomic_folder(settings.output.absolute(), settings.overwrite) as folder:
         packaging.save_package(run, folder, head)
+        packaging.add_litert(run, folder)
         comparison = packaging.compare_package(run, folder, images, labels)
         print(f"compared with the run in 32 bits on {len(images):,} paintings\n{comparison_table(comparison)}")
+        if litert := comparison.get("litert"):
+            largest = max(litert["largest_difference"].values())
+            print(f"LiteRT, on {litert['paintings']} of them: largest difference from Keras {largest:.1e}")
         if faults := packaging.package_faults(run, folder, comparison):
             raise _Refused(faults)
         packaging.finish_package(run, folder, comparison)

@@ -28,14 +28,16 @@ def make_run(folder: Path, seed: int = 0) -> keras.Model:
     return model
 
 
-def trained_run(folder: Path, seed: int = 0, demo: bool = False, largest: float = 0) -> runs.Run:
+def trained_run(
+    folder: Path, seed: int = 0, demo: bool = False, largest: float = 0, backbone: str = "small_convnet"
+) -> runs.Run:
     """A finished run for OTHER_TASKS, its answers spread over the classes.
 
     Args:
         largest: a weight to put into the style head.
     """
     keras.utils.set_random_seed(seed)
-    network = with_known_head(small_network(OTHER_TASKS), Task("painter_known", ("another", "known")), 9)
+    network = with_known_head(small_network(OTHER_TASKS, backbone), Task("painter_known", ("another", "known")), 9)
     images = np.random.default_rng(1).integers(0, 256, (64, 32, 32, 3)).astype(np.float32)
     found = network(images, training=False)
     for name in OTHER_TASKS:
@@ -48,16 +50,18 @@ def trained_run(folder: Path, seed: int = 0, demo: bool = False, largest: float 
         kernel[0, 0] = largest
         network.get_layer("style").kernel.assign(kernel)
     folder.mkdir(parents=True)
-    save_network(network, NetworkSettings(backbone="small_convnet", image_size=32, weights="none"), folder)
+    save_network(network, NetworkSettings(backbone=backbone, image_size=32, weights="none"), folder)
     temperatures, thresholds = {"painter": 0.6, "style": 1.7}, {"painter": 0.2, "style": 0.1}
     runs.save_labels(folder, OTHER_TASKS, 32, 40, demo, temperatures=temperatures, thresholds=thresholds)
     write_json(folder / runs.METRICS, {"interrupted": False, "demo": demo})
     return runs.open_run(folder)
 
 
-def package(run: runs.Run, folder: Path, head: PainterHead | None = None) -> runs.Run:
-    """The packaged model of a run."""
+def package(run: runs.Run, folder: Path, head: PainterHead | None = None, litert: bool = False) -> runs.Run:
+    """The packaged model of a run; with what LiteRT needs, which takes seconds, where it is asked for."""
     folder.mkdir(parents=True)
     packaging.save_package(run, folder, head)
+    if litert:
+        packaging.add_litert(run, folder)
     packaging.finish_package(run, folder, {"paintings": 0})
     return runs.open_run(folder)

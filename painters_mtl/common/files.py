@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -106,6 +107,17 @@ def _process_in(file: Path) -> str:
         return file.read_text(encoding="utf-8", errors="replace")[:20] or "unknown"
     except OSError:
         return "unknown"
+
+
+def user_cache() -> Path:
+    """This program's folder among the user's caches, where the system has these; it need not be there yet.
+
+    XDG_CACHE_HOME or ~/.cache; on macOS ~/Library/Caches; on Windows LOCALAPPDATA.
+    """
+    home = Path.home()
+    of_system = {"darwin": home / "Library" / "Caches", "win32": Path(os.environ.get("LOCALAPPDATA") or home)}
+    default = of_system.get(sys.platform, home / ".cache")
+    return Path(os.environ.get("XDG_CACHE_HOME") or default) / "painters-mtl"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,18 +5,30 @@ It stands beside `open_network`, for it builds the network with the rounded weig
 
 import shutil
 from collections.abc import Mapping
-from importlib import metadata
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from painters_mtl import __version__
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.half_floats import from_byte_planes, to_byte_planes
+from painters_mtl.inference.exporters import save
+from painters_mtl.inference.litert_template import TEMPLATE, drawn_images, fill_template, write_template
 from painters_mtl.inference.open_network import open_network
 from painters_mtl.inference.painter_pairs import HEAD, PainterHead, head_arrays
-from painters_mtl.inference.parity import accuracy_loss, compare_outputs
+from painters_mtl.inference.parity import (
+    accuracy_loss,
+    compare_outputs,
+    evenly_spaced,
+    outputs_in_batches,
+    parity_faults,
+)
+from painters_mtl.inference.runtimes import FILES, open_exported
 from painters_mtl.network.forward import forward_function, predict_in_batches
 from painters_mtl.network.manifest import build_from_manifest, describe_network, network_arrays
 from painters_mtl.network.settings import NetworkSettings
@@ -31,6 +43,7 @@ from painters_mtl.runs.packaged import write_package_manifest
 from painters_mtl.runs.run import HEADS, METRICS, Run, copy_labels
 
 LARGEST = 8_000_000  # bytes of all files
+IN_LITERT = 256  # paintings on which LiteRT is compared with Keras
 AGREEMENT = 0.995  # share of the paintings whose likeliest class must stay, for every task
 
 
@@ -40,7 +53,7 @@ def in_16_bits(array: np.ndarray) -> np.ndarray:
     Among the vectors are the variances of normalisation, some of which 16 bits cannot hold.
     """
     with np.errstate(over="ignore"):
-        return array.astype(np.float16) if array.ndim > 1 and array.dtype == np.float32 else array
+        return to_byte_planes(array) if array.ndim > 1 and array.dtype == np.float32 else array
 
 
 def save_package(run: Run, folder: Path, head: PainterHead | None) -> None:
@@ -58,7 +71,7 @@ def save_package(run: Run, folder: Path, head: PainterHead | None) -> None:
         raise UserError(f"{run.folder} has no weights.npz, for version 0.4 made it: train it again, then export it")
     run.check()
     manifest, arrays = read_network_files(run.folder, run.network_digest)
-    rounded = {name: in_16_bits(array) for name, array in arrays.items()}
+    rounded = {name: from_byte_planes(in_16_bits(array)) for name, array in arrays.items()}
     if large := [name for name, array in rounded.items() if not np.isfinite(array).all()]:
         raise UserError(f"{run.folder}: the weights {large[0]} are too large for 16 bits, or are no numbers")
     network = build_from_manifest(manifest | {"keras": keras.__version__}, rounded)
@@ -71,10 +84,45 @@ def save_package(run: Run, folder: Path, head: PainterHead | None) -> None:
     if (run.folder / METRICS).is_file():
         shutil.copyfile(run.folder / METRICS, folder / METRICS)
     for name, more in _optional_arrays(run, folder, head).items():
-        write_arrays(folder / name, {key: in_16_bits(array) for key, array in more.items()}, compressed=True)
+        write_arrays(folder / name, more, compressed=True)
         if size_of(folder) > LARGEST:
             (folder / name).unlink()
             print(f"note: {name} is left out: with it the package would be above {LARGEST / 1e6:g} MB", flush=True)
+
+
+def add_litert(run: Run, folder: Path) -> None:
+    """Write what LiteRT needs to open the package without TensorFlow: see `litert_template`.
+
+    Left out with a note where it would make the package too large, as that of a backbone whose layers are not folded.
+
+    Raises `UserError` where what comes back says something else than Keras.
+    """
+    packaged = _as_packaged(run, folder)
+    manifest, arrays = read_network_files(folder)
+    network = build_from_manifest(manifest, arrays)
+    forward = forward_function(network, run.image_size)
+    images = drawn_images(packaged)
+    in_keras = predict_in_batches(forward, images, np.arange(len(images)))
+    with TemporaryDirectory() as place:
+        file = save(packaged, network, "litert", Path(place), calibrated=False)
+        write_template(packaged, file.read_bytes(), in_keras)
+        if faults := parity_faults(_compare_litert(packaged, images, in_keras), exact=True):
+            raise UserError(f"LiteRT says something else than Keras: {faults}")
+    if size_of(folder) > LARGEST:
+        (folder / TEMPLATE).unlink()
+        print(f"note: {TEMPLATE} is left out: with it the package would be above {LARGEST / 1e6:g} MB", flush=True)
+
+
+def _as_packaged(run: Run, folder: Path) -> Run:
+    """The package of a run, while its manifest is not there yet."""
+    return replace(run, folder=folder, packaged=True, digest="", network_digest=network_digest(folder), title="")
+
+
+def _compare_litert(packaged: Run, images: np.ndarray, in_keras: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    with TemporaryDirectory() as place:
+        file = Path(place) / FILES["litert"]
+        file.write_bytes(fill_template(packaged))
+        return compare_outputs(outputs_in_batches(open_exported("litert", file), images), in_keras)
 
 
 def _optional_arrays(run: Run, folder: Path, head: PainterHead | None) -> dict[str, Mapping[str, np.ndarray]]:
@@ -82,9 +130,12 @@ def _optional_arrays(run: Run, folder: Path, head: PainterHead | None) -> dict[s
     found: dict[str, Mapping[str, np.ndarray]] = {}
     if (run.folder / HEADS).is_file():
         with np.load(run.folder / HEADS, allow_pickle=False) as heads:
-            found[HEADS] = dict(heads)
+            found[HEADS] = {name: in_16_bits(heads[name]) for name in heads}
     if head is not None:
-        found[HEAD] = head_arrays(head, network_digest(folder))
+        # In 8 bits: the head over some hundred painters would else have a quarter of the network's size.
+        scale = np.maximum(np.abs(head.kernel).max(axis=0), 1e-12).astype(np.float32) / 127
+        kernel = np.round(head.kernel / scale).astype(np.int8)
+        found[HEAD] = {**head_arrays(head, network_digest(folder)), "kernel": kernel, "kernel_scale": scale}
     return found
 
 
@@ -94,10 +145,9 @@ def finish_package(run: Run, folder: Path, comparison: Mapping[str, Any]) -> Non
     Args:
         comparison: what `compare_package` found.
     """
-    packages = ("tensorflow", "keras", "numpy")
     about = {
         "made_from": {"run": run.folder.name, "checksum": run.digest},
-        "made_with": {"painters-mtl": __version__, **{name: metadata.version(name) for name in packages}},
+        "made_with": {"painters-mtl": __version__, "tensorflow": tf.__version__, "keras": keras.__version__},
         "classes": {name: len(task.classes) for name, task in run.tasks.items()},
         "compared_with_32_bits": dict(comparison),
     }
@@ -123,6 +173,10 @@ def compare_package(
     }
     before, after = outputs["the run"], outputs["16 bits"]
     comparison = compare_outputs(after, before)
+    if (folder / TEMPLATE).is_file():
+        some = evenly_spaced(rows, IN_LITERT)
+        in_keras = {name: values[some] for name, values in after.items()}
+        comparison["litert"] = _compare_litert(_as_packaged(run, folder), images[some], in_keras)
     if labels is not None:
         found = {name: accuracy_loss(labels[name], before[name], after[name]) for name in run.tasks}
         comparison["accuracy"] = {name: value for name, value in found.items() if value["paintings"]}
@@ -135,6 +189,8 @@ def package_faults(run: Run, folder: Path, comparison: Mapping[str, Any]) -> str
     faults = [f"{name} agrees on {agreement[name]:.1%}" for name in run.tasks if not agreement[name] >= AGREEMENT]
     if faults:
         return f"{', '.join(faults)} of the paintings with the run in 32 bits (at least {AGREEMENT:.1%} is asked)"
+    if "litert" in comparison and (faults_of_litert := parity_faults(comparison["litert"], exact=True)):
+        return f"LiteRT says something else than Keras: {faults_of_litert}"
     if (size := size_of(folder)) > LARGEST:
         return f"it has {size / 1e6:.1f} MB, and at most {LARGEST / 1e6:g} are allowed"
     return ""

@@ -192,7 +192,9 @@ def load_head(run: Run) -> PainterHead | None:
             return None
         validation = {str(n): tuple(map(float, v)) for n, v in zip(held["scores"], held["validation"], strict=True)}
         painters = tuple(map(str, held["painters"]))
-        kernel, temperature = held["kernel"].astype(np.float32), float(held["temperature"])  # 16 bits in a package
+        kernel, temperature = held["kernel"], float(held["temperature"])
+        if "kernel_scale" in held:  # of a packaged model, in 8 bits
+            kernel = kernel.astype(np.float32) * held["kernel_scale"]
         return PainterHead(kernel, held["bias"], temperature, painters, validation)  # type: ignore[arg-type]
     except Exception:  # numpy and zipfile raise whatever they find
         return None

@@ -6,6 +6,10 @@
 A runtime other than Keras is exported on first use into the run folder, `RUN/runtimes/NAME/KEY`, and compared with
 Keras on real paintings before it is trusted; the comparison is kept beside it in `check.json`. KEY is made from the
 model's weights, so a network that was trained again is exported again. From then on TensorFlow is not imported at all.
+
+What is exported of a packaged model, or of a run that lies where the user cannot write, is kept in the user's cache
+folder. A package has what LiteRT needs, and what Keras said of a few pictures: LiteRT is there at once
+(`litert_template`).
 """
 
 import hashlib
@@ -22,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import atomic_folder, write_json
+from painters_mtl.common.files import atomic_folder, user_cache, write_json
 from painters_mtl.common.lazy_imports import import_extra, import_tensorflow
+from painters_mtl.inference.litert_template import fill_template, has_template, keras_on_drawn_pictures
 from painters_mtl.inference.parity import FEWEST, compare_outputs, outputs_in_batches, parity_faults, sample_images
 from painters_mtl.inference.runtimes import FILES, PACKAGES, installed, keras_forward, open_exported, openvino_core
 
@@ -36,6 +41,8 @@ RUNTIMES = ("keras", "openvino", "openvino-bf16", "litert", "auto")
 FOLDER, CHECK, SPEEDS = "runtimes", "check.json", "speeds.json"  # in the run folder
 VERSION = 1  # of the exported graph; another one is exported anew
 TIMED = 32  # pictures at once
+MANY = 2_000  # pictures for which it pays to measure which runtime is the fastest
+KEPT = 4  # models whose exports are kept in the user's cache
 
 
 def open_runtime(
@@ -69,7 +76,8 @@ def export_on_first_use(run: "Run", name: str, sample: "Sequence[ImageFile]" = (
     import_extra(PACKAGES[_format(name)], _format(name))
     if name == "openvino-bf16" and "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise UserError("--runtime openvino-bf16: this processor does not compute in bfloat16; use openvino")
-    folder = run.folder / FOLDER / name / _key(run)
+    place = exports_folder(run)
+    folder = place / name / _key(run)
     try:
         if not folder.is_dir():
             _export(run, name, folder, sample)
@@ -77,33 +85,73 @@ def export_on_first_use(run: "Run", name: str, sample: "Sequence[ImageFile]" = (
             _compare_with_keras(run, name, folder, sample)
     except OSError as error:
         raise UserError(
-            f"{run.folder / FOLDER} cannot be written ({error.strerror or error}): copy the run to a folder of your "
-            "own, or use --runtime keras"
+            f"{place} cannot be written ({error.strerror or error}): make room there, or use --runtime keras"
         ) from error
     return folder / FILES[_format(name)]
 
 
+def exports_folder(run: "Run") -> Path:
+    """Where what is exported of a run is kept: in its folder; else, and of a packaged model, in the user's cache."""
+    in_cache = run.packaged or not os.access(run.folder, os.W_OK)
+    return user_cache() / FOLDER / _key(run) if in_cache else run.folder / FOLDER
+
+
 def _export(run: "Run", name: str, folder: Path, sample: "Sequence[ImageFile]") -> None:
     """Export and compare; the folder appears when both went well. Exports of earlier weights go."""
-    print(f"{name}: exporting the network of {run.folder} (once)", flush=True)
-    import_tensorflow()
-    from painters_mtl.inference.exporters import save
-    from painters_mtl.inference.open_network import open_network
-
+    print(f"{name}: making the network of {run.title} ready; from the next time on it is there at once", flush=True)
     with atomic_folder(folder) as temporary:
-        save(run, open_network(run), _format(name), temporary, calibrated=False)
+        if name == "litert" and has_template(run):
+            (temporary / FILES[name]).write_bytes(fill_template(run))
+        else:
+            import_tensorflow()
+            from painters_mtl.inference.exporters import save
+            from painters_mtl.inference.open_network import open_network
+
+            save(run, open_network(run), _format(name), temporary, calibrated=False)
         _compare_with_keras(run, name, temporary, sample)
+    if (place := exports_folder(run)).parent == user_cache() / FOLDER:
+        _remove_but_newest(place.parent)
     for old in folder.parent.iterdir():
         if old != folder and not old.name.startswith("."):
             shutil.rmtree(old, ignore_errors=True)
 
 
+def _remove_but_newest(folder: Path) -> None:
+    """Remove the exports of all but the packaged models that were exported last."""
+    exports = sorted((each for each in folder.iterdir() if each.is_dir()), key=lambda each: each.stat().st_mtime_ns)
+    for old in exports[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def _compare_with_keras(run: "Run", name: str, folder: Path, sample: "Sequence[ImageFile]") -> None:
-    """Compare an exported network with Keras and write `check.json`. Raises `UserError` where the outputs differ.
+    """Compare an exported network with Keras and write `check.json`. Raises `UserError` where the outputs differ."""
+    exact = _precision(name) == "f32"
+    if exact and has_template(run):
+        what, (images, in_keras) = "drawn pictures", keras_on_drawn_pictures(run)
+    else:
+        what, images = "paintings", _images_to_compare(run, name, sample)
+        in_keras = outputs_in_batches(keras_forward(run), images)
+    exported = open_exported(_format(name), folder / FILES[_format(name)], precision=_precision(name))
+    comparison = compare_outputs(outputs_in_batches(exported, images), in_keras)
+    if faults := parity_faults(comparison, exact):
+        raise UserError(
+            f"--runtime {name} is not used, for its outputs are not those of Keras: {faults}. Delete "
+            f"{exports_folder(run) / name} to have it exported again, or use --runtime keras"
+        )
+    write_json(folder / CHECK, {"runtime": name, **comparison, "stamp": _stamp(folder, name)})
+    print(
+        f"{name}: compared with Keras on {comparison['paintings']} {what}, largest difference of a probability "
+        f"{max(comparison['largest_difference'].values()):.1e}, same class for "
+        f"{min(comparison['agreement'].values()):.1%}",
+        flush=True,
+    )
+
+
+def _images_to_compare(run: "Run", name: str, sample: "Sequence[ImageFile]") -> np.ndarray:
+    """Cached images of paintings on which a runtime is compared with Keras. Raises `UserError` where there are too few.
 
     A sample of under 20 pictures shows little, and what passes is trusted from then on: the run's own are taken.
     """
-    exact = _precision(name) == "f32"
     if len(sample) < FEWEST:
         from painters_mtl.runs.training_data import paintings_of_run
 
@@ -112,44 +160,33 @@ def _compare_with_keras(run: "Run", name: str, folder: Path, sample: "Sequence[I
         raise UserError(
             f"--runtime {name} must first be compared with Keras, and there are no paintings to do that on: label some"
         )
-    if not exact and len(sample) < FEWEST:
+    if _precision(name) != "f32" and len(sample) < FEWEST:
         raise UserError(
             f"--runtime {name} computes in fewer bits and must first be compared with Keras on {FEWEST} paintings; "
             f"here are {len(sample)}: label more at once, or use --runtime {_format(name)}"
         )
-    images = sample_images(run, sample)
-    exported = open_exported(_format(name), folder / FILES[_format(name)], precision=_precision(name))
-    comparison = compare_outputs(outputs_in_batches(exported, images), outputs_in_batches(keras_forward(run), images))
-    if faults := parity_faults(comparison, exact):
-        raise UserError(
-            f"--runtime {name} is not used, for its outputs are not those of Keras: {faults}. Delete "
-            f"{run.folder / FOLDER / name} to have it exported again, or use --runtime keras"
-        )
-    write_json(folder / CHECK, {"runtime": name, **comparison, "stamp": _stamp(folder, name)})
-    print(
-        f"{name}: compared with Keras on {comparison['paintings']} paintings, largest difference of a probability "
-        f"{max(comparison['largest_difference'].values()):.1e}, same class for "
-        f"{min(comparison['agreement'].values()):.1%}",
-        flush=True,
-    )
+    return sample_images(run, sample)
 
 
 # ------------------------------------------------------------------------------------------- which is fastest?
 
 
 def fastest_runtime(run: "Run", sample: "Sequence[ImageFile]" = ()) -> str:
-    """The fastest runtime in 32 bits that is installed and gives Keras's outputs; measured once, kept in the folder.
+    """The fastest runtime in 32 bits that is installed and gives Keras's outputs.
 
-    Measured again when the network, the processor or a runtime's version is another.
+    For many pictures it is measured, once, and kept beside the exports; measured again when the network, the processor
+    or a runtime's version is another. For few it is the first of `EXACT` that can be used: to measure takes longer.
     """
     names = installed()
     if not names:
         return "keras"
-    file = run.folder / FOLDER / SPEEDS
+    file = exports_folder(run) / SPEEDS
     valid_for = {"key": _key(run), "processor": _processor(), **{name: _version(name) for name in names}}
     measured = _read_object(file)
     if measured.get("valid_for") == valid_for and measured.get("fastest") in ("keras", *names):
         return str(measured["fastest"])
+    if len(sample) < MANY:
+        return _first_that_can_be_used(run, names, sample)
     try:
         from painters_mtl.runs.training_data import paintings_of_run
 
@@ -167,11 +204,21 @@ def fastest_runtime(run: "Run", sample: "Sequence[ImageFile]" = ()) -> str:
     fastest = max(rates, key=lambda name: rates[name])
     print("pictures a second: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()), flush=True)
     try:
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, {"fastest": fastest, "pictures_a_second": rates, "valid_for": valid_for})
     except OSError as error:  # a run folder of somebody else's: measured again next time
         print(f"note: {file} cannot be written ({error.strerror or error})", flush=True)
     return fastest
+
+
+def _first_that_can_be_used(run: "Run", names: Sequence[str], sample: "Sequence[ImageFile]") -> str:
+    for name in names:
+        try:
+            export_on_first_use(run, name, sample)
+            return name
+        except UserError as error:
+            print(f"note: {error}", flush=True)
+    return "keras"
 
 
 def _pictures_a_second(forward: "Forward", images: np.ndarray, rounds: int = 3) -> float:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from painters_mtl.images.stream import Forward
     from painters_mtl.runs.run import Run
 
-EXACT = ("openvino", "litert")  # runtimes in 32 bits, beside Keras
+EXACT = ("litert", "openvino")  # runtimes in 32 bits, beside Keras; the one that is ready sooner first
 FILES = {
     "saved_model": "saved_model",
     "litert": "model.tflite",

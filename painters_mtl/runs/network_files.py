@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write, write_json
+from painters_mtl.common.half_floats import from_byte_planes
 from painters_mtl.runs.keras_file import MOST
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def network_digest(folder: Path) -> str:
 def read_network_files(folder: Path, digest: str = "") -> "tuple[dict[str, Any], dict[str, np.ndarray]]":
     """The manifest and the arrays by name, {name: array}. No code is run: arrays of Python objects are refused.
 
-    What is kept in 16 bits, in a packaged model, comes in 32.
+    What is kept in 16 bits, in a packaged model (`common.half_floats`), comes in 32.
 
     Args:
         digest: what `network_digest` must be, where it is known.
@@ -84,15 +85,11 @@ def read_network_files(folder: Path, digest: str = "") -> "tuple[dict[str, Any],
             size = sum(member.file_size for member in archive.infolist())
         if same and size <= MOST:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-                return manifest, {name: _in_32_bits(array) for name, array in stored.items()}
+                return manifest, {name: from_byte_planes(array) for name, array in stored.items()}
     except DAMAGE as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{folder / NETWORK} or {WEIGHTS} beside it is damaged ({reason}): {WAY_OUT}") from error
     raise UserError(f"{folder / NETWORK} and {WEIGHTS} are not as the training wrote them (checksum): {WAY_OUT}")
-
-
-def _in_32_bits(array: "np.ndarray") -> "np.ndarray":
-    return array.astype("float32") if array.dtype == "float16" else array
 
 
 def _checksum(content: bytes) -> str:

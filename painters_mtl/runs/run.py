@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write, write_json
+from painters_mtl.common.half_floats import from_byte_planes
 from painters_mtl.data.tasks import Task, known_output, tasks_from_dict, tasks_to_dict
 from painters_mtl.runs.keras_file import MODEL, digest_of, load_keras_file, read_keras_file, save_keras_file
 from painters_mtl.runs.network_files import NETWORK, network_digest, remove_network_files
@@ -87,7 +88,7 @@ class Run:
         file = self.folder / HEADS
         try:
             with np.load(file, allow_pickle=False) as heads:
-                return [heads[f"{task}_kernel"], heads[f"{task}_bias"]]
+                return [from_byte_planes(heads[f"{task}_kernel"]), heads[f"{task}_bias"]]
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise UserError(f"{file} is missing or damaged: get a sound copy of the run, or train it again") from error
 

@@ -62,7 +62,7 @@ def test_a_package_opens_as_a_run_does(run: Run, made: Run) -> None:
     assert made.packaged and is_packaged(made.folder) and not is_packaged(run.folder)
     assert len(made.digest) == 32 and made.digest == made.network_checksum() != run.digest
     stored = np.load(made.folder / "weights.npz")
-    assert {stored[name].dtype.name for name in stored} == {"float16", "float32"}
+    assert {stored[name].dtype.name for name in stored} == {"uint8", "float32"}
     assert (made.folder / "weights.npz").stat().st_size < 0.6 * (run.folder / "weights.npz").stat().st_size
 
 

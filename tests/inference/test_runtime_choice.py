@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from random_runs import any_installed, fresh_copy, make_run, needs, pictures
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.images.files import ImageFile
-from painters_mtl.inference import runtimes
+from painters_mtl.inference import runtime_choice, runtimes
 from painters_mtl.inference.parity import sample_images
-from painters_mtl.inference.runtime_choice import fastest_runtime, open_runtime
+from painters_mtl.inference.runtime_choice import exports_folder, fastest_runtime, open_runtime
 from painters_mtl.runs.run import Run
 from painters_mtl.runs.training_data import paintings_of_run
 
@@ -110,10 +111,21 @@ def test_what_is_checked_once_is_not_checked_again(
     assert "compared with Keras" in capsys.readouterr().out
 
 
-def test_auto_measures_once_and_keeps_what_it_found(
+def test_auto_takes_what_is_ready_first_for_few_pictures(
     run: Run, files: list[ImageFile], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    name = any_installed()
+    assert fastest_runtime(run, files) == name
+    assert "from the next time on it is there at once" in capsys.readouterr().out
+    assert fastest_runtime(run) == name and capsys.readouterr().out == ""
+    assert not (run.folder / "runtimes" / "speeds.json").exists()
+
+
+def test_auto_measures_once_for_many_and_keeps_what_it_found(
+    run: Run, files: list[ImageFile], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     any_installed()
+    monkeypatch.setattr(runtime_choice, "MANY", len(files))
     names = runtimes.installed()
     best = fastest_runtime(run, files)
     kept = json.loads((run.folder / "runtimes" / "speeds.json").read_text())
@@ -175,13 +187,29 @@ def test_auto_labels_with_keras_where_nothing_can_be_compared(run: Run, tmp_path
     assert "none of the 1 pictures" in capsys.readouterr().out
 
 
-def test_a_run_that_cannot_be_written_to(run: Run, files: list[ImageFile], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_place_that_cannot_be_written_to(
+    run: Run, files: list[ImageFile], capsys: pytest.CaptureFixture[str]
+) -> None:
     name = any_installed()
     (run.folder / "runtimes").write_text("in the way")
-    with pytest.raises(UserError, match=r"cannot be written .*copy the run to a folder of your own"):
+    with pytest.raises(UserError, match=r"runtimes cannot be written .*use --runtime keras"):
         open_runtime(run, name, 32, files)
     assert fastest_runtime(run, files) == "keras"  # it needs no place
-    assert "speeds.json cannot be written" in capsys.readouterr().out
+    assert "runtimes cannot be written" in capsys.readouterr().out
+
+
+def test_exports_of_what_lies_where_nobody_can_write_are_in_the_users_cache(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert exports_folder(run) == run.folder / "runtimes"
+    packaged = dataclasses.replace(run, packaged=True)
+    assert exports_folder(packaged).parent == tmp_path / "cache" / "painters-mtl" / "runtimes"
+    for k in range(6):
+        (exports_folder(packaged).parent / f"{k}").mkdir(parents=True)
+        os.utime(exports_folder(packaged).parent / f"{k}", (0, k))
+    runtime_choice._remove_but_newest(exports_folder(packaged).parent)
+    assert sorted(each.name for each in exports_folder(packaged).parent.iterdir()) == ["2", "3", "4", "5"]
 
 
 def test_bfloat16_only_where_the_processor_has_it(run: Run, files: list[ImageFile]) -> None:
