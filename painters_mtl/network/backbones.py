@@ -7,6 +7,7 @@ Every other name is looked up in `keras.applications`.
 import contextlib
 import difflib
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import keras
 import numpy as np
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.half_floats import from_byte_planes
 from painters_mtl.network import efficientnet_lite
 from painters_mtl.network.graph import PROBE, map_shapes, model_nodes, producing_node
+from painters_mtl.network.weight_names import set_arrays
 
 SMALLEST = 32  # side in pixels of an image from which every backbone here can make a map
 
@@ -29,7 +32,8 @@ def build_backbone(
     Args:
         name: "efficientnet_lite0", "small_convnet", or a network of `keras.applications` such as "ResNet50".
         image_size: the side in pixels that it must be fit for; it takes images of other sizes too.
-        weights: "imagenet", "none"/None for a random start, or the path of a `.weights.h5` or `.keras` file.
+        weights: "imagenet", "none"/None for a random start, or the path of a `.weights.h5` or `.keras` file,
+            or of the `weights.npz` of a run.
         rescaling: factors of the three channels, for a network that has them behind its Normalization with ImageNet's
             weights only (EfficientNetB0 to B7), and whose weights come later; see `rescaling_behind_normalization`.
 
@@ -142,14 +146,30 @@ def set_layer_weights(layer: keras.layers.Layer, weights: list[np.ndarray]) -> N
 
 def _load_file(backbone: keras.Model, file: Path) -> None:
     if not file.is_file():
-        raise UserError(f"--weights {file} is not there: give a .weights.h5 or .keras file, imagenet, or none")
+        raise UserError(
+            f"--weights {file} is not there: give imagenet, paintings, none, a .weights.h5 or .keras file, or the "
+            "weights.npz of a run"
+        )
     try:
+        if file.suffix == ".npz":
+            _load_arrays(backbone, file)
+            return
         if file.suffix == ".keras":
             set_layer_weights(backbone, keras.saving.load_model(file, compile=False, safe_mode=True).get_weights())
         else:
             backbone.load_weights(file)
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, UserError, zipfile.BadZipFile) as error:
         raise UserError(f"--weights {file} does not fit {backbone.name}: {str(error).splitlines()[0][:200]}") from error
+
+
+def _load_arrays(backbone: keras.Model, file: Path) -> None:
+    """Those of a run's `weights.npz` that are its backbone's; the heads' are not looked at."""
+    with np.load(file, allow_pickle=False) as stored:
+        prefix = f"{backbone.name}/"
+        arrays = {name: from_byte_planes(stored[name]) for name in stored.files if name.startswith(prefix)}
+    if not arrays:
+        raise UserError(f"it holds no weights of a {backbone.name}")
+    set_arrays(backbone, arrays, prefix)
 
 
 def least_side(backbone: keras.Model, image_size: int) -> int:

@@ -7,8 +7,7 @@ No version of Keras's serialisation is asked to read another's: what stands in `
 and numbers. `runs.network_files` keeps both in a run folder; this module reads and writes no file.
 """
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -21,6 +20,7 @@ from painters_mtl.network.graph import named_tensors
 from painters_mtl.network.multitask import backbone_of, build_model, with_known_head
 from painters_mtl.network.pyramid import pyramid_channels
 from painters_mtl.network.settings import NetworkSettings
+from painters_mtl.network.weight_names import named_variables, set_arrays
 
 FORMAT = 1  # of the manifest; a program that knows only lower ones refuses it
 PROBE_SEED, PROBES = 0, 2  # of the random images on which a network built by another version of Keras is compared
@@ -64,7 +64,7 @@ def network_arrays(network: keras.Model) -> dict[str, np.ndarray]:
     Keras numbers layers that were given no name, differently in each network of a process; here they are numbered
     within the network.
     """
-    return {name: np.asarray(variable) for name, variable in _named_variables(network)}
+    return {name: np.asarray(variable) for name, variable in named_variables(network)}
 
 
 def build_from_manifest(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> keras.Model:
@@ -85,7 +85,7 @@ def build_from_manifest(manifest: Mapping[str, Any], arrays: Mapping[str, np.nda
     network = build_model(tasks, settings, backbone, manifest["multi_scale"])
     for name, head in manifest["known_heads"].items():
         network = with_known_head(network, _task(name, head["classes"]), head["width"])
-    _set_arrays(network, arrays)
+    set_arrays(network, arrays)
     if manifest["keras"] != keras.__version__:
         _check_probe(network, settings, manifest)
     return network
@@ -94,38 +94,6 @@ def build_from_manifest(manifest: Mapping[str, Any], arrays: Mapping[str, np.nda
 def _task(name: str, classes: int) -> Task:
     """A task whose classes have no names: those are in `labels.json`."""
     return Task(name, tuple(map(str, range(classes))))
-
-
-def _named_variables(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.Variable]]:
-    counts: dict[str, int] = {}
-    for layer in model.layers:
-        name, kind = layer.name, type(layer).__name__.lower()
-        if re.sub(r"_\d+$", "", name).replace("_", "") == kind:  # a name by Keras
-            counts[kind] = counts.get(kind, -1) + 1
-            name = f"{kind}.{counts[kind]}"
-        if isinstance(layer, keras.Model):
-            yield from _named_variables(layer, f"{prefix}{name}/")
-            continue
-        names: dict[str, int] = {}
-        for variable in layer.weights:  # a layer of layers may have several of one name
-            own_name = re.sub(r"^variable_\d+$", "variable", variable.name)  # numbered by Keras: it was given none
-            names[own_name] = names.get(own_name, 0) + 1
-            again = f".{names[own_name]}" if names[own_name] > 1 else ""
-            yield f"{prefix}{name}/{own_name}{again}", variable
-
-
-def _set_arrays(network: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
-    variables = dict(_named_variables(network))
-    if odd := sorted(variables.keys() ^ arrays.keys()):
-        what = "is not stored" if odd[0] in variables else "has no place in the network"
-        raise UserError(f"{len(odd)} of the network's arrays do not fit: {odd[0]} {what}")
-    for name, variable in variables.items():
-        if tuple(variable.shape) != arrays[name].shape:
-            raise UserError(f"the array {name} is {arrays[name].shape}, and the network has {tuple(variable.shape)}")
-        variable.assign(arrays[name])
-    for layer in network._flatten_layers():
-        if isinstance(layer, keras.layers.Normalization):  # it computes with something made from its weights
-            layer.finalize_state()
 
 
 def _probe(network: keras.Model, settings: NetworkSettings) -> dict[str, list[list[float]]]:

@@ -15,7 +15,8 @@ class NetworkSettings(InputSettings):
     backbone: str = "efficientnet_lite0"
     """efficientnet_lite0 (its ImageNet weights come with pip), small_convnet, or any network of keras.applications."""
     weights: str = "imagenet"
-    """What the backbone starts from: imagenet, none (random weights), or a weights file."""
+    """What the backbone starts from: imagenet, none (random weights), paintings (the backbone of the model that comes
+    along, which was trained on WikiArt's paintings), or a weights file, such as the weights.npz of a run."""
     fine_tune: Literal["heads", "top", "all"] = "top"
     """What trains: heads (the backbone is frozen), top (the upper half of the backbone too), or all."""
     shared_layers: tuple[int, ...] = ()

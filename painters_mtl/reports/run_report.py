@@ -81,7 +81,8 @@ def _start(settings: TrainSettings) -> str:
         return f"{source} of earlier runs"
     if not settings.starts_pretrained():
         return "random weights"
-    return "ImageNet weights" if settings.weights == "imagenet" else f"weights: {settings.weights}"
+    by_word = {"imagenet": "ImageNet weights", "paintings": "the backbone of the model that comes along (WikiArt)"}
+    return by_word.get(settings.weights, f"weights: {settings.weights}")
 
 
 def _parts(data: Dataset, tasks: Sequence[str]) -> list[list[str]]:

@@ -27,6 +27,7 @@ from painters_mtl.training.run_folder import new_run_folder, run_folder_lock
 from painters_mtl.training.run_result import RunResult
 from painters_mtl.training.run_spec import RunSpec
 from painters_mtl.training.settings import TrainSettings
+from painters_mtl.training.start_weights import with_weights_file
 from painters_mtl.training.training_set import Assignment
 from painters_mtl.training.transfer import soft_targets, warm_start
 
@@ -164,7 +165,7 @@ def build(spec: RunSpec, teachers: Sequence[Path] = ()) -> Assignment:
         task, numbers = data.all_painters_task()
         if len(task.classes) > len(tasks["painter"].classes):
             tasks[task.name], labels[task.name], weights[task.name] = task, numbers, settings.other_painters
-    full = build_model(tasks, settings)
+    full = build_model(tasks, with_weights_file(settings))
     if settings.start_from:
         warm_start(full, settings.start_from, spec.tasks, settings.start_shared)
     network = with_heads(full, spec.tasks)

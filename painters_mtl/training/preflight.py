@@ -6,6 +6,7 @@ from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.runs.run import CONFIG, check_teacher_size, open_run
 from painters_mtl.training.settings import TrainSettings
+from painters_mtl.training.start_weights import PAINTINGS, with_weights_file
 from painters_mtl.training.tf_config import cluster_asked_for
 
 
@@ -15,8 +16,14 @@ def check_network(settings: TrainSettings, trained_here: bool = True) -> None:
     Args:
         trained_here: this process trains; a machine of a Ray cluster may have another Keras.
     """
+    if settings.weights == PAINTINGS:
+        settings = with_weights_file(settings)
+        print(
+            "note: --weights paintings was trained on works of WikiArt: what it has seen there is no test of it here",
+            flush=True,
+        )
     if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():
-        raise UserError(f"--weights {settings.weights} is not there: give a weights file, imagenet, or none")
+        raise UserError(f"--weights {settings.weights} is not there: give a weights file, imagenet, paintings, or none")
     if settings.backbone in ("efficientnet_lite0", "small_convnet"):
         return
     lazy_imports.import_tensorflow()

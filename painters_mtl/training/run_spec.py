@@ -12,6 +12,7 @@ from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.tasks import ALL_PAINTERS, Task
 from painters_mtl.runs import run
 from painters_mtl.training.settings import TrainSettings
+from painters_mtl.training.start_weights import weights_file
 
 # Settings that do not change what is trained: labels and split are looked at themselves.
 WITHOUT_EFFECT = {
@@ -39,8 +40,8 @@ class RunSpec:
         digest = hashlib.blake2b(digest_size=8)
         for folder in (*settings.start_from, *settings.teachers):
             digest.update(hashlib.blake2b(run.network_file(folder).read_bytes()).digest())
-        if Path(settings.weights).is_file():
-            digest.update(hashlib.blake2b(Path(settings.weights).read_bytes()).digest())
+        if (file := weights_file(settings)) is not None:
+            digest.update(hashlib.blake2b(file.read_bytes()).digest())
         digest.update(json.dumps([__version__, values, self.updates], sort_keys=True, default=str).encode())
         for name in (*self.tasks, ALL_PAINTERS):
             task, labels = data.all_painters_task() if name == ALL_PAINTERS else (self.tasks[name], data.labels[name])
