@@ -38,6 +38,7 @@ from painters_mtl.runs.run import Run
 VERSION = 3  # of the rows; another one is another file
 CACHE = Path("data/cache")
 CHUNK = 128  # pictures between two writes, and in each look into the cache
+BLOCK = 1024  # pictures whose features are read at once where their labels are not asked for
 FLOATS = np.dtype("<f4")  # a row of the cache: the probabilities of each task, two of KNOWN (or NaN), the features
 KNOWN = known_output("painter")
 
@@ -86,6 +87,15 @@ class Vectors:
             vectors = dict(zip(readable, self._vectors(readable, rows), strict=True))
             for file in files:
                 yield vectors[file] if file in vectors else Vector(file, None, {}, self.errors[file])
+
+    def feature_blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The features alone of the pictures that could be read, in blocks: (positions, float32 (k, channels))."""
+        readable = np.array([k for k, file in enumerate(self.files) if file not in self.errors], np.int64)
+        labels = sum(len(task.classes) for task in self.run.tasks.values()) + 2
+        for block in in_batches(len(readable), BLOCK):
+            positions = readable[block]
+            rows = self.cache.read([self.contents[self.files[k]] for k in positions])
+            yield positions, rows[:, labels:]
 
     def _vectors(self, files: Sequence[images.ImageFile], rows: np.ndarray) -> Iterator[Vector]:
         if not files:

@@ -25,7 +25,7 @@ from painters_mtl.images import files as images
 from painters_mtl.images.cache import file_stamps
 from painters_mtl.images.decode import cached_image
 from painters_mtl.inference import embeddings
-from painters_mtl.inference.nearest import Match, nearest
+from painters_mtl.inference.nearest import LoadedVectors, Match, nearest
 from painters_mtl.inference.predictor import label
 from painters_mtl.inference.vector_files import write_vectors
 from painters_mtl.network.forward import center_crops, whole_crops
@@ -339,6 +339,22 @@ def test_the_order_is_that_of_scikit_learn(run: runs.Run, folder: Path, tmp_path
     distances, rows = search.kneighbors(query.features[None])
     np.testing.assert_allclose([m.cosine for m in found], 1 - distances[0], atol=1e-5)
     assert [m.vector.file for m in found] == [readable[k] for k in rows[0]]
+    (loaded,) = nearest([query], LoadedVectors(among), 20)
+    assert [(m.cosine, m.vector.file) for m in loaded] == [(m.cosine, m.vector.file) for m in found]
+    (every,) = nearest([query], among, 1000)
+    assert len(every) == len(readable) and [m.cosine for m in every[:20]] == [m.cosine for m in found]
+
+
+def test_of_equal_ones_the_first_come_first(run: runs.Run, folder: Path, tmp_path: Path) -> None:
+    """Also where the end of the answer falls among them, in blocks whose products round differently."""
+    for k in range(40):
+        shutil.copy(folder / "09.png", folder / f"{50 + k}.png")
+    among = embeddings.compute(run, images.find_images(folder), tmp_path / "cache")
+    query = next(one for one in among if one.file.name == "60.png")
+    for where in (among, LoadedVectors(among)):
+        (found,) = nearest([query], where, 20)
+        assert [m.vector.file.name for m in found] == ["09.png", *(f"{k}.png" for k in range(50, 70) if k != 60)][:20]
+        assert {m.cosine for m in found} == {1.0}
 
 
 def test_a_copy_is_the_nearest_and_the_picture_itself_is_left_out(run: runs.Run, folder: Path, tmp_path: Path) -> None:
