@@ -14,6 +14,7 @@ from pathlib import Path
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import file_lock, read_json
+from painters_mtl.runs.packaged import is_packaged
 from painters_mtl.runs.run import BASELINES, COMPARISON, CONFIG, LABELS, METRICS, MODEL
 from painters_mtl.training.checkpoint import CHECKPOINT
 from painters_mtl.training.settings import TrainSettings
@@ -33,6 +34,8 @@ def check_replaceable(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise UserError(f"{folder} is a file: choose another --name")
+    if is_packaged(folder):
+        raise UserError(f"{folder} is a packaged model and is not replaced by a training: choose another --name")
     if not _is_empty(folder) and not any((folder / name).exists() for name in (CONFIG, LABELS)):
         raise UserError(f"{folder} is not the folder of a run and is not replaced: choose another --name")
 
