@@ -47,7 +47,7 @@ DATA = os.environ.get("PAINTERS_DATA")  # a folder of paintings; None: Kaggle's,
 SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are used; 0: all
 
 from painters_mtl.data.dataset import prepare
-from painters_mtl.runs.run import open_run
+from painters_mtl.runs.model_choice import open_run_for_pictures
 from painters_mtl.training.fit import fit
 from painters_mtl.training.settings import TrainSettings
 
@@ -65,7 +65,7 @@ settings = TrainSettings(
 data = prepare(settings)
 folder = settings.models / f"notebook-05-{data.folder.name}"
 outcome = fit(data, settings, folder)
-run = open_run(folder)
+run = open_run_for_pictures(folder)  # None: the newest run of real paintings, else the model that comes along
 
 # %% [markdown]
 # ## A folder
