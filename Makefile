@@ -37,8 +37,7 @@ train: $(READY)
 # make model      trains the model that comes along again, from the paintings in PAINTINGS, and writes models/paintings and
 # its card. Same machine, same weights: seed 0, and the split is drawn by code. It says how long it takes as it goes.
 PAINTINGS ?= ../shared/paintings/wikiart
-MODEL_OPTIONS ?= --image-size 128 --fine-tune all --epochs 16 --backbone-rate 0.4 --mix 0.5 --color 0.2 \
-  --task-weights painter=0.5 style=1.5 genre=2 --seed 0
+MODEL_OPTIONS ?= --quality best --epochs 16 --seed 0
 MODEL_RUN := models/paintings-in-32-bits
 MODEL_SPLIT := data/model-split.csv
 

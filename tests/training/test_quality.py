@@ -16,3 +16,5 @@ def test_the_best_quality_fills_in_what_the_command_line_leaves_open() -> None:
     assert with_quality(resumed) == resumed
     heads = with_quality(TrainSettings(quality="best", views=("whole", "detail")))
     assert heads.mix == 0 and heads.fine_tune == "all"  # two views are not mixed
+    own = with_quality(TrainSettings(quality="best", tasks=("style", "school")))
+    assert own.task_weights == {"style": 1.5}
