@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ.pop("TQDM_DISABLE", None)  # some tests look at the progress that is shown
 if "PYTEST_XDIST_WORKER" in os.environ:  # the other cores are the other workers'; it must be known before TensorFlow is
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 

@@ -52,12 +52,14 @@ class LabelSettings(StoredSettings):
             check_task_name(task)
         tasks = self.task_names()
         self.check_tasks("classes", self.classes)
-        columns = {FILE_COLUMN.get(ours, ours): theirs for ours, theirs in self.columns.items()}
-        allowed = ("filename", *dict.fromkeys((*TASK_NAMES, *tasks)), "title", "date", "part")
-        for ours in columns:
-            if ours not in allowed:
-                raise UserError(f"--columns {ours}={columns[ours]}: {ours} is unknown; it can be {', '.join(allowed)}")
-        self.columns = columns
+        allowed = ("filename", *dict.fromkeys((*TASK_NAMES, *tasks)), "title", "date", "split")
+        for ours, theirs in self.columns.items():
+            if FILE_COLUMN.get(ours, ours) not in {FILE_COLUMN.get(name, name) for name in allowed}:
+                raise UserError(
+                    f"--columns {ours}={theirs}: {ours} is unknown; it can be {', '.join(allowed)} (a task of your own "
+                    "is named by --tasks)"
+                )
+        self.columns = {FILE_COLUMN.get(ours, ours): theirs for ours, theirs in self.columns.items()}
         if self.folders and (self.table or self.columns):
             raise UserError(
                 "--folders takes the labels from folders, --table and --columns from a table: leave one out"

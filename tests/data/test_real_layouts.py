@@ -82,6 +82,7 @@ class TestForms:
         frame = table(by_path)
         frame["file_name"] = [Path(path).name for path in by_path]
         if name.endswith("parquet"):
+            pytest.importorskip("pyarrow")
             frame.to_parquet(tmp_path / name)
         elif name.endswith("jsonl"):
             (tmp_path / name).write_text("\n".join(map(json.dumps, frame.to_dict("records"))), encoding="utf-8")
