@@ -73,7 +73,7 @@ def choose_columns(
         chosen |= _unnamed_label(frame, by_key, names, where, notes)
     _styles_called_genres(chosen, frame, settings, where, notes)
     for task in (name for name in TASK_NAMES if name in chosen):
-        names_of_classes = sorted({clean_label(value) for value in frame[chosen[task]]} - {""})
+        names_of_classes = sorted({clean_label(value) for value in set(frame[chosen[task]])} - {""})
         if names_of_classes and all(name.isdecimal() for name in names_of_classes):
             notes.append(f"{where}: the classes of {task} are numbers ({_some(names_of_classes)}); nothing names them.")
     return chosen
@@ -91,6 +91,8 @@ def _given(name: str, by_key: Mapping[str, str], names: Collection[str], where: 
 def _fullest(ours: str, free: list[str], frame: pd.DataFrame, where: str, notes: list[str]) -> str:
     """The first of the columns that holds at least half as many values as any of them; "" where all are empty."""
     function = clean_painter if ours == "painter" else clean_label
+    if len(free) == 1:  # nothing to compare: the titles of a large table are not all looked at
+        return free[0] if any(function(str(value)) for value in frame[free[0]]) else ""
     counts = {name: _values(frame[name], function) for name in free}
     full = [name for name in free if counts[name] and 2 * counts[name] >= max(counts.values())]
     if not full:
@@ -116,7 +118,7 @@ def _unnamed_label(
     """What a column "label" is taken for: styles or genres, where its names are well-known ones."""
     for key in LABEL:
         if key in by_key:
-            values = sorted({clean_label(value) for value in frame[by_key[key]]} - {""})
+            values = sorted({clean_label(value) for value in set(frame[by_key[key]])} - {""})
             kind, _ = kind_of_names(values)
             if kind:
                 notes.append(f"{where}: the column {by_key[key]} holds {kind}s ({_some(values)}).")

@@ -19,12 +19,17 @@ def read_json_lines(table: TableFile, columns: Collection[str]) -> pd.DataFrame:
     """
     numbers: list[int] = []
     values: dict[str, list[str]] = {}
+    keys: dict[str, str] = {}  # the names of the table, and what they are in lower case
     for number, record in _records(table):
         for name, value in record.items():
-            key = clean(name).lower()
+            if (key := keys.get(name)) is None:
+                key = keys[name] = clean(name).lower()
             if key in columns:
-                cells = values.setdefault(key, [""] * len(numbers))
-                cells += [""] * (len(numbers) - len(cells)) + [as_text(value)]
+                cells = values.get(key)
+                if cells is None:
+                    cells = values[key] = []
+                cells += [""] * (len(numbers) - len(cells))
+                cells.append(as_text(value))
         numbers.append(number)
     for cells in values.values():
         cells += [""] * (len(numbers) - len(cells))

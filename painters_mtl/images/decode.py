@@ -187,7 +187,12 @@ def _picture(data: bytes, opened: Opened, square: int | None, longest: int | Non
     except Exception as error:
         if isinstance(error, MemoryError | Image.DecompressionBombError):
             raise
-        image, box, repaired, share = _rescue(data, image, target, error)
+        try:
+            image, box, repaired, share = _rescue(data, image, target, error)
+        except Unreadable:
+            if opened.layout and opened.layout.has_unknown_channel():  # older versions of Pillow cannot read these
+                raise opened.layout.refusal() from error
+            raise
     turn = _orientation(image)  # only now: Pillow turns a TIFF while loading it
     profile = image.info.get("icc_profile")
     if file_format == "JPEG" and mode == "CMYK" and "adobe" not in image.info:

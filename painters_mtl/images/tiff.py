@@ -68,6 +68,10 @@ class Layout:
         """Whether it is in planes that are not compressed: Pillow reads the others by way of libtiff."""
         return self.planes and self.compression == NO_COMPRESSION
 
+    def has_unknown_channel(self) -> bool:
+        """Whether it has a channel beside its colours of which it does not say what it holds."""
+        return self.extra == (0,)
+
     def refusal(self) -> Unreadable:
         """The refusal that names the kind of TIFF, and the way out."""
         what = f"a TIFF of {self.channels} x {self.bits} bits"
