@@ -64,7 +64,7 @@ class Settings:
     tta: Literal["none", "flip", "crops"] = "none"
     """the mean over several versions of each picture: flip: mirrored too (2); crops: five crops too (12)"""
     runtime: Literal["keras", "openvino", "openvino-bf16", "litert", "auto"] = "auto"
-    """what runs the network; auto: the fastest that is installed and gives Keras's probabilities (LiteRT; for 2,000
+    """what runs the network; auto: the fastest that is installed and gives Keras's probabilities (LiteRT; for 10,000
     pictures and more it is measured, once)"""
     batch_size: int = 32
     """pictures that go through the network at once"""

@@ -41,7 +41,7 @@ RUNTIMES = ("keras", "openvino", "openvino-bf16", "litert", "auto")
 FOLDER, CHECK, SPEEDS = "runtimes", "check.json", "speeds.json"  # in the run folder
 VERSION = 1  # of the exported graph; another one is exported anew
 TIMED = 32  # pictures at once
-MANY = 2_000  # pictures for which it pays to measure which runtime is the fastest
+MANY = 10_000  # pictures for which it pays to measure which runtime is the fastest
 KEPT = 4  # models whose exports are kept in the user's cache
 
 
