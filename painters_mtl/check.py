@@ -113,8 +113,7 @@ def check_data(settings: Settings, folder: Path) -> int:
 
 def check_pictures(settings: Settings) -> int:
     """Examine all pictures, print the table, write the CSV; returns the exit status."""
-    from tqdm import tqdm
-
+    from painters_mtl.common.messages import ProgressBar
     from painters_mtl.images.files import images_from_arguments
 
     if not settings.paths:
@@ -131,7 +130,7 @@ def check_pictures(settings: Settings) -> int:
         names = ", ".join(display_path(path) for path in settings.paths)
         raise UserError(f"no pictures in {names}: in folders and zips they are known by their suffix (.jpg, .png, ...)")
     threads = settings.threads or os.cpu_count() or 1
-    rows = tqdm(examine_all(files, threads), "check", len(files), unit=" pictures", file=sys.stderr)
+    rows = ProgressBar(examine_all(files, threads), "check", len(files), unit=" pictures", file=sys.stderr)
     counts: Counter[tuple[str, str]] = Counter()
     faults: list[Row] = []
     for row in _written(rows, output) if output else rows:

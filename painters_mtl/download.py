@@ -21,6 +21,7 @@ from pathlib import Path
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import say
 from painters_mtl.data.kaggle import (
     COMPETITION,
     PARTIAL,
@@ -63,14 +64,14 @@ def download(settings: Settings) -> int:
     missing = {name: size for name, size in sizes.items() if not is_whole(output, name, size)}
     for name in sizes:
         if name not in missing:
-            print(f"{name} is there already")
+            say(f"{name} is there already")
     if missing:
         output.mkdir(parents=True, exist_ok=True)
         if not _may_be_fetched(output, missing, settings.yes):
             print("nothing was fetched")
             return 1
         for number, (name, size) in enumerate(missing.items(), 1):
-            print(f"{name}, {_gigabytes(size)} ({number} of {len(missing)})", flush=True)
+            say(f"{name}, {_gigabytes(size)} ({number} of {len(missing)})")
             fetch_whole(name, output)
         shutil.rmtree(output / PARTIAL, ignore_errors=True)
     if settings.images:

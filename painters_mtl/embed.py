@@ -21,6 +21,7 @@ import tyro
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import say
 
 
 @dataclass
@@ -60,10 +61,10 @@ def embed(settings: Settings) -> int:
         files = [file for file in files if not file.is_at(settings.map)]
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
-    print(f"{len(files):,} pictures, with {run.title}", flush=True)
+    say(f"{len(files):,} pictures, with {run.title}")
     vectors = embeddings.compute(run, files, settings.cache, settings.batch_size, settings.threads)
     in_cache = len(files) - vectors.computed - len(vectors.errors)
-    print(f"computed {vectors.computed:,} vectors, {in_cache:,} were in the cache")
+    say(f"computed {vectors.computed:,} vectors, {in_cache:,} were in the cache")
     write_vectors(vectors, settings.output)
     print(f"wrote {len(files):,} rows to {settings.output}", flush=True)
     if settings.map is not None and len(vectors.errors) < len(files):

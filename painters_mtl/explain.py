@@ -23,6 +23,7 @@ import tyro
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import Unreadable, UserError, display_path
+from painters_mtl.common.messages import say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +79,7 @@ def explain(settings: Settings) -> int:
     tasks = chosen_tasks(run.tasks, settings.tasks, "--tasks")
     classes = class_numbers(tasks, settings.classes)
     if settings.size not in (0, run.image_size):
-        print(f"looking at {settings.size} pixels, not the {run.image_size} of the training: labels may differ")
+        say(f"looking at {settings.size} pixels, not the {run.image_size} of the training: labels may differ")
         run = replace(run, image_size=settings.size, cache_side=cache_side(settings.size))
     # A folder that holds the output too must not have its explanations explained the next time.
     output = settings.output.resolve()
@@ -90,7 +91,7 @@ def explain(settings: Settings) -> int:
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     settings.output.mkdir(parents=True, exist_ok=True)
-    print(f"explaining {len(files):,} pictures with {run.title}", flush=True)
+    say(f"explaining {len(files):,} pictures with {run.title}")
     unreadable, likeness = _write_sheets(run, tasks, classes, files, settings)
     explained = len(files) - unreadable
     print(f"wrote {explained:,} pictures to {settings.output}")
@@ -133,11 +134,11 @@ def _write_sheets(
 ) -> tuple[int, float]:
     """A PNG for every picture that can be read; returns how many could not, and how alike the maps are."""
     import numpy as np
-    from tqdm import tqdm
 
     from painters_mtl.common.files import atomic_write
     from painters_mtl.common.interrupts import stop_if_requested
     from painters_mtl.common.lazy_imports import import_tensorflow
+    from painters_mtl.common.messages import ProgressBar
     from painters_mtl.images.files import load_image
     from painters_mtl.images.stream import stream_images
     from painters_mtl.reports.sheets_explanation import SIDE, panel_rows, write_explanation_sheet
@@ -149,7 +150,7 @@ def _write_sheets(
     maps: dict[str, list[np.ndarray]] = {name: [] for name in tasks}
     forward = _explaining(run, tasks, classes, settings.layer)
     outputs = stream_images(files, forward, run.cache_side, run.views, settings.batch_size, settings.threads)
-    progress = tqdm(outputs, total=len(files), unit=" pictures", mininterval=0.5)
+    progress = ProgressBar(outputs, total=len(files), unit=" pictures")
     for output, name in zip(progress, output_names(files), strict=True):
         stop_if_requested()
         error = output.error
@@ -160,7 +161,7 @@ def _write_sheets(
                 error = f"{reason.reason} ({reason.detail})"
         if error:
             unreadable += 1
-            tqdm.write(f"{display_path(str(output.file))} cannot be read: {error}", file=sys.stderr)
+            ProgressBar.write(f"{display_path(str(output.file))} cannot be read: {error}", file=sys.stderr)
             continue
         assert output.outputs is not None
         for task in tasks:

@@ -24,6 +24,7 @@ from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_folder, write_json
 from painters_mtl.common.lazy_imports import import_extra, import_tensorflow
+from painters_mtl.common.messages import say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,10 +140,10 @@ def _write(settings: Settings, run: "Run", data: "Dataset | None") -> None:
     else:
         images = _images(data, parity.evenly_spaced(data.rows("test"), COMPARED))
     with atomic_folder(settings.output.absolute(), settings.overwrite) as folder:
-        print(f"exporting {run.title} as {settings.format}", flush=True)
+        say(f"exporting {run.title} as {settings.format}")
         network = open_network(run)
         file = save(run, network, settings.format, folder, calibrated=True, training=training)
-        print(f"comparing with Keras on {len(images)} paintings", flush=True)
+        say(f"comparing with Keras on {len(images)} paintings")
         comparison = parity.compare_export(run, settings.format, file, images, labels)
         print(comparison_table(comparison))
         if faults := parity.export_faults(comparison, settings.max_loss):
@@ -185,7 +186,7 @@ def _learn_painters(run: "Run", data: "Dataset") -> "PainterHead | None":
     try:
         return learn_on(run, data, seed=0)
     except UserError as error:
-        print(f"note: pairs will have no learned score with it: {error}", flush=True)
+        say(f"note: pairs will have no learned score with it: {error}")
         return None
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import say
 
 if TYPE_CHECKING:
     from painters_mtl.images.files import ImageFile
@@ -89,7 +90,7 @@ def pairs(settings: Settings) -> int:
             f"none of the pictures that {settings.pairs} names ({pair_tables.some(names)}) is in --images: is it the "
             "right folder?"
         )
-    print(f"{count:,} pairs of {len(names):,} pictures, with {run.title}", flush=True)
+    say(f"{count:,} pairs of {len(names):,} pictures, with {run.title}")
     painters = pair_tables.read_painters(settings.labels) if settings.labels else {}
     options = ScoreOptions(settings.score, settings.data, settings.cache, settings.batch_size, settings.threads)
     models = [pair_vectors(run, list(files.values()), options)]

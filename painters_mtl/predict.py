@@ -30,6 +30,7 @@ import tyro
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import say
 
 if TYPE_CHECKING:
     from painters_mtl.inference.labelling import LabelJob
@@ -99,7 +100,7 @@ def predict(settings: Settings) -> int:
         table = sys.stdout
         with contextlib.redirect_stdout(sys.stderr):  # notes do not belong to the table
             job = _job(settings)
-            print(f"labelling {len(job.files):,} pictures with {job.run.title}", flush=True)
+            say(f"labelling {len(job.files):,} pictures with {job.run.title}")
             return _status(print_table(job, settings.output_format, table).errors)
     job = _job(settings)
     lock = settings.output.with_name(f".{settings.output.name}.lock")

@@ -18,6 +18,7 @@ import tyro
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError, display_path
+from painters_mtl.common.messages import say
 
 if TYPE_CHECKING:
     from painters_mtl.images.files import ImageFile
@@ -62,7 +63,7 @@ def similar(settings: Settings) -> int:
     files = [file for file in find_images(*settings.within) if not file.is_at(settings.output)]
     _check_size(settings, run, asked, files)
     question = "one picture" if len(asked) == 1 else f"{len(asked):,} pictures"
-    print(f"looking for {question} in {len(files):,} pictures, with {run.title}", flush=True)
+    say(f"looking for {question} in {len(files):,} pictures, with {run.title}")
     vectors = embeddings.compute(run, [*asked, *files], settings.cache)
     queries = _readable(vectors, len(asked))
     matches = nearest(queries, replace(vectors, files=files), settings.count)

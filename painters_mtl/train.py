@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common import command_line, lazy_imports
 from painters_mtl.common.files import write_json
+from painters_mtl.common.messages import say
 from painters_mtl.runs.run import BASELINES, COMPARISON, CONFIG
 from painters_mtl.training.preflight import check_network, check_several_workers, check_sources
 from painters_mtl.training.quality import with_quality
@@ -78,7 +79,7 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
     if chief:
         write_report(folder, data, settings, shared)
         print(table(shared.metrics["test"]))
-        print(f"training took {shared.metrics['training_seconds']:.0f} s")
+        say(f"training took {shared.metrics['training_seconds']:.0f} s")
     interrupted = shared.interrupted
     if settings.baselines and not interrupted and len(data.tasks) > 1:
         if chief:
@@ -105,7 +106,7 @@ def fit_baselines(data: "Dataset", settings: TrainSettings, folder: Path, update
 
     results = {}
     for name in data.trainable_tasks():
-        print(f"{name} alone, for comparison (--no-baselines leaves it out)", flush=True)
+        say(f"{name} alone, for comparison (--no-baselines leaves it out)")
         results[name] = fit_single_task(data, settings, folder / name, name, updates)
         if results[name].interrupted:
             break

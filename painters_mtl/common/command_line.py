@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from painters_mtl.common import interrupts
+from painters_mtl.common import interrupts, messages
 from painters_mtl.common.errors import UserError
 
 S = TypeVar("S")
+QUIET = "--quiet"
 
 
 def run_command(
@@ -29,13 +30,18 @@ def run_command(
     With `with_named`, `command` is called with the names of the fields that the command line names, too.
     A `UserError` becomes one line on standard error and status 2 (as does a wrong option, by argparse's custom);
     Ctrl-C and SIGTERM become 130 (`interrupts` sees to it that neither is lost); a closed pipe (`| head`) is no error.
+    Every verb has the switch --quiet: no messages and no progress, only results and errors.
     """
+    words = list(sys.argv[1:] if argv is None else argv)
+    is_quiet = QUIET in words
+    words = [word for word in words if word != QUIET]
+    description = f"{description or settings_class.__doc__}\n\n{QUIET}, with any verb: print results and errors only."
     for stream in (sys.stdout, sys.stderr):  # a path that is not UTF-8 must not end a command when it is printed
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        with interrupts.watched():
-            settings, named = parse_arguments(settings_class, argv, prog, description)
+        with interrupts.watched(), messages.quiet(is_quiet):
+            settings, named = parse_arguments(settings_class, words, prog, description)
             return command(settings, named) if with_named else command(settings)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -16,6 +16,7 @@ from typing import Any
 
 from painters_mtl.common import interrupts
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import say
 
 
 @contextmanager
@@ -84,7 +85,7 @@ def file_lock(file: Path, purpose: str, wait: bool) -> Iterator[None]:
             if not wait:
                 raise UserError(f"another process ({other}) is {purpose}: wait for its end, or end it") from None
             if not waiting:
-                print(f"another process ({other}) is {purpose}: waiting for it", flush=True)
+                say(f"another process ({other}) is {purpose}: waiting for it")
             waiting = True
             interrupts.stop_if_requested()
         except OSError as error:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common.errors import UserError, shorten
+from painters_mtl.common.messages import warn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -231,10 +232,9 @@ def _missing_letters_in_one_sentence() -> Iterator[None]:
         warnings.warn_explicit(other.message, other.category, other.filename, other.lineno, source=other.source)
     if missing and not _told:
         _told = True
-        print(
+        warn(
             "note: some letters in the figures are boxes, because no font of this machine has them: a font such as "
-            "Noto Sans CJK helps",
-            file=sys.stderr,
+            "Noto Sans CJK helps"
         )
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import file_lock
 from painters_mtl.common.iteration import in_batches
+from painters_mtl.common.messages import say
 
 LIMIT_GB = 10.0  # of all files of a cache folder; 10 kB a picture come to a million pictures
 FILES = "features-*.sqlite"
@@ -139,10 +140,9 @@ class RowCache:
                 _unlink(file)
                 total, removed = total - size, removed + 1
         if removed:
-            print(
+            say(
                 f"note: removed the features of {removed} networks that were used least recently from {folder}, "
-                f"to keep it below {limit_gb:g} GB",
-                flush=True,
+                f"to keep it below {limit_gb:g} GB"
             )
 
     @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import say
 from painters_mtl.data.catalog import Catalog, read_catalog
 from painters_mtl.data.classes import choose_classes
 from painters_mtl.data.demo.collection import make_demo
@@ -111,9 +112,9 @@ def prepare(settings: DataSettings, cross_validated: bool = False) -> Dataset:
         notes += [*split_notes, *data.notes_about_painters()]
     _check_parts(data)
     for note in notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     sizes = ", ".join(f"{len(data.rows(part)):,} {part}" for part in PARTS)
-    print(f"{len(table):,} paintings from {folder} ({sizes}); {_describe(tasks)}", flush=True)
+    say(f"{len(table):,} paintings from {folder} ({sizes}); {_describe(tasks)}")
     return data
 
 
@@ -150,12 +151,12 @@ def _task_catalog(name: str, place: Path, settings: DataSettings) -> Catalog:
 def _draw_demo(settings: DataSettings) -> Path:
     """The demo's folder, drawn now unless it is there; says why it is the demo."""
     if settings.data is not None:
-        print("using the demo, paintings drawn by code", flush=True)
+        say("using the demo, paintings drawn by code")
     elif tables := without_images():
-        print(f"note: {tables} has tables but no images: {way_to_images(tables)}")
-        print("no images: using the demo, paintings drawn by code", flush=True)
+        say(f"note: {tables} has tables but no images: {way_to_images(tables)}")
+        say("no images: using the demo, paintings drawn by code")
     else:
-        print("no --data and no competition data: using the demo, paintings drawn by code", flush=True)
+        say("no --data and no competition data: using the demo, paintings drawn by code")
     return make_demo(DEMO_FOLDER)
 
 

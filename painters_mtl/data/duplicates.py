@@ -16,8 +16,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from tqdm import tqdm
 
+from painters_mtl.common.messages import ProgressBar
 from painters_mtl.data.csv_table import clean
 
 THUMBNAIL = 32  # side of the grey pictures that are compared
@@ -126,7 +126,7 @@ def thumbnails(pixels: np.ndarray, rows: np.ndarray, wanted: np.ndarray) -> np.n
     """
     size = (THUMBNAIL, THUMBNAIL)
     small = np.empty((len(wanted), *size), np.uint8)
-    for k, row in enumerate(tqdm(rows[wanted], desc="looking for near-copies", unit=" pictures", delay=2)):
+    for k, row in enumerate(ProgressBar(rows[wanted], desc="looking for near-copies", unit=" pictures", delay=2)):
         whole = pixels[row] if pixels.ndim == 4 else pixels[row, 0]
         small[k] = np.asarray(Image.fromarray(whole).convert("L").resize(size, Image.Resampling.BOX))
     return small

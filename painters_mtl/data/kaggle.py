@@ -16,10 +16,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
-
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import write_json
+from painters_mtl.common.messages import ProgressBar, say
 
 COMPETITION = "painter-by-numbers"
 TABLES = re.compile(r"\w+\.csv(\.zip)?|replacements_for_corrupted_files\.zip")
@@ -67,7 +66,7 @@ def is_whole(folder: Path, name: str, size: int) -> bool:
     if not fault and file.suffix != ".zip" and file.stat().st_size != size:
         fault = f"{file.stat().st_size:,} of {size:,} bytes"
     if fault:
-        print(f"{file.name} is damaged ({fault}) and is fetched again", flush=True)
+        say(f"{file.name} is damaged ({fault}) and is fetched again")
         return False
     write_json(folder / TESTED, tested | {file.name: _stamp(file)})
     return True
@@ -83,7 +82,7 @@ def damage(file: Path) -> str:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             size = sum(member.compress_size for member in members)
-            with tqdm(total=size, desc=f"testing {file.name}", unit="B", unit_scale=True, delay=2) as bar:
+            with ProgressBar(total=size, desc=f"testing {file.name}", unit="B", unit_scale=True, delay=2) as bar:
                 for member in members:
                     with archive.open(member) as data:
                         while data.read(1 << 20):
@@ -157,7 +156,7 @@ def fetch_whole(name: str, folder: Path) -> None:
         if file:
             file.unlink()
         if not last:
-            print(f"{name} came damaged ({fault}) and is fetched again", flush=True)
+            say(f"{name} came damaged ({fault}) and is fetched again")
     raise UserError(f"{name} came damaged twice ({fault}): call again later")
 
 

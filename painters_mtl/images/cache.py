@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from painters_mtl.common import interrupts
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.common.files import atomic_write, file_lock, remove_leftovers
 from painters_mtl.common.journal import Journal, read_records, record_bytes
+from painters_mtl.common.messages import ProgressBar
 from painters_mtl.common.row_cache import content_checksum
 from painters_mtl.images import decode, zips
 from painters_mtl.images import files as images
@@ -229,7 +229,7 @@ def _decode_all(
     """The entries and cached images of all jobs, in chunks and in order; None where there is nothing new to keep."""
     with (
         ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool,
-        tqdm(total=len(jobs), desc="caching images", unit=" pictures", mininterval=0.5) as progress,
+        ProgressBar(total=len(jobs), desc="caching images", unit=" pictures") as progress,
     ):
         for start in range(0, len(jobs), CHUNK):
             interrupts.stop_if_requested()

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import Unreadable
 from painters_mtl.common.iteration import in_batches
+from painters_mtl.common.messages import ProgressBar
 from painters_mtl.common.row_cache import RowCache, cache_key, content_checksum
 from painters_mtl.data.tasks import UNKNOWN, known_output
 from painters_mtl.evaluation.calibration import apply_temperature
@@ -144,7 +144,7 @@ def compute(
     if todo:
         waiting: dict[images.ImageFile, np.ndarray] = {}
         outputs = stream_images(todo, forward or row_forward(run), run.cache_side, run.views, batch_size, threads)
-        for k, one in enumerate(tqdm(outputs, "computing vectors", len(todo), unit=" pictures", mininterval=0.5), 1):
+        for k, one in enumerate(ProgressBar(outputs, "computing vectors", len(todo), unit=" pictures"), 1):
             if one.outputs is None:
                 errors[one.file] = one.error
             else:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from painters_mtl.common.errors import UserError, display_path
+from painters_mtl.common.messages import say
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference.predictor import PredictOptions, prediction_columns, prediction_rows
 from painters_mtl.inference.result_tables import Row
@@ -81,7 +82,7 @@ def check_finished(finished: FinishedResults, run: "Run", forward: "Forward", op
                 "changed since: leave --resume out to label everything anew, or give the same"
             )
     if rows and not compared:
-        print(f"note: none of the pictures in {finished.file} can be read now: its rows are kept unchecked", flush=True)
+        say(f"note: none of the pictures in {finished.file} can be read now: its rows are kept unchecked")
 
 
 def _same_labels(row: Row, new: Row, run: "Run", tolerance: float) -> bool:

@@ -2,15 +2,13 @@
 
 import contextlib
 import io
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from tqdm import tqdm
-
 from painters_mtl.common.interrupts import stop_if_requested
+from painters_mtl.common.messages import ProgressBar, say, warn
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference.finished_results import FinishedResults, check_finished, read_finished
 from painters_mtl.inference.predictor import PredictOptions, open_forward, prediction_columns, prediction_rows
@@ -60,7 +58,7 @@ def label_files(job: LabelJob, files: Sequence[ImageFile]) -> Iterator[Row]:
         if options.runtime != "keras":
             export_on_first_use(run, options.runtime, files)  # once, before many workers open it
         rows = label_on_ray(run.folder, files, options, job.ray_address, job.ray_cpus)
-    for row in tqdm(rows, total=len(files), unit=" pictures", mininterval=0.5):
+    for row in ProgressBar(rows, total=len(files), unit=" pictures"):
         stop_if_requested()
         yield row
 
@@ -121,9 +119,9 @@ def label_into_journal(
         for row in finished.rows() if finished else ():
             journal.write(row)
         if done:
-            print(f"going on behind {len(done):,} pictures that are done")
+            say(f"going on behind {len(done):,} pictures that are done")
         left = [file for file in job.files if str(file) not in done]
-        print(f"labelling {len(left):,} pictures with {job.run.title}", flush=True)
+        say(f"labelling {len(left):,} pictures with {job.run.title}")
         for row in label_files(job, left):
             journal.write(row)
     if job.engine != "local" or resume:  # Ray's groups come back in any order, also before a cut
@@ -158,5 +156,5 @@ def going_on(journal: Path) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, OSError):
-        print(f"\n{journal} holds what is done: the same command with --resume goes on", file=sys.stderr)
+        warn(f"\n{journal} holds what is done: the same command with --resume goes on")
         raise

@@ -17,6 +17,7 @@ import tensorflow as tf
 from painters_mtl import __version__
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.half_floats import from_byte_planes, to_byte_planes
+from painters_mtl.common.messages import say
 from painters_mtl.inference.exporters import save
 from painters_mtl.inference.litert_template import TEMPLATE, drawn_images, fill_template, write_template
 from painters_mtl.inference.open_network import open_network
@@ -87,7 +88,7 @@ def save_package(run: Run, folder: Path, head: PainterHead | None) -> None:
         write_arrays(folder / name, more, compressed=True)
         if size_of(folder) > LARGEST:
             (folder / name).unlink()
-            print(f"note: {name} is left out: with it the package would be above {LARGEST / 1e6:g} MB", flush=True)
+            say(f"note: {name} is left out: with it the package would be above {LARGEST / 1e6:g} MB")
 
 
 def add_litert(run: Run, folder: Path) -> None:
@@ -110,7 +111,7 @@ def add_litert(run: Run, folder: Path) -> None:
             raise UserError(f"LiteRT says something else than Keras: {faults}")
     if size_of(folder) > LARGEST:
         (folder / TEMPLATE).unlink()
-        print(f"note: {TEMPLATE} is left out: with it the package would be above {LARGEST / 1e6:g} MB", flush=True)
+        say(f"note: {TEMPLATE} is left out: with it the package would be above {LARGEST / 1e6:g} MB")
 
 
 def _as_packaged(run: Run, folder: Path) -> Run:

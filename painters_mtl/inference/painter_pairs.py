@@ -19,6 +19,7 @@ from scipy import special
 
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import say
 from painters_mtl.inference.nearest import unit_vectors
 from painters_mtl.inference.pair_auc import Pairs, auc
 from painters_mtl.runs.network_files import write_arrays
@@ -234,7 +235,7 @@ def learn_on(run: Run, dataset: "Dataset", seed: int) -> PainterHead:
     try:
         save_head(head, run)
     except OSError as error:  # on Kaggle a run is attached as a data set that nobody can write to
-        print(f"note: {run.folder / HEAD} cannot be written ({error.strerror or error}): it is not kept", flush=True)
+        say(f"note: {run.folder / HEAD} cannot be written ({error.strerror or error}): it is not kept")
     return head
 
 

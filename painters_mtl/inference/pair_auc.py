@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
+from painters_mtl.common.messages import ProgressBar
 from painters_mtl.evaluation.intervals import Interval, interval
 
 DRAWS = 500  # bootstrap samples
@@ -76,7 +76,7 @@ def auc_draws(scores: np.ndarray, pairs: Pairs, draws: int = DRAWS, seed: int = 
     alike, so pairs are anything but independent; and what one wants to know is how it goes with other painters.
     """
     times, areas = draw_painters(len(pairs.seen), draws, seed), {}
-    for name in tqdm(GROUPS, "bootstrap", unit=" groups", delay=2, leave=False):
+    for name in ProgressBar(GROUPS, "bootstrap", unit=" groups", delay=2, leave=False):
         chosen = pairs.group(name)
         areas[name] = auc(scores[chosen], pairs.one[chosen], pairs.other[chosen], times)
     return areas

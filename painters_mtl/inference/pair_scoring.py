@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
-from tqdm import tqdm
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import ProgressBar, say
 from painters_mtl.inference import embeddings, painter_pairs
 from painters_mtl.inference.pair_auc import Pairs, auc_draws, intervals, table
 from painters_mtl.inference.pair_tables import PairChunk
@@ -69,13 +69,13 @@ def choose_score(run: "Run", options: ScoreOptions) -> "tuple[str, PainterHead |
         except UserError as error:
             if options.score == "learned" or options.data is not None:
                 raise
-            print(f"note: no score can be learned ({error}); using --score cosine", flush=True)
+            say(f"note: no score can be learned ({error}); using --score cosine")
             return "cosine", None
     for name, (seen, unseen, _) in head.validation.items():
         others = f"{unseen:.3f} of those kept out of it" if not math.isnan(unseen) else "too few were kept out of it"
-        print(f"{run.folder}, validation: {name}: AUC {seen:.3f} of painters in training, {others}")
+        say(f"{run.folder}, validation: {name}: AUC {seen:.3f} of painters in training, {others}")
     score = head.best if options.score == "best" else "learned"
-    print(f"{run.folder}: using --score {score}", flush=True)
+    say(f"{run.folder}: using --score {score}")
     return score, head
 
 
@@ -108,7 +108,7 @@ def write_scores(
     number = {painter: k for k, painter in enumerate(names)} | {"": -1}
     numbers = np.array([number[painter] for painter in painters] + [-1], np.int32)
     kept: list[list[np.ndarray]] = []
-    with tqdm(total=count, desc="scoring", unit=" pairs", unit_scale=True, mininterval=0.5) as progress:
+    with ProgressBar(total=count, desc="scoring", unit=" pairs", unit_scale=True) as progress:
         for before, first, second in chunks:
             scores = [painter_pairs.inner_products(model.vectors, first, second) for model in models]
             out.write("".join(map("%s,%.9g\n".__mod__, zip(before, scores[0].tolist(), strict=True))))

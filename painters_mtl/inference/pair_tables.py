@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.interrupts import stop_if_requested
+from painters_mtl.common.messages import ProgressBar, say
 from painters_mtl.data.catalog import read_catalog, tidy
 from painters_mtl.data.columns import choose_columns, file_columns, wanted_columns
 from painters_mtl.data.csv_table import TableFile
@@ -35,10 +35,7 @@ def images_by_name(files: Sequence[ImageFile]) -> dict[str, ImageFile]:
     for file in sorted(files, key=lambda f: ("replacement" not in str(f).lower(), bool(f.member))):
         by_name.setdefault(file.name, file)
     if len(by_name) < len(files):
-        print(
-            f"note: {len(files) - len(by_name):,} pictures have the file name of another, which is used in their place",
-            flush=True,
-        )
+        say(f"note: {len(files) - len(by_name):,} pictures have the file name of another, which is used in their place")
     return by_name
 
 
@@ -55,10 +52,7 @@ def match_names(names: Collection[str], images: Collection[str]) -> dict[str, st
     matches = {name: [name] if name in listed else loosely.get(name, []) for name in names}
     unclear = [name for name, fitting in matches.items() if len(fitting) > 1]
     if unclear:
-        print(
-            f"note: {len(unclear):,} names fit several pictures ({some(unclear)}); left out: write their endings",
-            flush=True,
-        )
+        say(f"note: {len(unclear):,} names fit several pictures ({some(unclear)}); left out: write their endings")
     return {name: fitting[0] for name, fitting in matches.items() if len(fitting) == 1}
 
 
@@ -89,9 +83,7 @@ def read_painters(place: Path) -> dict[str, str]:
     for name, painter in zip(map(bare, table["id"]), table["painter"], strict=True):
         painters.setdefault(name, set()).add(painter)
     if doubtful := [name for name, several in painters.items() if len(several) > 1]:
-        print(
-            f"note: {len(doubtful):,} names in {place} have several painters ({some(doubtful)}); left out", flush=True
-        )
+        say(f"note: {len(doubtful):,} names in {place} have several painters ({some(doubtful)}); left out")
     return {name: painter for name, (painter, *others) in painters.items() if painter and not others}
 
 
@@ -116,7 +108,7 @@ def _labels_table(file: Path) -> pd.DataFrame:
 def survey_pairs(file: Path) -> tuple[int, list[str]]:
     """How many pairs there are, and the names of their pictures, in order of appearance; the whole table is checked."""
     count, names = 0, dict[str, None]()
-    with tqdm(desc=f"reading {file.name}", unit=" pairs", unit_scale=True, mininterval=0.5, delay=1) as progress:
+    with ProgressBar(desc=f"reading {file.name}", unit=" pairs", unit_scale=True, delay=1) as progress:
         for table in _chunks(file):
             for column in COLUMNS[1:]:
                 names.update(dict.fromkeys(map(bare, table[column].cat.categories)))

@@ -7,7 +7,6 @@ not at all; what a machine had in its hands when it died, another one labels.
 import json
 import logging
 import pickle
-import sys
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.lazy_imports import import_extra
+from painters_mtl.common.messages import warn
 from painters_mtl.common.ray_cluster import (
     MAX_TRIES,
     WorkerResources,
@@ -74,7 +74,7 @@ def label_on_ray(
             tries = 0 if len(missing) < before else tries + 1
             if missing:
                 left = sum(map(len, missing.values()))
-                print(f"\na machine is gone: others label its pictures ({left:,} are left)", file=sys.stderr)
+                warn(f"\na machine is gone: others label its pictures ({left:,} are left)")
             if tries == MAX_TRIES:
                 first = next(iter(missing.values()))
                 raise UserError(

@@ -28,6 +28,7 @@ import numpy as np
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_folder, user_cache, write_json
 from painters_mtl.common.lazy_imports import import_extra, import_tensorflow
+from painters_mtl.common.messages import say
 from painters_mtl.inference.litert_template import fill_template, has_template, keras_on_drawn_pictures
 from painters_mtl.inference.parity import FEWEST, compare_outputs, outputs_in_batches, parity_faults, sample_images
 from painters_mtl.inference.runtimes import FILES, PACKAGES, installed, keras_forward, open_exported, openvino_core
@@ -98,7 +99,7 @@ def exports_folder(run: "Run") -> Path:
 
 def _export(run: "Run", name: str, folder: Path, sample: "Sequence[ImageFile]") -> None:
     """Export and compare; the folder appears when both went well. Exports of earlier weights go."""
-    print(f"{name}: making the network of {run.title} ready; from the next time on it is there at once", flush=True)
+    say(f"{name}: making the network of {run.title} ready; from the next time on it is there at once")
     with atomic_folder(folder) as temporary:
         if name == "litert" and has_template(run):
             (temporary / FILES[name]).write_bytes(fill_template(run))
@@ -139,11 +140,10 @@ def _compare_with_keras(run: "Run", name: str, folder: Path, sample: "Sequence[I
             f"{exports_folder(run) / name} to have it exported again, or use --runtime keras"
         )
     write_json(folder / CHECK, {"runtime": name, **comparison, "stamp": _stamp(folder, name)})
-    print(
+    say(
         f"{name}: compared with Keras on {comparison['paintings']} {what}, largest difference of a probability "
         f"{max(comparison['largest_difference'].values()):.1e}, same class for "
-        f"{min(comparison['agreement'].values()):.1%}",
-        flush=True,
+        f"{min(comparison['agreement'].values()):.1%}"
     )
 
 
@@ -192,7 +192,7 @@ def fastest_runtime(run: "Run", sample: "Sequence[ImageFile]" = ()) -> str:
 
         images = sample_images(run, list(sample) or paintings_of_run(run))
     except UserError as error:
-        print(f"note: {error}; using --runtime keras", flush=True)
+        say(f"note: {error}; using --runtime keras")
         return "keras"
     images = np.resize(images, (TIMED, *images.shape[1:]))
     rates: dict[str, float] = {}
@@ -200,14 +200,14 @@ def fastest_runtime(run: "Run", sample: "Sequence[ImageFile]" = ()) -> str:
         try:
             rates[name] = _pictures_a_second(open_runtime(run, name, TIMED, sample), images)
         except UserError as error:
-            print(f"note: {error}", flush=True)
+            say(f"note: {error}")
     fastest = max(rates, key=lambda name: rates[name])
-    print("pictures a second: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()), flush=True)
+    say("pictures a second: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, {"fastest": fastest, "pictures_a_second": rates, "valid_for": valid_for})
     except OSError as error:  # a run folder of somebody else's: measured again next time
-        print(f"note: {file} cannot be written ({error.strerror or error})", flush=True)
+        say(f"note: {file} cannot be written ({error.strerror or error})")
     return fastest
 
 
@@ -217,7 +217,7 @@ def _first_that_can_be_used(run: "Run", names: Sequence[str], sample: "Sequence[
             export_on_first_use(run, name, sample)
             return name
         except UserError as error:
-            print(f"note: {error}", flush=True)
+            say(f"note: {error}")
     return "keras"
 
 

@@ -17,9 +17,9 @@ GROUP = 1024  # rows that a Parquet file is written in at once
 
 def write_vectors(vectors: "Vectors", file: Path) -> None:
     """Write `.parquet` or `.npz`, in constant memory but for the names and labels of an .npz; whole or not at all."""
-    from tqdm import tqdm
+    from painters_mtl.common.messages import ProgressBar
 
-    rows = iter(tqdm(vectors, "writing", unit=" rows", mininterval=0.5, delay=2))
+    rows = iter(ProgressBar(vectors, "writing", unit=" rows", delay=2))
     with atomic_write(file) as temporary:
         if file.suffix.lower() == ".parquet":
             _write_parquet(vectors, rows, temporary)

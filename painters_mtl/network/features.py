@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from painters_mtl.common.iteration import in_batches
+from painters_mtl.common.messages import ProgressBar, say
 from painters_mtl.common.row_cache import RowCache, cache_key, content_checksum
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.images import cache as image_cache
@@ -38,7 +38,7 @@ def cached_features(model: keras.Model, data: Dataset, image_size: int) -> np.nd
         cache.trim()
     rows = cache.read(contents)
     if not missing:
-        print(f"read the features of {len(rows):,} paintings from {cache.file}", flush=True)
+        say(f"read the features of {len(rows):,} paintings from {cache.file}")
     return rows.reshape(len(rows), 2, -1)
 
 
@@ -48,7 +48,7 @@ def _compute(
     """Put the features of the contents that are missing into the cache, batch by batch."""
     forward = forward_function(encoder, image_size)
     row_of = dict(zip(contents, data.image_rows, strict=True))
-    with tqdm(total=len(missing), desc="computing features", unit=" paintings", mininterval=0.5) as progress:
+    with ProgressBar(total=len(missing), desc="computing features", unit=" paintings") as progress:
         for batch in in_batches(len(missing), BATCH):
             names = missing[batch]
             # Always as many, so that a painting has the same features to the bit whichever others are beside it.

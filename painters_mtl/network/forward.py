@@ -10,9 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from painters_mtl.common.iteration import in_batches
+from painters_mtl.common.messages import ProgressBar
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
 
 Forward = Callable[[np.ndarray], dict[str, tf.Tensor]]
@@ -115,6 +115,6 @@ def predict_in_batches(
         forward: from `forward_function`.
         title: of a progress bar; without it, none is shown.
     """
-    bar = tqdm(list(in_batches(len(rows))), title, unit=" batches", mininterval=0.5, disable=not title)
+    bar = ProgressBar(list(in_batches(len(rows))), title, unit=" batches", disable=not title)
     outputs = [forward(pixels[rows[batch]]) for batch in bar]
     return {name: np.concatenate([np.asarray(batch[name]) for batch in outputs]) for name in outputs[0]}

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from painters_mtl.common import lazy_imports
+from painters_mtl.common.messages import ProgressBar
 
 lazy_imports.import_tensorflow()  # as this program needs Keras, also where a notebook imports this module alone
 
@@ -46,7 +46,7 @@ def fit_linear_head(features: np.ndarray, labels: np.ndarray, classes: int, sett
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY), loss)
     rng = np.random.default_rng(settings.seed)
-    for _ in tqdm(range(epochs), settings.title, unit=" epochs", mininterval=0.5):
+    for _ in ProgressBar(range(epochs), settings.title, unit=" epochs"):
         for rows in np.resize(rng.permutation(len(labels)), (steps, min(BATCH, len(labels)))):
             view = rng.integers(features.shape[1], size=len(rows))
             network.train_on_batch((features[rows, view] - mean) / scale, labels[rows])

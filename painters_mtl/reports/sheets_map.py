@@ -10,6 +10,7 @@ import numpy as np
 from painters_mtl.common.errors import display_path
 from painters_mtl.common.files import atomic_write
 from painters_mtl.common.lazy_imports import figure_style
+from painters_mtl.common.messages import say
 from painters_mtl.inference.nearest import unit_vectors
 
 if TYPE_CHECKING:
@@ -47,16 +48,16 @@ def write_map(vectors: "Vectors", file: Path, projection: str = "tsne", most: in
         note = f"{len(shown):,} of {len(readable):,} pictures, drawn at random"
     if projection == "tsne" and len(np.unique(features, axis=0)) < FEWEST:
         projection = "pca"
-        print(f"fewer than {FEWEST} different pictures have no neighbourhoods: the map is by PCA", flush=True)
+        say(f"fewer than {FEWEST} different pictures have no neighbourhoods: the map is by PCA")
     note += f", by {PROJECTIONS[projection]}"
-    print(f"drawing a map of {note}", flush=True)
+    say(f"drawing a map of {note}")
     points = project(features, projection)
     labels = {task: [vector.labels[task] for vector in shown] for task in vectors.run.tasks}
     names = [vector.file.name for vector in shown] if len(shown) <= FEW else []
     with figure_style(), atomic_write(file) as temporary:
         figure = map_figure(points, labels, f"{note} of the features that the tasks share", names)
         figure.savefig(temporary, dpi=150, bbox_inches="tight", facecolor="white")
-    print(f"wrote {file}", flush=True)
+    say(f"wrote {file}")
 
 
 def project(features: np.ndarray, projection: str = "tsne", seed: int = 0) -> np.ndarray:

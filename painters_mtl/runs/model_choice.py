@@ -4,11 +4,11 @@ A run on the demo knows eight invented painters: it answers where it is named, a
 """
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import warn
 from painters_mtl.runs.packaged import is_packaged
 from painters_mtl.runs.run import LABELS, METRICS, MODEL, Run, open_run
 
@@ -29,10 +29,9 @@ def open_run_for_pictures(folder: Path | None, models: Path = MODELS) -> Run:
     """
     run = _chosen(models) if folder is None else open_named_run(folder)
     if run.demo:
-        print(
+        warn(
             f"note: {run.folder} was trained on the demo, paintings drawn by code: what it says of real ones means "
-            "nothing",
-            file=sys.stderr,
+            "nothing"
         )
     return run
 

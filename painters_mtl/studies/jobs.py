@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from painters_mtl.common.messages import say
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.studies.settings import DISTILLED
 from painters_mtl.training.fit import fit, fit_single_task
@@ -81,7 +82,7 @@ def run_jobs(
     steps: dict[TrainingJob, int] = {}
     for done, job in enumerate(jobs):
         left = (time.perf_counter() - start) / max(done, 1) * (len(jobs) - done) if done else 0.0
-        print(f"\ntraining {done + 1} of {len(jobs)}: {job}{time_left(left)}", flush=True)
+        say(f"\ntraining {done + 1} of {len(jobs)}: {job}{time_left(left)}")
         result = run_job(job, datasets, settings, steps[job.after] if job.after else 0)
         if result.interrupted:
             return

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common import interrupts, lazy_imports
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import say
 from painters_mtl.common.ray_cluster import (
     MAX_TRIES,
     WorkerResources,
@@ -79,7 +80,7 @@ class _JobQueue:
         self.train = ray.remote(_train).options(
             num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0, scheduling_strategy="SPREAD"
         )
-        print(f"{len(jobs)} trainings on a Ray cluster, {resources.count} at once with {resources} each", flush=True)
+        say(f"{len(jobs)} trainings on a Ray cluster, {resources.count} at once with {resources} each")
 
     def start_jobs(self) -> None:
         """Hand all trainings to Ray that wait for no other any more; it starts them where there is room."""
@@ -110,13 +111,13 @@ class _JobQueue:
                     "machines' memory; the same command goes on"
                 ) from error
         if result is None or result.interrupted:  # by whoever takes the machine away
-            print(f"the machine that trained {job} is gone: another goes on", flush=True)
+            say(f"the machine that trained {job} is gone: another goes on")
             self.waiting.insert(0, job)
             return job, None
         self.steps[job] = result.metrics["updates"]
         done = len(self.steps)
         left = (time.perf_counter() - self.start_time) / done * (self.count - done)
-        print(f"{done} of {self.count} trained: {job}{time_left(left)}", flush=True)
+        say(f"{done} of {self.count} trained: {job}{time_left(left)}")
         return job, result
 
     def tell_room(self) -> None:
@@ -125,10 +126,10 @@ class _JobQueue:
             return
         self.room = not self.room
         if self.room:
-            print("a machine is there again", flush=True)
+            say("a machine is there again")
         else:
             wait = "waiting until one joins it; Ctrl-C ends the study"
-            print(f"no machine of the cluster has {self.resources} any more: {wait}", flush=True)
+            say(f"no machine of the cluster has {self.resources} any more: {wait}")
 
     def end(self) -> None:
         """Have the trainings end as Ctrl-C does: after their step, with a checkpoint."""

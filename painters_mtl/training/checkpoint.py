@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write
+from painters_mtl.common.messages import say
 
 if TYPE_CHECKING:
     import numpy as np  # late in the functions: --help needs the name of the file only
@@ -76,7 +77,7 @@ def load(folder: Path, key: str, needed: bool = False) -> Checkpoint | None:
         reason = f"is damaged ({error})"
     if needed:
         raise UserError(f"{file} {reason}: nothing can go on from it; without --resume, the training starts anew")
-    print(f"note: {file} {reason}: starting anew", flush=True)
+    say(f"note: {file} {reason}: starting anew")
     return None
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import say
 from painters_mtl.training.tf_config import Cluster, cluster_asked_for
 
 SEED_STEP = 0x9E3779B9  # between the seeds of two devices: 2^32 over the golden ratio
@@ -170,7 +171,7 @@ class Devices:
             if self.chief:
                 yield
             else:
-                print(f"worker {self.cluster.index} follows worker 0, which prints and writes", flush=True)
+                say(f"worker {self.cluster.index} follows worker 0, which prints and writes")
                 with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
                     yield
             self.any(False)
@@ -201,7 +202,7 @@ def connect(distribute: str = "none") -> Devices:
         return Devices()
     if (cluster := cluster_asked_for(distribute)) is not None:
         others = ", ".join(a for i, a in enumerate(cluster.addresses) if i != cluster.index)
-        print(f"worker {cluster.index} of {len(cluster.addresses)}: waiting for {others}", flush=True)
+        say(f"worker {cluster.index} of {len(cluster.addresses)}: waiting for {others}")
         cluster.meet()
         # A process that hangs keeps its socket open. It is asked for a sign of life more often than TensorFlow does, so
         # that the others end within a minute. TensorFlow has no public option for that.

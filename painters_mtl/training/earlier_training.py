@@ -8,6 +8,7 @@ import pandas as pd
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import read_json
+from painters_mtl.common.messages import say
 from painters_mtl.network.precision import policy
 from painters_mtl.runs.run import CONFIG, METRICS
 from painters_mtl.training import checkpoint
@@ -29,7 +30,7 @@ def with_known_precision(spec: RunSpec, devices: Devices) -> RunSpec:
     here = policy("auto")
     precision = (_stored_precision(spec) or here) if devices.chief else ""
     if devices.chief and precision != here:
-        print(f"note: {spec.folder} began in {precision} and goes on in it; this machine's own is {here}", flush=True)
+        say(f"note: {spec.folder} began in {precision} and goes on in it; this machine's own is {here}")
     precision = devices.from_chief(precision.encode()).decode()
     decided = dataclasses.replace(settings, precision=precision)  # type: ignore[arg-type]
     return dataclasses.replace(spec, settings=decided)
@@ -82,7 +83,7 @@ def _look(spec: RunSpec, key: str) -> tuple[RunResult | None, checkpoint.Checkpo
     check_replaceable(folder)
     if not settings.overwrite:
         if (result := read_result(data, folder, key, spec.keep_model)) is not None:
-            print(f"{folder} is trained already: reusing it", flush=True)
+            say(f"{folder} is trained already: reusing it")
             checkpoint.remove(folder)  # where it was killed just before it did so itself
             return result, None
         _check_not_another(spec, key)

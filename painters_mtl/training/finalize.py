@@ -1,6 +1,5 @@
 """From a trained network to a finished run: heads fitted again, known-painter head, calibration, metrics, files."""
 
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.files import write_json
+from painters_mtl.common.messages import warn
 from painters_mtl.data.tasks import known_output
 from painters_mtl.evaluation import metrics, open_set
 from painters_mtl.evaluation.calibration import apply_temperature, calibration_error, fit_temperature
@@ -90,7 +90,7 @@ def finalize(spec: RunSpec, trained: TrainedNetwork, key: str) -> RunResult:
     if trained.turns:
         measured["turns"] = trained.turns
     if warning := chance_warning(measured["validation"], spec.settings.learning_rate):
-        print(warning, file=sys.stderr, flush=True)
+        warn(warning)
     history = pd.DataFrame(trained.history)
     result = RunResult(history, measured, spec.data.rows("test"), of_test.calibrated, trained.interrupted)
     save(spec, trained, finished, result, temperatures, thresholds)

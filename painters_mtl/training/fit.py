@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.files import remove_leftovers
+from painters_mtl.common.messages import say
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.split_file import save_split
 from painters_mtl.data.tasks import Task
@@ -120,11 +121,11 @@ def fit_teachers(spec: RunSpec) -> list[Path]:
     settings, folders = dataclasses.replace(spec.settings, overwrite=False), []
     names = [name for name in spec.data.trainable_tasks() if name in spec.tasks]
     for number, name in enumerate(names, start=1):
-        print(f"teacher {number} of {len(names)}: {name} alone", flush=True)
+        say(f"teacher {number} of {len(names)}: {name} alone")
         folders.append(spec.teachers_folder / name)
         if fit_single_task(spec.data, settings, folders[-1], name, updates=0).interrupted:
             raise KeyboardInterrupt
-    print(f"the shared network, taught by these {len(names)}", flush=True)
+    say(f"the shared network, taught by these {len(names)}")
     return folders
 
 
@@ -185,7 +186,7 @@ def _train(
     save_split(folder / run.SPLIT, data.table, data.split, data.tasks)
     data.images.refused.to_csv(folder / "refused.csv", index=False)
     learned = sum(int(np.prod(v.shape)) for v in assignment.full.trainable_variables)
-    print(f"{assignment.network.count_params():,} parameters, {learned:,} of them trained", flush=True)
+    say(f"{assignment.network.count_params():,} parameters, {learned:,} of them trained")
     interrupted = loop.run(state)
     return TrainedNetwork(
         assignment.network,

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from painters_mtl.common import interrupts
+from painters_mtl.common.messages import say
 from painters_mtl.evaluation import metrics
 from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.network.backbones import least_side
@@ -91,7 +92,7 @@ class TrainingLoop:
         if saved is not None:
             self._restore(saved)
             steps_too = f" and {len(self.step_losses)} of {steps} steps" if self.step_losses else ""
-            print(f"going on after epoch {len(self.history)}{steps_too}, of {self.epochs} epochs", flush=True)
+            say(f"going on after epoch {len(self.history)}{steps_too}, of {self.epochs} epochs")
         self.devices.spread_seeds(self.trained_model)
         self._start_batches()
         with interrupts.deferred():
@@ -100,7 +101,7 @@ class TrainingLoop:
                 self.save_state()
                 epochs = f"{len(self.history)} epochs"
                 done = epochs + (f" and {len(self.step_losses)} steps" if self.step_losses else "")
-                print(f"\ninterrupted after {done}: saved, and keeping the best network so far", flush=True)
+                say(f"\ninterrupted after {done}: saved, and keeping the best network so far")
         if interrupted:
             interrupts.acknowledge()  # what follows measures the best network so far; one more Ctrl-C ends that too
         if self.history:
@@ -115,7 +116,7 @@ class TrainingLoop:
         for epoch in range(len(self.history), self.epochs):
             if patience is not None and len(self.history) - self.best.epoch >= patience:
                 break
-            print(f"epoch {epoch + 1} of {self.epochs}", flush=True)
+            say(f"epoch {epoch + 1} of {self.epochs}")
             if not self.train_epoch(epoch):
                 return True
             self.end_epoch(epoch)
@@ -252,10 +253,9 @@ class TrainingLoop:
         for observer in self.observers:
             observer.after_validation(self.history)
         accuracies = ", ".join(f"{task} {100 * columns[f'val_{task}_accuracy']:.1f} %" for task in self.tasks)
-        print(
+        say(
             f"  loss {columns['loss']:.3f}; validation: {accuracies}; mean {100 * columns['val_score']:.1f} %; "
-            f"{self.speed:,.0f} paintings/s, at most {self.progress.time_left(epoch)} left",
-            flush=True,
+            f"{self.speed:,.0f} paintings/s, at most {self.progress.time_left(epoch)} left"
         )
 
     def _task_losses(self, weighted: dict[str, float]) -> np.ndarray:

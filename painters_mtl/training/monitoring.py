@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from tqdm import tqdm
 
 from painters_mtl.common.files import atomic_write
+from painters_mtl.common.messages import ProgressBar
 from painters_mtl.runs.run import HISTORY
 from painters_mtl.training.batches import Batch
 
@@ -130,7 +130,7 @@ def mean_of_known(values: np.ndarray) -> np.ndarray:
 
 
 class Progress:
-    """Paintings a second and the time that is left: as a bar on a terminal, else only in words after each epoch."""
+    """Paintings a second and the time that is left: as a bar on a terminal, else in lines."""
 
     def __init__(self, epochs: int, steps: int, batch_size: int) -> None:
         """Args:
@@ -139,15 +139,15 @@ class Progress:
         """
         self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
         self.started, self.trained, self.compiled = time.perf_counter(), 0, False
-        self.bar: tqdm | None = None
+        self.bar: ProgressBar | None = None
 
     def begin_epoch(self, epoch: int, steps_done: int) -> None:
         """Show the bar, from the steps that are done already; `epoch` is counted from 0."""
         self.started, self.trained = time.perf_counter(), 0
         done = epoch * self.steps + steps_done
-        self.bar = tqdm(
+        self.bar = ProgressBar(
             desc=f"epoch {epoch + 1}", initial=done * self.batch_size, total=self.epochs * self.steps * self.batch_size,
-            unit=" paintings", unit_scale=True, mininterval=0.5, leave=False, disable=None, file=sys.stdout,
+            unit=" paintings", unit_scale=True, leave=False, file=sys.stdout,
         )  # fmt: skip
 
     def add(self, steps: int, loss: float) -> None:
@@ -168,4 +168,4 @@ class Progress:
 
     def time_left(self, epoch: int) -> str:
         """How long the epochs after this one take, if each takes as long, as minutes and seconds."""
-        return tqdm.format_interval((self.epochs - epoch - 1) * (time.perf_counter() - self.started))
+        return ProgressBar.format_interval((self.epochs - epoch - 1) * (time.perf_counter() - self.started))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import say
 from painters_mtl.runs.run import CONFIG, check_teacher_size, open_run
 from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.start_weights import PAINTINGS, with_weights_file
@@ -18,10 +19,7 @@ def check_network(settings: TrainSettings, trained_here: bool = True) -> None:
     """
     if settings.weights == PAINTINGS:
         settings = with_weights_file(settings)
-        print(
-            "note: --weights paintings was trained on works of WikiArt: what it has seen there is no test of it here",
-            flush=True,
-        )
+        say("note: --weights paintings was trained on works of WikiArt: what it has seen there is no test of it here")
     if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():
         raise UserError(f"--weights {settings.weights} is not there: give a weights file, imagenet, paintings, or none")
     if settings.backbone in ("efficientnet_lite0", "small_convnet"):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import file_lock, read_json
+from painters_mtl.common.messages import say
 from painters_mtl.runs.packaged import is_packaged
 from painters_mtl.runs.run import BASELINES, COMPARISON, CONFIG, LABELS, METRICS, MODEL
 from painters_mtl.training.checkpoint import CHECKPOINT
@@ -119,7 +120,7 @@ def new_run_folder(folder: Path, replace: bool) -> Iterator[None]:
         if aside.exists() and (is_whole(folder) or not _is_of_use(aside)):
             shutil.rmtree(aside, ignore_errors=True)
         elif aside.exists():
-            print(f"{aside} holds the run that is replaced, until the new one has come to its end", flush=True)
+            say(f"{aside} holds the run that is replaced, until the new one has come to its end")
 
 
 def prepare_run_folder(settings: TrainSettings) -> Path:

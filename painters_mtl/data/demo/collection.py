@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write, file_lock, write_text
+from painters_mtl.common.messages import ProgressBar
 from painters_mtl.data.demo import styles as demo_styles
 
 DEMO_VERSION = 1  # raise it when the pictures or labels change, so that old folders are drawn anew
@@ -209,7 +209,7 @@ def _paint_to(folder: Path, size: int, seed: int, work: Work) -> None:
 
 def _paint_all(folder: Path, works: Sequence[Work], size: int, seed: int, workers: int) -> None:
     task = partial(_paint_to, folder, size, seed)
-    bar = partial(tqdm, total=len(works), desc="drawing demo paintings", unit="painting")
+    bar = partial(ProgressBar, total=len(works), desc="drawing demo paintings", unit="painting")
     if workers == 1:
         for _ in bar(map(task, works)):
             pass

@@ -1,0 +1,104 @@
+"""What this program says while it works: through `logging`, and with bars on a terminal.
+
+Library code calls `say` and `warn`, never `print`, so that whoever calls it can have it silent:
+`logging.getLogger("painters_mtl").setLevel("WARNING")`, which is what --quiet does. Verbs print their results.
+"""
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from tqdm import tqdm
+
+LOGGER = logging.getLogger("painters_mtl")
+TENTHS_FROM = 2.0  # seconds: what is done sooner needs no lines of its progress
+
+
+class _Printed(logging.Handler):
+    """Messages on standard output, warnings on standard error: whatever stands for these at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout, flush=True)
+
+
+if not LOGGER.handlers:
+    LOGGER.addHandler(_Printed())
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+
+
+def say(text: str) -> None:
+    """Print what is going on, unless --quiet was asked for."""
+    LOGGER.info("%s", text)
+
+
+def warn(text: str) -> None:
+    """Print what should be known in any case, on standard error."""
+    LOGGER.warning("%s", text)
+
+
+def is_quiet() -> bool:
+    """Whether only warnings and results are wanted."""
+    return not LOGGER.isEnabledFor(logging.INFO)
+
+
+@contextlib.contextmanager
+def quiet(wanted: bool = True) -> Iterator[None]:
+    """No message and no bar for as long as the block lasts; nothing changes where that is not `wanted`."""
+    before = LOGGER.level
+    if wanted:
+        LOGGER.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(before)
+
+
+class ProgressBar(tqdm):
+    """A bar on one line of a terminal; elsewhere (a file, a pipe) a line for each tenth, with the time that is left."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """As tqdm's; hidden where it is quiet."""
+        self.in_lines = not (options.get("file") or sys.stderr).isatty()
+        self.tenths_shown: int | None = None
+        self.begun = time.perf_counter()
+        options["disable"] = bool(options.get("disable")) or is_quiet()
+        super().__init__(*arguments, **{"mininterval": 0.5, "dynamic_ncols": True, **options})
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Draw the bar, or print a line where another tenth is done."""
+        if not self.in_lines:
+            super().display(msg, pos)
+            return
+        tenths = int(10 * self.n / self.total) if self.total else 0
+        if self.tenths_shown is None:  # where the bar begins, which is not always 0
+            self.tenths_shown = tenths
+        elif tenths > self.tenths_shown and time.perf_counter() - self.begun >= TENTHS_FROM:
+            self.tenths_shown = tenths
+            print(self._line(), file=self.fp, flush=True)
+
+    def _line(self) -> str:
+        state = self.format_dict
+        done = state["n"] - state["initial"]
+        rate = done / max(state["elapsed"], 1e-9)
+        left = tqdm.format_interval((state["total"] - state["n"]) / rate) if rate else "?"
+        of = f" of {state['total']:,}{state['unit']}" if not state["unit_scale"] else ""
+        title = f"{self.desc.rstrip(': ')}: " if self.desc else ""
+        return f"{title}{100 * state['n'] / state['total']:.0f} %{of}, {left} left"
+
+    def clear(self, nolock: bool = False) -> None:
+        """Take the bar away for a moment; lines stay."""
+        if not self.in_lines:
+            super().clear(nolock)
+
+    def close(self) -> None:
+        """End the bar; lines end without a mark of their own."""
+        if not self.in_lines or self.disable:
+            super().close()
+            return
+        self.display()
+        self.disable = True
+        self._decr_instances(self)  # type: ignore[attr-defined]
