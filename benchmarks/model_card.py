@@ -58,7 +58,7 @@ def over_painters(right: np.ndarray, painters: Sequence[str]) -> tuple[float, fl
     sums, counts = (np.bincount(clusters, weights) for weights in (right.astype(float), np.ones(len(right))))
     times = draw_clusters(len(counts), 0)
     found = interval(((times @ sums) / (times @ counts))[:, None], 0, effective_number(clusters))
-    return found.estimate, found.low, found.high
+    return found.mean, found.low, found.high
 
 
 def percent(value: float) -> str:
