@@ -54,6 +54,7 @@ def train(settings: TrainSettings, named: frozenset[str] = frozenset()) -> int:
     data = prepare(settings)
     if settings.dry_run:
         print(split_summary(data))
+        print("nothing was trained (--dry-run): the same command without it trains")
         return 0
     lazy_imports.import_tensorflow()
     from painters_mtl.training.devices import connect

@@ -164,9 +164,10 @@ def test_a_dry_run_says_the_split_and_writes_no_run(
     assert train.main([*words, "--dry-run"]) == 0
     assert not settings.models.exists()
     lines = capsys.readouterr().out.splitlines()
-    counts = {line[:38].strip(): [int(n.replace(",", "")) for n in line[38:].split()] for line in lines[-8:]}
+    counts = {line[:38].strip(): [int(n.replace(",", "")) for n in line[38:].split()] for line in lines[-9:-1]}
     assert set(counts) == {"paintings", "school", "Dots", "Lines", "Washes", "century", "17", "18"}
     assert all(n > 0 for row in counts.values() for n in row)
+    assert lines[-1].startswith("nothing was trained (--dry-run)")
     assert [sum(part) for part in zip(counts["Dots"], counts["Lines"], counts["Washes"], strict=True)] == counts[
         "school"
     ]
