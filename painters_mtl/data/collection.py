@@ -73,17 +73,21 @@ def folder_of(image_id: str) -> str:
 # ------------------------------------------------------------------------------------------------- images
 
 
+_INNER_ZIP = re.compile(r"\.zip/", re.IGNORECASE)
+
+
 def images_by_id(folder: Path, images: Sequence[ImageFile], notes: list[str]) -> dict[str, ImageFile]:
     """Images by their path below the folder; for members of a zip the path they would have, were it unpacked in place
-    (into a folder of the zip's name, where the zip has none). The same path twice is the same picture: a replacement
-    (the competition has some for damaged files) goes before a file, a file before a member of a zip.
+    (into a folder of the zip's name, where the zip has none), and so for a zip inside it. The same path twice is the
+    same picture: a replacement (the competition has some for damaged files) goes before a file, a file before a member
+    of a zip.
     """
     below = cache(lambda parent: PurePath(os.path.relpath(parent, folder)).as_posix().removeprefix("."))
     named: list[tuple[str, ImageFile]] = []
     for image in images:
         parent, _, name = image.path.rpartition(os.sep)
         if image.member:
-            member = image.member.replace("\\", "/").lstrip("/")
+            member = _INNER_ZIP.sub("/", image.member.replace("\\", "/").lstrip("/"))
             name = member if "/" in member else f"{Path(name).stem}/{member}"
         named.append((f"{below(parent)}/{name}".lstrip("/"), image))
     by_id: dict[str, ImageFile] = {}

@@ -89,11 +89,11 @@ def part_of_name(name: str) -> str:
 
 @cache
 def says_nothing(name: str) -> bool:
-    """Whether a folder's name says nothing of the paintings in it: images, resized, img_256, jpg."""
+    """Whether a folder's name says nothing of the paintings in it: images, resized, img_256, part2, jpg."""
     words = name_key(_between_cases(name)).split()
     sizes = [word for word in words if re.fullmatch(r"\d+x\d+|\d+px", word)]
     others = [word for word in words if word not in sizes and not word.isdecimal()]
-    return bool(others or sizes) and all(word in _BESIDE for word in others)
+    return bool(others or sizes) and all(word.rstrip("0123456789") in _BESIDE for word in others)
 
 
 def _between_cases(name: str) -> str:

@@ -39,6 +39,18 @@ def test_zipped_folders_give_the_same_catalogue(tmp_path):
     assert packed["member"].tolist() == sorted(names)
 
 
+def test_zips_in_a_zip_are_folders_and_their_endings_no_part_of_a_name(tmp_path):
+    """Nobody is called "Monet.zip", and a part of a zip that was made in parts is no painter."""
+    for name, inner in (("painters", ["Monet", "Degas"]), ("parts", ["part1", "part2"])):
+        for one in inner:
+            draw(tmp_path / "plain" / one / f"{one}.jpg")
+            zipped(tmp_path / "packed" / f"{one}.zip", tmp_path / "plain" / one, f"{one}.jpg")
+        zipped(tmp_path / name / "all.zip", tmp_path / "packed", *(f"{one}.zip" for one in inner))
+    assert column(read_catalog(tmp_path / "painters"), "painter") == ["Degas", "Monet"]
+    with pytest.raises(UserError, match=r"needs the competition|part1, part2"):
+        read_catalog(tmp_path / "parts")
+
+
 def test_well_known_names_are_what_they_are(tmp_path):
     for kind, names in (("style", ["Cubism", "Pop_Art", "01_Ukiyo_e", "Zaum"]), ("genre", ["portrait", "still-life"])):
         catalog = read_catalog(touch(tmp_path / kind, *(f"{name}/{k}.jpg" for name in names for k in range(2))))

@@ -30,7 +30,7 @@ def test_other_names_are_no_part(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["images", "Images", "img", "images_1", "resized", "256x256", "img_256", "jpg", "data", "raw"]
+    "name", ["images", "Images", "img", "images_1", "resized", "256x256", "img_256", "jpg", "data", "raw", "part2"]
 )
 def test_names_that_say_nothing(name):
     assert says_nothing(name)

@@ -59,7 +59,7 @@ def test_a_table_of_what_a_competition_asks_for_does_not_take_the_place_of_class
     write(tmp_path / "solution.csv", "image,artist\nx.jpg,Monet\ny.jpg,Monet\n")
     catalog = read_catalog(tmp_path)
     assert catalog.layout == "folders" and Counter(column(catalog, "painter")) == {"Monet": 5, "Degas": 5}
-    assert any(note.startswith("2 of the 12 images have no row") for note in catalog.notes)
+    assert any(note.startswith("2 of the 12 images are in no class folder") for note in catalog.notes)
 
 
 def test_a_table_that_names_the_images_goes_before_their_folders(tmp_path):
