@@ -5,7 +5,7 @@
 The loop: Pillow decodes the whole picture, resizes it, and `model.predict` takes batches of 32. The bound: what two
 busy cores could do at best, 1 / (decoding alone + network alone), both measured here, each on all cores; the last two
 columns are their pictures a second.
-EfficientNet-Lite0 at 224 pixels with three heads; weights do not change the time, so it is not trained.
+EfficientNet-Lite0 with three heads; weights do not change the time, so it is not trained.
 """
 
 import argparse
@@ -27,18 +27,18 @@ from painters_mtl.images.stream import stream_images
 from painters_mtl.inference.runtime_choice import open_runtime
 from painters_mtl.runs import run as runs
 
-SIDE, BATCH = 224, 32
+BATCH = 32
 
 
-def run_folder(folder: Path) -> runs.Run:
-    """A run with untrained weights."""
+def run_folder(folder: Path, side: int) -> runs.Run:
+    """A run with untrained weights, for pictures of this side."""
     from painters_mtl.network.multitask import build_model
     from painters_mtl.network.settings import NetworkSettings
 
     sizes = {"painter": 8, "style": 10, "genre": 23}
     tasks = {name: Task(name, tuple(f"{name} {k}" for k in range(n))) for name, n in sizes.items()}
-    runs.save_model(build_model(tasks, NetworkSettings(image_size=SIDE)), folder)
-    runs.save_labels(folder, tasks, SIDE, cache_side(SIDE), False, thresholds={})
+    runs.save_model(build_model(tasks, NetworkSettings(image_size=side)), folder)
+    runs.save_labels(folder, tasks, side, cache_side(side), False, thresholds={})
     return runs.open_run(folder)
 
 
@@ -55,7 +55,7 @@ def usual_loop(run: runs.Run) -> Callable[[list[images.ImageFile]], int]:
         for k, file in enumerate(files, start=1):
             try:
                 with Image.open(file.path) as picture:
-                    batch.append(np.asarray(picture.convert("RGB").resize((SIDE, SIDE))))
+                    batch.append(np.asarray(picture.convert("RGB").resize((run.image_size, run.image_size))))
             except OSError:
                 continue
             finally:
@@ -104,6 +104,7 @@ def main() -> None:
     """Print a table for each folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--runtimes", nargs="+", default=["keras", "openvino", "litert"])
     parser.add_argument("--repeat", type=int, default=4, help="how often each picture is read, so that a round lasts")
@@ -113,7 +114,7 @@ def main() -> None:
     lazy_imports.import_tensorflow()
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
-        run = run_folder(Path(folder))
+        run = run_folder(Path(folder), options.image_size)
         arms = {"usual loop": usual_loop(run)}
         for runtime in options.runtimes:
             try:
