@@ -1,4 +1,4 @@
-"""Decoding as the store does it, beside a loop of Pillow's full decode and resize, in one run on the same threads.
+"""Decoding as the image cache does it, beside a loop of Pillow's full decode and resize, in one run, same threads.
 
     python benchmarks/decode.py [FOLDER] [--rounds 5] [--sizes 120 224]
 

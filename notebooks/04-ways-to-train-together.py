@@ -178,7 +178,7 @@ for merge, network in variants.items():
 # ## From trained single-task models
 #
 # Three networks were trained one by one; now there shall be one. `start_from` takes over their heads by layer name, and
-# for the shared part the mean of theirs (or one task's, or ImageNet's). `teachers` instead adds their soft answers to the
+# for the shared part the mean of theirs (or one task's, or ImageNet's). `teachers` instead adds their soft targets to the
 # labels, for every painting, also where a label is missing (distillation).
 
 # %%

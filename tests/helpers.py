@@ -177,5 +177,5 @@ def read_rows(file: Path) -> list[dict[str, str]]:
 
 
 def table_of(files: list[Path]) -> pd.DataFrame:
-    """The columns of a catalogue that the store reads."""
+    """The columns of a catalogue that the image cache reads."""
     return pd.DataFrame({"id": [f.name for f in files], "file": [str(f) for f in files], "member": ""})

@@ -122,10 +122,10 @@ def test_some_painters_are_kept_out_of_training(seed):
     titles = np.random.default_rng(seed).integers(0, 200, n)  # some works of a painter are copies of each other
     groups = pd.factorize(pd.Series(painters) + "|" + titles.astype(str))[0]
     split = make_split(table, labels, groups, seed)
-    strangers = set(painters[split == "validation"]) - set(painters[split == "train"]) - {""}
-    mine = np.isin(painters, list(strangers))
+    held_out = set(painters[split == "validation"]) - set(painters[split == "train"]) - {""}
+    mine = np.isin(painters, list(held_out))
     others = (split == "validation") & ~mine
-    assert len(strangers) >= 10 and not any(name.startswith("painter") for name in strangers)
+    assert len(held_out) >= 10 and not any(name.startswith("painter") for name in held_out)
     assert 0.18 < (mine & (split == "validation")).sum() / others.sum() < 0.28
     assert set(split[mine]) <= {"validation", "test", ""}
     assert pd.Series(split[split != ""]).groupby(groups[split != ""]).nunique().max() == 1
@@ -141,10 +141,10 @@ def test_painters_are_kept_out_where_only_painters_are_said():
     table, labels = with_other_painters(n, 1)
     split = make_split(table, {"painter": labels["painter"]}, np.arange(n), 1)
     painters = table["painter"].to_numpy()
-    strangers = (split == "validation") & ~np.isin(painters, painters[split == "train"])
-    others = (split == "validation") & ~strangers
-    assert (labels["painter"][strangers] < 0).all() and "" not in set(painters[strangers])
-    assert 0.18 < strangers.sum() / others.sum() < 0.28
+    held_out = (split == "validation") & ~np.isin(painters, painters[split == "train"])
+    others = (split == "validation") & ~held_out
+    assert (labels["painter"][held_out] < 0).all() and "" not in set(painters[held_out])
+    assert 0.18 < held_out.sum() / others.sum() < 0.28
 
 
 def test_many_small_painters_are_held_out_rather_than_a_few_large_ones():
@@ -395,13 +395,13 @@ def test_the_real_split(paintings):
     test = (table["competition"] == "test").to_numpy()
     assert set(split[~test]) == {"train", "validation"} and set(split[test]) == {"test", ""}
     painters = table["painter"].to_numpy()
-    strangers = (split == "validation") & ~np.isin(painters, painters[split == "train"]) & (painters != "")
-    others = (split == "validation") & ~strangers
+    held_out = (split == "validation") & ~np.isin(painters, painters[split == "train"]) & (painters != "")
+    others = (split == "validation") & ~held_out
     assert (split == "test").sum() == 1466 and 1050 < others.sum() < 1250
-    assert 0.2 <= strangers.sum() / others.sum() <= 0.25 and len(set(painters[strangers])) >= 15
+    assert 0.2 <= held_out.sum() / others.sum() <= 0.25 and len(set(painters[held_out])) >= 15
     for values in labels.values():  # each class has a tenth of its training works in validation
         for label in range(values.max() + 1):
-            mine = (values == label) & ~test & ~strangers
+            mine = (values == label) & ~test & ~held_out
             assert abs((mine & others).sum() - 0.1 * mine.sum()) <= 2 + 0.03 * mine.sum()
 
 

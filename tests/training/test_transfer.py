@@ -145,7 +145,7 @@ def test_soft_answers_are_the_softmax_of_the_divided_logits() -> None:
 
 
 def test_a_teacher_answers_for_paintings_and_their_mirror_images(alone: list[Path], tmp_path: Path) -> None:
-    """Also one that sees the whole painting alone, where the small copies hold a detail too."""
+    """Also one that sees the whole painting alone, where the cached images hold a detail too."""
     small = make_data(tmp_path / "data", count=40)
     model = run.open_run(alone[1]).model()
     for views in (("whole",), ("whole", "detail")):

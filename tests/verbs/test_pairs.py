@@ -214,11 +214,11 @@ def test_few_paintings_are_enough_for_a_head() -> None:
     assert (softmax(features @ kernel + bias).argmax(axis=1) == np.repeat([0, 1], 5)).all()
 
 
-@pytest.mark.parametrize(("strangers", "best"), [(20, "cosine"), (0, "learned"), (6, "learned")])
-def test_the_score_is_chosen_by_painters_in_training_and_by_those_kept_out(strangers: int, best: str) -> None:
-    """The head knows five painters by a channel each, and is blind to the two by which it could tell strangers."""
+@pytest.mark.parametrize(("unseen", "best"), [(20, "cosine"), (0, "learned"), (6, "learned")])
+def test_the_score_is_chosen_by_painters_in_training_and_by_those_kept_out(unseen: int, best: str) -> None:
+    """The head knows five painters by a channel each, and is blind to the two by which it could tell unseen ones."""
     rng = np.random.default_rng(0)
-    names = np.array([f"p{k % 5}" for k in range(100)] + [f"stranger {k % 2}" for k in range(strangers)], object)
+    names = np.array([f"p{k % 5}" for k in range(100)] + [f"unseen {k % 2}" for k in range(unseen)], object)
     features = rng.normal(0, 0.2, (len(names), 7)).astype(np.float32)
     for k, name in enumerate(names):
         features[k, 5 + int(name[-1]) if name.startswith("s") else int(name[-1])] += 2
@@ -233,7 +233,7 @@ def test_the_score_is_chosen_by_painters_in_training_and_by_those_kept_out(stran
     assert found.best == best and found.temperature in painter_pairs.TEMPERATURES
     seen, unseen, _ = found.validation["learned"]
     assert seen > 0.95 > found.validation["cosine"][0]
-    if strangers == 20:  # 2 x 45 pairs by one of them
+    if unseen == 20:  # 2 x 45 pairs by one of them
         first, second = np.triu_indices(20, 1)
         by_hand = roc_auc_score(
             names[100:][first] == names[100:][second],
