@@ -22,6 +22,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageFilter, ImageOps
+from statsmodels.stats.proportion import proportion_confint
 
 from painters_mtl.common.errors import Unreadable
 from painters_mtl.common.iteration import in_batches
@@ -47,9 +48,8 @@ LOOKED_AT = 400  # test paintings that are drawn anew, in grey and in a frame
 
 def wilson(right: int, n: int) -> tuple[float, float]:
     """The 95 % interval of a share of independent works (Wilson 1927)."""
-    z, p = 1.96, right / n
-    middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
+    low, high = proportion_confint(right, n, method="wilson")
+    return max(0.0, low), min(1.0, high)
 
 
 def over_painters(right: np.ndarray, painters: Sequence[str]) -> tuple[float, float, float]:
