@@ -163,10 +163,10 @@ def _constants(exported: bytes) -> dict[int, np.ndarray]:
 
     model = schema.Model.GetRootAs(exported)
     base = np.frombuffer(exported, np.uint8).__array_interface__["data"][0]
-    found = {}
+    constants = {}
     for k in range(model.BuffersLength()):
         data = model.Buffers(k).DataAsNumpy()
         if isinstance(data, np.ndarray) and data.size >= LARGE and data.size % 4 == 0:
             start = data.__array_interface__["data"][0] - base
-            found[start] = np.frombuffer(exported, "<f4", data.size // 4, start)
-    return found
+            constants[start] = np.frombuffer(exported, "<f4", data.size // 4, start)
+    return constants

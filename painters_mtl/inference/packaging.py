@@ -128,16 +128,16 @@ def _compare_litert(packaged: Run, images: np.ndarray, in_keras: Mapping[str, np
 
 def _optional_arrays(run: Run, folder: Path, head: PainterHead | None) -> dict[str, Mapping[str, np.ndarray]]:
     """The arrays of files that not every run has, by file."""
-    found: dict[str, Mapping[str, np.ndarray]] = {}
+    arrays: dict[str, Mapping[str, np.ndarray]] = {}
     if (run.folder / HEADS).is_file():
         with np.load(run.folder / HEADS, allow_pickle=False) as heads:
-            found[HEADS] = {name: in_16_bits(heads[name]) for name in heads}
+            arrays[HEADS] = {name: in_16_bits(heads[name]) for name in heads}
     if head is not None:
         # In 8 bits: the head over some hundred painters would else have a quarter of the network's size.
         scale = np.maximum(np.abs(head.kernel).max(axis=0), 1e-12).astype(np.float32) / 127
         kernel = np.round(head.kernel / scale).astype(np.int8)
-        found[HEAD] = {**head_arrays(head, network_digest(folder)), "kernel": kernel, "kernel_scale": scale}
-    return found
+        arrays[HEAD] = {**head_arrays(head, network_digest(folder)), "kernel": kernel, "kernel_scale": scale}
+    return arrays
 
 
 def finish_package(run: Run, folder: Path, comparison: Mapping[str, Any]) -> None:
@@ -179,8 +179,8 @@ def compare_package(
         in_keras = {name: values[some] for name, values in after.items()}
         comparison["litert"] = _compare_litert(_as_packaged(run, folder), images[some], in_keras)
     if labels is not None:
-        found = {name: accuracy_loss(labels[name], before[name], after[name]) for name in run.tasks}
-        comparison["accuracy"] = {name: value for name, value in found.items() if value["paintings"]}
+        losses = {name: accuracy_loss(labels[name], before[name], after[name]) for name in run.tasks}
+        comparison["accuracy"] = {name: value for name, value in losses.items() if value["paintings"]}
     return comparison
 
 

@@ -28,14 +28,14 @@ def labels(run: "Run", prediction: "Prediction", count: int = TOP) -> dict[str, 
     for name, task in run.tasks.items():
         probabilities = prediction.probabilities[name]
         order = np.argsort(-probabilities, kind="stable")[:count]
-        found = [{"class": task.classes[k], "confidence": round(float(probabilities[k]), 4)} for k in order]
+        likeliest = [{"class": task.classes[k], "confidence": round(float(probabilities[k]), 4)} for k in order]
         doubtful = prediction.unknown(run, name)
         answers[name] = {
-            "answer": UNKNOWN if doubtful and name in UNKNOWN_TASKS else found[0]["class"],
+            "answer": UNKNOWN if doubtful and name in UNKNOWN_TASKS else likeliest[0]["class"],
             "doubtful": doubtful,
             "known": round(prediction.known_scores[name], 4),
             "threshold": round(run.thresholds.get(name, 0.0), 4),
-            "likeliest": found,
+            "likeliest": likeliest,
             "classes": len(task.classes),
         }
     return answers
@@ -55,12 +55,12 @@ def painting_values(run: "Run", model: str, look: "Look") -> dict[str, Any]:
 def class_choices(answers: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
     """The labels that can be explained, the likeliest of each task first: (what is shown, "task/class")."""
     ordered = sorted(
-        ((rank, task, found) for task, values in answers.items() for rank, found in enumerate(values["likeliest"])),
+        ((rank, task, label) for task, values in answers.items() for rank, label in enumerate(values["likeliest"])),
         key=lambda item: (list(answers).index(item[1]), item[0]),
     )
     return [
-        (f"{task}: {found['class']} ({percent(found['confidence'])})", f"{task}/{found['class']}")
-        for _, task, found in ordered
+        (f"{task}: {label['class']} ({percent(label['confidence'])})", f"{task}/{label['class']}")
+        for _, task, label in ordered
     ]
 
 

@@ -73,14 +73,14 @@ def _write_answer(figure: Any, task: str, values: dict[str, Any], top: int) -> i
     said = _short(values["answer"], 34) + doubt + sure
     figure.text(left / WIDTH, 1 - (top + 38) / HEIGHT, said, color=INK, fontsize=16, weight="bold")
     y = top + 56
-    for found in values["likeliest"]:
+    for label in values["likeliest"]:
         axis = figure.add_axes((left / WIDTH, 1 - (y + 22) / HEIGHT, (right - left) / WIDTH, 20 / HEIGHT))
         axis.set_axis_off()
         axis.set_xlim(0, 1)
         axis.barh(0, 1, 0.9, color=TRACK)
-        axis.barh(0, found["confidence"], 0.9, color=DOUBT if values["doubtful"] else BAR, alpha=0.55)
-        axis.text(0.012, 0, _short(found["class"], 48), va="center", color=INK, fontsize=10)
-        axis.text(0.988, 0, percent(found["confidence"]), va="center", ha="right", color=INK, fontsize=10)
+        axis.barh(0, label["confidence"], 0.9, color=DOUBT if values["doubtful"] else BAR, alpha=0.55)
+        axis.text(0.012, 0, _short(label["class"], 48), va="center", color=INK, fontsize=10)
+        axis.text(0.988, 0, percent(label["confidence"]), va="center", ha="right", color=INK, fontsize=10)
         y += 25
     return y + 26
 

@@ -103,9 +103,9 @@ class Collection:
                 errors |= part.errors
                 self._done = min(start + STEP, len(files))
             readable = [file for file in files if file not in errors]
-            found = embeddings.compute(self._run, readable, self._cache, forward=forward)
+            vectors = embeddings.compute(self._run, readable, self._cache, forward=forward)
             self._vectors = embeddings.Vectors(
-                self._run, readable, {**errors, **found.errors}, found.computed, found.contents, found.cache
+                self._run, readable, {**errors, **vectors.errors}, vectors.computed, vectors.contents, vectors.cache
             )
         except (UserError, OSError) as error:
             self._problem = shorten(error)

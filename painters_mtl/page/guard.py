@@ -172,15 +172,15 @@ async def _checked(receive: _Bounded) -> Receive:
 
 def _paths(values: Any) -> list[Any]:
     """All values under the name "path" in JSON, at any depth."""
-    found, waiting = [], [values]
+    paths, waiting = [], [values]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
-            found += [value["path"]] if "path" in value else []
+            paths += [value["path"]] if "path" in value else []
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value
-    return found
+    return paths
 
 
 def _name(host: str) -> str:

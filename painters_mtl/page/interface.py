@@ -29,8 +29,12 @@ def add_interface(questions: Questions) -> None:
         """What speaks for a label, such as "painter/Claude Monet"; without a class the likeliest: a picture."""
 
         def answer() -> dict[str, Any]:
-            found = questions.explain(questions.look(painting), label)
-            return {"label": found.label, "map": found.heat.round(4).tolist(), "picture": picture_url(found.overlaid)}
+            explanation = questions.explain(questions.look(painting), label)
+            return {
+                "label": explanation.label,
+                "map": explanation.heat.round(4).tolist(),
+                "picture": picture_url(explanation.overlaid),
+            }
 
         return _answered(answer)
 

@@ -108,17 +108,17 @@ class PageModel:
 
         explained = self._heats(look.cached, classes)
         heats: dict[str, np.ndarray | None] = {}
-        for task, found in explained.items():
-            sees = bool(found["sees"][0, 0]) or not found["sees"][0].any()
-            heats[task] = scaled(found["map"])[0, 0] if sees else None
+        for task, of_task in explained.items():
+            sees = bool(of_task["sees"][0, 0]) or not of_task["sees"][0].any()
+            heats[task] = scaled(of_task["map"])[0, 0] if sees else None
         return heats
 
     def _heats(self, cached: np.ndarray, classes: Mapping[str, int]) -> dict[str, dict[str, np.ndarray]]:
         explain = self._loaded_explainer()
         numbers = {task: np.full(1, classes.get(task, -1), np.int32) for task in self.run.tasks}  # -1: the likeliest
         with self._computing:
-            found = explain(cached[None], numbers)
-        return {task: {key: value.numpy() for key, value in found[task].items()} for task in self.run.tasks}
+            outputs = explain(cached[None], numbers)
+        return {task: {key: value.numpy() for key, value in outputs[task].items()} for task in self.run.tasks}
 
     def _loaded_network(self) -> "Callable[[np.ndarray], dict[str, np.ndarray]]":
         with self._loading:

@@ -129,10 +129,10 @@ def explain(questions: Questions, look: Look | None, chosen: str | None) -> str:
     if look is None or not chosen:
         return render.hint(EMPTY_MAP)
     try:
-        found = questions.explain(look, chosen)
+        explanation = questions.explain(look, chosen)
     except UserError as error:
         return render.problem(sentence(error))
-    return render.wipe(look, found.overlaid, found.heat, found.label)
+    return render.wipe(look, explanation.overlaid, explanation.heat, explanation.label)
 
 
 def nearest(questions: Questions, look: Look | None) -> list[Any]:

@@ -111,13 +111,13 @@ class Uploads:
 
     def _files(self) -> list[tuple[float, Path, int]]:
         """(last used, path, bytes) of each file."""
-        found = []
+        files = []
         for path in self.folder.rglob("*"):
             with suppress(OSError):
                 info = path.stat()
                 if path.is_file():
-                    found.append((info.st_mtime, path, info.st_size))
-        return found
+                    files.append((info.st_mtime, path, info.st_size))
+        return files
 
     def _remove(self, paths: Iterable[Path]) -> None:
         removed = False

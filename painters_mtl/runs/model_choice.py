@@ -67,8 +67,8 @@ def _chosen(models: Path) -> Run:
 
 def finished_runs(models: Path) -> list[Path]:
     """The folders of the finished runs in a folder, the newest first."""
-    found = [file.parent for file in models.glob(f"*/{MODEL}") if not file.parent.name.startswith(".")]
-    finished = [folder for folder in found if (folder / LABELS).is_file() and (folder / METRICS).is_file()]
+    folders = [file.parent for file in models.glob(f"*/{MODEL}") if not file.parent.name.startswith(".")]
+    finished = [folder for folder in folders if (folder / LABELS).is_file() and (folder / METRICS).is_file()]
     return sorted(finished, key=lambda folder: ((folder / MODEL).stat().st_mtime_ns, folder.name), reverse=True)
 
 

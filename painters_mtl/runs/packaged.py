@@ -66,13 +66,13 @@ def read_package_manifest(folder: Path) -> dict[str, Any]:
 
 def check_packaged(folder: Path) -> None:
     """Raise `UserError` that names the first file which is missing, or is not the one that was written."""
-    for name, wanted in read_package_manifest(folder)["files"].items():
+    for name, stored in read_package_manifest(folder)["files"].items():
         file = folder / Path(name).name
         try:
-            found = _sha256(file)
+            checksum = _sha256(file)
         except OSError as error:
             raise UserError(f"{file} cannot be read ({error.strerror or error}): {WAY_OUT}") from error
-        if found != wanted["sha256"]:
+        if checksum != stored["sha256"]:
             raise UserError(f"{file} is not as it was written (its checksum is another): {WAY_OUT}")
 
 
