@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from painters_mtl.common import command_line, lazy_imports
 from painters_mtl.common.files import write_json
 from painters_mtl.common.messages import say
-from painters_mtl.runs.run import BASELINES, COMPARISON, CONFIG
+from painters_mtl.runs.run import BASELINES, COMPARISON, CONFIG, REPORT
 from painters_mtl.training.preflight import check_network, check_several_workers, check_sources
 from painters_mtl.training.quality import with_quality
 from painters_mtl.training.resume import resume_command, settings_to_resume
@@ -92,7 +92,11 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
 
             result = one_against_three(data, settings, shared, alone)
             write_json(folder / COMPARISON, result)
-            write_report(folder, data, settings, shared, result)
+            links = {f"{name} alone": f"{BASELINES}/{name}/{REPORT}" for name in alone}
+            for name, one in alone.items():
+                back = {"the network for all tasks": f"../../{REPORT}"}
+                write_report(folder / BASELINES / name, data, settings, one, links=back)
+            write_report(folder, data, settings, shared, result, links)
             print(text(result))
     print(f"wrote {folder}: open {folder / 'report.html'}, or label paintings:")
     print(f"  python -m painters_mtl.predict FOLDER --model {folder}")

@@ -85,9 +85,10 @@ class ProgressBar(tqdm):
         done = state["n"] - state["initial"]
         rate = done / max(state["elapsed"], 1e-9)
         left = tqdm.format_interval((state["total"] - state["n"]) / rate) if rate else "?"
-        of = f" of {state['total']:,}{state['unit']}" if not state["unit_scale"] else ""
+        unit = state["unit"] if state["unit"].startswith(" ") else f" {state['unit']}"
+        of = "" if state["unit_scale"] else f" of {state['total']:,}{unit}"
         title = f"{self.desc.rstrip(': ')}: " if self.desc else ""
-        return f"{title}{100 * state['n'] / state['total']:.0f} %{of}, {left} left"
+        return f"{title}{100 * state['n'] / state['total']:.0f} %{of}, {rate:,.0f}{unit}/s, {left} left"
 
     def clear(self, nolock: bool = False) -> None:
         """Take the bar away for a moment; lines stay."""

@@ -168,7 +168,7 @@ def contact_sheet(data: Dataset, result: "RunResult") -> "Figure":
         for axis in axes:
             axis.set_axis_off()
         for axis, position in zip(axes, chosen, strict=False):
-            axis.imshow(_thumbnail(data, result.test_rows[position]))
+            axis.imshow(thumbnail(data, result.test_rows[position]))
             axis.set_anchor("S")
             for k, (text, colour) in enumerate(_predicted_labels(data, result, position)):
                 below = (0, -3 - 7.5 * k)
@@ -192,7 +192,7 @@ def _predicted_labels(data: Dataset, result: "RunResult", position: int) -> list
     return lines
 
 
-def _thumbnail(data: Dataset, row: int) -> np.ndarray:
+def thumbnail(data: Dataset, row: int) -> np.ndarray:
     """The painting, uint8 (h, w, 3), at most 220 pixels on its longer side."""
     file = images.ImageFile(data.table["file"][row], data.table["member"][row])
     try:

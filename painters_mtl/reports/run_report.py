@@ -13,12 +13,16 @@ from painters_mtl.reports.comparison_figures import differences_figure
 from painters_mtl.reports.conditions import conditions, validation_note
 from painters_mtl.reports.figures import SHOWN, figures_of_run
 from painters_mtl.reports.html import save_figures, write_page
+from painters_mtl.reports.mistakes import confusions_in_words, mistakes_figure
+from painters_mtl.reports.repeat import repeat_command
 from painters_mtl.runs import run
 from painters_mtl.studies.summary import COSTS, STATISTIC_LABELS, ends_text, p_value, verdicts
 from painters_mtl.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from painters_mtl.training.run_result import RunResult
+
+FILES = ("test_predictions.csv", "history.csv", "split.csv", "metrics.json", "comparison.json", "refused.csv")
 
 
 def write_report(
@@ -27,14 +31,19 @@ def write_report(
     settings: TrainSettings,
     result: "RunResult",
     comparison: Mapping[str, Any] | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> None:
     """Write `figures/*.png` and `report.html` of a run.
 
     Args:
         comparison: with the networks for one task, of `comparison.compare`; None where there are none.
+        links: to reports that belong to this one, {words: address beside the run folder's files}.
     """
     tasks = list(result.test_probabilities)
     figures = figures_of_run(data, result)
+    for name in tasks:
+        if (mistakes := mistakes_figure(data, result, name)) is not None:
+            figures[f"mistakes_{name}"] = mistakes
     if comparison is not None:
         figures["differences"] = differences_figure({"": comparison})
     write_page(
@@ -50,6 +59,10 @@ def write_report(
         figures=save_figures(folder, figures),
         comparison=comparison,
         verdicts=[] if comparison is None else verdicts(comparison),
+        confusions={name: confusions_in_words(data, result, name) for name in tasks},
+        links=links or {},
+        files=[name for name in FILES if (folder / name).exists()],
+        command=repeat_command("train", settings) if len(tasks) == len(data.tasks) else "",
         conditions=conditions(settings, result.history, tasks, data.demo),
         validation_note=validation_note(settings),
         costs=COSTS,
@@ -64,13 +77,17 @@ def write_report(
 
 
 def _summary(settings: TrainSettings, result: "RunResult") -> str:
-    """How the network was made, in two sentences."""
+    """How the network was made, in a few sentences."""
     metrics = result.metrics
+    trains = {"heads": "not trained", "top": "the upper half trained", "all": "all trained"}
+    by_strategy = settings.strategy != "joint"
+    several = f" The tasks were trained together by the strategy {settings.strategy}." if by_strategy else ""
     return (
-        f"Backbone {settings.backbone} ({_start(settings)}), trains: {settings.fine_tune}, "
-        f"strategy {settings.strategy}, images of {settings.image_size} x {settings.image_size} pixels, "
-        f"{metrics['parameters']:,} parameters. {metrics['epochs']} epochs in {metrics['training_seconds']:.0f} "
-        f"seconds; the network of epoch {metrics['best_epoch']} is kept, the best by mean validation accuracy."
+        f"The network looks at {settings.image_size} x {settings.image_size} pixels of a painting. Its backbone is "
+        f"{settings.backbone} ({_start(settings)}, {trains[settings.fine_tune]}), and it has "
+        f"{metrics['parameters']:,} weights in all. It was trained for {metrics['epochs']} epochs in "
+        f"{metrics['training_seconds']:.0f} seconds; the weights of epoch {metrics['best_epoch']} are kept, which had "
+        f"the best mean validation accuracy.{several}"
     )
 
 

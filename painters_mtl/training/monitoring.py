@@ -146,7 +146,8 @@ class Progress:
         self.started, self.trained = time.perf_counter(), 0
         done = epoch * self.steps + steps_done
         self.bar = ProgressBar(
-            desc=f"epoch {epoch + 1}", initial=done * self.batch_size, total=self.epochs * self.steps * self.batch_size,
+            desc=f"training, epoch {epoch + 1}", initial=done * self.batch_size,
+            total=self.epochs * self.steps * self.batch_size,
             unit=" paintings", unit_scale=True, leave=False, file=sys.stdout,
         )  # fmt: skip
 

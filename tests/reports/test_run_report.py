@@ -11,6 +11,7 @@ from helpers import trained
 from made_results import collection, result
 
 from painters_mtl.data.dataset import Dataset
+from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.evaluation.metrics import all_metrics
 from painters_mtl.reports.run_report import write_report
 from painters_mtl.studies.comparison import compare
@@ -105,7 +106,13 @@ def test_the_report_of_a_training_is_one_sound_file(tmp_path_factory: Any) -> No
     folder, _ = trained(tmp_path_factory)
     page = Page(folder / "report.html")
     source = (folder / "report.html").read_text(encoding="utf-8")
-    assert page.open == [] and not re.search(r'(src|href)="(?!data:)', source) and "http" not in source
+    assert page.open == [] and not re.search(r'src="(?!data:)', source) and "http" not in source
+    links = re.findall(r'href="([^"]+)"', source)
+    assert all((folder / link).is_file() for link in links)
+    assert {f"baselines/{name}/report.html" for name in TASK_NAMES} <= set(links)
+    for name in TASK_NAMES:
+        back = (folder / "baselines" / name / "report.html").read_text(encoding="utf-8")
+        assert f"{name} " in back and 'href="../../report.html"' in back
     measured = json.loads((folder / "metrics.json").read_text())["test"]
     rows = page.table("task", "accuracy")[1:]
     assert [row[0] for row in rows] == list(measured)
