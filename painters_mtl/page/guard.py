@@ -22,6 +22,10 @@ Send = Callable[[Message], Awaitable[None]]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 UPLOAD = "/gradio_api/upload"
+ROOM_STEP = 32 << 20  # bytes of an upload after which it is asked again whether there is room
+NO_ROOM = "the page holds as many pictures as it may: please try again in half an hour"
+# What a browser may fetch for this page: nothing from any other host. (gradio's scripts are made while they run.)
+POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; object-src 'none'; base-uri 'self'"
 _READ = re.compile(  # GET and HEAD
     r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|logout|login_check)/?"
     r"|/(assets|static|svelte|pwa_icon)/.*"
@@ -66,7 +70,10 @@ class Guard:
 
         async def noted(message: Message) -> None:
             nonlocal answered
-            answered = answered or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                answered = True
+                headers = [*message["headers"], (b"content-security-policy", POLICY.encode())]
+                message = {**message, "headers": headers}
             await send(message)
 
         try:
@@ -97,8 +104,8 @@ class Guard:
         if self._under_way >= limits.MOST_REQUESTS:
             raise _Refused(503, "many people ask at this moment: please try again in a minute")
         if uploads and self._full():
-            raise _Refused(503, "the page holds as many pictures as it may: please try again in half an hour")
-        bounded = _Bounded(receive, headers, uploads)
+            raise _Refused(503, NO_ROOM)
+        bounded = _Bounded(receive, headers, self._full if uploads else None)
         self._under_way += 1
         try:
             if _WITH_PATHS.fullmatch(scope["path"]):
@@ -110,12 +117,17 @@ class Guard:
 
 
 class _Bounded:
-    """A request's body as it comes: not too large, not too slow."""
+    """A request's body as it comes: not too large, not too slow.
 
-    def __init__(self, receive: Receive, headers: dict[str, str], uploads: bool) -> None:
-        self._receive = receive
-        self._most = limits.MAX_REQUEST if uploads else limits.MAX_JSON
-        self._until = time.monotonic() + (limits.UPLOAD_SECONDS if uploads else limits.STALL_SECONDS)
+    Args:
+        full: of an upload, whether it must end because there is no room any more; asked as it goes on.
+    """
+
+    def __init__(self, receive: Receive, headers: dict[str, str], full: Callable[[], bool] | None) -> None:
+        self._receive, self._full = receive, full
+        self._most = limits.MAX_JSON if full is None else limits.MAX_REQUEST
+        self._until = time.monotonic() + (limits.STALL_SECONDS if full is None else limits.UPLOAD_SECONDS)
+        self._asked = 0  # how many steps of ROOM_STEP the body had when there was room
         self._size, self._whole = 0, False
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self._most:
@@ -137,6 +149,10 @@ class _Bounded:
             self._whole = not message.get("more_body", False)
             if self._size > self._most:
                 raise _Refused(413, self._too_large())
+            if self._full is not None and self._size // ROOM_STEP > self._asked:
+                self._asked = self._size // ROOM_STEP
+                if self._full():
+                    raise _Refused(503, NO_ROOM)
         return message
 
 

@@ -1,4 +1,4 @@
-"""The HTTP interface of the page: named addresses that stay, described in docs/app.md."""
+"""The HTTP interface of the page: named addresses that stay, described in docs/guides/app.md."""
 
 import threading
 from typing import Any

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,7 +94,11 @@ def serving(run: "Run", address: Address, collection: Path | None, cache: Path) 
 
 def _prepare(model: Any, works: Any) -> None:
     """Load the network, then read the collection, while people already look at the page."""
-    model.load()
+    try:
+        model.load()
+    except UserError as error:  # every question is answered with it too
+        print(f"error: {error}", file=sys.stderr)
+        return
     if works is not None:
         works.start()
 

@@ -80,8 +80,8 @@ class Uploads:
         self._remove(mine - others)
 
     def full(self) -> bool:
-        """Whether new uploads must wait until others have gone."""
-        return self.size() > limits.MAX_STORED
+        """Whether new uploads must wait until others have gone, or the disk has room for one again."""
+        return self.size() > limits.MAX_STORED or shutil.disk_usage(self.root).free < limits.MAX_FILE
 
     def size(self) -> int:
         """Bytes of all that is kept."""

@@ -1,6 +1,8 @@
 """The page as people see it, in Chromium: without a network, by mouse and keyboard, on a desk and on a telephone."""
 
+import base64
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,9 +40,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def url(run: Run) -> Iterator[str]:
-    with running("--model", run.folder) as (address, _):
-        yield address
+def uploads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the page has its temporary folder."""
+    return tmp_path_factory.mktemp("temporary")
+
+
+@pytest.fixture(scope="module")
+def url(run: Run, uploads: Path) -> Iterator[str]:
+    with running("--model", run.folder, TMPDIR=str(uploads)) as (at, _):
+        yield at
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +103,6 @@ def drop(page: Any, file: Path) -> None:
         carried.items.add(new File([bytes], name, {type: 'image/png'}));
         return carried;
     }"""
-    import base64
-
     carried = page.evaluate_handle(code, [base64.b64encode(file.read_bytes()).decode(), file.name])
     page.dispatch_event("#painting button", "drop", {"dataTransfer": carried})
 
@@ -225,3 +231,20 @@ def test_everything_can_be_reached_and_has_a_name(page: Any, painting: Path) -> 
     for _ in range(3):
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement !== document.body")
+
+
+def test_a_closed_tab_leaves_nothing(browser: Any, url: str, uploads: Path, tmp_path: Path) -> None:
+    scene(50, 70, 9).save(tmp_path / "mine.png")
+    tab = opened(browser, url, {"width": 1280, "height": 900})
+    give(page := next(tab), tmp_path / "mine.png")
+    page.wait_for_selector("#card:not([disabled])")
+
+    def kept() -> list[Path]:
+        return [file for file in uploads.rglob("*") if file.name in ("mine.png", "mine-labels.png")]
+
+    assert kept()
+    next(tab, None)
+    until = time.monotonic() + 120
+    while kept() and time.monotonic() < until:
+        time.sleep(0.5)
+    assert kept() == []

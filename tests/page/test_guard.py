@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from painters_mtl.page import limits
+from painters_mtl.page import guard, limits
 from painters_mtl.page.guard import Guard
 
 
@@ -133,6 +133,26 @@ def test_too_many_at_once_are_told_to_come_again(monkeypatch: pytest.MonkeyPatch
     status, body = Asked()("/gradio_api/run/label", "POST", [question("a")])
     assert status == 503 and "try again" in json.loads(body)["detail"]
     assert Asked()("/")[0] == 200  # reading goes on
+
+
+def test_an_upload_ends_where_the_room_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "ROOM_STEP", 100)
+    rooms = [False, False, True]  # before it, after 100 bytes, after 200
+    assert Asked(full=lambda: rooms.pop(0))("/gradio_api/upload", "POST", [b"x" * 60] * 10)[0] == 503
+    assert rooms == []
+
+
+def test_a_browser_is_told_to_fetch_nothing_from_elsewhere() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b""}
+
+    asyncio.run(Guard(everything)({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send))
+    assert dict(sent[0]["headers"])[b"content-security-policy"].startswith(b"default-src 'self'")
 
 
 def test_uploads_wait_where_the_folder_is_full() -> None:
