@@ -7,8 +7,8 @@
 Prints an address to open in a browser; Ctrl-C ends it. Everything comes from this machine: no network is needed, and
 nothing is sent anywhere. The page listens on this machine alone; with --host others can come in, and are asked for the
 password of --auth, which is read from the environment variable PAINTERS_PASSWORD or from --password-file. Uploads stay
-in a temporary folder and go with their tab, after half an hour, or with the page. docs/guides/app.md is a guide of the page
-and of its HTTP interface. As a Hugging Face Space (it sets SPACE_ID) it listens where the Space expects it.
+in a temporary folder and go with their tab, after half an hour, or with the page. docs/guides/app.md is a guide of the
+page and of its HTTP interface. As a Hugging Face Space (it sets SPACE_ID) it listens where the Space expects it.
 
 Exit status: 0 ended in order, 2 misuse, 130 interrupted.
 """

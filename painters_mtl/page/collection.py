@@ -13,11 +13,10 @@ from painters_mtl.common.errors import Unreadable, UserError, shorten
 from painters_mtl.images.files import ImageFile, find_images, load_image
 from painters_mtl.inference import embeddings
 from painters_mtl.inference.embeddings import Vector
-from painters_mtl.inference.nearest import nearest
+from painters_mtl.inference.nearest import LoadedVectors, nearest
 from painters_mtl.page.limits import NEAREST
 
 if TYPE_CHECKING:
-    from painters_mtl.inference.embeddings import Vectors
     from painters_mtl.page.model import Look
     from painters_mtl.runs.run import Run
 
@@ -31,7 +30,8 @@ class Collection:
     def __init__(self, folder: Path, run: "Run", cache: Path) -> None:
         self.folder, self._run, self._cache = folder, run, cache
         self._done, self._total, self._problem = 0, 0, ""
-        self._vectors: Vectors | None = None
+        self._vectors: LoadedVectors | None = None
+        self._unread = 0
         self._stop = threading.Event()
 
     @property
@@ -58,8 +58,8 @@ class Collection:
         if self._problem:
             return f"The collection {name} cannot be used: {self._problem}."
         if self._vectors is not None:
-            unread = len(self._vectors.errors)
-            return f"{self._total - unread:,} works of {name}" + (f"; {unread:,} could not be read" if unread else "")
+            unread = f"; {self._unread:,} could not be read" if self._unread else ""
+            return f"{self._total - self._unread:,} works of {name}{unread}"
         if not self._total:
             return f"Looking for pictures in {name} ..."
         return f"Reading {name}: {self._done:,} of {self._total:,} works are done. Ask again in a moment."
@@ -104,9 +104,8 @@ class Collection:
                 self._done = min(start + STEP, len(files))
             readable = [file for file in files if file not in errors]
             vectors = embeddings.compute(self._run, readable, self._cache, forward=forward)
-            self._vectors = embeddings.Vectors(
-                self._run, readable, {**errors, **vectors.errors}, vectors.computed, vectors.contents, vectors.cache
-            )
+            self._unread = len(errors) + len(vectors.errors)
+            self._vectors = LoadedVectors(vectors)
         except (UserError, OSError) as error:
             self._problem = shorten(error)
 

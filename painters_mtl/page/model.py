@@ -63,8 +63,8 @@ class PageModel:
 
     @property
     def name(self) -> str:
-        """The name of the run's folder; the page shows no path."""
-        return self.run.folder.resolve().name
+        """The name of the run's folder, "paintings" of the model that comes along; the page shows no path."""
+        return self.run.folder.resolve().name.lstrip("_")
 
     @property
     def ready(self) -> bool:

@@ -10,6 +10,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.page.answers import labels
 from painters_mtl.page.limits import MODELS_KEPT
 from painters_mtl.page.model import PageModel
+from painters_mtl.runs.model_choice import shipped_model
 from painters_mtl.runs.run import BASELINES, LABELS, network_file, open_run
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Shelf:
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
-        """What can be compared: the model in use first, then its baselines, then other runs of the same folder."""
+        """What can be compared: the model in use, its baselines, the runs beside it, the one that comes along."""
         return list(self._folders)
 
     def labels(self, name: str, file: "ImageFile") -> dict[str, dict[str, Any]]:
@@ -65,17 +66,22 @@ class Shelf:
 
 def _folders_beside(main: PageModel) -> Mapping[str, list[Path]]:
     """{name: run folders}; a name stands for several folders where each has the network of one task."""
-    folder = main.run.folder
-    named = {main.name: [folder]}
-    beside = sorted(file.parent for file in folder.resolve().parent.glob(f"*/{LABELS}"))
-    runs = [run for run in beside if _is_finished(run) and run.name != main.name and not run.name.startswith(".")]
-    for run in (folder, *runs):
-        if run != folder:
-            named[run.name] = [run]
-        alone = sorted(file.parent for file in (run / BASELINES).glob(f"*/{LABELS}"))
-        if alone and all(map(_is_finished, alone)):
-            named[f"{run.resolve().name}, {ALONE}"] = alone
+    folder = main.run.folder.resolve()
+    named = {main.name: [main.run.folder]}
+    named |= _alone(folder, main.name)
+    for run in sorted(file.parent for file in folder.parent.glob(f"*/{LABELS}")):
+        if run != folder and _is_finished(run) and not run.name.startswith("."):
+            named.setdefault(run.name.lstrip("_"), [run])
+            named |= _alone(run, run.name)
+    if (shipped := shipped_model()) is not None:
+        named.setdefault(shipped.name.lstrip("_"), [shipped])
     return named
+
+
+def _alone(run: Path, name: str) -> dict[str, list[Path]]:
+    """The baselines of a run under one name; none where it has none."""
+    alone = sorted(file.parent for file in (run / BASELINES).glob(f"*/{LABELS}"))
+    return {f"{name}, {ALONE}": alone} if alone and all(map(_is_finished, alone)) else {}
 
 
 def _is_finished(run: Path) -> bool:
