@@ -129,7 +129,7 @@ def _launch(gradio: Any, page: Any, address: Address, port: int, guard: Any) -> 
             pwa=False,
             enable_monitoring=False,
             run_history=False,
-            footer_links=["settings"],
+            footer_links=[],
             allowed_paths=[],
             max_file_size=limits.MAX_FILE,
             state_session_capacity=limits.MOST_SESSIONS,
