@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from painters_mtl.common import command_line, interrupts
+from painters_mtl.common import command_line, interrupts, messages
 from painters_mtl.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ class Settings:
 
 def app(settings: Settings) -> int:
     """The verb. Serves until it is interrupted."""
-    os.environ.setdefault("TQDM_DISABLE", "1")  # the page shows progress itself
     address = _address(settings)
     if settings.collection is not None and not settings.collection.exists():
         raise UserError(f"--collection {settings.collection} is not there: name a folder or a zip")
@@ -62,8 +61,9 @@ def app(settings: Settings) -> int:
 
     run = open_run_for_pictures(settings.model)
     run.check()
-    print(f"opening the page with {run.title} ...", flush=True)
-    with serving(run, address, settings.collection, settings.cache) as url:
+    messages.say(f"opening the page with {run.title} ...")
+    # The page itself shows how far a folder or a collection is.
+    with messages.quiet(), serving(run, address, settings.collection, settings.cache) as url:
         print(f"open {url} in a browser; Ctrl-C ends it", flush=True)
         waiting = threading.Event()
         while not waiting.wait(0.5):

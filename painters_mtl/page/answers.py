@@ -69,3 +69,8 @@ def percent(share: float) -> str:
     if 0 < share < 0.01:
         return "under 1 %"
     return "over 99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
+
+
+def plural(task: str) -> str:
+    """What the classes of a task are called: "painters"; of a column of somebody's own "classes of century"."""
+    return f"{task}s" if task in ("painter", "style", "genre") else f"classes of {task}"

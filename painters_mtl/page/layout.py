@@ -6,8 +6,10 @@ from pathlib import Path
 import gradio as gr
 
 from painters_mtl.page import interface, render, tab_compare, tab_folder, tab_painting
+from painters_mtl.page.answers import plural
 from painters_mtl.page.model_card import report
 from painters_mtl.page.questions import Questions
+from painters_mtl.runs.model_choice import shipped_model
 
 TITLE = "Painters: painter, style and genre of a painting"
 DEMO = (
@@ -40,11 +42,13 @@ def build_page(questions: Questions, examples: Sequence[Path] = ()) -> gr.Blocks
 
 
 def _head(questions: Questions) -> str:
-    known = ", ".join(f"{len(task.classes)} {name}s" for name, task in questions.model.run.tasks.items())
-    name = render.hint(f"Model {questions.model.name}: it knows {known}.")
+    known = ", ".join(f"{len(task.classes)} {plural(name)}" for name, task in questions.model.run.tasks.items())
+    model = questions.model
+    shipped = model.run.folder == shipped_model()
+    name = render.hint(f"{'The model that comes along' if shipped else f'The model {model.name}'} knows {known}.")
     text = "<h1>What painting is this?</h1><p>Drop one below: a network says whose hand it looks like, in which style "
     text += "and what it shows, how sure it is of each, and what in the picture speaks for it.</p>"
-    return f'<header class="head">{text}{name}{DEMO if questions.model.run.demo else ""}</header>'
+    return f'<header class="head">{text}{name}{DEMO if model.run.demo else ""}</header>'
 
 
 def _build_model_tab(questions: Questions) -> None:

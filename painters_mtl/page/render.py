@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from painters_mtl.images.files import ImageFile
-from painters_mtl.page.answers import labels, percent
+from painters_mtl.page.answers import labels, percent, plural
 from painters_mtl.page.collection import thumbnail_url
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("painters_mtl.page"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": percent, "share": lambda value: f"{100 * value:.1f} %"}
+    environment.filters |= {"percent": percent, "plural": plural, "share": lambda value: f"{100 * value:.1f} %"}
     return environment
 
 

@@ -3,13 +3,13 @@
 import contextlib
 import os
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from painters_mtl.common import messages
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.lazy_imports import import_extra, import_matplotlib
 from painters_mtl.page import limits
@@ -97,7 +97,7 @@ def _prepare(model: Any, works: Any) -> None:
     try:
         model.load()
     except UserError as error:  # every question is answered with it too
-        print(f"error: {error}", file=sys.stderr)
+        messages.warn(f"error: {error}")
         return
     if works is not None:
         works.start()

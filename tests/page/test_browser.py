@@ -187,7 +187,7 @@ def test_unknown_is_said_in_words(page: Any, run: Run, tmp_path: Path) -> None:
     assert 0 < len(unknown) < len(files)
     give(page, unknown[0])
     assert answers(page)["painter"] == "Unknown"
-    assert "none of the 3 classes that the model knows" in page.inner_text("#answers")
+    assert "none of the 3 painters that the model knows" in page.inner_text("#answers")
 
 
 def test_a_broken_file_is_said_and_the_next_one_works(page: Any, painting: Path, tmp_path: Path) -> None:

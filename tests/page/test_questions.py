@@ -80,7 +80,7 @@ def test_unknown_is_said_in_words(questions: Questions, monkeypatch: pytest.Monk
     labels = questions.values(look)["labels"]
     assert labels["painter"]["answer"] == "unknown" and len(labels["painter"]["likeliest"]) == 3
     page = render.answers(questions.model.run, look)
-    assert "Unknown" in page and "none of the 3 classes that the model knows" in page and "doubtful" in page
+    assert "Unknown" in page and "none of the 3 painters that the model knows" in page and "doubtful" in page
 
 
 def test_each_label_can_be_explained(questions: Questions) -> None:
