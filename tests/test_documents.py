@@ -71,6 +71,8 @@ def test_every_verb_has_a_guide_and_a_line_in_the_readme() -> None:
 
 @pytest.mark.parametrize(("page", "command"), EVERY_COMMAND, ids=lambda value: getattr(value, "name", value)[:70])
 def test_the_command_can_be_typed_as_it_stands(page: Path, command: str) -> None:
+    if command.startswith(("curl ", "export ")):  # the shell's own
+        return
     words = shlex.split(command.split(" | ")[0])
     if call := verb_call(command):
         assert call[0] in VERBS, f"{call[0]} is no verb"
@@ -89,7 +91,7 @@ def test_the_command_can_be_typed_as_it_stands(page: Path, command: str) -> None
     elif words[0] == "python":
         assert (ROOT / words[1]).is_file()
     else:
-        assert command == "source .venv/bin/activate" or words[0] == "curl", f"{page.name}: no rule for {command}"
+        assert command == "source .venv/bin/activate", f"{page.name}: no rule for {command}"
 
 
 @pytest.mark.slow
