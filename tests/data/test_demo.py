@@ -97,6 +97,7 @@ def test_bytes_do_not_depend_on_the_number_of_workers(small: Path, tmp_path: Pat
 def test_two_that_draw_at_once_draw_one_demo(tmp_path: Path) -> None:
     """The second waits for the first, and finds it done."""
     code = "import sys; from pathlib import Path; from painters_mtl.data.demo.collection import make_demo; "
+    code += "from painters_mtl.common import messages; messages.TENTHS_FROM = 0.0; "
     code += "make_demo(Path(sys.argv[1]), count=150, size=48)"
     both = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "demo")], stderr=subprocess.PIPE, text=True)
@@ -104,7 +105,10 @@ def test_two_that_draw_at_once_draw_one_demo(tmp_path: Path) -> None:
     ]
     said = [process.communicate(timeout=300)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert sorted("150/150" in s for s in said) == [False, True]  # the progress of the one that draws
+    assert sorted("drawing demo paintings: 100 % of 150" in s for s in said) == [
+        False,
+        True,
+    ]  # the progress of the one that draws
     assert len(list((tmp_path / "demo" / "images").iterdir())) == 150
     assert [f.name for f in tmp_path.iterdir()] == ["demo"]
 

@@ -95,7 +95,9 @@ def test_stopped_behind_the_last_step(
 ) -> None:
     """While the head that knows the painters is fitted: the training is over, and what comes after it is done anew."""
     settings = tiny_settings(small, tmp_path, epochs=2, baselines=False, dropout=0.3)
-    process = start("-m", "painters_mtl.train", *arguments(settings))
+    code = "import sys; from painters_mtl import train; from painters_mtl.common import messages; "
+    code += "messages.TENTHS_FROM = 0.0; sys.exit(train.main(sys.argv[1:]))"  # progress is told from its start on
+    process = start("-c", code, *arguments(settings))
     if how == "kill":
         killed(process, says("features of known and other painters"), 0.2)
     else:
