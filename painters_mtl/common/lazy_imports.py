@@ -40,9 +40,9 @@ FALLBACK_FONTS = (
 def import_extra(module: str, extra: str) -> Any:
     """A module of an optional package. Raises `UserError` with the line that installs it.
 
-    OpenVINO comes without its telemetry: when it is imported it would report that to an analytics host, and keep a
-    number in the home folder. It reports nothing where its package for that is missing, and so that package looks as if
-    it were not installed, for as long as the process lives.
+    OpenVINO and ONNX Runtime come without their telemetry: they would report to hosts of their makers that they are
+    used, and keep a number in the home folder. OpenVINO reports nothing where its package for that is missing, and so
+    that package looks as if it were not installed, for as long as the process lives; ONNX Runtime asks a variable.
 
     Args:
         module: its full name, such as "ray.data".
@@ -50,6 +50,8 @@ def import_extra(module: str, extra: str) -> Any:
     """
     if module.split(".")[0] == "openvino":
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    if extra == "onnx":  # tf2onnx and onnx may import ONNX Runtime
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         return importlib.import_module(module)
     except ImportError as error:

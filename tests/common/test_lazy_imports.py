@@ -11,6 +11,27 @@ from PIL import Image
 
 from painters_mtl.common.lazy_imports import figure_style
 
+# ------------------------------------------------------------------------------------------------- extras
+
+IDENTITY = """
+import sys
+from painters_mtl.common.lazy_imports import import_extra
+onnx, runtime = import_extra("onnx", "onnx"), import_extra("onnxruntime", "onnx")
+value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "ab"]
+graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["a"], ["b"])], "same", value[:1], value[1:])
+model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+print(runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).get_inputs()[0].name)
+"""
+
+
+def test_onnx_runtime_reports_nothing_and_keeps_no_number_in_the_home_folder(tmp_path: Path) -> None:
+    """By default it keeps one there, and sends it to a host of its maker with what was computed."""
+    pytest.importorskip("onnxruntime")
+    done = python("-c", IDENTITY, HOME=str(tmp_path))
+    assert done.stdout == "a\n", done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 # ------------------------------------------------------------------------------------------------- TensorFlow, Keras
 
 
