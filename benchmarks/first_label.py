@@ -17,7 +17,7 @@ from pathlib import Path
 
 from painters_mtl.images import files as images
 from painters_mtl.inference import runtimes
-from painters_mtl.runs.run import open_run
+from painters_mtl.runs.model_choice import open_named_run
 
 FIRST = "auto, first call"
 
@@ -50,7 +50,7 @@ def main() -> None:
         label += ["--output", str(Path(place) / "one.csv"), "--runtime"]
         commands = {"import tensorflow": [sys.executable, "-c", "import tensorflow"]}
         commands |= {name: [*label, name] for name in ("keras", *runtimes.installed())}
-        if open_run(options.model).packaged:
+        if open_named_run(options.model).packaged:
             commands[FIRST] = [*label, "auto"]
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for turn in range(options.rounds + 1):
