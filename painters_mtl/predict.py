@@ -7,7 +7,7 @@
     python -m painters_mtl.predict FOLDER --engine ray --ray-address HOST:PORT     # spread over a Ray cluster
 
 Folders are searched to the bottom, zips read in place; "*.jpg" in quotes is a pattern, and - stands for a list of
-paths on standard input, one a line. There is a row for each picture, also for one that cannot be read: path, painter,
+paths on standard input, one a line. Every picture gets a row, even one that cannot be read: path, painter,
 painter_confidence, painter_known, style, style_confidence, genre, genre_confidence, then painter_2,
 painter_2_confidence ... for --top-k, and error (empty, or why it could not be read). A painter is "unknown" where
 painter_known, a score from 0 to 1, is below the threshold that 95 % of the known painters' works reach; the confidence
@@ -59,11 +59,13 @@ class Settings:
     top_k: int = 1
     """how many classes to give for each task, the likeliest first"""
     unknown: bool = True
-    """call a painter "unknown" whose work looks like that of none of the known ones; --no-unknown: name one always"""
+    """answer "unknown" where a picture looks like the work of none of the known painters; --no-unknown: name one
+    always"""
     unknown_tasks: tuple[str, ...] = ()
     """the tasks that may be answered "unknown", such as painter,style; without it painter"""
     tta: Literal["none", "flip", "crops"] = "none"
-    """the mean over several versions of each picture: flip: mirrored too (2); crops: five crops too (12)"""
+    """label several versions of each picture and take the mean: flip, the picture and its mirror image; crops, five
+    crops too, all of them mirrored as well (12 versions)"""
     runtime: Literal["keras", "openvino", "openvino-bf16", "litert", "auto"] = "auto"
     """what runs the network; auto: the fastest that is installed and gives Keras's probabilities (LiteRT; for 10,000
     pictures and more it is measured, once)"""
