@@ -18,6 +18,7 @@ from painters_mtl.reports.comparison_figures import (
 from painters_mtl.reports.conditions import conditions, validation_note
 from painters_mtl.reports.figures import conflict_figure
 from painters_mtl.reports.html import save_figures, write_page
+from painters_mtl.reports.repeat import repeat_command
 from painters_mtl.runs import run
 from painters_mtl.studies.comparison import SeedResults
 from painters_mtl.studies.settings import CompareSettings
@@ -64,6 +65,8 @@ def write_study_report(
         figures=save_figures(folder, _figures(data, settings, sides, results, tasks)),
         paintings=len(data.table),
         notes=data.notes,
+        command=repeat_command("compare", settings),
+        files=[name for name in (run.COMPARISON, "comparison.csv") if (folder / name).exists()],
         settings=(folder / run.CONFIG).read_text(encoding="utf-8"),
     )
 

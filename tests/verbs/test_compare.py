@@ -249,7 +249,8 @@ def test_the_report_of_a_study_is_one_file(study: tuple[Path, list[str]]) -> Non
     folder, _ = study
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 2 + 4 * len(TASK_NAMES)
-    assert not re.search(r'(src|href)="(?!data:)', page) and "http" not in page
+    assert not re.search(r'src="(?!data:)', page) and "http" not in page
+    assert all((folder / link).is_file() for link in re.findall(r'href="([^"]+)"', page))
     found = json.loads((folder / "comparison.json").read_text())["strategies"]["joint"]
     for task in TASK_NAMES:
         assert f"<li>{task}: " in page
