@@ -134,7 +134,7 @@ def run_verbs(commands: list[list[object]], folder: Path, **environment: str) ->
         if kind == "verb":
             verb = host
             of_verb.setdefault(verb, [])
-        elif not is_this_machine(host):
+        elif not is_this_machine(host) and line not in of_verb[verb]:
             of_verb[verb].append(line)
     return done.stdout + done.stderr, of_verb
 
@@ -145,4 +145,5 @@ def is_this_machine(host: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return host == "localhost"
+    address = getattr(address, "ipv4_mapped", None) or address  # ::ffff:127.0.0.1
     return address.is_loopback or address.is_unspecified
