@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from painters_mtl.common.errors import Unreadable, UserError, shorten
+from painters_mtl.common import messages
+from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.images.files import ImageFile, find_images, load_image
 from painters_mtl.inference import embeddings
 from painters_mtl.inference.embeddings import Vector
@@ -92,7 +93,8 @@ class Collection:
         try:
             files = find_images(self.folder)
             if not files:
-                raise UserError("there is no picture in it")
+                self._problem = "there is no picture in it"
+                return
             self._total = len(files)
             forward = embeddings.row_forward(self._run)
             errors: dict[ImageFile, str] = {}
@@ -107,7 +109,8 @@ class Collection:
             self._unread = len(errors) + len(vectors.errors)
             self._vectors = LoadedVectors(vectors)
         except (UserError, OSError) as error:
-            self._problem = shorten(error)
+            messages.warn(f"error: {error}")
+            self._problem = "the terminal in which the page runs says why"  # it may name paths
 
 
 @lru_cache(maxsize=512)

@@ -9,17 +9,19 @@ It may be asked from any thread. One pass through the network goes at a time, an
 that memory does not grow with the number of questions.
 """
 
+import contextlib
 import io
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from painters_mtl.common.errors import Unreadable
+from painters_mtl.common import messages
+from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.images.decode import cached_image, decode
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference.predictor import Prediction, prediction_of
@@ -50,6 +52,19 @@ class Look:
     def pixels(self) -> np.ndarray:
         """The painting as the page shows it: uint8 (h, w, 3)."""
         return np.asarray(Image.open(io.BytesIO(self.shown)).convert("RGB"))
+
+
+@contextlib.contextmanager
+def opening(what: str) -> Iterator[None]:
+    """Say on the page only that something cannot be opened, for why it cannot names paths: that is said where it runs.
+
+    Raises `UserError`.
+    """
+    try:
+        yield
+    except (UserError, OSError) as error:
+        messages.warn(f"error: {error}")
+        raise UserError(f"{what} cannot be opened: the terminal in which the page runs says why") from error
 
 
 class PageModel:
@@ -121,13 +136,13 @@ class PageModel:
         return {task: {key: value.numpy() for key, value in outputs[task].items()} for task in self.run.tasks}
 
     def _loaded_network(self) -> "Callable[[np.ndarray], dict[str, np.ndarray]]":
-        with self._loading:
+        with self._loading, opening(f"the model {self.name}"):
             if self._network is None:
                 self._network = _named_network(self.run)
             return self._network
 
     def _loaded_explainer(self) -> "Callable[..., Any]":
-        with self._loading:
+        with self._loading, opening(f"the model {self.name}"):
             if self._explain is None:
                 from painters_mtl.common.lazy_imports import import_tensorflow
 

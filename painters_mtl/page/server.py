@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from painters_mtl.common import messages
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.lazy_imports import import_extra, import_matplotlib
 from painters_mtl.page import limits
@@ -96,8 +95,7 @@ def _prepare(model: Any, works: Any) -> None:
     """Load the network, then read the collection, while people already look at the page."""
     try:
         model.load()
-    except UserError as error:  # every question is answered with it too
-        messages.warn(f"error: {error}")
+    except UserError:  # it was said here, and every question is answered with it
         return
     if works is not None:
         works.start()
@@ -123,7 +121,7 @@ def _launch(gradio: Any, page: Any, address: Address, port: int, guard: Any) -> 
             inline=False,
             prevent_thread_lock=True,
             quiet=True,
-            show_error=True,
+            show_error=False,  # of what nobody expected; it may name paths
             ssr_mode=False,
             mcp_server=False,
             pwa=False,

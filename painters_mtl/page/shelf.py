@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from painters_mtl.common.errors import UserError
 from painters_mtl.page.answers import labels
 from painters_mtl.page.limits import MODELS_KEPT
-from painters_mtl.page.model import PageModel
+from painters_mtl.page.model import PageModel, opening
 from painters_mtl.runs.model_choice import shipped_model
 from painters_mtl.runs.run import BASELINES, LABELS, network_file, open_run
 
@@ -55,8 +55,9 @@ class Shelf:
             return self.main
         with self._lock:
             if folder not in self._open:
-                run = open_run(folder)
-                run.check()
+                with opening(f"the model {folder.name}"):
+                    run = open_run(folder)
+                    run.check()
                 self._open[folder] = PageModel(run)
                 while len(self._open) > MODELS_KEPT:
                     self._open.popitem(last=False)

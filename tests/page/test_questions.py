@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import threading
 import time
 import zipfile
@@ -22,6 +23,7 @@ from painters_mtl.page.model import PageModel
 from painters_mtl.page.questions import Questions, sentence
 from painters_mtl.page.shelf import ALONE, Shelf
 from painters_mtl.page.uploads import Uploads
+from painters_mtl.runs.run import open_run
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +38,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def questions(models: Path) -> Iterator[Questions]:
-    from painters_mtl.runs.run import open_run
-
     uploads = Uploads()
     yield Questions(Shelf(PageModel(open_run(models / "first"))), uploads)
     uploads.close()
@@ -122,6 +122,22 @@ def test_two_models_and_the_baselines_are_compared(questions: Questions) -> None
     assert "Both give the same answers" in render.compared(questions.compare(given, "first", "first"))
     with pytest.raises(UserError, match="there is no model /etc here"):
         questions.compare(given, "first", "/etc")
+
+
+def test_why_a_model_cannot_be_opened_is_said_on_the_terminal_alone(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(models, tmp_path / "models")
+    damaged = tmp_path / "models" / "second" / "weights.npz"
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    uploads = Uploads()
+    try:
+        asked = Questions(Shelf(PageModel(open_run(tmp_path / "models" / "first"))), uploads)
+        with pytest.raises(UserError, match="the model second cannot be opened") as caught:
+            asked.compare(uploaded(asked, "a.png", drawn(0)), "first", "second")
+        assert str(tmp_path) not in sentence(caught.value) and str(damaged.parent) in capsys.readouterr().err
+    finally:
+        uploads.close()
 
 
 def test_the_card_of_the_model_says_what_it_is_not_for(questions: Questions) -> None:
