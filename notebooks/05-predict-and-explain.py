@@ -138,9 +138,9 @@ reliability_figure(data, outcome)
 # %% [markdown]
 # ## Reasons
 #
-# Grad-CAM (Selvaraju et al. 2017): which cells of the last feature map speak for the class, weighed by the gradient of its
-# logit. A map is no proof: networks that were trained further may gather at a border of their last map what they saw
-# elsewhere, and `layer="finer"` then tells more. On the command line: `python -m painters_mtl.explain IMAGE`.
+# HiResCAM (Draelos & Carin 2020): what each cell of a feature map adds to the logit of a class, less those of the others, by
+# the gradient. A map is no proof of what the network looks at: on the command line,
+# `python -m painters_mtl.explain IMAGE` covers its bright cells too, and says so where others matter as much.
 
 # %%
 from painters_mtl.images.decode import cached_image
@@ -151,7 +151,7 @@ model = open_network(run)
 shown = files[:4]
 copies = np.stack(
     [cached_image(file.read(), 224)[1] for file in shown]
-)  # larger than in training: a map of 7 x 7 cells
+)  # larger than in training: a map of 14 x 14 cells
 chosen = {task: [one.probabilities[task].argmax() for one in labelled[: len(shown)]] for task in run.tasks}
 maps = {task: gradcam.gradcam(model, copies, task, chosen[task]) for task in run.tasks}
 figure, axes = plt.subplots(len(shown), 1 + len(run.tasks), figsize=(11, 2.8 * len(shown)))

@@ -1,13 +1,14 @@
-"""Show what in a painting speaks for its labels: the painting beside a Grad-CAM for each head.
+"""Show what in a painting speaks for its labels: the painting beside a map for each head.
 
     python -m painters_mtl.explain a.jpg b.png --model models/full
     python -m painters_mtl.explain FOLDER paintings.zip --tasks painter --size 320 --output maps
-    python -m painters_mtl.explain a.jpg --classes painter="Claude Monet" genre=landscape --layer finer
+    python -m painters_mtl.explain a.jpg --classes painter="Claude Monet" genre=landscape --method occlusion
 
 For every picture a PNG, NAME-explained.png, in --output: the original and, for each task, the class, its confidence
-and the map of Selvaraju et al. 2017 (arXiv 1610.02391) over the picture: bright where the last feature map of the
-backbone speaks for that class, dark where it does not. When the maps of different pictures are all alike, they tell of
-the network and not of the pictures: a note says so, and --layer finer helps.
+and a map over the picture: bright where the painting speaks for that class and against the others, dark where it does
+not. Each map is checked: a fifth of the picture is covered, the bright cells, and then as many cells elsewhere, 19
+times. Where the bright ones change the answer no more than others, the sheet says so under the map. When the maps of
+different pictures are all alike, they tell of the network and not of the pictures: a note says so.
 
 Exit status: 0 all read, 1 some pictures were not, 2 misuse.
 """
@@ -17,7 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -36,7 +37,14 @@ if TYPE_CHECKING:
 ENDING = "-explained.png"
 LARGEST = 2048  # of --size
 ALIKE, ENOUGH = 0.8, 8  # maps are alike above this `likeness` (finer maps have 0.3); of fewer pictures it means nothing
-METHODS = {"last": "Grad-CAM", "finer": "HiResCAM"}
+METHODS = {
+    "finer": "HiResCAM",
+    "levels": "CAM over levels",
+    "layercam": "LayerCAM",
+    "last": "Grad-CAM",
+    "occlusion": "occlusion",
+    "rise": "RISE",
+}
 
 
 @dataclass
@@ -54,13 +62,16 @@ class Settings:
     """which heads to explain: painter,genre; without it all"""
     classes: dict[str, str] = field(default_factory=dict)
     """explain these classes, whether they are the likeliest or not: painter="Claude Monet" genre=portrait"""
-    layer: Literal["last", "finer"] = "last"
-    """the feature map to explain: the last one, as in the paper, or the last one with more cells (HiResCAM), for
-    networks that gather at a border of the last map what they saw elsewhere"""
+    method: Annotated[
+        Literal["finer", "levels", "layercam", "last", "occlusion", "rise"], tyro.conf.arg(aliases=("--layer",))
+    ] = "finer"
+    """finer: HiResCAM, on a map of 12 x 12 cells or more; levels: what each cell of the maps that the heads read adds
+    to the answer; layercam: as finer, positive gradients only; last: Grad-CAM on the last map; occlusion and rise cover
+    parts of the picture and look what the answer does: they take 145 and 300 passes through the network"""
     size: int = 0
-    """side in pixels at which the network looks at the picture; 0: the one it was trained for. The map has a cell for
-    about every 32 pixels (7 x 7 at 224), so a larger side gives a finer one. It costs time and memory with its square,
-    and far from the side of the training the labels are less sure and may differ from those of predict"""
+    """side in pixels at which the network looks at the picture; 0: the one it was trained for. It costs time and
+    memory with its square, and far from the side of the training the labels are less sure and may differ from those of
+    predict"""
     batch_size: int = 8
     """pictures that go through the network at once"""
     threads: int = 0
@@ -96,7 +107,7 @@ def explain(settings: Settings) -> int:
     explained = len(files) - unreadable
     print(f"wrote {explained:,} pictures to {settings.output}")
     if explained >= ENOUGH and likeness > ALIKE:
-        hint = "; --layer finer shows where it looked before" if settings.layer == "last" else ""
+        hint = "; --method finer shows where it looked before" if settings.method == "last" else ""
         print(
             f"note: the maps of different pictures are much alike (cosine {likeness:.2f}): the network gathers at one "
             f"place of this layer what it saw elsewhere{hint}"
@@ -144,11 +155,11 @@ def _write_sheets(
     from painters_mtl.reports.sheets_explanation import SIDE, panel_rows, write_explanation_sheet
 
     import_tensorflow()
-    from painters_mtl.network.gradcam import likeness
+    from painters_mtl.network.gradcam import likeness, scaled
 
     unreadable = 0
     maps: dict[str, list[np.ndarray]] = {name: [] for name in tasks}
-    forward = _explaining(run, tasks, classes, settings.layer)
+    forward = _explaining(run, tasks, classes, settings.method)
     outputs = stream_images(files, forward, run.cache_side, run.views, settings.batch_size, settings.threads)
     progress = ProgressBar(outputs, total=len(files), unit=" pictures")
     for output, name in zip(progress, output_names(files), strict=True):
@@ -165,29 +176,45 @@ def _write_sheets(
             continue
         assert output.outputs is not None
         for task in tasks:
-            maps[task].append(output.outputs[f"{task} map"])
+            maps[task].append(scaled(output.outputs[f"{task} map"][None])[0])
         rows = panel_rows(run, tasks, output, pixels)
         with atomic_write(settings.output / name) as temporary:
-            write_explanation_sheet(temporary, rows, display_path(output.file.name), METHODS[settings.layer])
+            write_explanation_sheet(temporary, rows, display_path(output.file.name), METHODS[settings.method])
     return unreadable, float(np.mean([likeness(np.stack(of)) for of in maps.values() if of] or [np.nan]))
 
 
-def _explaining(run: "Run", tasks: "Mapping[str, Task]", classes: Mapping[str, int], layer: str) -> "Forward":
+def _explaining(run: "Run", tasks: "Mapping[str, Task]", classes: Mapping[str, int], method: str) -> "Forward":
     """A function from cached images to the maps of each task and what `panel_rows` needs beside them."""
     import numpy as np
 
     from painters_mtl.inference.open_network import open_network
+    from painters_mtl.network.covering import BY_COVERING, covering, stand_out
     from painters_mtl.network.gradcam import TOP, explainer
 
+    network = open_network(run)
     try:
-        explained = explainer(open_network(run), run.image_size, list(tasks), layer)
+        explained = explainer(network, run.image_size, list(tasks), "finer" if method in BY_COVERING else method)
     except ValueError as error:
-        raise UserError(f"--layer {layer}: {error}") from error
+        raise UserError(f"--method {method}: {error}") from error
+    ask = covering(network, run.image_size, list(tasks))
 
     def forward(images: "np.ndarray") -> "dict[str, np.ndarray]":
         numbers = {name: np.full(len(images), classes.get(name, TOP), np.int32) for name in tasks}
         outputs: dict[str, Any] = explained(images, numbers)
         named = {f"{name} {key}": value.numpy() for name, values in outputs.items() for key, value in values.items()}
+        checks = []
+        for k, image in enumerate(images):
+            chosen = {name: int(named[f"{name} class"][k]) for name in tasks}
+            if method in BY_COVERING:
+                found = BY_COVERING[method](ask, image, chosen, views=len(run.views))
+                for name in tasks:
+                    maps = named.setdefault(f"{name} {method}", np.zeros((len(images), *found[name].shape), np.float32))
+                    maps[k] = found[name]
+            shown = {name: named.get(f"{name} {method}", named[f"{name} map"])[k] for name in tasks}
+            checks.append(stand_out(ask, image, chosen, shown))
+        for name in tasks:
+            named[f"{name} map"] = named.pop(f"{name} {method}", named[f"{name} map"])
+            named[f"{name} stands out"] = np.array([check[name] for check in checks])
         return named | ({"cached image": images} if len(run.views) > 1 else {})
 
     return forward

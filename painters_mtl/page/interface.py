@@ -34,6 +34,7 @@ def add_interface(questions: Questions) -> None:
                 "label": explanation.label,
                 "map": explanation.heat.round(4).tolist(),
                 "picture": picture_url(explanation.overlaid),
+                "note": explanation.note,
             }
 
         return _answered(answer)

@@ -75,6 +75,7 @@ class PageModel:
         self._loading, self._computing = threading.Lock(), threading.Lock()
         self._network: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None
         self._explain: Callable[..., Any] | None = None
+        self._ask: Callable[..., Any] | None = None
 
     @property
     def name(self) -> str:
@@ -84,14 +85,14 @@ class PageModel:
     @property
     def ready(self) -> bool:
         """Whether a question is answered at once."""
-        return self._network is not None and self._explain is not None
+        return self._network is not None and self._explain is not None and self._ask is not None
 
     def load(self) -> None:
         """Import TensorFlow, build the network and ask it once for everything, so that nobody waits for that later."""
         black = np.zeros((self.run.cache_side, self.run.cache_side, 3), np.uint8)
         cached = black if len(self.run.views) == 1 else np.stack([black] * len(self.run.views))
         self.forward(cached[None])
-        self._heats(cached, {})
+        self._covered(cached, {task: 0 for task in self.run.tasks}, self._heats(cached, {}))
 
     def look(self, file: ImageFile) -> Look:
         """Read a painting and label it. Raises `Unreadable`, whose path is the file's name."""
@@ -128,6 +129,20 @@ class PageModel:
             heats[task] = scaled(of_task["map"])[0, 0] if sees else None
         return heats
 
+    def stands_out(self, look: Look, task: str, number: int) -> bool:
+        """Whether covering the bright cells of a map changes the answer more than covering others would."""
+        classes = {task: number}
+        return self._covered(look.cached, classes, self._heats(look.cached, classes))[task]
+
+    def _covered(
+        self, cached: np.ndarray, classes: Mapping[str, int], explained: Mapping[str, dict[str, np.ndarray]]
+    ) -> dict[str, bool]:
+        from painters_mtl.network.covering import stand_out
+
+        ask = self._loaded_covering()
+        with self._computing:
+            return stand_out(ask, cached, classes, {task: explained[task]["map"][0] for task in classes})
+
     def _heats(self, cached: np.ndarray, classes: Mapping[str, int]) -> dict[str, dict[str, np.ndarray]]:
         explain = self._loaded_explainer()
         numbers = {task: np.full(1, classes.get(task, -1), np.int32) for task in self.run.tasks}  # -1: the likeliest
@@ -152,6 +167,15 @@ class PageModel:
 
                 self._explain = explainer(open_network(self.run), self.run.image_size, list(self.run.tasks))
             return self._explain
+
+    def _loaded_covering(self) -> "Callable[..., Any]":
+        with self._loading:
+            if self._ask is None:
+                from painters_mtl.inference.open_network import open_network
+                from painters_mtl.network.covering import covering
+
+                self._ask = covering(open_network(self.run), self.run.image_size, list(self.run.tasks))
+            return self._ask
 
 
 def _named_network(run: "Run") -> "Callable[[np.ndarray], dict[str, np.ndarray]]":

@@ -31,6 +31,7 @@ class Explanation:
     label: str  # "painter: Claude Monet"
     heat: np.ndarray  # float32 (h, w) in 0 to 1
     overlaid: np.ndarray  # the painting under it, uint8
+    note: str = ""  # what has to be known of the map: it may prove nothing
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Questions:
     def explain(self, look: "Look", chosen: str) -> Explanation:
         """What speaks for the label "task/class" of a painting. Raises `UserError` for one that the model lacks."""
         from painters_mtl.network.gradcam import overlay, stretched
+        from painters_mtl.reports.sheets_explanation import UNPROVEN
 
         task, _, name = chosen.partition("/")
         tasks = self.model.run.tasks
@@ -73,13 +75,16 @@ class Questions:
             raise UserError(f"{task} is judged by the middle of the painting alone: there is no map of the whole of it")
         pixels = look.pixels()
         shown = overlay(pixels, stretched(heat, pixels.shape[1], pixels.shape[0]))
-        return Explanation(f"{task}: {name}", heat, shown)
+        proven = not heat.any() or self.model.stands_out(look, task, numbers[name])
+        return Explanation(f"{task}: {name}", heat, shown, "" if proven else UNPROVEN)
 
     def card(self, look: "Look", explanation: Explanation | None) -> bytes:
         """One picture to send, a PNG: see `card.write_card`."""
         foot = f"{look.name}; labelled by {self.model.name}, painters-mtl"
         if self.model.run.demo:
             foot += "; a demo model, which knows no real paintings"
+        if explanation and explanation.note:
+            foot += f"; of the map: {explanation.note}"
         overlaid = explanation.overlaid if explanation else None
         label = explanation.label if explanation else ""
         return write_card(look.pixels(), overlaid, label, labels(self.model.run, look.prediction), foot)

@@ -55,13 +55,14 @@ def answers(run: "Run", look: "Look") -> str:
     return _render("answers", look=look, answers=labels(run, look.prediction))
 
 
-def wipe(look: "Look", overlaid: np.ndarray, heat: np.ndarray, label: str) -> str:
+def wipe(look: "Look", overlaid: np.ndarray, heat: np.ndarray, label: str, note: str = "") -> str:
     """The painting and its map over each other, with a slider between them.
 
     Args:
         overlaid: the painting under its map, uint8 (h, w, 3).
         heat: the map itself, (cells down, cells across).
         label: that it explains.
+        note: what has to be known of the map.
     """
     return _render(
         "wipe",
@@ -71,6 +72,7 @@ def wipe(look: "Look", overlaid: np.ndarray, heat: np.ndarray, label: str) -> st
         width=overlaid.shape[1],
         height=overlaid.shape[0],
         label=label,
+        note=note,
         empty=not heat.any(),
         cells=f"{heat.shape[1]} x {heat.shape[0]}",
     )

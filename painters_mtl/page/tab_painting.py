@@ -132,7 +132,7 @@ def explain(questions: Questions, look: Look | None, chosen: str | None) -> str:
         explanation = questions.explain(look, chosen)
     except UserError as error:
         return render.problem(sentence(error))
-    return render.wipe(look, explanation.overlaid, explanation.heat, explanation.label)
+    return render.wipe(look, explanation.overlaid, explanation.heat, explanation.label, explanation.note)
 
 
 def nearest(questions: Questions, look: Look | None) -> list[Any]:

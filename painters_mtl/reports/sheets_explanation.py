@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 SIDE, DPI = 380, 100  # of a square panel, in pixels of the PNG; others have the same area
 LONGEST = 1.8 * SIDE  # of any panel
-GAP, LINE, FOOT = 22, 18, 30  # in pixels
+GAP, LINE, FOOT = 22, 18, 66  # in pixels; the foot has room for what is said under a map
+UNPROVEN = "covering the bright cells changes the answer no more than covering others"
 INK, GREY = "#1a1a1a", "#6a6a6a"
 
 
@@ -32,6 +33,7 @@ class Panel:
 
     title: str  # its first line is the task's name
     heat: np.ndarray | None  # float (h, w) in 0 to 1; None: the head does not see this view
+    note: str = ""  # what has to be known of the map; written under it, of the last row only
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ def panel_rows(run: "Run", tasks: Mapping[str, Task], output: "ImageOutput", pix
     """A row for each view that the network has of one painting, for `explanation_sheet`.
 
     Args:
-        output: of `gradcam.explainer`, under names such as "painter map"; with two views, "cached image" too.
+        output: of `gradcam.explainer`, under names such as "painter map"; with two views, "cached image" too;
+            "painter stands out", bool, where the map was checked (`covering.stand_out`).
         pixels: the painting, uint8 (h, w, 3).
     """
     from painters_mtl.network.gradcam import scaled
@@ -62,7 +65,9 @@ def panel_rows(run: "Run", tasks: Mapping[str, Task], output: "ImageOutput", pix
         sees = output.outputs[f"{name} sees"]
         for k, row in enumerate(rows):
             # A head in which nothing moves at all is shown its whole picture, with an empty map.
-            row.panels.append(Panel(title, heats[k] if sees[k] or (k == 0 and not sees.any()) else None))
+            heat = heats[k] if sees[k] or (k == 0 and not sees.any()) else None
+            proven = output.outputs.get(f"{name} stands out", True) or not heats.any() or row is not rows[-1]
+            row.panels.append(Panel(title, heat, "" if proven else UNPROVEN))
     return rows
 
 
@@ -94,7 +99,7 @@ def write_explanation_sheet(file: "Path", rows: Sequence[PanelRow], name: str, m
         sheet.savefig(file, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 3})
 
 
-def explanation_sheet(rows: Sequence[PanelRow], name: str = "", method: str = "Grad-CAM") -> "Figure":
+def explanation_sheet(rows: Sequence[PanelRow], name: str = "", method: str = "HiResCAM") -> "Figure":
     """The painting and its maps side by side: a matplotlib figure, which a notebook shows.
 
     Args:
@@ -148,6 +153,8 @@ def _draw_row(
             canvas.write(left, top + LINE, "this head does not see this view", GREY, 9.5)
         else:
             canvas.show(left, top, overlay(pixels, stretched(heat, *size)))
+            for n, line in enumerate(textwrap.wrap(row.panels[place - 1].note, column // 7)):
+                canvas.write(left, top + size[1] + 4 + LINE * (n + 1), line, INK, 9)
             if not heat.any():
                 canvas.write(left + 8, top + 8 + LINE, "nothing here speaks for it", "white", 9.5)
 

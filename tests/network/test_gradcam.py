@@ -11,7 +11,7 @@ from marked_pictures import CORNERS, SIDE, TASKS, VIEWS, drawn, network, noise, 
 from scipy.stats import spearmanr
 
 from painters_mtl.network.forward import center_crops, forward_function, whole_crops
-from painters_mtl.network.gradcam import explainer, gradcam, likeness, overlay, scaled, stretched
+from painters_mtl.network.gradcam import METHODS, explainer, gradcam, likeness, overlay, scaled, stretched
 from painters_mtl.network.multitask import backbone_of, features_model
 from painters_mtl.runs import run as runs
 
@@ -56,19 +56,41 @@ def test_behind_a_global_mean_and_one_layer_it_is_cam(backbone: str) -> None:
         assert len(levels) > 3  # so that what the finer ones say is added up
         speaks = np.maximum(cam(levels, model.get_layer(task).get_weights()[0], classes), 0)
         wanted = speaks / np.maximum(speaks.max(axis=(1, 2), keepdims=True), 1e-30)
-        found = gradcam(model, copies, task, classes)
+        found = gradcam(model, copies, task, classes, method="last", against="nothing")
         assert found.dtype == np.float32 and found.shape == speaks.shape
         np.testing.assert_allclose(found, wanted, atol=2e-5)
 
 
 def test_the_cells_add_up_to_the_logit() -> None:
-    """Behind means and one layer nothing is lost: where all speaks for a class, its map holds all of its logit."""
+    """Behind means and one layer nothing is lost: a map and its bias hold all of the logit."""
     model, copies = network(), noise(3, side=96)
     kernel, bias = model.get_layer("style").get_weights()
-    model.get_layer("style").set_weights([np.abs(kernel), bias])  # the maps are behind ReLUs
-    found = explainer(model, 80)(copies, {"painter": np.zeros(3, np.int32), "style": np.ones(3, np.int32)})["style"]
-    logits = features_model(model)(whole_crops(tf.constant(copies), 80), training=False).numpy() @ np.abs(kernel)
-    np.testing.assert_allclose(found["map"].numpy().sum(axis=(1, 2, 3)), logits[:, 1], rtol=1e-4)
+    logits = features_model(model)(whole_crops(tf.constant(copies), 80), training=False).numpy() @ kernel
+    chosen = {"painter": np.zeros(3, np.int32), "style": np.ones(3, np.int32)}
+    for method in ("levels", "last"):
+        found = explainer(model, 80, method=method, against="nothing")(copies, chosen)["style"]
+        np.testing.assert_allclose(found["map"].numpy().sum(axis=(1, 2, 3)), logits[:, 1], rtol=1e-4)
+        np.testing.assert_allclose(found["score"], logits[:, 1] + bias[1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("against", ["others", "mean"])
+def test_the_cells_add_up_to_the_difference_of_logits(against: str) -> None:
+    """Class 1 against the two others, by their probabilities or evenly; also where the network is sure of it."""
+    for sure in (1, 60):
+        model, copies = network(), noise(3, side=96)
+        kernel, bias = model.get_layer("style").get_weights()
+        kernel *= sure
+        model.get_layer("style").set_weights([kernel, bias])
+        logits = features_model(model)(whole_crops(tf.constant(copies), 96), training=False).numpy() @ kernel + bias
+        rest = np.exp(logits[:, [0, 2]] - logits[:, [0, 2]].max(axis=1, keepdims=True)) ** (against == "others")
+        weights = np.insert(-rest / rest.sum(axis=1, keepdims=True), 1, 1, axis=1)
+        found = explainer(model, 96, method="levels", against=against)(
+            copies, {"painter": np.zeros(3, np.int32), "style": np.ones(3, np.int32)}
+        )["style"]
+        assert found["map"].shape == (3, 1, 12, 12)  # the map of every eighth pixel
+        np.testing.assert_allclose(found["score"], (weights * logits).sum(axis=1), rtol=1e-3, atol=1e-4)
+        added = found["map"].numpy().sum(axis=(1, 2, 3)) + weights @ bias
+        np.testing.assert_allclose(added, found["score"], rtol=1e-3, atol=1e-4 * sure)
 
 
 def test_through_hidden_layers_by_finite_differences() -> None:
@@ -85,7 +107,7 @@ def test_through_hidden_layers_by_finite_differences() -> None:
             features = np.maximum(features @ k + b, 0)
         return float((features @ kernel.astype(np.float64) + bias)[chosen])
 
-    found = gradcam(model, copies, "style", classes)
+    found = gradcam(model, copies, "style", classes, method="last", against="nothing")
     for i, (c, heat) in enumerate(zip(classes, found, strict=True)):
         base, step = np.concatenate([level[i].mean(axis=(0, 1)) for level in levels]), 1e-6
         weights = [[logit(base + step * unit, c) - logit(base - step * unit, c)] for unit in np.eye(len(base))]
@@ -99,12 +121,12 @@ def test_through_hidden_layers_by_finite_differences() -> None:
 )
 def test_the_finer_map_has_more_cells_and_explains_the_same_logit(backbone: str) -> None:
     """Behind the split the maps go to the same logits: what is explained is what the network says."""
-    model, copies = network(backbone=backbone), noise(3)
-    last, finer = (explainer(model, 64, layer=layer) for layer in ("last", "finer"))
+    model, copies = network(backbone=backbone), noise(3, side=96)
+    last, finer = (explainer(model, 96, method=method) for method in ("last", "finer"))
     wanted = {name: np.full(3, -1, np.int32) for name in TASKS}
-    one, two, said = last(copies, wanted), finer(copies, wanted), forward_function(model, 64)(copies)
+    one, two, said = last(copies, wanted), finer(copies, wanted), forward_function(model, 96)(copies)
     for name in TASKS:
-        assert two[name]["map"].shape[2] == 2 * one[name]["map"].shape[2]
+        assert two[name]["map"].shape[2] == 12 > one[name]["map"].shape[2]
         for found in (one[name], two[name]):
             np.testing.assert_allclose(found["probabilities"], said[name], atol=1e-5)
             np.testing.assert_array_equal(found["class"], said[name].numpy().argmax(axis=1))
@@ -112,12 +134,12 @@ def test_the_finer_map_has_more_cells_and_explains_the_same_logit(backbone: str)
 
 def test_the_finer_map_is_gradient_times_input() -> None:
     """By the gradient of Keras's own layers, called one after the other."""
-    model, copies = network(), noise(2)
+    model, copies = network(), noise(2, side=96)
     layers = {layer.name: layer for layer in backbone_of(model).layers}
     kernel, bias = (w.numpy() for w in model.get_layer("style").weights)
     ends = np.cumsum([level.shape[-1] for level in backbone_of(model).outputs])
     of_last, *of_levels = np.split(kernel, ends[:-1])
-    x, beside = whole_crops(tf.constant(copies), 64), []
+    x, beside = whole_crops(tf.constant(copies), 96), []
     for name in ("rescale", *(f"{part}{i}" for i in range(3) for part in ("conv", "bn", "relu"))):
         x = layers[name](x)
         beside += [x] if name.startswith("relu") else []
@@ -134,7 +156,9 @@ def test_the_finer_map_is_gradient_times_input() -> None:
         shares = level.numpy() @ part[:, 1] / length / np.prod(level.shape[1:3])
         wanted += shares.reshape(n, h, level.shape[1] // h, w, level.shape[2] // w).sum(axis=(2, 4))
     wanted = np.maximum(wanted, 0)
-    np.testing.assert_allclose(gradcam(model, copies, "style", [1, 1], layer="finer"), scaled(wanted), atol=2e-5)
+    np.testing.assert_allclose(
+        gradcam(model, copies, "style", [1, 1], method="finer", against="nothing"), scaled(wanted), atol=2e-5
+    )
 
 
 @pytest.mark.parametrize("merge", ["concatenate", "none"])
@@ -151,10 +175,11 @@ def test_two_views(merge: str, tmp_path: Path) -> None:
     cams = [cam(levels_of(model, view), part, classes) for view, part in zip(seen, parts, strict=True)]
     wanted = np.maximum(np.stack(cams, axis=1), 0)
     wanted /= np.maximum(wanted.max(axis=(1, 2, 3), keepdims=True), 1e-30)
-    np.testing.assert_allclose(gradcam(model, copies, "painter", classes, 48), wanted, atol=2e-5)
+    plain = {"method": "levels", "against": "nothing"}
+    np.testing.assert_allclose(gradcam(model, copies, "painter", classes, 48, **plain), wanted, atol=2e-5)
     loaded = runs.open_run(tmp_path).model()
     said = forward_function(loaded, 48)(copies)
-    found = explainer(loaded, 48)(copies, {"painter": np.int32(classes), "style": np.full(4, -1, np.int32)})
+    found = explainer(loaded, 48, **plain)(copies, {"painter": np.int32(classes), "style": np.full(4, -1, np.int32)})
     np.testing.assert_allclose(scaled(found["painter"]["map"].numpy()), wanted, atol=2e-5)
     for name, view in (("painter", [merge != "none", True]), ("style", [True, merge != "none"])):
         np.testing.assert_array_equal(found[name]["sees"], [view] * 4)
@@ -172,7 +197,9 @@ def test_what_cannot_be_asked() -> None:
         with pytest.raises(ValueError, match=words):
             gradcam(model, copies, *arguments)
     with pytest.raises(ValueError, match="first"):
-        gradcam(model, copies, "style", layer="first")
+        gradcam(model, copies, "style", method="first")
+    with pytest.raises(ValueError, match="everyone"):
+        gradcam(model, copies, "style", against="everyone")
 
 
 # ------------------------------------------------------------------------------------------------- a corner decides
@@ -183,8 +210,9 @@ def test_the_map_lies_in_the_corner_that_decides(taught: keras.Model) -> None:
     said = forward_function(taught, SIDE)(pictures)
     for k, name in enumerate(TASKS):
         assert np.mean(said[name].numpy().argmax(axis=1) == labels[name]) > 0.97, name
-        for layer in ("last", "finer"):
-            maps = gradcam(taught, pictures, name, labels[name], layer=layer)
+        for layer in METHODS:
+            maps = gradcam(taught, pictures, name, labels[name], method=layer)
+            assert maps.shape[1] >= 12 or layer in ("levels", "last")  # this network reads the last map alone
             half = maps.shape[1] // 2
             quarters = maps.reshape(len(maps), 2, half, 2, half).sum(axis=(2, 4)).reshape(len(maps), 4)
             share = quarters / quarters.sum(axis=1, keepdims=True)

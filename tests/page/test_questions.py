@@ -23,6 +23,7 @@ from painters_mtl.page.model import PageModel
 from painters_mtl.page.questions import Questions, sentence
 from painters_mtl.page.shelf import ALONE, Shelf
 from painters_mtl.page.uploads import Uploads
+from painters_mtl.reports.sheets_explanation import UNPROVEN
 from painters_mtl.runs.run import open_run
 
 
@@ -91,6 +92,8 @@ def test_each_label_can_be_explained(questions: Questions) -> None:
     for wrong in ("painter/nobody", "period/1900", ""):
         with pytest.raises(UserError):
             questions.explain(look, wrong)
+    assert found.note in ("", UNPROVEN)
+    assert UNPROVEN in render.wipe(look, found.overlaid, found.heat, found.label, UNPROVEN)
     page = render.wipe(look, found.overlaid, found.heat, found.label)
     assert page.count("data:image/jpeg;base64,") == 2 and 'type="range"' in page and "painter: b" in page
 

@@ -15,11 +15,13 @@ from PIL import Image
 from painters_mtl import explain
 from painters_mtl.images import files as images
 from painters_mtl.images.decode import cached_image
+from painters_mtl.images.stream import ImageOutput
 from painters_mtl.network.forward import center_crops
 from painters_mtl.network.gradcam import explainer
 from painters_mtl.reports.sheets_explanation import (
     FOOT,
     GAP,
+    UNPROVEN,
     Panel,
     PanelRow,
     explanation_sheet,
@@ -102,6 +104,31 @@ def test_the_figure_of_two_views_has_a_row_for_each() -> None:
     texts = [t.get_text() for t in drawn_figure.texts]
     assert texts.count("this head does not see this view") == 2 and texts.count("a $x$ 50.0 %") == 2
     assert "b.png" in texts and any("3 x 3 cells" in t for t in texts)
+    assert not any("no more than" in t for t in texts)
+
+
+def test_a_map_that_proves_nothing_is_not_drawn_without_saying_so(folder: Path) -> None:
+    """Under the map, not over it, and under no other."""
+    run, heat = runs.open_run(folder), np.random.default_rng(0).random((1, 12, 12)).astype(np.float32)
+    outputs = {}
+    for name, task in TASKS.items():
+        count = len(task.classes)
+        outputs |= {f"{name} probabilities": np.full(count, 1 / count), f"{name} class": np.int32(0)}
+        outputs |= {
+            f"{name} map": heat,
+            f"{name} sees": np.array([True]),
+            f"{name} stands out": np.bool_(name == "style"),
+        }
+    seen = ImageOutput(images.ImageFile("a.png"), outputs)
+    rows = panel_rows(run, TASKS, seen, np.zeros((60, 90, 3), np.uint8))
+    sheet = explanation_sheet(rows)
+    (first, *_, last) = notes = [
+        text for text in sheet.texts if text.get_text() in " ".join(UNPROVEN.split()) and text.get_text()
+    ]
+    assert " ".join(text.get_text() for text in notes) == UNPROVEN
+    _, painter, style = (axis.get_position() for axis in sheet.axes)
+    assert painter.y0 > first.get_position()[1] and last.get_position()[1] > 0
+    assert painter.x0 == pytest.approx(first.get_position()[0]) and painter.x1 < style.x0
 
 
 # ------------------------------------------------------------------------------------------------- the command line
@@ -175,15 +202,15 @@ def test_an_unreadable_picture_is_a_sentence_and_the_others_go_on(
         assert one.size == two.size and one.format == "PNG"
 
 
-def test_a_larger_size_gives_more_cells(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Twice the side: the cells are twice as many, and the map in the PNG is no longer the same."""
+def test_a_larger_size_gives_another_map(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twice the side: what the network sees is no longer the same, nor is the map in the PNG."""
     picture = coloured(tmp_path / "a.png", 300, 300, (180, 20, 280, 120))
     found = [run_verb(folder, tmp_path / str(size), picture, "--size", size)[0] for size in (128, 256)]
     small, large = (np.asarray(Image.open(file)) for file in found)
     assert "looking at 256 pixels, not the 128 of the training" in capsys.readouterr().out
     assert small.shape == large.shape
-    middle = small.shape[0] // 2
-    assert np.abs(small[middle, 420:].astype(int) - large[middle, 420:]).max() > 10
+    maps, middle = slice(-FOOT - PANEL_SIDE, -FOOT), small.shape[0] // 2
+    assert np.abs(small[maps, 420:].astype(int) - large[maps, 420:]).max() > 10
     np.testing.assert_array_equal(small[middle, :400], large[middle, :400])  # the original
 
 
@@ -234,6 +261,19 @@ def test_a_network_that_looks_at_one_place_is_told(
     for name, told in (("one", True), ("many", False)):
         run_verb(run, tmp_path / f"out-{name}", tmp_path / name, "--tasks", "painter")
         assert ("much alike" in capsys.readouterr().out) == told
+
+
+@pytest.mark.parametrize("words", [("--layer", "last"), ("--method", "levels"), ("--method", "occlusion")])
+def test_other_methods(folder: Path, tmp_path: Path, words: tuple[str, str]) -> None:
+    """The map changes; everything beside it stays. What was called --layer goes on to work."""
+    picture = coloured(tmp_path / "a.png", 200, 200, (10, 10, 70, 70))
+    (plain,) = run_verb(folder, tmp_path / "plain", picture, "--tasks", "painter")
+    (other,) = run_verb(folder, tmp_path / "other", picture, "--tasks", "painter", *words)
+    one, two = (np.asarray(Image.open(file).convert("RGB")).astype(int) for file in (plain, other))
+    side, left = PANEL_SIDE, 2 * GAP + PANEL_SIDE
+    maps = [pixels[-FOOT - side : -FOOT, left : left + side] for pixels in (one, two)]
+    assert np.abs(maps[0] - maps[1]).mean() > 0.5
+    np.testing.assert_array_equal(one[:-FOOT, : left - GAP], two[:-FOOT, : left - GAP])
 
 
 @pytest.mark.slow
