@@ -63,6 +63,10 @@ class Settings:
     always"""
     unknown_tasks: tuple[str, ...] = ()
     """the tasks that may be answered "unknown", such as painter,style; without it painter"""
+    balanced: bool = False
+    """name rare classes more often: more right on the mean over the classes, fewer right of all paintings"""
+    balance_strength: float = 0.5
+    """how far --balanced goes: 0 not at all, 1 as if all classes were equally frequent"""
     tta: Literal["none", "flip", "crops"] = "none"
     """label several versions of each picture and take the mean: flip, the picture and its mirror image; crops, five
     crops too, all of them mirrored as well (12 versions)"""
@@ -115,6 +119,8 @@ def _check(settings: Settings) -> None:
 
     command_line.check_numbers(settings, top_k=1, batch_size=1, threads=0)
     command_line.check_engine(settings)
+    if not 0 <= settings.balance_strength <= 1:
+        raise UserError(f"--balance-strength {settings.balance_strength:g} must be from 0 to 1")
     if not settings.paths:
         raise UserError("nothing to label: name folders, zips or files, or - for a list on standard input")
     if settings.output == STANDARD_OUTPUT:
@@ -138,9 +144,12 @@ def _job(settings: Settings) -> "LabelJob":
     from painters_mtl.images.files import images_from_arguments
     from painters_mtl.inference.labelling import LabelJob
     from painters_mtl.runs.model_choice import open_run_for_pictures
+    from painters_mtl.runs.training_data import training_counts
 
     run = open_run_for_pictures(settings.model)
     run.check()
+    if settings.balanced:
+        training_counts(run)  # refuses a run that does not have them, before any picture is read
     files = images_from_arguments(settings.paths)
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
@@ -164,6 +173,7 @@ def _options(settings: Settings, run: "Run") -> "PredictOptions":
         tta=settings.tta,
         top_k=max(settings.top_k, IN_GALLERY) if gallery else settings.top_k,
         unknown_tasks=unknown_tasks if settings.unknown else (),
+        balanced=settings.balance_strength if settings.balanced else 0.0,
         thumbnails=gallery,
     )
 

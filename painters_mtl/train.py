@@ -79,7 +79,7 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
     settings = dataclasses.replace(settings, precision=shared.metrics.get("precision", settings.precision))
     if chief:
         write_report(folder, data, settings, shared)
-        print(table(shared.metrics["test"]))
+        print(table(shared.metrics["test"], shared.metrics.get("balanced", {})))
         say(f"training took {shared.metrics['training_seconds']:.0f} s")
     interrupted = shared.interrupted
     if settings.baselines and not interrupted and len(data.tasks) > 1:
@@ -129,12 +129,17 @@ def one_against_three(
     return compare(data, [[shared]], {name: [[o]] for name, o in alone.items()}, speed)
 
 
-def table(test: dict[str, dict[str, float]]) -> str:
-    """The figures on the test paintings, as text."""
-    lines = [f"{'test':<10}{'accuracy':>10}{'top 3':>10}{'macro-F1':>10}{'majority':>10}{'paintings':>11}"]
-    for name, m in test.items():
-        shares = "".join(f"{100 * m[key]:>8.1f} %" for key in ("accuracy", "top3", "macro_f1", "majority"))
-        lines.append(f"{name:<10}{shares}{m['n']:>11,}")
+def table(test: dict[str, dict[str, float]], balanced: dict[str, dict[str, float]]) -> str:
+    """The figures on the test paintings as text, and below them those of `predict --balanced`."""
+    keys = {"accuracy": "accuracy", "top3": "top 3", "mean_recall": "mean recall", "macro_f1": "macro-F1"}
+    keys["majority"] = "majority"
+    width = max(10, *(len(name) + 2 for name in test))
+    lines = []
+    for title, measured in [("test", test), ("balanced", balanced)][: 1 + bool(balanced)]:
+        lines.append(f"{title:<{width}}{''.join(f'{label:>13}' for label in keys.values())}{'paintings':>11}")
+        for name, m in measured.items():
+            shares = "".join(f"{100 * m[key]:>11.1f} %" for key in keys)
+            lines.append(f"{name:<{width}}{shares}{m['n']:>11,}")
     return "\n".join(lines)
 
 

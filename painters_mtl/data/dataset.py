@@ -56,14 +56,14 @@ class Dataset:
             if all((values[self.rows(part)] >= 0).any() for part in ("train", "test"))
         ]
 
-    def known_painter_task(self) -> tuple[Task, np.ndarray]:
-        """A task of two classes, "another" and "known": is a work by one of the painter classes? And its labels.
+    def known_class_task(self, name: str) -> tuple[Task, np.ndarray]:
+        """A task of two classes, "another" and "known": is a work of any of a task's classes? And its labels.
 
-        The labels are int32 (n,), -1 where the painter is not known. There must be a task painter.
+        The labels are int32 (n,): 1 of a class, 0 of something else, such as another painter, -1 where nobody says.
         """
-        named = (self.table["painter"] != "").to_numpy()
-        labels = np.where(self.labels["painter"] >= 0, 1, np.where(named, 0, NO_LABEL))
-        return Task(known_output("painter"), ("another", "known")), labels.astype(np.int32)
+        named = (self.table[name] != "").to_numpy()
+        labels = np.where(self.labels[name] >= 0, 1, np.where(named, 0, NO_LABEL))
+        return Task(known_output(name), ("another", "known")), labels.astype(np.int32)
 
     def notes_about_painters(self) -> list[str]:
         """A sentence about the held-out painters of the validation part, if there are any."""

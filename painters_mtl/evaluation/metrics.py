@@ -1,4 +1,4 @@
-"""Accuracy, macro-F1 and confusions of a task's probabilities. Paintings without a label (-1) never count."""
+"""Accuracy, mean recall, macro-F1, confusions of a task's probabilities. Paintings without a label (-1) never count."""
 
 from collections.abc import Mapping, Sequence
 
@@ -40,10 +40,21 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> float:
     return float(np.mean(scores[~np.isnan(scores)])) if not np.isnan(scores).all() else NAN
 
 
+def mean_recall(labels: np.ndarray, predicted: np.ndarray, classes: int) -> float:
+    """Mean over the classes of the share of their paintings that is named right; NaN without a label.
+
+    Classes without a painting do not count. Also called balanced accuracy. Arguments as in `confusion`.
+    """
+    counts = confusion(labels, predicted, classes)
+    paintings = counts.sum(axis=1)
+    there = paintings > 0
+    return float(np.mean(np.diag(counts)[there] / paintings[there])) if there.any() else NAN
+
+
 def task_metrics(
     labels: np.ndarray, probabilities: np.ndarray, training_labels: np.ndarray, top: int = 3
 ) -> dict[str, float]:
-    """Accuracy, top-k accuracy, macro-F1, the majority baseline and the number of labelled paintings.
+    """Accuracy, top-k accuracy, mean recall, macro-F1, the majority baseline and the number of labelled paintings.
 
     Args:
         labels: int (n,), -1 for "no label".
@@ -51,21 +62,23 @@ def task_metrics(
         training_labels: int (m,), those of the training paintings, -1 for "no label".
         top: k of the top-k accuracy: a label counts as right where it is among the k likeliest classes.
 
-    Returns {"accuracy", "top3", "macro_f1", "majority", "n"}; shares are NaN where no painting has a label. `majority`
-    is the accuracy of always predicting the class that is most frequent in training (of several, the first): what
-    somebody reaches who has seen the training labels, and no painting.
+    Returns {"accuracy", "top3", "mean_recall", "macro_f1", "majority", "n"}; shares are NaN where no painting has a
+    label. `majority` is the accuracy of always predicting the class that is most frequent in training (of several, the
+    first): what somebody reaches who has seen the training labels, and no painting.
     """
     labelled = labels >= 0
     labels, probabilities = labels[labelled], probabilities[labelled]
     n, classes = probabilities.shape
     if n == 0:
-        return {"accuracy": NAN, f"top{top}": NAN, "macro_f1": NAN, "majority": NAN, "n": 0}
+        shares = ("accuracy", f"top{top}", "mean_recall", "macro_f1", "majority")
+        return {**dict.fromkeys(shares, NAN), "n": 0}
     predicted = probabilities.argmax(axis=1)
     likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     training_counts = np.bincount(training_labels[training_labels >= 0], minlength=classes)
     return {
         "accuracy": float(np.mean(predicted == labels)),
         f"top{top}": float(np.mean((likeliest == labels[:, None]).any(axis=1))),
+        "mean_recall": mean_recall(labels, predicted, classes),
         "macro_f1": macro_f1(labels, predicted, classes),
         "majority": float(np.mean(labels == training_counts.argmax())) if training_counts.any() else NAN,
         "n": n,

@@ -12,13 +12,13 @@ FEWEST = 10  # labelled validation paintings; from fewer no threshold is set
 def known_score(probabilities: np.ndarray, known_head: np.ndarray | None = None) -> np.ndarray:
     """How sure the network is that a painting belongs to any class of a task: float (...), 0 to 1.
 
-    It is the largest probability (Hendrycks & Gimpel 2017, arXiv 1610.02136). Where the network has a known-painter
-    head, which was fitted to works of other painters too, the odds that this head gives, times the largest
+    It is the largest probability (Hendrycks & Gimpel 2017, arXiv 1610.02136). Where the network has a known-class head
+    for the task (`training.known_class_heads`), the odds that this head gives, times the largest
     probability, are the odds of the score. (Measured in docs/experiments.md: better than either.)
 
     Args:
         probabilities: of the task's classes, calibrated, float (..., classes).
-        known_head: what the known-painter head gives, float (..., 2): "another painter", "a known painter".
+        known_head: what the known-class head gives, float (..., 2): "another", "a known class".
     """
     largest = probabilities.max(axis=-1)
     if known_head is None:
@@ -42,30 +42,29 @@ def threshold(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def measure_unknown(
-    scores: np.ndarray, limit: float, by_known_painter: np.ndarray, other_painters: Mapping[str, np.ndarray]
+    scores: np.ndarray, limit: float, known: np.ndarray, others: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    """How well a score and its threshold part the known painters' works from those of other painters.
+    """How well a score and its threshold part works of a task's classes from others.
 
     Args:
         scores: of the test paintings, float (n,).
         limit: the threshold; a work with a lower score is called "unknown".
-        by_known_painter: bool (n,), the works by the painters that are classes.
-        other_painters: groups of works by other painters, {group: bool (n,)}.
+        known: bool (n,), the works of the task's classes, such as those by the painters that are classes.
+        others: groups of works of something else, {group: bool (n,)}.
 
-    Returns {"threshold", "kept": share of the known painters' works at or above it (NaN without any), "groups":
-    {group: {"n", "refused": share below it, "auroc": chance that a known painter's work scores higher}}}; a group
-    without works is left out.
+    Returns {"threshold", "kept": share of the known works at or above it (NaN without any), "groups": {group: {"n",
+    "refused": share below it, "auroc": chance that a known work scores higher}}}; a group without works is left out.
     """
     from sklearn.metrics import roc_auc_score
 
     measured: dict[str, Any] = {"threshold": limit, "kept": float("nan"), "groups": {}}
-    if not by_known_painter.any():
+    if not known.any():
         return measured
-    measured["kept"] = float(np.mean(scores[by_known_painter] >= limit))
-    for group, works in other_painters.items():
+    measured["kept"] = float(np.mean(scores[known] >= limit))
+    for group, works in others.items():
         if works.any():
-            is_known = np.arange(by_known_painter.sum() + works.sum()) < by_known_painter.sum()
-            auroc = roc_auc_score(is_known, np.concatenate([scores[by_known_painter], scores[works]]))
+            is_known = np.arange(known.sum() + works.sum()) < known.sum()
+            auroc = roc_auc_score(is_known, np.concatenate([scores[known], scores[works]]))
             values = {"n": int(works.sum()), "refused": float(np.mean(scores[works] < limit)), "auroc": float(auroc)}
             measured["groups"][group] = values
     return measured

@@ -145,6 +145,7 @@ def _made_with(job: LabelJob, file_format: str) -> dict[str, object]:
         "--top-k": job.options.top_k,
         "--unknown": job.options.unknown_tasks,
         "--tta": job.options.tta,
+        **({"--balanced": job.options.balanced} if job.options.balanced else {}),  # earlier versions had no such option
         "--runtime": job.options.runtime,
         "--output": f".{file_format}",
     }

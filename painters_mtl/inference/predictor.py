@@ -8,17 +8,19 @@ The verb and the workers of a Ray cluster both stand on `prediction_rows`: the s
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from painters_mtl.data.tasks import UNKNOWN, known_output
+from painters_mtl.evaluation.balance import balance
 from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.evaluation.open_set import known_score
 from painters_mtl.images.files import ImageFile
 from painters_mtl.images.stream import stream_images
 from painters_mtl.inference.runtime_choice import open_runtime
+from painters_mtl.runs.training_data import training_counts
 
 if TYPE_CHECKING:
     from painters_mtl.images.decode import Picture
@@ -39,6 +41,7 @@ class PredictOptions:
     compiled: bool = True  # False: Keras does not compile the network; sooner done with a few pictures
     top_k: int = 1  # classes in a row for each task, the likeliest first
     unknown_tasks: tuple[str, ...] = ("painter",)  # tasks that may be answered "unknown"
+    balanced: float = 0.0  # strength of `evaluation.balance`: above 0 rare classes are named more often
     thumbnails: bool = False  # rows hold a thumbnail of the picture too
 
 
@@ -81,12 +84,14 @@ def predict_with(
     run: "Run", forward: "Forward", files: Iterable[ImageFile], options: PredictOptions = PredictOptions()
 ) -> Iterator[Prediction]:
     """As `label`, with a network that is opened already: see `open_forward`."""
+    counts = training_counts(run) if options.balanced else {}
     stream = stream_images(files, forward, run.cache_side, run.views, options.batch_size, options.threads)
     for seen in stream:
         if seen.outputs is None:
             yield Prediction(seen.file, None, seen.error)
         else:
-            yield prediction_of(run, seen.file, seen.outputs, seen.picture)
+            found = prediction_of(run, seen.file, seen.outputs, seen.picture)
+            yield balanced(found, counts, options.balanced) if counts else found
 
 
 def prediction_of(
@@ -96,6 +101,20 @@ def prediction_of(
     probabilities = {name: apply_temperature(outputs[name][None], run.temperatures[name])[0] for name in run.tasks}
     scores = {name: float(known_score(probabilities[name], outputs.get(known_output(name)))) for name in run.tasks}
     return Prediction(file, probabilities, "", scores, picture)
+
+
+def balanced(found: Prediction, counts: Mapping[str, Sequence[int]], strength: float) -> Prediction:
+    """The prediction with balanced probabilities, see `evaluation.balance`; its known scores stay as they are.
+
+    A painting is not more of a stranger because its class is rare.
+
+    Args:
+        found: of a picture that could be read.
+        counts: as of `training_counts`.
+    """
+    assert found.probabilities is not None
+    even = {name: balance(values, counts[name], strength) for name, values in found.probabilities.items()}
+    return replace(found, probabilities=even)
 
 
 # ------------------------------------------------------------------------------------------------- rows of a table

@@ -40,6 +40,7 @@ class Run:
     thresholds: Mapping[str, float] = field(default_factory=dict)  # for each task: a lower score is "none of these"
     digest: str = ""  # of `network_file`, as the training left it; "" while it is being trained
     network_digest: str = ""  # of network.json; "" also where there is none
+    training_counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # paintings of each class, by task
     packaged: bool = False  # the small form that travels, see `runs.packaged`
     title: str = ""  # how it is called where it is said which model answers; by default its folder
 
@@ -122,11 +123,13 @@ def save_labels(
     views: Sequence[str] = ("whole",),
     temperatures: Mapping[str, float] | None = None,
     thresholds: Mapping[str, float] | None = None,
+    training_counts: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
     """Write `labels.json`: what a model's inputs and outputs mean.
 
     A probability of the network, p, stands for the softmax of log(p) / temperature. With `thresholds` (see
-    `open_set`) the model is finished, and the checksums of its files are written too.
+    `open_set`) the model is finished, and the checksums of its files are written too. `training_counts` are the
+    training paintings of each class: see `evaluation.balance`.
     """
     content = {
         "classes": tasks_to_dict(tasks),
@@ -137,6 +140,8 @@ def save_labels(
         "views": list(views),
         "temperatures": {name: round((temperatures or {}).get(name, 1.0), 4) for name in tasks},
     }
+    if training_counts is not None:
+        content["training_counts"] = {name: list(training_counts[name]) for name in tasks}
     if thresholds is not None:
         content |= {"thresholds": dict(thresholds), "model_checksum": digest_of(folder / MODEL)}
         if network := network_digest(folder):
@@ -214,9 +219,19 @@ def open_run(folder: Path, option: str = "--model") -> Run:
             digest=str(content.get("network_checksum" if packaged else "model_checksum", "")),
             network_digest=str(content.get("network_checksum", "")),
             packaged=packaged,
+            training_counts=_counts(content.get("training_counts", {}), tasks),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / LABELS} is damaged ({type(error).__name__}: {error}): get a sound copy") from error
+
+
+def _counts(stored: Mapping[str, Sequence[int]], tasks: Mapping[str, Task]) -> dict[str, tuple[int, ...]]:
+    """The training paintings of each class. Raises `ValueError` where there is not one number for each class."""
+    counts = {name: tuple(map(int, values)) for name, values in stored.items()}
+    for name, values in counts.items():
+        if len(values) != len(tasks[name].classes) or min(values, default=0) < 0:
+            raise ValueError(f"training_counts of {name}")
+    return counts
 
 
 def check_teacher_size(run: Run, cache_side: int) -> None:

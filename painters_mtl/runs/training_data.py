@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.locations import DEMO_FOLDER, find_data, resolve_demo
 from painters_mtl.data.settings import DataSettings
-from painters_mtl.runs.run import CONFIG, SPLIT, Run
+from painters_mtl.runs.run import CONFIG, LABELS, SPLIT, Run
 
 if TYPE_CHECKING:
     from painters_mtl.images.files import ImageFile
@@ -33,6 +33,27 @@ def run_data_settings(run: Run, place: Path | None, way_out: str) -> DataSetting
         raise UserError(f"the paintings of {run.folder} are not in {place}: {way_out}")
     settings = settings.with_classes({name: task.classes for name, task in run.tasks.items()})
     return replace(settings, data=place, split=run.folder / SPLIT)
+
+
+def training_counts(run: Run) -> dict[str, tuple[int, ...]]:
+    """How many training paintings each class had, {task: (classes,)}: from labels.json, or from split.csv.
+
+    Raises `UserError` where neither says it, as in a folder of version 0.4 that was copied without its split.csv.
+    """
+    if set(run.training_counts) >= set(run.tasks):
+        return dict(run.training_counts)
+    from painters_mtl.data.csv_table import read_csv
+
+    file = run.folder / SPLIT
+    rows = read_csv(file, []) if file.is_file() else None
+    if rows is None or not {"split", *run.tasks} <= set(rows):
+        raise UserError(
+            f"{run.folder} does not say how often each class was in its training: {LABELS} of an earlier version does "
+            f"not, and {SPLIT} is not there or lacks a task; leave --balanced out, or train it again"
+        )
+    train = rows[rows["split"] == "train"]
+    counts = {name: train[name].value_counts() for name in run.tasks}
+    return {name: tuple(int(counts[name].get(c, 0)) for c in task.classes) for name, task in run.tasks.items()}
 
 
 def paintings_of_run(run: Run) -> "list[ImageFile]":

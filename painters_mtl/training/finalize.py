@@ -1,4 +1,4 @@
-"""From a trained network to a finished run: heads fitted again, known-painter head, calibration, metrics, files."""
+"""From a trained network to a finished run: heads fitted again, known-class heads, calibration, metrics, files."""
 
 import time
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ import pandas as pd
 from painters_mtl.common.files import write_json
 from painters_mtl.common.messages import warn
 from painters_mtl.data.tasks import known_output
-from painters_mtl.evaluation import metrics, open_set
-from painters_mtl.evaluation.calibration import apply_temperature, calibration_error, fit_temperature
+from painters_mtl.evaluation import balance, metrics, open_set
+from painters_mtl.evaluation.calibration import apply_temperature, calibration_error, error_by_chance, fit_temperature
 from painters_mtl.images.cache import cache_side
 from painters_mtl.inference.open_network import save_network
 from painters_mtl.network.features import FeatureExtractor
@@ -22,7 +22,7 @@ from painters_mtl.runs import run
 from painters_mtl.training import checkpoint
 from painters_mtl.training.convergence import chance_warning
 from painters_mtl.training.head_refit import refit_heads
-from painters_mtl.training.known_painter_head import add_known_painter_head
+from painters_mtl.training.known_class_heads import add_known_class_heads
 from painters_mtl.training.run_result import RunResult, save_predictions
 from painters_mtl.training.run_spec import RunSpec
 
@@ -48,7 +48,7 @@ class FinishedNetwork:
     network: keras.Model
     refitted: list[str]  # tasks whose head is a fitted one
     seconds: float  # of the training and the fits of heads: what is compared with networks for one task
-    parameters: int  # without the known-painter head, for the same reason
+    parameters: int  # without the known-class heads, for the same reason
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def finalize(spec: RunSpec, trained: TrainedNetwork, key: str) -> RunResult:
 
 
 def finish_network(spec: RunSpec, trained: TrainedNetwork) -> FinishedNetwork:
-    """The trained network with heads that are fitted again, where they are better, and the known-painter head.
+    """The trained network with heads that are fitted again, where they are better, and the known-class heads.
 
     An interrupted training is left as it is.
     """
@@ -111,8 +111,8 @@ def finish_network(spec: RunSpec, trained: TrainedNetwork) -> FinishedNetwork:
         if refitted := refit_heads(wide, data, spec.tasks, settings.seed, wide_features):
             network, features = wide, wide_features
     seconds, parameters = time.perf_counter() - trained.started, network.count_params()
-    if settings.painter_known and spec.keep_model and "painter" in spec.tasks and not trained.interrupted:
-        network = add_known_painter_head(network, data, settings.seed, features)
+    if settings.painter_known and spec.keep_model and not trained.interrupted:
+        network = add_known_class_heads(network, data, spec.tasks, settings.seed, features)
     return FinishedNetwork(network, refitted, seconds, parameters)
 
 
@@ -161,17 +161,35 @@ def evaluate(
                 "temperature": temperatures[name],
                 "error_before": calibration_error(data.labels[name][rows], test.outputs[name]),
                 "error": calibration_error(data.labels[name][rows], probabilities),
+                "error_by_chance": error_by_chance(data.labels[name][rows], probabilities),
             }
             for name, probabilities in test.calibrated.items()
         },
     }
-    if "painter" in spec.tasks:
-        named, known = (data.table["painter"] != "").to_numpy()[rows], data.labels["painter"][rows] >= 0
-        trained_painters = data.by_trained_painters()[rows]
-        groups = {"not in training": named & ~trained_painters, "in training": trained_painters & ~known}
-        scores = test.known_score("painter")
-        measured["unknown"] = open_set.measure_unknown(scores, thresholds["painter"], known, groups)
+    counts = training_counts(spec)
+    balanced = {name: balance.balance(p, counts[name]) for name, p in test.calibrated.items()}
+    measured["balanced"] = metrics.all_metrics(data.labels, balanced, rows, data.rows("train"))
+    measured["unknown"] = {
+        name: open_set.measure_unknown(test.known_score(name), thresholds[name], *known_and_others(spec, name))
+        for name in spec.tasks
+    }
     return measured
+
+
+def known_and_others(spec: RunSpec, name: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Which test paintings are of a task's classes, and the groups of those of something else: bool (n,) each."""
+    data, rows = spec.data, spec.data.rows("test")
+    known = data.known_class_task(name)[1][rows]
+    if name != "painter":
+        return known == 1, {"in the data": known == 0}
+    trained = data.by_trained_painters()[rows]
+    return known == 1, {"not in training": (known == 0) & ~trained, "in training": (known == 0) & trained}
+
+
+def training_counts(spec: RunSpec) -> dict[str, list[int]]:
+    """How many training paintings each class has, {task: (classes,)}."""
+    labels, train = spec.data.labels, spec.data.rows("train")
+    return {name: balance.class_counts(labels[name][train], len(task.classes)) for name, task in spec.tasks.items()}
 
 
 def save(
@@ -189,7 +207,17 @@ def save(
             run.save_heads(trained.network, tasks, folder)
         save_network(finished.network, settings, folder)
         side = cache_side(settings.image_size)
-        run.save_labels(folder, tasks, settings.image_size, side, data.demo, settings.views, temperatures, thresholds)
+        run.save_labels(
+            folder,
+            tasks,
+            settings.image_size,
+            side,
+            data.demo,
+            settings.views,
+            temperatures,
+            thresholds,
+            training_counts(spec),
+        )
     save_predictions(folder, data, tasks, result)
     write_json(folder / run.METRICS, result.metrics)
     if not trained.interrupted:

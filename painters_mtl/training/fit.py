@@ -59,7 +59,7 @@ def fit(
         tasks: by default all of the data's.
         updates: train for about so many steps (whole epochs), whatever the settings say of epochs; 0: as they say.
         keep_model: write `model.keras`; a study that only compares predictions does without, and without the
-            known-painter head.
+            known-class heads.
         teachers_folder: where the networks for one task each are, or are made, that `settings.distill` learns from; by
             default those of the run's baselines.
     """

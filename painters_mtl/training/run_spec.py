@@ -30,7 +30,7 @@ class RunSpec:
     folder: Path
     tasks: Mapping[str, Task]  # of the data's, those that the network has a head for
     updates: int = 0  # steps to train for, about (whole epochs), whatever the settings say of epochs; 0: as they say
-    keep_model: bool = True  # write model.keras, with a known-painter head
+    keep_model: bool = True  # write model.keras, with known-class heads
     teachers_folder: Path = Path()  # with `settings.distill`: for the run folders of the networks it learns from
 
     def fingerprint(self) -> str:

@@ -89,8 +89,8 @@ class TrainSettings(NetworkSettings, DataSettings):
     """Weight of an extra head over all painters with 10 works or more, which helps the training and is removed at its
     end; 0: no such head."""
     painter_known: bool = True
-    """At the end, fit a known-painter head: it tells works by the painters that are classes from works by others, for
-    the label "unknown" of predict."""
+    """At the end, add a known-class head for each task that has works outside its classes, such as those by other
+    painters: it tells these from works of the classes, for the label "unknown" of predict."""
     start_from: tuple[Path, ...] = ()
     """Start from the networks of these runs, one for each task, such as models/NAME/baselines/painter: their weights
     are copied by layer name."""

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from painters_mtl.evaluation.calibration import apply_temperature, calibration_error, fit_temperature, reliability
+from painters_mtl.evaluation.calibration import (
+    apply_temperature,
+    calibration_error,
+    error_by_chance,
+    fit_temperature,
+    reliability,
+)
 
 
 def answers(temperature: float, n: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -54,3 +60,12 @@ def test_without_labels_nothing_is_fitted() -> None:
     p = np.full((40, 2), 0.5)
     assert fit_temperature(np.full(40, -1), p) == 1.0 and fit_temperature(np.r_[np.zeros(19, int), [-1] * 21], p) == 1.0
     assert np.isnan(calibration_error(np.full(40, -1), p))
+
+
+def test_exactly_right_confidences_show_an_error_by_chance_alone() -> None:
+    """Of n paintings with one confidence p it is the mean distance of a binomial share, about 0.8 of its deviation."""
+    for n, p in ((50, 0.7), (2000, 0.9)):
+        probabilities = np.tile([p, 1 - p], (n, 1))
+        expected = np.sqrt(2 / np.pi * p * (1 - p) / n)
+        assert error_by_chance(np.zeros(n, int), probabilities) == pytest.approx(expected, rel=0.2)
+    assert np.isnan(error_by_chance(np.full(3, -1), np.full((3, 2), 0.5)))

@@ -31,12 +31,14 @@ def test_against_scikit_learn(seed: int) -> None:
     classes = np.arange(probabilities.shape[1])
     training = random_case(seed + 1000)[0] % len(classes)
     found = task_metrics(labels, probabilities, training)
-    assert set(found) == {"accuracy", "top3", "macro_f1", "majority", "n"} and found["n"] == known.sum()
+    assert set(found) == {"accuracy", "top3", "mean_recall", "macro_f1", "majority", "n"} and found["n"] == known.sum()
     assert found["accuracy"] == pytest.approx(sk.accuracy_score(true, predicted), abs=1e-12)
     top3 = sk.top_k_accuracy_score(true, probabilities[known], k=3, labels=classes)
     assert found["top3"] == pytest.approx(top3, abs=1e-12)
     f1 = sk.f1_score(true, predicted, average="macro", zero_division=0)
     assert found["macro_f1"] == pytest.approx(f1, abs=1e-12)
+    recall = sk.recall_score(true, predicted, labels=np.unique(true), average="macro")
+    assert found["mean_recall"] == pytest.approx(recall, abs=1e-12)
     always = DummyClassifier(strategy="most_frequent").fit(np.zeros((len(training), 1)), training)
     assert found["majority"] == pytest.approx(always.score(np.zeros((len(true), 1)), true), abs=1e-12)
     np.testing.assert_array_equal(
@@ -88,7 +90,8 @@ def test_without_any_label() -> None:
     for labels, n in ((np.full(5, -1), 5), (np.zeros(0, int), 0)):
         found = task_metrics(labels, np.full((n, 3), 1 / 3), np.zeros(4, int))
         assert found.pop("n") == 0
-        assert set(found) == {"accuracy", "top3", "macro_f1", "majority"} and all(map(math.isnan, found.values()))
+        assert set(found) == {"accuracy", "top3", "mean_recall", "macro_f1", "majority"}
+        assert all(map(math.isnan, found.values()))
         assert math.isnan(macro_f1(labels, labels, 3)) and not confusion(labels, labels, 3).any()
 
 

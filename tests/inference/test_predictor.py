@@ -66,10 +66,34 @@ def test_unknown_is_what_lies_below_the_threshold(folder: Path, pictures: Path, 
     assert 0 < unknown < len(tables[0])
 
 
+def test_balanced_probabilities_are_those_of_the_training_counts(folder: Path, pictures: Path, tmp_path: Path) -> None:
+    opened, files = runs.open_run(folder), images.find_images(pictures)[:12]
+    split = [row for row in read_rows(folder / "split.csv") if row["split"] == "train"]
+    for name, task in opened.tasks.items():
+        assert opened.training_counts[name] == tuple(sum(r[name] == c for r in split) for c in task.classes)
+    plain, even = (list(label(opened, files, PredictOptions(balanced=s))) for s in (0.0, 0.5))
+    for before, after in zip(plain, even, strict=True):
+        assert before.known_scores == after.known_scores  # a rare class makes nobody a stranger
+        assert before.probabilities is not None and after.probabilities is not None
+        for name, counts in opened.training_counts.items():
+            expected = before.probabilities[name] / np.sqrt(counts)
+            np.testing.assert_allclose(after.probabilities[name], expected / expected.sum(), atol=1e-6)
+    shutil.copytree(folder, tmp_path / "old")  # as a run of an earlier version
+    labels = json.loads((tmp_path / "old" / "labels.json").read_text())
+    old = {key: value for key, value in labels.items() if key not in ("training_counts", "checksum")}
+    (tmp_path / "old" / "labels.json").write_text(json.dumps(old))
+    for name, run_folder in (("new", folder), ("old", tmp_path / "old")):
+        run(run_folder, pictures, "--output", tmp_path / f"{name}.csv", "--balanced", "--balance-strength", "1")
+    assert read_rows(tmp_path / "new.csv") == read_rows(tmp_path / "old.csv")
+    (tmp_path / "old" / "split.csv").unlink()
+    run(tmp_path / "old", pictures, "--output", tmp_path / "no.csv", "--balanced", status=2)
+    run(folder, pictures, "--output", tmp_path / "no.csv", "--balanced", "--balance-strength", "2", status=2)
+
+
 def test_the_third_painter_is_told_apart(trained_run: tuple[Path, TrainSettings], tmp_path: Path) -> None:
     """Red told the painter, and one of three is none of the two: a network that was shown its works knows it."""
     folder, _ = trained_run
-    measured = json.loads((folder / runs.METRICS).read_text())["unknown"]
+    measured = json.loads((folder / runs.METRICS).read_text())["unknown"]["painter"]
     assert measured["groups"]["in training"]["auroc"] > 0.95 and measured["kept"] > 0.8
     make_data(tmp_path / "new", count=60, seed=7, missing=0)
     run(folder, tmp_path / "new" / "images", "--output", tmp_path / "out.csv")

@@ -77,13 +77,13 @@ def made_report(folder: Path, compared: bool) -> tuple[Page, Dataset, RunResult,
 def test_a_report_of_any_tasks(tmp_path: Path) -> None:
     page, data, training, _ = made_report(tmp_path / "run", compared=False)
     assert page.open == [] and "run: school and century from one network" in page.text
-    table = page.table("task", "accuracy", "top 3", "macro-F1")
+    table = page.table("task", "accuracy", "top 3", "mean recall", "macro-F1")
     for row, name in zip(table[1:], CLASSES, strict=True):
         measured = training.metrics["test"][name]
         majority = np.bincount(data.labels[name][data.rows("train")].clip(0), minlength=9)
         assert row[0] == name and row[1] == f"{100 * measured['accuracy']:.1f} %"
-        assert row[3] == f"{100 * measured['macro_f1']:.1f} %" and row[5] == str(measured["n"]) and majority.any()
-    assert table[0][4] == "always the class most frequent in training"
+        assert row[4] == f"{100 * measured['macro_f1']:.1f} %" and row[6] == str(measured["n"]) and majority.any()
+    assert table[0][5] == "always the class most frequent in training"
     assert not any(word in page.text.replace("_", " ") for word in (" genre", "style, genre"))
     assert "張大千" in page.text and "North <b>" in page.text and "Ea$t$" in page.text
     assert "flatter the network" in page.text and "One network against" not in page.text
@@ -114,6 +114,10 @@ def test_the_report_of_a_training_is_one_sound_file(tmp_path_factory: Any) -> No
         back = (folder / "baselines" / name / "report.html").read_text(encoding="utf-8")
         assert f"{name} " in back and 'href="../../report.html"' in back
     measured = json.loads((folder / "metrics.json").read_text())["test"]
-    rows = page.table("task", "accuracy")[1:]
+    rows = page.table("task", "accuracy", "top 3")[1:]
     assert [row[0] for row in rows] == list(measured)
-    assert [row[4] for row in rows] == [f"{100 * m['majority']:.1f} %" for m in measured.values()]
+    balanced = json.loads((folder / "metrics.json").read_text())["balanced"]
+    assert [row[1:] for row in page.table("task", "accuracy", "mean recall")[1:]] == [
+        [f"{100 * m[key]:.1f} %" for key in ("accuracy", "mean_recall", "macro_f1")] for m in balanced.values()
+    ]
+    assert [row[5] for row in rows] == [f"{100 * m['majority']:.1f} %" for m in measured.values()]

@@ -1,10 +1,11 @@
-"""The known-painter head: it tells the painters from others, and leaves all else as it was."""
+"""The known-class heads: they tell works of the classes from others, and leave all else as it was."""
 
 import dataclasses
 from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import PAINTERS, fitted, make_data, same_weights, tiny_settings
 from sklearn.linear_model import LogisticRegression
@@ -12,11 +13,13 @@ from sklearn.metrics import roc_auc_score
 
 from painters_mtl.data import dataset
 from painters_mtl.data.dataset import Dataset
+from painters_mtl.data.tasks import Task
+from painters_mtl.evaluation.open_set import known_score
 from painters_mtl.network.features import FeatureExtractor
 from painters_mtl.network.forward import forward_function, predict_in_batches
 from painters_mtl.network.multitask import build_model, features_model, heads_model, with_multi_scale_heads
 from painters_mtl.runs.run import open_run
-from painters_mtl.training.known_painter_head import add_known_painter_head
+from painters_mtl.training.known_class_heads import add_known_class_heads
 
 
 def network(data: Dataset, **changes: object) -> keras.Model:
@@ -39,7 +42,7 @@ def outer_two(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def told_apart(answers: np.ndarray, data: Dataset) -> float:
     """AUROC of an output (n, 2) for the test paintings whose painter is said."""
-    known = data.known_painter_task()[1][data.rows("test")]
+    known = data.known_class_task("painter")[1][data.rows("test")]
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
     assert answers.min() >= 0 and answers.shape == (len(known), 2)
     return float(roc_auc_score(known[known >= 0], answers[known >= 0, 1]))
@@ -49,14 +52,14 @@ def told_apart(answers: np.ndarray, data: Dataset) -> float:
 def test_the_head_that_knows_the_painters_leaves_all_else_as_it_was(outer_two: Dataset, tmp_path: Path) -> None:
     model = network(outer_two)
     before, weights = probabilities(model, outer_two, "test"), model.get_weights()
-    found = add_known_painter_head(model, outer_two, 0, FeatureExtractor(model, outer_two, 32))
+    found = add_known_class_heads(model, outer_two, outer_two.tasks, 0, FeatureExtractor(model, outer_two, 32))
     assert set(found.output) == {*outer_two.tasks, "painter_known"} and set(model.output) == set(outer_two.tasks)
     assert same_weights(weights, model.get_weights())
     rows = outer_two.image_rows[outer_two.rows("test")]
     outputs = predict_in_batches(forward_function(found, 32), outer_two.images.pixels, rows)
     np.testing.assert_array_equal(outputs["painter"], before)
     assert told_apart(outputs["painter_known"], outer_two) > 0.9
-    again = add_known_painter_head(model, outer_two, 0, FeatureExtractor(model, outer_two, 32))
+    again = add_known_class_heads(model, outer_two, outer_two.tasks, 0, FeatureExtractor(model, outer_two, 32))
     assert same_weights(found.get_weights(), again.get_weights())
     found.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
@@ -66,7 +69,7 @@ def test_the_head_that_knows_the_painters_leaves_all_else_as_it_was(outer_two: D
 
 def test_it_finds_painters_that_no_plane_parts_from_others(outer_two: Dataset) -> None:
     """Features of which one says it: below and above are the two painters, between them all others."""
-    model, known = network(outer_two), outer_two.known_painter_task()[1]
+    model, known = network(outer_two), outer_two.known_class_task("painter")[1]
     rng = np.random.default_rng(0)
     channels = features_model(model).output.shape[-1]
     encoded = rng.normal(0, 0.1, (len(known), 2, channels)).astype(np.float32)
@@ -77,14 +80,16 @@ def test_it_finds_painters_that_no_plane_parts_from_others(outer_two: Dataset) -
     said = train[known[train] >= 0]
     plane = LogisticRegression(max_iter=1000).fit(encoded[said, 0], known[said]).predict_proba(encoded[test, 0])
     assert told_apart(plane, outer_two) < 0.7
-    heads = heads_model(add_known_painter_head(model, outer_two, 0, FeatureExtractor(model, outer_two, 32, encoded)))
+    heads = heads_model(
+        add_known_class_heads(model, outer_two, outer_two.tasks, 0, FeatureExtractor(model, outer_two, 32, encoded))
+    )
     assert told_apart(np.asarray(heads(encoded[test, 0])["painter_known"]), outer_two) > 0.9
 
 
 def test_it_is_not_misled_by_what_the_last_map_has_learned_by_heart(outer_two: Dataset) -> None:
     """Of training works the last map says who is known, of others it says anything; the pyramid maps say it of all."""
     model = with_multi_scale_heads(network(outer_two), outer_two.tasks, tiny_settings(Path(), Path()))
-    known, rng = outer_two.known_painter_task()[1] == 1, np.random.default_rng(0)
+    known, rng = outer_two.known_class_task("painter")[1] == 1, np.random.default_rng(0)
     last, channels = 64, features_model(model).output.shape[-1]
     assert channels > last + 10
     encoded = rng.normal(0, 0.2, (len(known), 1, channels)).astype(np.float32)
@@ -92,7 +97,7 @@ def test_it_is_not_misled_by_what_the_last_map_has_learned_by_heart(outer_two: D
     encoded[..., :last] += by_heart[:, None, None]
     encoded[..., last : last + 5] += known[:, None, None]
     extractor = FeatureExtractor(model, outer_two, 32, encoded)
-    heads = heads_model(add_known_painter_head(model, outer_two, 0, extractor))
+    heads = heads_model(add_known_class_heads(model, outer_two, outer_two.tasks, 0, extractor))
     test = outer_two.rows("test")
     assert told_apart(np.asarray(heads(encoded[test, 0])["painter_known"]), outer_two) > 0.95
 
@@ -102,7 +107,55 @@ def test_without_works_by_others_nobody_is_unknown(outer_two: Dataset) -> None:
     table = outer_two.table.copy()
     table.loc[outer_two.labels["painter"] < 0, "painter"] = ""
     alone = dataclasses.replace(outer_two, table=table)
-    assert add_known_painter_head(model, alone, 0, FeatureExtractor(model, alone, 32)) is model
+    assert add_known_class_heads(model, alone, alone.tasks, 0, FeatureExtractor(model, alone, 32)) is model
+
+
+def test_where_others_are_of_one_kind_the_logits_say_who_is_known(outer_two: Dataset) -> None:
+    """Ten classes, a single other kind: works of kinds that nobody has seen are told, though none was learned from."""
+    rng = np.random.default_rng(0)
+    classes, kinds, n = 10, 13, 1300
+    task = Task("style", tuple(f"style {k}" for k in range(classes)))
+    kind = np.arange(n) % kinds  # 10 is in the data, 11 and 12 turn up later
+    split = np.where(np.arange(n) < 600, "train", np.where(np.arange(n) < 900, "validation", "test")).astype(object)
+    split[(kind > classes) & (split != "test")] = ""
+    table = pd.DataFrame({"id": np.arange(n).astype(str), "style": [f"style {k}" for k in kind]})
+    labels = {"style": np.where(kind < classes, kind, -1).astype(np.int32)}
+    data = dataclasses.replace(
+        outer_two, table=table, tasks={"style": task}, labels=labels, split=split, image_rows=np.zeros(n, np.int64)
+    )
+    model = network(data)
+    channels = features_model(model).output.shape[-1]
+    directions = np.linalg.qr(rng.normal(size=(channels, kinds)))[0].T
+    encoded = (4 * directions[kind] + rng.normal(0, 0.5, (n, channels))).astype(np.float32)[:, None]
+    model.get_layer("style").set_weights([directions[:classes].T.astype(np.float32), np.zeros(classes, np.float32)])
+    with_head = add_known_class_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32, encoded))
+    assert with_head.get_layer("style_known_0").units == classes
+    test = data.rows("test")
+    outputs = {name: np.asarray(v) for name, v in heads_model(with_head)(encoded[test, 0]).items()}
+    np.testing.assert_allclose(outputs["style_known"].sum(axis=1), 1, atol=1e-5)
+    score = known_score(outputs["style"], outputs["style_known"])
+    for other in (10, 11, 12):
+        chosen = (kind[test] < classes) | (kind[test] == other)
+        assert roc_auc_score(kind[test][chosen] < classes, score[chosen]) > 0.95
+    # The logits' heights are standardised in validation: half of the known works have odds above 1.
+    assert np.mean(outputs["style_known"][kind[test] < classes, 1] > 0.5) == pytest.approx(0.5, abs=0.15)
+
+
+def test_works_of_many_other_kinds_are_learned_from(outer_two: Dataset) -> None:
+    """What no logit shows: a channel that the classes do not differ in says who is known."""
+    kinds = np.array([f"other {k % 7}" for k in range(len(outer_two.table))], object)
+    table = outer_two.table.copy()
+    others = np.flatnonzero((outer_two.labels["painter"] < 0) & (table["painter"] != ""))
+    table.loc[others, "painter"] = kinds[others]
+    data = dataclasses.replace(outer_two, table=table)
+    model, known = network(data), data.known_class_task("painter")[1]
+    rng = np.random.default_rng(0)
+    encoded = rng.normal(0, 0.3, (len(known), 1, features_model(model).output.shape[-1])).astype(np.float32)
+    encoded[:, 0, 5] += known == 1
+    found = add_known_class_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32, encoded))
+    assert set(found.output) == {*data.tasks, "painter_known"}  # nothing is outside the styles and genres
+    test = data.rows("test")
+    assert told_apart(np.asarray(heads_model(found)(encoded[test, 0])["painter_known"]), data) > 0.9
 
 
 def test_a_run_that_leaves_it_out_has_three_heads(tmp_path: Path) -> None:
