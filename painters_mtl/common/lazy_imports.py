@@ -205,7 +205,7 @@ def import_matplotlib() -> Any:
                 del sys.modules[name]  # they belong to the package that failed
             defaults = Path(spec.submodule_search_locations[0]) / "mpl-data"
             # A matplotlibrc in the working folder comes before the one that MATPLOTLIBRC names.
-            with _environment(MPLBACKEND="agg", MATPLOTLIBRC=str(defaults)), contextlib.chdir(defaults):
+            with environment(MPLBACKEND="agg", MATPLOTLIBRC=str(defaults)), contextlib.chdir(defaults):
                 return importlib.import_module("matplotlib")
 
 
@@ -241,7 +241,7 @@ def _missing_letters_in_one_sentence() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _environment(**values: str) -> Iterator[None]:
+def environment(**values: str) -> Iterator[None]:
     """Environment variables for the time of the block."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)

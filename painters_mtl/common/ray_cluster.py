@@ -24,6 +24,11 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or Ray warns of it
     "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
+# One of Ray's processes asks the metadata hosts of three clouds where it runs, also where nothing is reported and there
+# is no dashboard. It gets no answer from a proxy that is not there, and looks up no host; Ray itself uses none here.
+ASKS_NOBODY = {name: "http://127.0.0.1:9" for name in ("http_proxy", "HTTP_PROXY")} | {
+    name: "127.0.0.1,localhost" for name in ("no_proxy", "NO_PROXY")
+}
 
 
 @contextmanager
@@ -36,7 +41,7 @@ def ray_connection(address: str) -> Iterator[Any]:
     address = _address(address)
     own = {"include_dashboard": False} if address == "local" else {}
     try:
-        with lazy_imports.quiet():
+        with lazy_imports.quiet(), lazy_imports.environment(**(ASKS_NOBODY if own else {})):
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
     except Exception as error:  # another version of Ray, a machine too busy to start it, ...: Ray raises all sorts
         raise UserError(f"--engine ray does not come to work with {address}: {first_line(error)}") from error
