@@ -6,6 +6,7 @@ Library code calls `say` and `warn`, never `print`, so that whoever calls it can
 
 import contextlib
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -61,11 +62,13 @@ class ProgressBar(tqdm):
     """A bar on one line of a terminal; elsewhere (a file, a pipe) a line for each tenth, with the time that is left."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        """As tqdm's; hidden where it is quiet."""
+        """As tqdm's; hidden where it is quiet, and where the environment has TQDM_DISABLE."""
         self.in_lines = not (options.get("file") or sys.stderr).isatty()
         self.tenths_shown: int | None = None
         self.begun = time.perf_counter()
-        options["disable"] = bool(options.get("disable")) or is_quiet()
+        # tqdm looks at the environment once, when it is imported; verbs set it later.
+        hidden = is_quiet() or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+        options["disable"] = bool(options.get("disable")) or hidden
         super().__init__(*arguments, **{"mininterval": 0.5, "dynamic_ncols": True, **options})
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:

@@ -89,6 +89,13 @@ def test_quiet_hides_bars() -> None:
     assert stream.getvalue() == ""
 
 
+def test_the_environment_hides_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    stream = Terminal()
+    assert list(ProgressBar(range(20), file=stream)) == list(range(20))
+    assert stream.getvalue() == ""
+
+
 def test_messages_go_where_standard_output_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)
