@@ -202,4 +202,10 @@ for axis, (_, row) in zip(axes, largest.iterrows(), strict=False):
 plt.show()
 
 # %% [markdown]
+# ## What was learned
+#
+# 1. Labels are missing in most collections; a painting without a genre still teaches its painter and its style.
+# 2. One label tells much about another, so the three tasks are related: this is what sharing a network can use.
+# 3. Copies of a work must stay on one side of the split, else a test measures memory.
+#
 # **Next**: [2. One network, three heads](02-one-network-three-heads.ipynb).

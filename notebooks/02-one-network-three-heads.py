@@ -201,4 +201,10 @@ for name, task in data.tasks.items():
 figures.contact_sheet(data, outcome)
 
 # %% [markdown]
+# ## What was learned
+#
+# 1. Hard parameter sharing is one layer object that is called once, with a head for each task behind it.
+# 2. A missing label is a sample weight of 0, and the mean is taken over the labels that are there.
+# 3. Confusions between neighbouring classes weigh less than the accuracy says; look at them, not only at the number.
+#
 # **Next**: [3. One against three](03-one-against-three.ipynb): is one network with three heads as good as three networks?

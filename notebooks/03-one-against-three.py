@@ -129,6 +129,12 @@ print(*verdicts(result), sep="\n")
 pd.DataFrame({name: task["agreement"] for name, task in result["tasks"].items()}).T.style.format("{:.1%}")
 
 # %% [markdown]
+# ## What was learned
+#
+# 1. One training of each network proves nothing: the next seed may differ by more than the difference.
+# 2. Intervals are drawn over painters, since the works of one painter are alike, and both sides are drawn together.
+# 3. An interval that holds 0 is no proof that two networks are equal; it says how small a difference could be seen.
+#
 # With a backbone that trains too (`python -m painters_mtl.compare --data FOLDER --seeds 5`) the question is a harder one,
 # for then the tasks share millions of weights; docs/experiments.md has what came of it.
 #

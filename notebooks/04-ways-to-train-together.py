@@ -196,4 +196,10 @@ rows["taught"] = fit(
 pd.DataFrame({way: {name: f"{m['accuracy']:.1%}" for name, m in test.items()} for way, test in rows.items()}).T
 
 # %% [markdown]
+# ## What was learned
+#
+# 1. A strategy is a rule that turns several losses into one update; gradient methods cost a backward pass for each task.
+# 2. Whether tasks conflict can be measured: it is the cosine of their gradients on the shared weights.
+# 3. From trained networks, a shared one can take over heads and learn from their answers, also where labels are missing.
+#
 # **Next**: [5. Predict and explain](05-predict-and-explain.ipynb).
