@@ -221,6 +221,8 @@ def test_a_zip_becomes_a_table_and_a_csv(page: Any, painting: Path, tmp_path: Pa
 
 def test_it_fits_a_telephone_in_the_dark(telephone: Any, run: Run, painting: Path) -> None:
     assert telephone.evaluate(SCALE)
+    tabs = telephone.get_by_role("tab").all()
+    assert [tab.inner_text() for tab in tabs if tab.is_visible()] == ["Painting", "Folder", "Compare", "Model"]
     give(telephone, painting)
     assert [answers(telephone)] == said_by(run, painting)
     telephone.wait_for_selector(".wipe")
