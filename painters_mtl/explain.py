@@ -67,7 +67,7 @@ class Settings:
     ] = "finer"
     """finer: HiResCAM, on a map of 12 x 12 cells or more; levels: what each cell of the maps that the heads read adds
     to the answer; layercam: as finer, positive gradients only; last: Grad-CAM on the last map; occlusion and rise cover
-    parts of the picture and look what the answer does: they take 145 and 300 passes through the network"""
+    parts of the picture and look what the answer does: more faithful, and 20 to 40 times as slow"""
     size: int = 0
     """side in pixels at which the network looks at the picture; 0: the one it was trained for. It costs time and
     memory with its square, and far from the side of the training the labels are less sure and may differ from those of
