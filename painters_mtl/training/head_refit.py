@@ -69,8 +69,8 @@ def channels_to_fit(head_features: Any) -> np.ndarray:
     """The channels that a head is fitted to at the end of a training, int (m,): the pyramid maps', else all.
 
     The last map has learned the training paintings by heart: what it says of them is surer than what it says of any
-    other painting, and whatever is fitted to it trusts it too much. The maps on the way there have not. One rule for
-    the heads of the tasks and the known-painter head, measured for both: docs/experiments/which-maps.md.
+    other painting, and whatever is fitted to it trusts it too much. The maps on the way there have not
+    (docs/experiments/which-maps.md). The known-class heads try all maps beside these.
 
     Args:
         head_features: the tensor that the head reads, (n, channels).

@@ -25,6 +25,7 @@ from painters_mtl.network.multitask import with_known_head
 from painters_mtl.training.head_refit import channels_to_fit
 
 WIDTH, UPDATES = 128, 600  # of a fitted head's hidden layer; steps of its fit
+NARROW, MANY_OTHERS = 32, 1_000  # the width where fewer works than so many are of others
 MOST, FEWEST_OTHERS = 20_000, 10  # training works of known classes, and of others, that it sees; of others at least
 KINDS = 0.2  # how many kinds of others there must be for each class, to learn from them
 FEWEST = 20  # labelled validation works that the other kind of head is scaled by
@@ -68,26 +69,44 @@ def _fitted(
 ) -> Weights | None:
     """A head fitted to training works of known classes and of others; None without a known one.
 
-    It has a hidden layer, for no plane parts eight painters from all others, and reads the same channels as the fitted
-    heads of the tasks (`head_refit.channels_to_fit`).
+    It has a hidden layer, for no plane parts eight painters from all others. Fitted twice, to the same channels as the
+    heads of the tasks (`head_refit.channels_to_fit`), and to all, where these are others: in a small collection the
+    last map has learned its paintings by heart, in a large one it knows more. The one that parts the validation works
+    better is kept.
 
     Args:
         known: int (n,), of `Dataset.known_class_task`.
     """
-    train = data.rows("train")
-    by_others, by_known = (train[known[train] == value] for value in (0, 1))
-    if not len(by_known):
+    train, validation = data.rows("train"), data.rows("validation")
+    others, of_classes = (train[known[train] == value] for value in (0, 1))
+    if not len(of_classes):
         return None
     rng = np.random.default_rng(seed)
-    drawn = [rows if len(rows) <= MOST else rng.choice(rows, MOST, False) for rows in (by_others, by_known)]
-    rows = np.sort(np.concatenate(drawn))
-    channels = channels_to_fit(named_tensors(network)[FEATURES])
-    inputs = np.take(features.of(rows, f"features for {task.name}"), channels, axis=-1)
-    settings = FitSettings(UPDATES, f"fitting the head {task.name}", seed, hidden=WIDTH)
-    kernel, bias, *head = fit_linear_head(inputs, known[rows], len(task.classes), settings)
-    of_all_channels = np.zeros((named_tensors(network)[FEATURES].shape[-1], WIDTH), np.float32)
-    of_all_channels[channels] = kernel
-    return [of_all_channels, bias, *head]
+    drawn = [rows if len(rows) <= MOST else rng.choice(rows, MOST, False) for rows in (others, of_classes)]
+    rows, said = np.sort(np.concatenate(drawn)), validation[known[validation] >= 0]
+    inputs, unseen = (features.of(each, f"features for {task.name}") for each in (rows, said))
+    every = np.arange(inputs.shape[-1])
+    choices = [channels_to_fit(named_tensors(network)[FEATURES])]
+    if len(choices[0]) < len(every) and 0 < known[said].sum() < len(said):
+        choices.append(every)
+    width = WIDTH if len(others) >= MANY_OTHERS else NARROW
+    heads = []
+    for channels in choices:
+        settings = FitSettings(UPDATES, f"fitting the head {task.name}", seed, hidden=width)
+        kernel, *rest = fit_linear_head(inputs[..., channels], known[rows], len(task.classes), settings)
+        whole = np.zeros((len(every), width), np.float32)
+        whole[channels] = kernel
+        heads.append([whole, *rest])
+    return max(heads, key=lambda weights: _parts(weights, unseen[:, 0], known[said])) if len(heads) > 1 else heads[0]
+
+
+def _parts(weights: Weights, inputs: np.ndarray, known: np.ndarray) -> float:
+    """How well a head parts known works from others: the area under its ROC curve."""
+    from sklearn.metrics import roc_auc_score
+
+    kernel, bias, head, offset = weights
+    logits = np.maximum(inputs @ kernel + bias, 0) @ head + offset
+    return float(roc_auc_score(known, logits[:, 1] - logits[:, 0]))
 
 
 def _of_logits(network: keras.Model, data: Dataset, name: str, features: FeatureExtractor) -> Weights | None:

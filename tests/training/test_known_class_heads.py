@@ -102,6 +102,18 @@ def test_it_is_not_misled_by_what_the_last_map_has_learned_by_heart(outer_two: D
     assert told_apart(np.asarray(heads(encoded[test, 0])["painter_known"]), outer_two) > 0.95
 
 
+def test_it_reads_the_last_map_where_that_knows_more(outer_two: Dataset) -> None:
+    """As in a large collection: the last map says of all works who is known, the pyramid maps say nothing."""
+    model = with_multi_scale_heads(network(outer_two), outer_two.tasks, tiny_settings(Path(), Path()))
+    known, rng = outer_two.known_class_task("painter")[1] == 1, np.random.default_rng(0)
+    encoded = rng.normal(0, 0.2, (len(known), 1, features_model(model).output.shape[-1])).astype(np.float32)
+    encoded[..., :5] += known[:, None, None]
+    extractor = FeatureExtractor(model, outer_two, 32, encoded)
+    heads = heads_model(add_known_class_heads(model, outer_two, outer_two.tasks, 0, extractor))
+    test = outer_two.rows("test")
+    assert told_apart(np.asarray(heads(encoded[test, 0])["painter_known"]), outer_two) > 0.95
+
+
 def test_without_works_by_others_nobody_is_unknown(outer_two: Dataset) -> None:
     model = network(outer_two)
     table = outer_two.table.copy()
@@ -151,7 +163,7 @@ def test_works_of_many_other_kinds_are_learned_from(outer_two: Dataset) -> None:
     model, known = network(data), data.known_class_task("painter")[1]
     rng = np.random.default_rng(0)
     encoded = rng.normal(0, 0.3, (len(known), 1, features_model(model).output.shape[-1])).astype(np.float32)
-    encoded[:, 0, 5] += known == 1
+    encoded[:, 0, 5] += 2.0 * (known == 1)
     found = add_known_class_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32, encoded))
     assert set(found.output) == {*data.tasks, "painter_known"}  # nothing is outside the styles and genres
     test = data.rows("test")
