@@ -37,8 +37,11 @@ def open_run_for_pictures(folder: Path | None, models: Path = MODELS) -> Run:
 
 
 def open_named_run(folder: Path, option: str = "--model") -> Run:
-    """As `run.open_run`, but the word paintings stands for the model that comes along."""
-    if folder != PAINTINGS or folder.is_dir():
+    """As `run.open_run`, but the word paintings stands for the model that comes along.
+
+    A run folder of that name goes before it; a folder of pictures, which many have under that name, does not.
+    """
+    if folder != PAINTINGS or (folder / LABELS).is_file():
         return open_run(folder, option)
     if (shipped := shipped_model()) is None:
         raise UserError(

@@ -73,7 +73,10 @@ def test_the_word_paintings_names_the_model_that_comes_along(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert open_named_run(Path("paintings")).folder == one_comes_along.folder
-    put(base / "real", tmp_path / "paintings", 0)  # a folder that is called so comes first
+    Path("paintings").mkdir()  # of pictures, as many have one
+    assert open_named_run(Path("paintings")).folder == one_comes_along.folder
+    Path("paintings").rmdir()
+    put(base / "real", tmp_path / "paintings", 0)  # a run that is called so comes first
     assert open_named_run(Path("paintings")).folder == Path("paintings")
 
 

@@ -99,9 +99,9 @@ def test_stopped_behind_the_last_step(
     code += "messages.TENTHS_FROM = 0.0; sys.exit(train.main(sys.argv[1:]))"  # progress is told from its start on
     process = start("-c", code, *arguments(settings))
     if how == "kill":
-        killed(process, says("features of known and other painters"), 0.2)
+        killed(process, says("features for painter_known"), 0.2)
     else:
-        out = interrupted(process, says("features of known and other painters"))
+        out = interrupted(process, says("features for painter_known"))
         assert f"to go on: python -m painters_mtl.train --resume --name run --models {settings.models}" in out
     assert not (settings.models / "run" / "metrics.json").exists()
     capsys.readouterr()
