@@ -91,7 +91,8 @@ class ProgressBar(tqdm):
         unit = state["unit"] if state["unit"].startswith(" ") else f" {state['unit']}"
         of = "" if state["unit_scale"] else f" of {state['total']:,}{unit}"
         title = f"{self.desc.rstrip(': ')}: " if self.desc else ""
-        return f"{title}{100 * state['n'] / state['total']:.0f} %{of}, {rate:,.0f}{unit}/s, {left} left"
+        speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+        return f"{title}{100 * state['n'] / state['total']:.0f} %{of}, {speed}{unit}/s, {left} left"
 
     def clear(self, nolock: bool = False) -> None:
         """Take the bar away for a moment; lines stay."""
