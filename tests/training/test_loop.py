@@ -65,7 +65,7 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
     sampler = EpochSampler(repeats, 4, steps_in_epoch(repeats, 4))
     sequence = BatchSequence(of_rows, lambda epoch: sampler.plan(epoch, 0), epochs=1, seed=0)
     epoch = crop_batches(data.images.pixels, data.image_rows[rows], sequence, [32])
-    for image, classes, present, _, _ in epoch.as_numpy_iterator():
+    for image, classes, present, *_ in epoch.as_numpy_iterator():
         probabilities = network(image, training=True)
         for name in labels:
             p = np.asarray(probabilities[name], np.float64)[np.arange(4), classes[name]]
