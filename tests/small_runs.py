@@ -43,6 +43,7 @@ def trained_run(
     for name in OTHER_TASKS:
         head, logits = network.get_layer(name), np.log(np.asarray(found[name]))
         spread = (logits - logits.mean(axis=1, keepdims=True)).std(axis=0).mean()
+        spread = spread if spread > 1e-6 else 1.0  # a deep backbone of random weights gives the same for all pictures
         head.kernel.assign(head.kernel / spread)
         head.bias.assign(-logits.mean(axis=0) / spread)
     if largest:

@@ -87,7 +87,7 @@ def test_what_is_done_is_not_done_again(folder: Path, pictures: Path, tmp_path: 
     made_with |= {"--runtime": "keras", "--output": ".jsonl"}
     with ResultJournal(output, made_with) as journal:
         journal.write({"path": str(files[2]), "painter": "written by hand", "error": ""})
-    run(folder, *files, "--output", output, "--resume")
+    run(folder, *files, "--output", output, "--resume", "--runtime", "keras")
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     assert [r["path"] for r in rows] == [str(file) for file in files]  # as if it had never been cut off
     assert [r["painter"] == "written by hand" for r in rows] == [k == 2 for k in range(6)]
