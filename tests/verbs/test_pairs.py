@@ -221,7 +221,7 @@ def test_the_score_is_chosen_by_painters_in_training_and_by_those_kept_out(unsee
     names = np.array([f"p{k % 5}" for k in range(100)] + [f"unseen {k % 2}" for k in range(unseen)], object)
     features = rng.normal(0, 0.2, (len(names), 7)).astype(np.float32)
     for k, name in enumerate(names):
-        features[k, 5 + int(name[-1]) if name.startswith("s") else int(name[-1])] += 2
+        features[k, 5 + int(name[-1]) if name.startswith("u") else int(name[-1])] += 2
     features[:100, 5:] += rng.normal(0, 2, (100, 2))  # which only disturbs the cosine of the five
     split = np.array(["train", "validation"], object)[(np.arange(len(names)) >= 50).astype(int)]
     table = pd.DataFrame({"painter": names})
@@ -231,17 +231,17 @@ def test_the_score_is_chosen_by_painters_in_training_and_by_those_kept_out(unsee
     run = Run(Path(), {}, 32, 40, False, {})
     found = painter_pairs.choose(run, head, features, data)
     assert found.best == best and found.temperature in painter_pairs.TEMPERATURES
-    seen, unseen, _ = found.validation["learned"]
-    assert seen > 0.95 > found.validation["cosine"][0]
+    auc_of_seen, auc_of_unseen, _ = found.validation["learned"]
+    assert auc_of_seen > 0.95 > found.validation["cosine"][0]
     if unseen == 20:  # 2 x 45 pairs by one of them
         first, second = np.triu_indices(20, 1)
         by_hand = roc_auc_score(
             names[100:][first] == names[100:][second],
             (unit_vectors(features[100:]) @ unit_vectors(features[100:]).T)[first, second],
         )
-        assert found.validation["cosine"][1] == pytest.approx(by_hand, abs=1e-9) and by_hand > 0.95 > unseen
+        assert found.validation["cosine"][1] == pytest.approx(by_hand, abs=1e-9) and by_hand > 0.95 > auc_of_unseen
     else:  # six make 6 pairs by one painter: chance
-        assert np.isnan(unseen)
+        assert np.isnan(auc_of_unseen)
 
 
 @pytest.fixture(scope="module")
