@@ -109,9 +109,10 @@ def add_litert(run: Run, folder: Path) -> None:
         write_template(packaged, file.read_bytes(), in_keras)
         if faults := parity_faults(_compare_litert(packaged, images, in_keras), exact=True):
             raise UserError(f"LiteRT says something else than Keras: {faults}")
-    if size_of(folder) > LARGEST:
-        (folder / TEMPLATE).unlink()
-        say(f"note: {TEMPLATE} is left out: with it the package would be above {LARGEST / 1e6:g} MB")
+    for name in (HEADS, TEMPLATE):  # to start at once is worth more than the heads that --start-from could use
+        if size_of(folder) > LARGEST and (folder / name).is_file():
+            (folder / name).unlink()
+            say(f"note: {name} is left out: with it the package would be above {LARGEST / 1e6:g} MB")
 
 
 def _as_packaged(run: Run, folder: Path) -> Run:
