@@ -21,6 +21,7 @@ from painters_mtl import train
 from painters_mtl.data import dataset
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.tasks import Task
+from painters_mtl.network.forward import forward_function, predict_in_batches
 from painters_mtl.network.multitask import build_model
 from painters_mtl.network.settings import NetworkSettings
 from painters_mtl.training import fit as training
@@ -85,6 +86,18 @@ def small_network(
     """A network of `build_model`, for images of 32 pixels and without pretrained weights unless `settings` differ."""
     values: dict[str, object] = {"backbone": backbone, "image_size": 32, "weights": "none"} | settings
     return build_model(tasks, NetworkSettings(**values), multi_scale=multi_scale)  # type: ignore[arg-type]
+
+
+def untrained_network(data: Dataset, **changes: object) -> keras.Model:
+    """The network of `tiny_settings` for the tasks of the data, always with the same weights."""
+    keras.utils.set_random_seed(0)
+    return build_model(data.tasks, tiny_settings(Path(), Path(), **changes))
+
+
+def painter_probabilities(model: keras.Model, data: Dataset, part: str) -> np.ndarray:
+    """What a network says of the painters of a part of the split: float32 (n, classes)."""
+    outputs = predict_in_batches(forward_function(model, 32), data.images.pixels, data.image_rows[data.rows(part)])
+    return outputs["painter"]
 
 
 def fitted(settings: TrainSettings) -> tuple[Dataset, training.RunResult, Path]:

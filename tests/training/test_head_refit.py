@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import fitted, make_data, same_weights, tiny_settings
+from helpers import fitted, make_data, painter_probabilities, same_weights, tiny_settings, untrained_network
 from sklearn.linear_model import LogisticRegression
 
 from painters_mtl.data import dataset
@@ -41,26 +41,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return found
 
 
-def network(data: Dataset, **changes: object) -> keras.Model:
-    keras.utils.set_random_seed(0)
-    return build_model(data.tasks, tiny_settings(Path(), Path(), **changes))
-
-
-def probabilities(model: keras.Model, data: Dataset, part: str) -> np.ndarray:
-    outputs = predict_in_batches(forward_function(model, 32), data.images.pixels, data.image_rows[data.rows(part)])
-    return outputs["painter"]
-
-
 def accuracy(model: keras.Model, data: Dataset, part: str) -> float:
     labels = data.labels["painter"][data.rows(part)]
-    return float(np.mean(probabilities(model, data, part).argmax(axis=1)[labels >= 0] == labels[labels >= 0]))
+    return float(np.mean(painter_probabilities(model, data, part).argmax(axis=1)[labels >= 0] == labels[labels >= 0]))
 
 
 @pytest.mark.parametrize(
     "changes", [{}, {"task_layers": (64,), "shared_layers": (64,)}, {"shared_projection": 64}], ids=str
 )
 def test_a_head_with_few_labels_is_fitted_and_all_else_stays(changes: dict, data: Dataset) -> None:
-    model = network(data, **changes)
+    model = untrained_network(data, **changes)
     before = {v.path: v.numpy() for v in model.variables}
     assert accuracy(model, data, "test") < 0.6
     # From random heads, all are better.
@@ -77,7 +67,7 @@ def test_what_lies_between_the_old_head_and_the_new_may_be_best(data: Dataset) -
     labels = data.labels["painter"].copy()
     labels[held_out] = np.where(rng.random(len(held_out)) < 0.4, rng.integers(3, size=len(held_out)), labels[held_out])
     data = dataclasses.replace(data, labels=data.labels | {"painter": labels})
-    model = network(data, task_layers=(5,))
+    model = untrained_network(data, task_layers=(5,))
     node = producing_node(model.output["painter"])
     forward = forward_function(keras.Model(model.input, {"features": node.input_tensors[0]}), 32)
 
@@ -126,7 +116,7 @@ def test_a_training_ends_with_it_and_the_same_again(tmp_path: Path) -> None:
 
 
 def test_a_head_that_is_better_as_it_is_stays(data: Dataset) -> None:
-    model = network(data)
+    model = untrained_network(data)
     refit_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32))
     wrong = dict(data.labels)
     rows = data.rows("train")
@@ -139,7 +129,7 @@ def test_a_head_that_is_better_as_it_is_stays(data: Dataset) -> None:
 
 
 def test_heads_with_no_labels_to_judge_by_stay(data: Dataset) -> None:
-    model = network(data)
+    model = untrained_network(data)
     before = model.get_weights()
     unjudged = data.labels | {"painter": np.where(data.split == "validation", -1, data.labels["painter"])}
     other = Dataset(data.table, data.tasks, unjudged, data.split, data.images, data.image_rows)
@@ -148,9 +138,11 @@ def test_heads_with_no_labels_to_judge_by_stay(data: Dataset) -> None:
 
 
 def test_a_widened_network_says_the_same_until_its_heads_are_fitted_to_the_finer_levels(data: Dataset) -> None:
-    model = network(data)
+    model = untrained_network(data)
     wide = with_multi_scale_heads(model, data.tasks, tiny_settings(Path(), Path()))
-    np.testing.assert_allclose(probabilities(wide, data, "test"), probabilities(model, data, "test"), atol=1e-6)
+    np.testing.assert_allclose(
+        painter_probabilities(wide, data, "test"), painter_probabilities(model, data, "test"), atol=1e-6
+    )
     last = features_model(model).output.shape[-1]
     assert [v.path for v in wide.trainable_variables] == [v.path for v in model.trainable_variables]
     kernels = {name: wide.get_layer(name).kernel.numpy() for name in data.tasks}
@@ -173,14 +165,16 @@ def test_a_backbone_that_is_another_without_imagenets_weights_stays_what_it_is(d
     brighter = keras.Model(image, keras.layers.Conv2D(8, 3, 2, "same")(brighter.output), name="brighter")
     model = build_model(data.tasks, backbone=brighter)
     wide = with_multi_scale_heads(model, data.tasks, tiny_settings(Path(), Path()))
-    np.testing.assert_allclose(probabilities(wide, data, "test"), probabilities(model, data, "test"), atol=1e-6)
+    np.testing.assert_allclose(
+        painter_probabilities(wide, data, "test"), painter_probabilities(model, data, "test"), atol=1e-6
+    )
     assert features_model(wide).output.shape[-1] == 8 + 64
 
 
 def test_features_are_computed_once_and_are_those_of_their_paintings(
     data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, asked = network(data), []
+    model, asked = untrained_network(data), []
 
     def counted(forward: Any, pixels: np.ndarray, rows: np.ndarray, words: str) -> dict[str, np.ndarray]:
         asked.extend(rows)
@@ -200,5 +194,5 @@ def test_features_are_computed_once_and_are_those_of_their_paintings(
     [{"task_layers": (8,)}, {"shared_layers": (8,)}, {"shared_projection": 8}, {"views": ("whole", "detail")}],
 )
 def test_networks_with_hidden_layers_or_two_views_are_not_widened(changes: dict, data: Dataset) -> None:
-    model = network(data, **changes)
+    model = untrained_network(data, **changes)
     assert with_multi_scale_heads(model, data.tasks, tiny_settings(Path(), Path(), **changes)) is model

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import PAINTERS, fitted, make_data, same_weights, tiny_settings
+from helpers import PAINTERS, fitted, make_data, painter_probabilities, same_weights, tiny_settings, untrained_network
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -17,19 +17,9 @@ from painters_mtl.data.tasks import Task
 from painters_mtl.evaluation.open_set import known_score
 from painters_mtl.network.features import FeatureExtractor
 from painters_mtl.network.forward import forward_function, predict_in_batches
-from painters_mtl.network.multitask import build_model, features_model, heads_model, with_multi_scale_heads
+from painters_mtl.network.multitask import features_model, heads_model, with_multi_scale_heads
 from painters_mtl.runs.run import open_run
 from painters_mtl.training.known_class_heads import add_known_class_heads
-
-
-def network(data: Dataset, **changes: object) -> keras.Model:
-    keras.utils.set_random_seed(0)
-    return build_model(data.tasks, tiny_settings(Path(), Path(), **changes))
-
-
-def probabilities(model: keras.Model, data: Dataset, part: str) -> np.ndarray:
-    outputs = predict_in_batches(forward_function(model, 32), data.images.pixels, data.image_rows[data.rows(part)])
-    return outputs["painter"]
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +40,8 @@ def told_apart(answers: np.ndarray, data: Dataset) -> float:
 
 @pytest.mark.slow
 def test_the_head_that_knows_the_painters_leaves_all_else_as_it_was(outer_two: Dataset, tmp_path: Path) -> None:
-    model = network(outer_two)
-    before, weights = probabilities(model, outer_two, "test"), model.get_weights()
+    model = untrained_network(outer_two)
+    before, weights = painter_probabilities(model, outer_two, "test"), model.get_weights()
     found = add_known_class_heads(model, outer_two, outer_two.tasks, 0, FeatureExtractor(model, outer_two, 32))
     assert set(found.output) == {*outer_two.tasks, "painter_known"} and set(model.output) == set(outer_two.tasks)
     assert same_weights(weights, model.get_weights())
@@ -69,7 +59,7 @@ def test_the_head_that_knows_the_painters_leaves_all_else_as_it_was(outer_two: D
 
 def test_it_finds_painters_that_no_plane_parts_from_others(outer_two: Dataset) -> None:
     """Features of which one says it: below and above are the two painters, between them all others."""
-    model, known = network(outer_two), outer_two.known_class_task("painter")[1]
+    model, known = untrained_network(outer_two), outer_two.known_class_task("painter")[1]
     rng = np.random.default_rng(0)
     channels = features_model(model).output.shape[-1]
     encoded = rng.normal(0, 0.1, (len(known), 2, channels)).astype(np.float32)
@@ -88,7 +78,7 @@ def test_it_finds_painters_that_no_plane_parts_from_others(outer_two: Dataset) -
 
 def test_it_is_not_misled_by_what_the_last_map_has_learned_by_heart(outer_two: Dataset) -> None:
     """Of training works the last map says who is known, of others it says anything; the pyramid maps say it of all."""
-    model = with_multi_scale_heads(network(outer_two), outer_two.tasks, tiny_settings(Path(), Path()))
+    model = with_multi_scale_heads(untrained_network(outer_two), outer_two.tasks, tiny_settings(Path(), Path()))
     known, rng = outer_two.known_class_task("painter")[1] == 1, np.random.default_rng(0)
     last, channels = 64, features_model(model).output.shape[-1]
     assert channels > last + 10
@@ -104,7 +94,7 @@ def test_it_is_not_misled_by_what_the_last_map_has_learned_by_heart(outer_two: D
 
 def test_it_reads_the_last_map_where_that_knows_more(outer_two: Dataset) -> None:
     """As in a large collection: the last map says of all works who is known, the pyramid maps say nothing."""
-    model = with_multi_scale_heads(network(outer_two), outer_two.tasks, tiny_settings(Path(), Path()))
+    model = with_multi_scale_heads(untrained_network(outer_two), outer_two.tasks, tiny_settings(Path(), Path()))
     known, rng = outer_two.known_class_task("painter")[1] == 1, np.random.default_rng(0)
     encoded = rng.normal(0, 0.2, (len(known), 1, features_model(model).output.shape[-1])).astype(np.float32)
     encoded[..., :5] += known[:, None, None]
@@ -115,7 +105,7 @@ def test_it_reads_the_last_map_where_that_knows_more(outer_two: Dataset) -> None
 
 
 def test_without_works_by_others_nobody_is_unknown(outer_two: Dataset) -> None:
-    model = network(outer_two)
+    model = untrained_network(outer_two)
     table = outer_two.table.copy()
     table.loc[outer_two.labels["painter"] < 0, "painter"] = ""
     alone = dataclasses.replace(outer_two, table=table)
@@ -135,7 +125,7 @@ def test_where_others_are_of_one_kind_the_logits_say_who_is_known(outer_two: Dat
     data = dataclasses.replace(
         outer_two, table=table, tasks={"style": task}, labels=labels, split=split, image_rows=np.zeros(n, np.int64)
     )
-    model = network(data)
+    model = untrained_network(data)
     channels = features_model(model).output.shape[-1]
     directions = np.linalg.qr(rng.normal(size=(channels, kinds)))[0].T
     encoded = (4 * directions[kind] + rng.normal(0, 0.5, (n, channels))).astype(np.float32)[:, None]
@@ -160,7 +150,7 @@ def test_works_of_many_other_kinds_are_learned_from(outer_two: Dataset) -> None:
     others = np.flatnonzero((outer_two.labels["painter"] < 0) & (table["painter"] != ""))
     table.loc[others, "painter"] = kinds[others]
     data = dataclasses.replace(outer_two, table=table)
-    model, known = network(data), data.known_class_task("painter")[1]
+    model, known = untrained_network(data), data.known_class_task("painter")[1]
     rng = np.random.default_rng(0)
     encoded = rng.normal(0, 0.3, (len(known), 1, features_model(model).output.shape[-1])).astype(np.float32)
     encoded[:, 0, 5] += 2.0 * (known == 1)
