@@ -35,7 +35,9 @@ def collection(
         table[name] = task.decode(labels[name]) if name != "painter" else by
     pixels = rng.integers(256, size=(n, SIDE, SIDE, 3)).astype(np.uint8)
     none = pd.DataFrame({"id": []})
-    cache = ImageCache(pixels, np.arange(n), np.array([""] * n), np.zeros(n, np.uint64), none, none, Path("no-cache"))
+    small = np.zeros((n, 32, 32), np.uint8)
+    hashes = np.zeros(n, np.uint64)
+    cache = ImageCache(pixels, np.arange(n), np.array([""] * n), hashes, small, none, none, Path("no-cache"))
     split = np.array(["train", "test"], object)[np.arange(n) % 2]
     return Dataset(table, tasks, labels, split, cache, np.arange(n), groups=np.arange(n) // 2)
 

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from painters_mtl.common.messages import say
 from painters_mtl.data.catalog import Catalog, read_catalog
 from painters_mtl.data.classes import choose_classes
 from painters_mtl.data.demo.collection import make_demo
-from painters_mtl.data.duplicates import group_near_copies, largest_group, thumbnails
+from painters_mtl.data.duplicates import group_near_copies, largest_group
 from painters_mtl.data.locations import DEMO_FOLDER, find_data, way_to_images, without_images
 from painters_mtl.data.settings import NEW_SPLIT, DataSettings
 from painters_mtl.data.split import PARTS, given_parts, make_split, notes_about_split
@@ -103,8 +102,7 @@ def prepare(settings: DataSettings, cross_validated: bool = False) -> Dataset:
     tasks, class_notes = _choose_classes(table, settings)
     labels = {name: task.encode(table[name]) for name, task in tasks.items()}
     rows = images.rows >= 0
-    small = partial(thumbnails, images.pixels, image_rows)
-    groups = group_near_copies(table, images.hashes[rows], small, images.contents[rows])
+    groups = group_near_copies(table, images.hashes[rows], images.thumbnails[image_rows], images.contents[rows])
     split, split_notes = _split(table, labels, groups, settings)
     notes += [*class_notes, *_note_about_groups(table, groups)]
     data = Dataset(table, tasks, labels, split, images, image_rows, notes, is_demo(folder), folder, groups)

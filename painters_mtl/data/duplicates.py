@@ -1,6 +1,6 @@
 """Near-copies: paintings that show one picture, or are called the same by one painter, and must stay in one part.
 
-groups = group_near_copies(table, hashes, partial(thumbnails, pixels, rows), contents)
+groups = group_near_copies(table, hashes, thumbnails, contents)
 
 A network that was trained on a painting is not tested by another photograph of it. Collections are full of those: the
 same work under two names, a workshop's copy, an original and its detail.
@@ -8,19 +8,17 @@ same work under two names, a workshop's copy, an original and its detail.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from painters_mtl.common.messages import ProgressBar
 from painters_mtl.data.csv_table import clean
+from painters_mtl.images.decode import THUMBNAIL
 
-THUMBNAIL = 32  # side of the grey pictures that are compared
 # Bits of 64 in which the hashes of two near-copies may differ. The hash only names candidates; the pixels decide.
 MOST_BITS, MOST_BITS_RELATED = 12, 14
 SURE_BITS_RELATED = 8  # so near, and painter or title the same: one picture or composition, whatever the pixels
@@ -49,13 +47,10 @@ _WORDS_THAT_SAY_NOTHING = """
 """
 
 
-Thumbnails = Callable[[np.ndarray], np.ndarray]  # rows of the table to uint8 (k, THUMBNAIL, THUMBNAIL)
-
-
 def group_near_copies(
     table: pd.DataFrame,
     hashes: np.ndarray | None = None,
-    thumbnails: Thumbnails | None = None,
+    thumbnails: np.ndarray | None = None,
     contents: np.ndarray | None = None,
 ) -> np.ndarray:
     """The number of each painting's copy group; the paintings of a group stay in one part of a split.
@@ -70,7 +65,7 @@ def group_near_copies(
         table: a catalogue's table with n rows.
         hashes: uint64 of shape (n,), the 64-bit DCT hash ("pHash", `imagehash.phash`). Half the bits of such a hash
             are ones; hashes with under 24 or over 40 ones come from flat or empty pictures and are not compared.
-        thumbnails: gives the pictures of some rows, see `thumbnails`. Without it, no hash is followed.
+        thumbnails: uint8 of shape (n, 32, 32), small grey pictures. Without them, no hash is followed.
         contents: str of shape (n,), checksums of the files; "" is not known.
 
     Returns int64 of shape (n,): the number of the group, in order of first appearance.
@@ -116,22 +111,6 @@ def _words(text: str) -> list[str]:
 _SAY_NOTHING = frozenset(_words(_WORDS_THAT_SAY_NOTHING))
 
 
-def thumbnails(pixels: np.ndarray, rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Small grey pictures, uint8 of shape (k, THUMBNAIL, THUMBNAIL), of k paintings.
-
-    Args:
-        pixels: uint8, the cached images (copies, side, side, 3), or of two views (copies, 2, side, side, 3).
-        rows: int64 of shape (n,): which cached image is which painting's.
-        wanted: positions in `rows`, of shape (k,).
-    """
-    size = (THUMBNAIL, THUMBNAIL)
-    small = np.empty((len(wanted), *size), np.uint8)
-    for k, row in enumerate(ProgressBar(rows[wanted], desc="looking for near-copies", unit=" pictures", delay=2)):
-        whole = pixels[row] if pixels.ndim == 4 else pixels[row, 0]
-        small[k] = np.asarray(Image.fromarray(whole).convert("L").resize(size, Image.Resampling.BOX))
-    return small
-
-
 def similarity(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How alike pairs of thumbnails are: two correlations, float64 of shape (k,), each the best of some shifts.
 
@@ -169,7 +148,7 @@ def _best_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return best
 
 
-def _near_copies(hashes: np.ndarray, pictures: Thumbnails, painters: np.ndarray, titles: np.ndarray) -> np.ndarray:
+def _near_copies(hashes: np.ndarray, pictures: np.ndarray, painters: np.ndarray, titles: np.ndarray) -> np.ndarray:
     """Pairs (k, 2) of rows whose hashes are near and whose pixels agree."""
     ones = np.bitwise_count(hashes)
     usable = np.flatnonzero((ones >= 24) & (ones <= 40))
@@ -178,14 +157,11 @@ def _near_copies(hashes: np.ndarray, pictures: Thumbnails, painters: np.ndarray,
     related = ((painters[i] == painters[j]) & (painters[i] != "")) | ((titles[i] == titles[j]) & (titles[i] != ""))
     candidate = related | (np.bitwise_count(hashes[i] ^ hashes[j]) <= MOST_BITS)
     i, j, related = i[candidate], j[candidate], related[candidate]
-    rows, places = np.unique(np.concatenate([i, j]), return_inverse=True)
-    small = pictures(rows)
-    first, second = places.reshape(2, -1)
     bits = np.bitwise_count(hashes[i] ^ hashes[j])
     overall, details = np.zeros(len(i)), np.zeros(len(i))
     for start in range(0, len(i), 4096):
         block = slice(start, start + 4096)
-        overall[block], details[block] = similarity(small[first[block]], small[second[block]])
+        overall[block], details[block] = similarity(pictures[i[block]], pictures[j[block]])
     sure = (overall >= LEAST_OVERALL) & (details >= LEAST_DETAILS)
     sure |= related & ((details >= LEAST_DETAILS_RELATED) | (bits <= SURE_BITS_RELATED))
     return np.stack([i[sure], j[sure]], axis=1)

@@ -1,9 +1,11 @@
 """Cached images: each picture is decoded and made small once; training then never touches the originals.
 
-The cached images of a data folder are a folder with two files. `pixels.u8` holds them one after the other, each side x
-side x 3 bytes: the whole picture squashed to a square, so that all have one shape and any is had by its number.
+The cached images of a data folder are a folder with three files. `pixels.u8` holds them one after the other, each side
+x side x 3 bytes: the whole picture squashed to a square, so that all have one shape and any is had by its number.
+`thumbnails.u8` holds a small grey picture of each in the same order, by which near-copies are told; they and the
+perceptual hashes are of one size whatever `side` is, so that the split does not depend on `--image-size`.
 `manifest.journal` (see `common.journal`) has an entry for each picture: what it was made from, its perceptual hash, or
-why it was refused. Both only grow. An entry is written after its pixels, so that a run that was killed goes on where it
+why it was refused. All only grow. An entry is written after its pixels, so that a run that was killed goes on where it
 stood. One process at a time writes.
 """
 
@@ -28,8 +30,9 @@ from painters_mtl.common.row_cache import content_checksum
 from painters_mtl.images import decode, zips
 from painters_mtl.images import files as images
 
-VERSION = 2  # of the folder; another one is another folder
+VERSION = 3  # of the folder; another one is another folder
 MARGIN = 1.25  # the cached images are larger than what the network sees by this, so that crops keep their detail
+COMPARED_SIDE = 120  # side of the pictures that perceptual hashes and thumbnails are made of; that of 96 x MARGIN
 CHUNK = 512  # pictures between two writes
 PASSING = ("missing", "no permission", "read error")  # refusals that may be over the next time, the file being the same
 
@@ -42,6 +45,7 @@ class ImageCache:
     rows: np.ndarray  # int64, (paintings,): which image is which painting's; -1: refused
     contents: np.ndarray  # str, (paintings,): checksums of the files; "" where refused
     hashes: np.ndarray  # uint64, (paintings,): perceptual hashes; 0 where refused
+    thumbnails: np.ndarray  # uint8, (images, 32, 32): small grey pictures, whatever the side; `rows` says which
     refused: pd.DataFrame  # columns id, reason, detail
     repaired: pd.DataFrame  # columns id, repaired
     folder: Path
@@ -63,6 +67,15 @@ class Entry:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Made:
+    """A picture's entry, its row still to be filled in, and its pixels; none where there is nothing new to keep."""
+
+    entry: Entry
+    image: np.ndarray | None = None
+    thumbnail: np.ndarray | None = None
+
+
 Entries = dict[str, Entry]  # by the picture's id; the last entry of a picture counts
 Job = tuple[str, images.ImageFile, str]  # id, file, stamp
 
@@ -80,6 +93,11 @@ class Place:
         return self.folder / "pixels.u8"
 
     @property
+    def thumbnails(self) -> Path:
+        """The file with the small grey picture of each."""
+        return self.folder / "thumbnails.u8"
+
+    @property
     def manifest(self) -> Path:
         """The journal of entries."""
         return self.folder / "manifest.journal"
@@ -91,8 +109,9 @@ class Place:
 
     def sound(self, entries: Entries) -> Entries:
         """Those of the entries whose pixels are there."""
-        length = self.pixels.stat().st_size if self.pixels.exists() else 0
-        return {name: entry for name, entry in entries.items() if (entry.row + 1) * self.size <= length}
+        sizes = ((self.pixels, self.size), (self.thumbnails, decode.THUMBNAIL**2))
+        count = min(file.stat().st_size // size if file.exists() else 0 for file, size in sizes)
+        return {name: entry for name, entry in entries.items() if entry.row < count}
 
 
 def cache_side(image_size: int) -> int:
@@ -129,7 +148,8 @@ def build_image_cache(
         with file_lock(place.folder / "lock", f"caching images in {place.folder}", wait=True):
             remove_leftovers(place.folder, place.manifest.name)
             entries = _make(place, jobs, workers, inputs)
-        shutil.rmtree(_place(table, side, Path(folder), len(inputs), 1).folder, ignore_errors=True)  # of version 0.4
+        for version in range(1, VERSION):
+            shutil.rmtree(_place(table, side, Path(folder), len(inputs), version).folder, ignore_errors=True)
     return _open(place, table, entries, memory_gb)
 
 
@@ -170,19 +190,27 @@ def _make(place: Place, jobs: Sequence[Job], workers: int | None, inputs: Sequen
     todo = _todo(jobs, entries)
     _check_space(place.folder, len(todo) * place.size)
     count = _count(entries)
-    with place.pixels.open("ab") as pixels, Journal(place.manifest) as journal:
+    with (
+        place.pixels.open("ab") as pixels,
+        place.thumbnails.open("ab") as thumbnails,
+        Journal(place.manifest) as journal,
+    ):
         pixels.truncate(count * place.size)
+        thumbnails.truncate(count * decode.THUMBNAIL**2)
         for chunk in _decode_all(todo, entries, place.shape[-2], workers, inputs):
-            made = []
-            for entry, image in chunk:
-                if image is not None:
+            written = []
+            for made in chunk:
+                entry = made.entry
+                if made.image is not None and made.thumbnail is not None:
                     entry, count = replace(entry, row=count), count + 1
-                    pixels.write(image.tobytes())
-                made.append(entry)
-            pixels.flush()
-            os.fsync(pixels.fileno())  # a power cut must not keep the entries and lose the pixels
-            journal.append(*map(_packed, made))
-            entries |= {entry.id: entry for entry in made}
+                    pixels.write(made.image.tobytes())
+                    thumbnails.write(made.thumbnail.tobytes())
+                written.append(entry)
+            for file in (pixels, thumbnails):
+                file.flush()
+                os.fsync(file.fileno())  # a power cut must not keep the entries and lose the pixels
+            journal.append(*map(_packed, written))
+            entries |= {entry.id: entry for entry in written}
     return entries
 
 
@@ -225,8 +253,8 @@ def _check_space(folder: Path, needed: int) -> None:
 
 def _decode_all(
     jobs: Sequence[Job], entries: Entries, side: int, workers: int | None, inputs: Sequence[str]
-) -> Iterator[list[tuple[Entry, np.ndarray | None]]]:
-    """The entries and cached images of all jobs, in chunks and in order; None where there is nothing new to keep."""
+) -> Iterator[list[Made]]:
+    """The entries and cached images of all jobs, in chunks and in order."""
     with (
         ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool,
         ProgressBar(total=len(jobs), desc="caching images", unit=" pictures") as progress,
@@ -239,21 +267,22 @@ def _decode_all(
             progress.update(len(made))
 
 
-def _decode(job: Job, before: Entry | None, side: int, inputs: Sequence[str]) -> tuple[Entry, np.ndarray | None]:
-    """The entry of a picture, its row still to be filled in, and its cached image; `before` is its entry so far."""
+def _decode(job: Job, before: Entry | None, side: int, inputs: Sequence[str]) -> Made:
+    """The entry of a picture and its cached image; `before` is its entry so far."""
     name, file, stamp = job
     entry = Entry(name, stamp)
     try:
         data = file.read()
         entry = replace(entry, content=content_checksum(data))
         if before is not None and before.row >= 0 and before.content == entry.content:
-            return replace(before, stamp=stamp), None
+            return Made(replace(before, stamp=stamp))
         picture, image = decode.cached_image(data, side, inputs, str(file))
+        compared = picture if side == COMPARED_SIDE else decode.decode(data, square=COMPARED_SIDE, path=str(file))
     except Unreadable as refusal:
-        return replace(entry, reason=refusal.reason, detail=refusal.detail), None
-    digits = f"{decode.phash(picture.pixels):016x}"
+        return Made(replace(entry, reason=refusal.reason, detail=refusal.detail))
+    digits = f"{decode.phash(compared.pixels):016x}"
     entry = replace(entry, width=picture.width, height=picture.height, hash=digits, repaired=picture.repaired)
-    return entry, image
+    return Made(entry, image, decode.grey_thumbnail(compared.pixels))
 
 
 def _open(place: Place, table: pd.DataFrame, entries: Entries, memory_gb: float) -> ImageCache:
@@ -268,12 +297,14 @@ def _open(place: Place, table: pd.DataFrame, entries: Entries, memory_gb: float)
     pixels: np.ndarray = np.memmap(place.pixels, np.uint8, "r", shape=(_count(entries), *place.shape))
     if pixels.nbytes <= memory_gb * 1e9:
         pixels = np.fromfile(place.pixels, np.uint8, pixels.size).reshape(pixels.shape)
+    small = (decode.THUMBNAIL, decode.THUMBNAIL)
     repaired = [(entry.id, entry.repaired) for entry in own if entry.repaired]
     return ImageCache(
         pixels=pixels,
         rows=np.array([entry.row for entry in own], np.int64),
         contents=np.array([entry.content if entry.row >= 0 else "" for entry in own], str),
         hashes=np.array([int(entry.hash, 16) for entry in own], np.uint64),
+        thumbnails=np.memmap(place.thumbnails, np.uint8, "r", shape=(_count(entries), *small)),
         refused=refused,
         repaired=pd.DataFrame(repaired, columns=["id", "repaired"]),
         folder=place.folder,

@@ -1,6 +1,7 @@
 """From the settings to a data set: whose split it is, what is said of it, any subset of tasks, the demo by its name."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,24 @@ def test_the_same_split_whatever_the_order_of_the_table(small, tmp_path):
     one, other = prepare(settings(small, tmp_path)), prepare(settings(folder, tmp_path))
     assert one.table["id"].tolist() == other.table["id"].tolist()
     assert one.split.tolist() == other.split.tolist() and one.groups.tolist() == other.groups.tolist()
+
+
+@pytest.mark.real
+def test_the_same_split_whatever_the_image_size(paintings, tmp_path):
+    """Two of a painter's series are near-copies by cached images of 120 pixels and none by those of 160."""
+    table = pd.read_csv(paintings / "wikiart" / "labels.csv", dtype=str, keep_default_na=False)
+    chosen = table[table["artist"].str.contains("Landfield|Malevich")]
+    assert len(chosen) > 60
+    (tmp_path / "data").mkdir()
+    chosen.to_csv(tmp_path / "data" / "labels.csv", index=False)
+    for name in chosen["filename"]:
+        (tmp_path / "data" / name).parent.mkdir(exist_ok=True)
+        shutil.copy(paintings / "wikiart" / name, tmp_path / "data" / name)
+    sizes = {size: replace(settings(tmp_path / "data", tmp_path), image_size=size) for size in (64, 96, 128)}
+    one, *others = [prepare(each) for each in sizes.values()]
+    assert np.bincount(one.groups).max() > 1
+    for other in others:
+        assert one.groups.tolist() == other.groups.tolist() and one.split.tolist() == other.split.tolist()
 
 
 # ------------------------------------------------------------------------------------------------- the demo

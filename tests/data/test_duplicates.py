@@ -1,6 +1,5 @@
 """Near-copies: which titles bind, which pictures do, and that unlike pictures with like hashes do not."""
 
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -17,10 +16,9 @@ from painters_mtl.data.duplicates import (
     largest_group,
     says_something,
     similarity,
-    thumbnails,
 )
 from painters_mtl.images.cache import build_image_cache
-from painters_mtl.images.decode import phash
+from painters_mtl.images.decode import grey_thumbnail, phash
 
 
 def hashes_like_real(n: int, seed: int = 0) -> np.ndarray:
@@ -129,7 +127,7 @@ def test_near_hashes_flat_pictures_and_chains():
     h = hashes_like_real(4)
     values = [h[0], flip(h[0], 12), h[1], flip(h[1], 13), h[2], flip(h[2], 15), 0, 0, 1, 2**64 - 1, h[3]]
     hashes, table = np.array(values, np.uint64), catalogue(len(values))
-    small = drawn([0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 4]).__getitem__
+    small = drawn([0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 4])
     flat = [[i] for i in range(6, 11)]
     assert same(group_near_copies(table, hashes, small)) == sets([0, 1], [2], [3], [4], [5], *flat)
     table["painter"] = "Monet"  # hashes of works by one painter may differ more
@@ -142,9 +140,9 @@ def test_like_hashes_of_unlike_pictures_do_not_chain():
     """As dark portraits have them: each hash is near the next one's, and no two pictures are the same."""
     n = 60
     hashes = np.array([flip(hashes_like_real(1)[0], k % 7) for k in range(n)])
-    table, unlike = catalogue(n).assign(painter=[f"P{k}" for k in range(n)]), drawn(list(range(n))).__getitem__
+    table, unlike = catalogue(n).assign(painter=[f"P{k}" for k in range(n)]), drawn(list(range(n)))
     assert len(set(group_near_copies(table, hashes, unlike).tolist())) == n
-    pairs = drawn([k // 2 for k in range(n)]).__getitem__
+    pairs = drawn([k // 2 for k in range(n)])
     assert same(group_near_copies(table, hashes, pairs)) == sets(*([k, k + 1] for k in range(0, n, 2)))
 
 
@@ -177,7 +175,7 @@ def test_groups_are_those_of_a_slow_search():
     hashes = np.array([flip(base[i], bits) for i, bits in drawn_pairs])
     small = drawn(random.integers(0, 20, 300).tolist())
     table = catalogue(300).assign(painter=[f"P{i % 7}" for i in range(300)])
-    groups = group_near_copies(table, hashes, small.__getitem__)
+    groups = group_near_copies(table, hashes, small)
     numbers = list(range(300))  # relabel until nothing changes
 
     def linked(i: int, j: int) -> bool:
@@ -203,9 +201,9 @@ def test_the_order_of_the_rows_does_not_matter():
     table = catalogue(120).assign(
         painter=[f"P{i % 3}" for i in range(120)], title=random.integers(0, 90, 120).astype(str)
     )
-    first = group_near_copies(table, hashes, small.__getitem__)
+    first = group_near_copies(table, hashes, small)
     order = random.permutation(120)
-    again = group_near_copies(table.iloc[order].reset_index(drop=True), hashes[order], small[order].__getitem__)
+    again = group_near_copies(table.iloc[order].reset_index(drop=True), hashes[order], small[order])
     assert {frozenset(order[list(group)].tolist()) for group in same(again)} == same(first)
 
 
@@ -216,7 +214,7 @@ def test_a_hundred_thousand_hashes_in_tiles():
     hashes[-500:] = hashes[5000:5500]
     small = np.random.default_rng(0).integers(0, 256, (n, THUMBNAIL, THUMBNAIL), np.uint8)
     small[-500:] = small[5000:5500]
-    groups = group_near_copies(catalogue(n), hashes, small.__getitem__)
+    groups = group_near_copies(catalogue(n), hashes, small)
     assert (groups[-500:] == groups[5000:5500]).all()
     assert len(set(groups[:1000].tolist())) == 1000 and np.bincount(groups).max() < 5
 
@@ -233,11 +231,9 @@ def test_another_photograph_of_a_painting_is_a_near_copy_and_another_painting_is
         pictures.append(Image.open(file).convert("RGB"))
     pixels = np.stack([np.asarray(picture) for picture in pictures])
     hashes = np.array([phash(picture) for picture in pixels], np.uint64)
-    small = partial(thumbnails, pixels, np.arange(len(pixels)))
+    small = np.stack([grey_thumbnail(picture) for picture in pixels])
     expected = sets(*([k, 24 + k] for k in range(12)), *([k] for k in range(12, 24)))
     assert same(group_near_copies(catalogue(len(pixels)), hashes, small)) == expected
-    two_views = partial(thumbnails, np.stack([pixels, pixels[::-1]], axis=1), np.arange(len(pixels)))
-    assert same(group_near_copies(catalogue(len(pixels)), hashes, two_views)) == expected
 
 
 @pytest.mark.slow
@@ -247,7 +243,7 @@ def test_the_demos_copies_are_found_by_their_pictures_alone():
     copies = {(work.copy_of, work.index) for work in works if work.copy_of is not None}
     pixels = np.stack([np.asarray(paint(work, 96, 0).resize((80, 80))) for work in works])
     hashes = np.array([phash(picture) for picture in pixels], np.uint64)
-    small = partial(thumbnails, pixels, np.arange(len(pixels)))
+    small = np.stack([grey_thumbnail(picture) for picture in pixels])
     blank = catalogue(len(table))
     pairs = {tuple(sorted(g)) for g in same(group_near_copies(blank, hashes, small)) if len(g) > 1}
     assert {tuple(sorted(pair)) for pair in copies} == pairs
@@ -281,7 +277,7 @@ ALIKE = [  # pairs at most eight bits apart, and not the same picture: seen
 def grouped(table: pd.DataFrame, cache: Path) -> np.ndarray:
     """The copy groups of a catalogue's paintings, as `dataset.prepare` makes them."""
     store = build_image_cache(table, 80, cache)
-    return group_near_copies(table, store.hashes, partial(thumbnails, store.pixels, store.rows), store.contents)
+    return group_near_copies(table, store.hashes, store.thumbnails[store.rows], store.contents)
 
 
 @pytest.mark.real

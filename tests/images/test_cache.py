@@ -63,8 +63,21 @@ def test_a_copy_is_what_images_load_gives(files: list[Path], tmp_path: Path) -> 
     store = build(files, tmp_path / "cache")
     assert store.pixels.dtype == np.uint8 and store.pixels.shape == (len(files), SIDE, SIDE, 3)
     np.testing.assert_array_equal(of_paintings(store), expected(files))
-    assert [int(h) for h in store.hashes] == [decode.phash(pixels) for pixels in expected(files)]
     assert store.refused.empty and store.repaired.empty
+
+
+@pytest.mark.parametrize("side", [SIDE, 120, 200])
+@pytest.mark.parametrize("inputs", [("whole",), ("whole", "detail")])
+def test_near_copies_are_told_by_the_same_pictures_whatever_the_side(
+    files: list[Path], tmp_path: Path, side: int, inputs: tuple[str, ...]
+) -> None:
+    """Hashes and thumbnails made from cached images would give another split at another --image-size."""
+    draw(files[2], 40, (900, 700))  # decoded at a half or whole, as the side asks for
+    store = build_image_cache(table_of(files), side, tmp_path / "cache", inputs=inputs)
+    compared = [images.load_image(file, square=120).pixels for file in files]
+    assert [int(h) for h in store.hashes] == [decode.phash(pixels) for pixels in compared]
+    grey = [Image.fromarray(pixels).convert("L").resize((32, 32), Image.Resampling.BOX) for pixels in compared]
+    np.testing.assert_array_equal(store.thumbnails[store.rows], np.stack([np.asarray(image) for image in grey]))
 
 
 @pytest.mark.parametrize("image_size", [32, 96, 127, 224])
@@ -109,13 +122,15 @@ def test_a_kill_at_any_byte_is_made_good(files: list[Path], tmp_path: Path, seed
     rng = random.Random(seed)
     whole = build(files, tmp_path / "cache")
     pixels, manifest = whole.folder / "pixels.u8", whole.folder / "manifest.journal"
-    torn = rng.choice([(pixels,), (manifest,), (pixels, manifest)])
+    thumbnails = whole.folder / "thumbnails.u8"
+    torn = rng.choice([(pixels,), (thumbnails,), (manifest,), (pixels, manifest), (pixels, thumbnails, manifest)])
     for file in torn:
         os.truncate(file, rng.randrange(file.stat().st_size))
     again = build(files, tmp_path / "cache")
     np.testing.assert_array_equal(of_paintings(again), expected(files))
     np.testing.assert_array_equal(again.hashes, whole.hashes)
-    assert pixels.stat().st_size == len(files) * BYTES
+    np.testing.assert_array_equal(again.thumbnails[again.rows], whole.thumbnails[whole.rows])
+    assert pixels.stat().st_size == len(files) * BYTES and thumbnails.stat().st_size == len(files) * 32 * 32
     third = build(files, tmp_path / "cache")  # what was written in between is sound too
     np.testing.assert_array_equal(of_paintings(third), expected(files))
 
@@ -153,14 +168,15 @@ def test_a_damaged_manifest_is_made_good(files: list[Path], tmp_path: Path, seed
 
 
 def test_the_cache_of_an_older_version_goes(files: list[Path], tmp_path: Path) -> None:
-    """Its colours are not those of the profiles; the folders of other data and sides stay."""
-    key = hashlib.blake2b(f"{files[0].parent}|{SIDE}|1".encode(), digest_size=6).hexdigest()
-    old, other = tmp_path / "cache" / f"store-{SIDE}-{key}", tmp_path / "cache" / f"store-{SIDE}-{key[::-1]}"
-    for folder in (old, other):
+    """Version 1 had other colours, version 2 no thumbnails; the folders of other data and sides stay."""
+    keys = [hashlib.blake2b(f"{files[0].parent}|{SIDE}|{v}".encode(), digest_size=6).hexdigest() for v in (1, 2)]
+    old = [tmp_path / "cache" / f"{name}-{SIDE}-{key}" for name, key in zip(("store", "images"), keys, strict=True)]
+    other = tmp_path / "cache" / f"store-{SIDE}-{keys[0][::-1]}"
+    for folder in (*old, other):
         folder.mkdir(parents=True)
         (folder / "pixels.u8").write_bytes(b"old")
     store = build(files, tmp_path / "cache")
-    assert not old.exists() and other.exists() and store.folder.is_dir()
+    assert not any(folder.exists() for folder in old) and other.exists() and store.folder.is_dir()
 
 
 def test_only_a_changed_picture_is_made_again(files: list[Path], tmp_path: Path) -> None:
@@ -327,7 +343,7 @@ def check_cache(data: Path, cache: Path) -> None:
     assert store.pixels.shape[0] == len(files) and len(set(store.rows)) == len(files)
     for i in range(0, len(files), 50):
         np.testing.assert_array_equal(store.pixels[store.rows[i]], images.load_image(files[i], square=20).pixels)
-    assert {f.name for f in store.folder.iterdir()} == {"pixels.u8", "manifest.journal"}
+    assert {f.name for f in store.folder.iterdir()} == {"pixels.u8", "thumbnails.u8", "manifest.journal"}
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import random
 import shlex
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from stopped import EVERY_STEP, KILLS, interrupted, killed, same_run, says, star
 
 from painters_mtl import compare
 from painters_mtl.data.dataset import prepare
-from painters_mtl.data.duplicates import group_near_copies, thumbnails
+from painters_mtl.data.duplicates import group_near_copies
 from painters_mtl.data.split import make_folds
 from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.studies.study import datasets_of_folds
@@ -28,8 +27,8 @@ def test_folds_part_no_copies_and_test_each_painting_once(tmp_path: Path) -> Non
         for group in np.unique(data.groups):
             assert len(set(split[data.groups == group]) - {""}) <= 1
         assert 0.1 < np.mean(split[known] == "validation") < 0.2
-    small = partial(thumbnails, data.images.pixels, data.image_rows)
-    assert (data.groups == group_near_copies(data.table, data.images.hashes[data.images.rows >= 0], small)).all()
+    hashes, small = data.images.hashes[data.images.rows >= 0], data.images.thumbnails[data.image_rows]
+    assert (data.groups == group_near_copies(data.table, hashes, small)).all()
     parts = datasets_of_folds(data, CompareSettings(data=settings.data, folds=4, seed=1))
     assert all((p.split == s).all() for p, s in zip(parts, splits, strict=True))
 
