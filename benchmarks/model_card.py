@@ -314,7 +314,7 @@ def page(card: Card, paintings: Path) -> str:
         made_with=manifest["made_with"],
         sizes=", ".join(f"{len(task.classes)} {name}s" for name, task in card.run.tasks.items()),
         start="ImageNet's weights" if config["weights"] == "imagenet" else f"the weights {config['weights']}",
-        epochs=len(pd.read_csv(card.run.folder / HISTORY)),
+        trainings=", then, from there, ".join(trainings(card.run.folder)),
         megabytes=size_of(card.package.folder) / 1e6,
         agreement=min(compared["agreement"][task] for task in card.run.tasks),
         compared=compared["paintings"],
@@ -330,6 +330,18 @@ def page(card: Card, paintings: Path) -> str:
         originals=originals(card, paintings / "originals"),
     )
     return "\n\n".join(wrapped(paragraph) for paragraph in re.split(r"\n\n+", filled.strip())) + "\n"
+
+
+def trainings(folder: Path) -> list[str]:
+    """The training of a run, in words, and before it that of the run that it started from."""
+    config, metrics = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (CONFIG, METRICS))
+    before = [sentence for start in config["start_from"] for sentence in trainings(Path(start))]
+    taught = ", with that network as its teacher" if config["teachers"] else ""
+    epochs = len(pd.read_csv(folder / HISTORY))
+    return [
+        *before,
+        f"{epochs} epochs at {config['image_size']} pixels in {metrics['training_seconds']:,.0f} s{taught}",
+    ]
 
 
 def wrapped(paragraph: str) -> str:
