@@ -235,6 +235,11 @@ def _counts(stored: Mapping[str, Sequence[int]], tasks: Mapping[str, Task]) -> d
 
 
 def check_teacher_size(run: Run, cache_side: int) -> None:
-    """Raise `UserError` where a teacher was trained on cached images of another side than `cache_side`."""
-    if run.cache_side != cache_side:
-        raise UserError(f"--teachers {run.folder} was trained at --image-size {run.image_size}: use the same size here")
+    """Raise `UserError` where a teacher was trained on larger cached images than `cache_side`; smaller ones it knows.
+
+    A teacher sees whole paintings, scaled to its own --image-size.
+    """
+    if run.cache_side > cache_side:
+        raise UserError(
+            f"--teachers {run.folder} was trained at --image-size {run.image_size}: use no smaller one here"
+        )

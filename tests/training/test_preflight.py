@@ -7,6 +7,7 @@ import pytest
 from helpers import trained
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.runs.run import Run, check_teacher_size
 from painters_mtl.training import preflight
 from painters_mtl.training.preflight import check_several_workers
 from painters_mtl.training.resume import resume_command
@@ -19,12 +20,19 @@ def test_sources_that_are_not_there_or_would_be_replaced(tmp_path_factory: pytes
         ({"start_from": (Path("no/where"),)}, "--start-from no/where is not a folder"),
         ({"teachers": (folder / "figures",)}, "lacks model.keras"),
         ({"teachers": (folder / "baselines" / "style",), "name": settings.name}, "is part of the run"),
-        ({"teachers": (folder / "baselines" / "style",), "image_size": 64}, "was trained at --image-size 32"),
         ({"start_shared": "impressionism"}, "--start-shared impressionism is unknown"),
     ):
         with pytest.raises(UserError, match=words):
             changed = dataclasses.replace(settings, **{"name": "other", **changes})
             preflight.check_sources(changed, changed.models / changed.name)
+
+
+def test_a_teacher_knows_pictures_no_smaller_than_its_own() -> None:
+    teacher = Run(Path("models/teacher"), {}, 32, 40, False, {})
+    for cache_side in (40, 80):
+        check_teacher_size(teacher, cache_side)
+    with pytest.raises(UserError, match="--teachers models/teacher was trained at --image-size 32: use no smaller"):
+        check_teacher_size(teacher, 39)
 
 
 def test_several_workers_can_go_on(tmp_path: Path) -> None:

@@ -145,11 +145,11 @@ def test_soft_answers_are_the_softmax_of_the_divided_logits() -> None:
 
 
 def test_a_teacher_answers_for_paintings_and_their_mirror_images(alone: list[Path], tmp_path: Path) -> None:
-    """Also one that sees the whole painting alone, where the cached images hold a detail too."""
+    """Also one that sees the whole painting alone, where the cached images hold a detail too, or are larger."""
     small = make_data(tmp_path / "data", count=40)
     model = run.open_run(alone[1]).model()
-    for views in (("whole",), ("whole", "detail")):
-        data = prepare(tiny_settings(small, tmp_path, views=views))
+    for views, image_size in ((("whole",), 32), (("whole", "detail"), 32), (("whole",), 64)):
+        data = prepare(tiny_settings(small, tmp_path, views=views, image_size=image_size))
         copies = data.images.pixels[data.image_rows[data.rows("train")]]
         whole = np.asarray(copies[:, 0] if len(views) > 1 else copies)
         wanted = [model(whole_crops(view, 32))["style"] for view in (whole, whole[:, :, ::-1])]
