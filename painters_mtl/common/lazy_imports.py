@@ -13,6 +13,7 @@ import io
 import logging
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -66,8 +67,17 @@ def import_tensorflow() -> None:
     """Import TensorFlow and Keras, without the lines that TensorFlow's C++ parts print while they look for GPUs.
 
     Keras then has the backend, data format and float type that the networks here are written for, whatever the user's
-    keras.json says. Raises `UserError` where Keras is loaded already with another backend, or cannot read its settings.
+    keras.json says. Any thread may call it. Raises `UserError` where Keras is loaded already with another backend, or
+    cannot read its settings.
     """
+    with _importing:
+        _import_tensorflow()
+
+
+_importing = threading.RLock()  # a thread that meets what another one is importing may be given half of it
+
+
+def _import_tensorflow() -> None:
     if "tensorflow" not in sys.modules:
         _keep_freed_memory()
         with quiet(), _hide_modules(ONLY_TRIED), _name_keras_settings():
@@ -118,16 +128,31 @@ def _hide_modules(packages: Iterable[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep off standard error what C++ libraries print there about themselves; their errors are exceptions."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    """Keep off standard error what C++ libraries print there about themselves; their errors are exceptions.
+
+    Several threads may be in such a block: standard error is back when the last of them leaves it.
+    """
+    global _silencers, _standard_error
+    with _silencing:
+        if not _silencers:
+            sys.stderr.flush()
+            _standard_error, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
+        _silencers += 1
     try:
-        os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        with _silencing:
+            _silencers -= 1
+            if not _silencers:
+                os.dup2(_standard_error, 2)
+                os.close(_standard_error)
+
+
+_silencing = threading.Lock()
+_silencers = 0  # blocks of `quiet` that are open
+_standard_error = -1  # as it was before the first of them
 
 
 def _keep_freed_memory() -> None:

@@ -15,10 +15,11 @@ import functools
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,6 +35,9 @@ from painters_mtl.images import cache as image_cache
 from painters_mtl.images import files as images
 from painters_mtl.images.stream import Forward, stream_images
 from painters_mtl.runs.run import Run
+
+if TYPE_CHECKING:
+    import keras
 
 VERSION = 3  # of the rows; another one is another file
 CACHE = Path("data/cache")
@@ -208,27 +212,41 @@ def model_key(run: Run) -> str:
     return cache_key(run.network_checksum(), json.dumps([sizes, classes]))
 
 
-def row_forward(run: Run) -> Forward:
-    """Cached images to {"row": a row of the cache for each, float32 (n, classes + 2 + channels)}, in one pass."""
+def named_forward(run: Run, network: "keras.Model | None" = None) -> Forward:
+    """The run's network as a function from cached images to all its outputs and its features, in one pass.
+
+    {"painter": float32 (n, classes), ..., "features": float32 (n, channels)}; not calibrated.
+
+    Args:
+        network: that of the run, where it is open already.
+    """
+    lazy_imports.import_tensorflow()
+    import keras
+
+    from painters_mtl.inference.open_network import open_network
+    from painters_mtl.network.forward import forward_function
+    from painters_mtl.network.graph import FEATURES, named_tensors
+
+    network = network or open_network(run)
+    outputs = {**network.output, FEATURES: named_tensors(network)[FEATURES]}
+    function = forward_function(keras.Model(network.input, outputs), run.image_size)
+    return lambda images: {name: np.asarray(values) for name, values in function(images).items()}
+
+
+def row_forward(run: Run, named: Forward | None = None) -> Forward:
+    """Cached images to {"row": a row of the cache for each, float32 (n, classes + 2 + channels)}, in one pass.
+
+    Args:
+        named: as of `named_forward`; without, the network is opened for the first picture that can be read.
+    """
 
     @functools.cache
-    def network() -> Callable[[np.ndarray], np.ndarray]:  # made for the first picture that can be read
-        lazy_imports.import_tensorflow()
-        import keras
+    def outputs_of() -> Forward:
+        return named or named_forward(run)
 
-        from painters_mtl.inference.open_network import open_network
-        from painters_mtl.network.forward import forward_function
-        from painters_mtl.network.graph import FEATURES, named_tensors
+    def rows(images: np.ndarray) -> dict[str, np.ndarray]:
+        values = {KNOWN: np.full((len(images), 2), np.nan), **outputs_of()(images)}
+        parts = [np.asarray(values[name], FLOATS) for name in (*run.tasks, KNOWN, "features")]
+        return {"row": np.concatenate(parts, axis=1)}
 
-        model = open_network(run)
-        names = [*run.tasks, KNOWN, FEATURES]
-        outputs = {**model.output, FEATURES: named_tensors(model)[FEATURES]}
-        both = forward_function(keras.Model(model.input, outputs), run.image_size)
-
-        def rows(images: np.ndarray) -> np.ndarray:
-            values = {KNOWN: np.full((len(images), 2), np.nan), **both(images)}
-            return np.concatenate([np.asarray(values[name], FLOATS) for name in names], axis=1)
-
-        return rows
-
-    return lambda images: {"row": network()(images)}
+    return rows

@@ -91,6 +91,19 @@ def export_on_first_use(run: "Run", name: str, sample: "Sequence[ImageFile]" = (
     return folder / FILES[_format(name)]
 
 
+def ready_without_tensorflow(run: "Run") -> str:
+    """The runtime in 32 bits that opens a run at once, with what is there: a package's template, or an earlier export.
+
+    "" where there is none.
+    """
+    for name in installed():
+        folder = exports_folder(run) / name / _key(run)
+        exported = folder.is_dir() and _stamp(folder, name) == _read_object(folder / CHECK).get("stamp")
+        if exported or (name == "litert" and has_template(run)):
+            return name
+    return ""
+
+
 def exports_folder(run: "Run") -> Path:
     """Where what is exported of a run is kept: in its folder; else, and of a packaged model, in the user's cache."""
     in_cache = run.packaged or not os.access(run.folder, os.W_OK)

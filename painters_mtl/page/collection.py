@@ -18,8 +18,7 @@ from painters_mtl.inference.nearest import LoadedVectors, nearest
 from painters_mtl.page.limits import NEAREST
 
 if TYPE_CHECKING:
-    from painters_mtl.page.model import Look
-    from painters_mtl.runs.run import Run
+    from painters_mtl.page.model import Look, PageModel
 
 STEP = 64  # pictures between two looks at the progress, and at whether to stop
 THUMBNAIL = 240  # longer side, in pixels
@@ -28,8 +27,8 @@ THUMBNAIL = 240  # longer side, in pixels
 class Collection:
     """The works under a folder. `start` computes their vectors, or finds them in the cache, in a thread of its own."""
 
-    def __init__(self, folder: Path, run: "Run", cache: Path) -> None:
-        self.folder, self._run, self._cache = folder, run, cache
+    def __init__(self, folder: Path, model: "PageModel", cache: Path) -> None:
+        self.folder, self._model, self._cache = folder, model, cache
         self._done, self._total, self._problem = 0, 0, ""
         self._vectors: LoadedVectors | None = None
         self._unread = 0
@@ -72,7 +71,7 @@ class Collection:
         """
         if self._vectors is None:
             return []
-        query = Vector(ImageFile(look.name), look.features, {})
+        query = Vector(ImageFile(look.name), self._model.features(look), {})
         (matches,) = nearest([query], self._vectors, count)
         return [
             {
@@ -96,16 +95,17 @@ class Collection:
                 self._problem = "there is no picture in it"
                 return
             self._total = len(files)
-            forward = embeddings.row_forward(self._run)
+            run = self._model.run
+            forward = embeddings.row_forward(run, self._model.named)
             errors: dict[ImageFile, str] = {}
             for start in range(0, len(files), STEP):
                 if self._stop.is_set():
                     return
-                part = embeddings.compute(self._run, files[start : start + STEP], self._cache, forward=forward)
+                part = embeddings.compute(run, files[start : start + STEP], self._cache, forward=forward)
                 errors |= part.errors
                 self._done = min(start + STEP, len(files))
             readable = [file for file in files if file not in errors]
-            vectors = embeddings.compute(self._run, readable, self._cache, forward=forward)
+            vectors = embeddings.compute(run, readable, self._cache, forward=forward)
             self._unread = len(errors) + len(vectors.errors)
             self._vectors = LoadedVectors(vectors)
         except (UserError, OSError) as error:

@@ -5,7 +5,10 @@
     look.prediction.probabilities["painter"]        # float32 (classes,), calibrated
     model.heats(look, {"painter": 3})["painter"]    # float32 (h, w) in 0 to 1, or None
 
-It may be asked from any thread. One pass through the network goes at a time, and a few pictures are decoded at once, so
+Labels come from a runtime that opens the run without TensorFlow, where there is one: a package brings LiteRT's, an
+earlier `predict` made others. Maps and features need TensorFlow, which takes seconds to load; labels do not wait.
+
+It may be asked from any thread. One pass through a network goes at a time, and a few pictures are decoded at once, so
 that memory does not grow with the number of questions.
 """
 
@@ -13,9 +16,9 @@ import contextlib
 import io
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -24,16 +27,20 @@ from painters_mtl.common import messages
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.images.decode import cached_image, decode
 from painters_mtl.images.files import ImageFile
+from painters_mtl.inference.embeddings import named_forward
 from painters_mtl.inference.predictor import Prediction, prediction_of
+from painters_mtl.inference.runtime_choice import open_runtime, ready_without_tensorflow
 from painters_mtl.page.limits import SHOWN_SIDE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import keras
 
+    from painters_mtl.images.stream import Forward
     from painters_mtl.runs.run import Run
 
 FEATURES = "features"  # `network.graph.FEATURES`, which cannot be imported before TensorFlow may be
 _decoding = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,6 @@ class Look:
     prediction: Prediction
     cached: np.ndarray  # what the network saw, uint8 (side, side, 3), or of two views (2, side, side, 3)
     shown: bytes  # a JPEG, at most SHOWN_SIDE pixels long
-    features: np.ndarray  # float32 (channels,)
 
     def pixels(self) -> np.ndarray:
         """The painting as the page shows it: uint8 (h, w, 3)."""
@@ -67,15 +73,36 @@ def opening(what: str) -> Iterator[None]:
         raise UserError(f"{what} cannot be opened: the terminal in which the page runs says why") from error
 
 
+class _Once(Generic[T]):
+    """What is made by the first who asks for it, and kept; others wait meanwhile. A failure is tried again."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make, self._lock = make, threading.Lock()
+        self._made: list[T] = []
+
+    @property
+    def made(self) -> bool:
+        return bool(self._made)
+
+    def __call__(self) -> T:
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]
+
+
 class PageModel:
-    """The network of a run, loaded by the first question or by `load`, and kept."""
+    """The network of a run, opened by the first question or by `load`, and kept: what several functions need, once."""
 
     def __init__(self, run: "Run") -> None:
         self.run = run
-        self._loading, self._computing = threading.Lock(), threading.Lock()
-        self._network: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None
-        self._explain: Callable[..., Any] | None = None
-        self._ask: Callable[..., Any] | None = None
+        self._labelling, self._computing = threading.Lock(), threading.Lock()
+        self._network = _Once(self._open_network)
+        self._named: _Once[Forward] = _Once(lambda: named_forward(run, self._network()))
+        self._labels = _Once(self._open_labels)
+        self._explain = _Once(self._open_explainer)
+        self._ask = _Once(self._open_covering)
+        self._loaded = threading.Event()
 
     @property
     def name(self) -> str:
@@ -83,16 +110,20 @@ class PageModel:
         return self.run.folder.resolve().name.lstrip("_")
 
     @property
-    def ready(self) -> bool:
-        """Whether a question is answered at once."""
-        return self._network is not None and self._explain is not None and self._ask is not None
+    def explains_at_once(self) -> bool:
+        """Whether maps are there without waiting for TensorFlow to be loaded."""
+        return self._loaded.is_set()
 
     def load(self) -> None:
-        """Import TensorFlow, build the network and ask it once for everything, so that nobody waits for that later."""
+        """Open the network for labels, then import TensorFlow and ask once for everything else.
+
+        So nobody waits for that later. Raises `UserError` where the network cannot be opened.
+        """
         black = np.zeros((self.run.cache_side, self.run.cache_side, 3), np.uint8)
         cached = black if len(self.run.views) == 1 else np.stack([black] * len(self.run.views))
         self.forward(cached[None])
         self._covered(cached, {task: 0 for task in self.run.tasks}, self._heats(cached, {}))
+        self._loaded.set()
 
     def look(self, file: ImageFile) -> Look:
         """Read a painting and label it. Raises `Unreadable`, whose path is the file's name."""
@@ -105,14 +136,24 @@ class PageModel:
                 raise Unreadable(error.reason, error.detail, file.name) from error
         outputs = {name: values[0] for name, values in self.forward(cached[None]).items()}
         prediction = prediction_of(self.run, ImageFile(file.name), outputs)
-        size = picture.width, picture.height
-        return Look(file.name, *size, picture.repaired, prediction, cached, shown, outputs[FEATURES])
+        return Look(file.name, picture.width, picture.height, picture.repaired, prediction, cached, shown)
 
-    def forward(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Cached images through the network, one batch at a time: its outputs, and "features" (n, channels)."""
-        network = self._loaded_network()
+    def forward(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Cached images to the network's probabilities, one batch at a time."""
+        labels = self._labels()
+        with self._labelling:
+            return labels(images)
+
+    def named(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Cached images to all outputs and "features" (n, channels), one batch at a time; waits for TensorFlow."""
+        with opening(f"the model {self.name}"):
+            named = self._named()
         with self._computing:
-            return network(images)
+            return named(images)
+
+    def features(self, look: Look) -> np.ndarray:
+        """What works of a collection are compared by: float32 (channels,)."""
+        return self.named(look.cached[None])[FEATURES][0]
 
     def heats(self, look: Look, classes: Mapping[str, int]) -> dict[str, np.ndarray | None]:
         """What speaks for one class of each task: {task: float32 (h, w) in 0 to 1}; None where the head sees no part.
@@ -120,9 +161,9 @@ class PageModel:
         Args:
             classes: {task: number of the class}; of other tasks it is the likeliest one.
         """
+        explained = self._heats(look.cached, classes)
         from painters_mtl.network.gradcam import scaled
 
-        explained = self._heats(look.cached, classes)
         heats: dict[str, np.ndarray | None] = {}
         for task, of_task in explained.items():
             sees = bool(of_task["sees"][0, 0]) or not of_task["sees"][0].any()
@@ -137,63 +178,49 @@ class PageModel:
     def _covered(
         self, cached: np.ndarray, classes: Mapping[str, int], explained: Mapping[str, dict[str, np.ndarray]]
     ) -> dict[str, bool]:
+        ask = self._ask()
         from painters_mtl.network.covering import stand_out
 
-        ask = self._loaded_covering()
         with self._computing:
             return stand_out(ask, cached, classes, {task: explained[task]["map"][0] for task in classes})
 
     def _heats(self, cached: np.ndarray, classes: Mapping[str, int]) -> dict[str, dict[str, np.ndarray]]:
-        explain = self._loaded_explainer()
+        with opening(f"the model {self.name}"):
+            explain = self._explain()
         numbers = {task: np.full(1, classes.get(task, -1), np.int32) for task in self.run.tasks}  # -1: the likeliest
         with self._computing:
             outputs = explain(cached[None], numbers)
         return {task: {key: value.numpy() for key, value in outputs[task].items()} for task in self.run.tasks}
 
-    def _loaded_network(self) -> "Callable[[np.ndarray], dict[str, np.ndarray]]":
-        with self._loading, opening(f"the model {self.name}"):
-            if self._network is None:
-                self._network = _named_network(self.run)
-            return self._network
+    # -------------------------------------------------------------------------------------------- opened once
 
-    def _loaded_explainer(self) -> "Callable[..., Any]":
-        with self._loading, opening(f"the model {self.name}"):
-            if self._explain is None:
-                from painters_mtl.common.lazy_imports import import_tensorflow
+    def _open_labels(self) -> "Forward":
+        if runtime := ready_without_tensorflow(self.run):
+            try:
+                return open_runtime(self.run, runtime, batch_size=1)
+            except UserError as error:  # damaged, or not what Keras says: then Keras itself
+                messages.warn(f"note: {error}")
+        return self.named
 
-                import_tensorflow()
-                from painters_mtl.inference.open_network import open_network
-                from painters_mtl.network.gradcam import explainer
+    def _open_network(self) -> "keras.Model":
+        from painters_mtl.common.lazy_imports import import_tensorflow
 
-                self._explain = explainer(open_network(self.run), self.run.image_size, list(self.run.tasks))
-            return self._explain
+        import_tensorflow()
+        from painters_mtl.inference.open_network import open_network
 
-    def _loaded_covering(self) -> "Callable[..., Any]":
-        with self._loading:
-            if self._ask is None:
-                from painters_mtl.inference.open_network import open_network
-                from painters_mtl.network.covering import covering
+        return open_network(self.run)
 
-                self._ask = covering(open_network(self.run), self.run.image_size, list(self.run.tasks))
-            return self._ask
+    def _open_explainer(self) -> Callable[..., Any]:
+        network = self._network()
+        from painters_mtl.network.gradcam import explainer
 
+        return explainer(network, self.run.image_size, list(self.run.tasks))
 
-def _named_network(run: "Run") -> "Callable[[np.ndarray], dict[str, np.ndarray]]":
-    """The network as a compiled function from cached images to all its outputs and its features."""
-    from painters_mtl.common.lazy_imports import import_tensorflow
+    def _open_covering(self) -> Callable[..., Any]:
+        network = self._network()
+        from painters_mtl.network.covering import covering
 
-    import_tensorflow()
-    import keras
-
-    from painters_mtl.inference.open_network import open_network
-    from painters_mtl.network.forward import forward_function
-    from painters_mtl.network.graph import FEATURES as tensor_name
-    from painters_mtl.network.graph import named_tensors
-
-    model = open_network(run)
-    outputs = {**model.output, FEATURES: named_tensors(model)[tensor_name]}
-    function = forward_function(keras.Model(model.input, outputs), run.image_size)
-    return lambda images: {name: values.numpy() for name, values in function(images).items()}
+        return covering(network, self.run.image_size, list(self.run.tasks))
 
 
 def _jpeg(pixels: np.ndarray) -> bytes:

@@ -1,6 +1,7 @@
 """What can be asked of the page, without gradio: the same functions stand behind its buttons and its HTTP interface."""
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from painters_mtl.page.shelf import Shelf
     from painters_mtl.page.uploads import Uploads
 
+RECENT = 8  # explanations that are kept
 NO_COLLECTION = (
     "No collection was given. Start the page with --collection FOLDER, and it shows the works of that folder that are "
     "most like this painting."
@@ -41,6 +43,7 @@ class Questions:
     shelf: "Shelf"
     uploads: "Uploads"
     collection: "Collection | None" = None
+    _explained: "deque[tuple[Look, str, Explanation]]" = field(default_factory=lambda: deque(maxlen=RECENT), init=False)
 
     @property
     def model(self) -> "PageModel":
@@ -56,10 +59,18 @@ class Questions:
         return painting_values(self.model.run, self.model.name, look)
 
     def explain(self, look: "Look", chosen: str) -> Explanation:
-        """What speaks for the label "task/class" of a painting. Raises `UserError` for one that the model lacks."""
-        from painters_mtl.network.gradcam import overlay, stretched
-        from painters_mtl.reports.sheets_explanation import UNPROVEN
+        """What speaks for the label "task/class" of a painting. Raises `UserError` for one that the model lacks.
 
+        The last ones are kept, for the picture to send asks for what the page has just shown.
+        """
+        for of, label, explanation in tuple(self._explained):
+            if of is look and label == chosen:
+                return explanation
+        explanation = self._explain(look, chosen)
+        self._explained.append((look, chosen, explanation))
+        return explanation
+
+    def _explain(self, look: "Look", chosen: str) -> Explanation:
         task, _, name = chosen.partition("/")
         tasks = self.model.run.tasks
         if task not in tasks:
@@ -73,6 +84,9 @@ class Questions:
         heat = self.model.heats(look, {task: numbers[name]})[task]
         if heat is None:
             raise UserError(f"{task} is judged by the middle of the painting alone: there is no map of the whole of it")
+        from painters_mtl.network.gradcam import overlay, stretched  # what imports TensorFlow was called above
+        from painters_mtl.reports.sheets_explanation import UNPROVEN
+
         pixels = look.pixels()
         shown = overlay(pixels, stretched(heat, pixels.shape[1], pixels.shape[0]))
         proven = not heat.any() or self.model.stands_out(look, task, numbers[name])

@@ -44,6 +44,11 @@ def hint(sentence: str) -> str:
     return f'<p class="hint">{jinja2.filters.escape(sentence)}</p>'
 
 
+def waiting(sentence: str) -> str:
+    """What a part of the page waits for, which screen readers say when they have finished speaking."""
+    return f'<p class="hint" role="status">{jinja2.filters.escape(sentence)}</p>'
+
+
 def examples(files: Sequence[Path]) -> str:
     """Buttons with a small picture and a name each: `02-cubism-landscape.jpg` is called "Cubism landscape"."""
     named = [(" ".join(file.stem.split("-")[1:]).capitalize(), thumbnail_url(ImageFile(str(file)))) for file in files]

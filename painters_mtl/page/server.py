@@ -75,7 +75,7 @@ def serving(run: "Run", address: Address, collection: Path | None, cache: Path) 
         from painters_mtl.page.shelf import Shelf
 
         model = PageModel(run)
-        works = Collection(collection, run, cache) if collection else None
+        works = Collection(collection, model, cache) if collection else None
         page = build_page(Questions(Shelf(model), uploads, works), draw_examples(uploads.drawn))
         port = address.port or _free_port(address.host)
         hosts = () if address.host not in LOOPBACK else (*LOOPBACK, address.host)
@@ -92,7 +92,7 @@ def serving(run: "Run", address: Address, collection: Path | None, cache: Path) 
 
 
 def _prepare(model: Any, works: Any) -> None:
-    """Load the network, then read the collection, while people already look at the page."""
+    """Open the network, import TensorFlow, read the collection: one after the other, while the page answers already."""
     try:
         model.load()
     except UserError:  # it was said here, and every question is answered with it

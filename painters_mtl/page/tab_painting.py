@@ -1,7 +1,7 @@
 """The tab "One painting": drop it, read its labels, see what speaks for them, and the works that are most like it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from painters_mtl.page.questions import Questions, sentence
 
 EMPTY = "Drop a painting, paste one, choose a file or take an example. What it looks like to the model stands here."
 EMPTY_MAP = "What in the painting speaks for a label is shown here."
+PREPARING = (
+    "The network is being made ready to explain its labels. That takes some seconds once, after the page was started."
+)
 EMPTY_WORKS = "The works of a collection that are most like the painting are shown here."
 MAPS = (
     "Move the slider below the picture to go from the painting to the map. It shows what the network reacted to, not "
@@ -58,8 +61,8 @@ def build(questions: Questions, examples: Sequence[Path]) -> None:
     def on_painting(given: Any, request: gr.Request) -> list[Any]:
         return show(questions, given, request.session_hash)
 
-    def on_label(of: Look | None, label: str | None) -> str:
-        return explain(questions, of, label)
+    def on_label(of: Look | None, label: str | None) -> Iterator[str]:
+        yield from explain(questions, of, label)
 
     def on_works(of: Look | None) -> list[Any]:
         return nearest(questions, of)
@@ -124,15 +127,19 @@ def show(questions: Questions, given: Any, session: str | None) -> list[Any]:
     ]
 
 
-def explain(questions: Questions, look: Look | None, chosen: str | None) -> str:
-    """What speaks for the chosen label, as HTML with a slider."""
+def explain(questions: Questions, look: Look | None, chosen: str | None) -> Iterator[str]:
+    """What speaks for the chosen label, as HTML with a slider; before it, where that takes long, why."""
     if look is None or not chosen:
-        return render.hint(EMPTY_MAP)
+        yield render.hint(EMPTY_MAP)
+        return
+    if not questions.model.explains_at_once:
+        yield render.waiting(PREPARING)
     try:
         explanation = questions.explain(look, chosen)
     except UserError as error:
-        return render.problem(sentence(error))
-    return render.wipe(look, explanation.overlaid, explanation.heat, explanation.label, explanation.note)
+        yield render.problem(sentence(error))
+        return
+    yield render.wipe(look, explanation.overlaid, explanation.heat, explanation.label, explanation.note)
 
 
 def nearest(questions: Questions, look: Look | None) -> list[Any]:

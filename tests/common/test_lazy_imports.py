@@ -43,6 +43,28 @@ def test_tensorflow_comes_in_silence_and_standard_error_comes_back() -> None:
     assert (done.stdout, done.stderr) == ("True\n", "after\n")
 
 
+def test_two_threads_that_silence_standard_error_give_it_back() -> None:
+    """The one that began first ends first; the other must not take its silence for standard error."""
+    code = """
+import sys, threading
+from painters_mtl.common.lazy_imports import quiet
+began, ended = threading.Event(), threading.Event()
+def other():
+    with quiet():
+        began.set()
+        ended.wait()
+        print('not to be seen', file=sys.stderr, flush=True)
+thread = threading.Thread(target=other)
+with quiet():
+    thread.start()
+    began.wait()
+ended.set()
+thread.join()
+print('after', file=sys.stderr)
+"""
+    assert python("-c", code).stderr == "after\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("before", [False, True])
 def test_tensorflow_does_not_bring_what_keras_only_tries_and_that_can_be_had_afterwards(before: bool) -> None:

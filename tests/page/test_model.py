@@ -1,19 +1,25 @@
 """The network behind the page says what `predict` says, and keeps little of what it was given."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+from helpers import python
 from PIL import Image
-from small_runs import trained_run
+from small_runs import package, trained_run
 
 from painters_mtl.common.errors import Unreadable
 from painters_mtl.images.files import ImageFile
+from painters_mtl.inference import open_network
 from painters_mtl.inference.embeddings import compute
+from painters_mtl.inference.litert_template import drawn_images
 from painters_mtl.inference.predictor import label
 from painters_mtl.page.limits import SHOWN_SIDE
 from painters_mtl.page.model import PageModel
+from painters_mtl.runs.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +46,7 @@ def test_it_says_what_predict_says(model: PageModel, painting: ImageFile) -> Non
 
 def test_its_features_are_those_of_a_collection(model: PageModel, painting: ImageFile, tmp_path: Path) -> None:
     (vector,) = compute(model.run, [painting], tmp_path / "cache")
-    np.testing.assert_allclose(model.look(painting).features, vector.features, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.features(model.look(painting)), vector.features, rtol=1e-4, atol=1e-5)
 
 
 def test_it_keeps_a_small_picture_and_no_path(model: PageModel, painting: ImageFile) -> None:
@@ -73,5 +79,46 @@ def test_what_cannot_be_read_is_named_without_its_folder(model: PageModel, tmp_p
 def test_many_may_ask_at_once(model: PageModel, painting: ImageFile) -> None:
     with ThreadPoolExecutor(8) as people:
         looks = list(people.map(model.look, [painting] * 24))
-    assert len({tuple(np.round(look.features, 4)) for look in looks}) == 1
+    assert len({tuple(np.round(model.features(look), 4)) for look in looks}) == 1
     assert model.run.folder.name == model.name
+
+
+def test_a_package_labels_before_tensorflow_is_loaded(
+    model: PageModel, painting: ImageFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What needs TensorFlow is then asked of the same object, and the labels stay those of Keras."""
+    made = package(model.run, tmp_path / "paintings", litert=True)
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from painters_mtl.images.files import ImageFile\nfrom painters_mtl.page.model import PageModel\n"
+        "from painters_mtl.runs.run import open_run\n"
+        f"model = PageModel(open_run(Path({str(made.folder)!r})))\n"
+        f"look = model.look(ImageFile({painting.path!r}))\n"
+        "print(sorted({'tensorflow', 'keras'} & set(sys.modules)), model.explains_at_once)\n"
+        "model.load()\nprint('tensorflow' in sys.modules, model.explains_at_once)\n"
+    )
+    done = python("-c", program, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert done.stdout.splitlines()[-2:] == ["[] False", "True True"], done.stderr
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    packaged, images = PageModel(made), drawn_images(made, 6)
+    in_keras = packaged.named(images)
+    for name, values in packaged.forward(images).items():
+        np.testing.assert_allclose(values, in_keras[name], atol=1e-4)
+
+
+def test_the_network_is_opened_once_for_all_that_is_asked(
+    model: PageModel, painting: ImageFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def counted(run: Run, call: Callable[[Run], keras.Model] = open_network.open_network) -> keras.Model:
+        opened.append(run)
+        return call(run)
+
+    monkeypatch.setattr(open_network, "open_network", counted)
+    fresh = PageModel(model.run)
+    with ThreadPoolExecutor(4) as people:
+        looks = list(people.map(fresh.look, [painting] * 4))
+    assert fresh.features(looks[0]).ndim == 1 and fresh.heats(looks[0], {})["style"] is not None
+    fresh.stands_out(looks[0], "style", 0)
+    assert len(opened) == 1

@@ -164,7 +164,7 @@ def test_the_nearest_works_of_a_collection(questions: Questions, tmp_path: Path)
     for seed in range(5):
         (works / "hall" / f"{seed}.png").write_bytes(drawn(seed))
     (works / "broken.jpg").write_bytes(b"no picture")
-    collection = Collection(works, questions.model.run, tmp_path / "cache")
+    collection = Collection(works, questions.model, tmp_path / "cache")
     asked = Questions(questions.shelf, questions.uploads, collection)
     look = asked.look(uploaded(asked, "copy.png", drawn(3)))
     assert asked.nearest(look)[0] == [] and "Looking for pictures in works" in asked.nearest(look)[1]
@@ -179,7 +179,7 @@ def test_the_nearest_works_of_a_collection(questions: Questions, tmp_path: Path)
 
 
 def test_a_collection_that_cannot_be_used_says_why(questions: Questions, tmp_path: Path) -> None:
-    collection = Collection(tmp_path, questions.model.run, tmp_path / "cache")
+    collection = Collection(tmp_path, questions.model, tmp_path / "cache")
     collection.start()
     wait_for(collection)
     assert not collection.ready and "there is no picture in it" in collection.state()
