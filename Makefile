@@ -92,7 +92,7 @@ NOTEBOOKS := $(wildcard notebooks/[0-9]*.py)
 
 notebooks: $(READY_DEV)
 	$(BIN)/jupytext --quiet --to ipynb $(NOTEBOOKS)
-	TQDM_DISABLE=1 $(BIN)/jupyter-execute --timeout=600 --inplace $(NOTEBOOKS:.py=.ipynb)
+	TQDM_DISABLE=1 $(BIN)/jupyter-execute --timeout=600 --NotebookClient.coalesce_streams=True --inplace $(NOTEBOOKS:.py=.ipynb)
 
 lint: $(READY_DEV)
 	$(BIN)/ruff check .

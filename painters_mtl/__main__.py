@@ -1,4 +1,4 @@
-"""`python -m painters_mtl VERB` and `painters-mtl VERB`: the same as `python -m painters_mtl.VERB`."""
+"""`painters-mtl VERB` and `python -m painters_mtl VERB`: the same as `python -m painters_mtl.VERB`."""
 
 import importlib
 import sys

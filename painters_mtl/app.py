@@ -1,8 +1,8 @@
 """A page to drop a painting on: its painter, style and genre, how sure, and what in it speaks for that.
 
-    python -m painters_mtl.app
-    python -m painters_mtl.app --model models/full --collection FOLDER
-    PAINTERS_PASSWORD=... python -m painters_mtl.app --host 0.0.0.0 --auth curator
+    painters-mtl app
+    painters-mtl app --model models/full --collection FOLDER
+    PAINTERS_PASSWORD=... painters-mtl app --host 0.0.0.0 --auth curator
 
 Prints an address to open in a browser; Ctrl-C ends it. Everything comes from this machine: no network is needed, and
 nothing is sent anywhere. The page listens on this machine alone; with --host others can come in, and are asked for the

@@ -1,8 +1,8 @@
 """What a folder of paintings is taken for; and which pictures can be read, which were repaired, which are refused.
 
-    python -m painters_mtl.check --data FOLDER     # layout, labels, classes, what is left out; no picture is opened
-    python -m painters_mtl.check FOLDER
-    python -m painters_mtl.check train_1.zip more/ one.jpg --output check.csv
+    painters-mtl check --data FOLDER     # layout, labels, classes, what is left out; no picture is opened
+    painters-mtl check FOLDER
+    painters-mtl check train_1.zip more/ one.jpg --output check.csv
 
 The first command is the one to begin with: it says what `train` would make of the folder, and takes its options for
 what is not seen by itself. Of the others, every picture is decoded to its end (a JPEG at an eighth of its size, so this
@@ -117,7 +117,7 @@ def check_pictures(settings: Settings) -> int:
     from painters_mtl.images.files import images_from_arguments
 
     if not settings.paths:
-        raise UserError("name a folder, a zip or files, or --data FOLDER, as in: python -m painters_mtl.check FOLDER")
+        raise UserError("name a folder, a zip or files, or --data FOLDER, as in: painters-mtl check FOLDER")
     if settings.threads < 0:
         raise UserError(f"--threads must be 0 or more, not {settings.threads}")
     output = settings.output

@@ -1,12 +1,12 @@
 """One network against three, with evidence: several seeds (and folds) of the shared network and of the baselines.
 
-    python -m painters_mtl.compare --data FOLDER --fine-tune heads      # minutes: the backbone's features are shared
-    python -m painters_mtl.compare --data FOLDER --seeds 5 --name study # hours: every network trains its backbone
-    python -m painters_mtl.compare --data FOLDER --fine-tune heads --shared-layers 256 --strategies all
-    python -m painters_mtl.compare --data FOLDER --folds 5 --seeds 1    # cross-validation, for small collections
+    painters-mtl compare --data FOLDER --fine-tune heads      # minutes: the backbone's features are shared
+    painters-mtl compare --data FOLDER --seeds 5 --name study # hours: every network trains its backbone
+    painters-mtl compare --data FOLDER --fine-tune heads --shared-layers 256 --strategies all
+    painters-mtl compare --data FOLDER --folds 5 --seeds 1    # cross-validation, for small collections
 
-    python -m painters_mtl.compare --resume --name study                # goes on where it was ended
-    python -m painters_mtl.compare --data FOLDER --engine ray           # the trainings spread over a Ray cluster
+    painters-mtl compare --resume --name study                # goes on where it was ended
+    painters-mtl compare --data FOLDER --engine ray           # the trainings spread over a Ray cluster
 
 Writes models/NAME/comparison.json, comparison.csv and report.html. The same command goes on where it was ended, too.
 """

@@ -1,8 +1,8 @@
 """Draw a network and count its weights: what the tasks share, what each has for itself.
 
-    python -m painters_mtl.describe --model models/full
-    python -m painters_mtl.describe --shared-layers 512,256 --task-layers 128,64 --output network.png
-    python -m painters_mtl.describe --task-layers 64 --shared-projection 64
+    painters-mtl describe --model models/full
+    painters-mtl describe --shared-layers 512,256 --task-layers 128,64 --output network.png
+    painters-mtl describe --task-layers 64 --shared-projection 64
 
 With --model a trained network is described, else one that the options of `train` would build; no painting is read. The
 diagram is Keras's `plot_model` where graphviz and pydot are installed, else a drawing of our own.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class DescribeSettings(NetworkSettings, DataSettings):
-    """What `python -m painters_mtl.describe` can be told: a trained model, or the options of a training."""
+    """What `painters-mtl describe` can be told: a trained model, or the options of a training."""
 
     model: Path | None = None
     """Run folder of a trained model, or paintings: the model that comes along; without it, the network that the options

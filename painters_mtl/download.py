@@ -1,8 +1,8 @@
 """Fetch the competition "Painter by Numbers" from Kaggle: its tables, or also its images.
 
-    python -m painters_mtl.download                             # the tables, into data/painter-by-numbers
-    python -m painters_mtl.download --images --yes              # and the images: about 40 GB
-    python -m painters_mtl.download --output /big/paintings --images
+    painters-mtl download                             # the tables, into data/painter-by-numbers
+    painters-mtl download --images --yes              # and the images: about 40 GB
+    painters-mtl download --output /big/paintings --images
 
 It takes a Kaggle account that accepted the competition's rules, its key (KAGGLE_API_TOKEN, KAGGLE_USERNAME and
 KAGGLE_KEY, or ~/.kaggle/kaggle.json), and pip install "painters-mtl[kaggle]". What is there already and whole is not
@@ -75,7 +75,7 @@ def download(settings: Settings) -> int:
             fetch_whole(name, output)
         shutil.rmtree(output / PARTIAL, ignore_errors=True)
     if settings.images:
-        print(f"all is in {output}; next: python -m painters_mtl.train --data {output}")
+        print(f"all is in {output}; next: painters-mtl train --data {output}")
     else:
         print(f"the tables are in {output}; to train on the images, fetch them too: --images (until then: the demo)")
     return 0

@@ -1,7 +1,7 @@
 """A vector for each painting: the features that the tasks share, for a search or a map of one's own.
 
-    python -m painters_mtl.embed FOLDER --model models/full --output vectors.parquet
-    python -m painters_mtl.embed FOLDER more.zip --output vectors.npz --map map.png --projection pca
+    painters-mtl embed FOLDER --model models/full --output vectors.parquet
+    painters-mtl embed FOLDER more.zip --output vectors.npz --map map.png --projection pca
 
 A row for each picture, also for one that cannot be read: `path`, the label and the calibrated confidence of each task,
 `error`, and `vector` (float32, as many as the network has features; for two pictures that look alike to the network the

@@ -1,8 +1,8 @@
 """Show what in a painting speaks for its labels: the painting beside a map for each head.
 
-    python -m painters_mtl.explain a.jpg b.png --model models/full
-    python -m painters_mtl.explain FOLDER paintings.zip --tasks painter --size 320 --output maps
-    python -m painters_mtl.explain a.jpg --classes painter="Claude Monet" genre=landscape --method occlusion
+    painters-mtl explain a.jpg b.png --model models/full
+    painters-mtl explain FOLDER paintings.zip --tasks painter --size 320 --output maps
+    painters-mtl explain a.jpg --classes painter="Claude Monet" genre=landscape --method occlusion
 
 For every picture a PNG, NAME-explained.png, in --output: the original and, for each task, the class, its confidence
 and a map over the picture: bright where the painting speaks for that class and against the others, dark where it does

@@ -1,8 +1,8 @@
 """Take a trained network out of Python: for servers, phones and other languages.
 
-    python -m painters_mtl.export --model models/full --format saved_model --output full_saved_model
-    python -m painters_mtl.export --model models/full --format litert-int8 --data PAINTINGS --output full_int8
-    python -m painters_mtl.export --model models/full --format package --output to_give_away
+    painters-mtl export --model models/full --format saved_model --output full_saved_model
+    painters-mtl export --model models/full --format litert-int8 --data PAINTINGS --output full_int8
+    painters-mtl export --model models/full --format package --output to_give_away
 
 The exported network takes 8-bit RGB pictures, squashed to a fixed square, and gives a vector of calibrated
 probabilities for each task, by name. Beside it: `labels.json`, `manifest.json` and `README.md` with all that a caller

@@ -1,8 +1,8 @@
 """The competition's task: are two paintings by the same painter? A score for each pair, written as a submission.
 
-    python -m painters_mtl.pairs --model models/full --pairs submission_info.csv --images test/ --output submission.csv
-    python -m painters_mtl.pairs --model models/full --pairs submission_info.csv --images data/test.zip
-    python -m painters_mtl.pairs --model models/full --images paintings/ --labels data/painter-by-numbers
+    painters-mtl pairs --model models/full --pairs submission_info.csv --images test/ --output submission.csv
+    painters-mtl pairs --model models/full --pairs submission_info.csv --images data/test.zip
+    painters-mtl pairs --model models/full --images paintings/ --labels data/painter-by-numbers
 
 The pairs are `index,image1,image2`, the submission is `index,sameArtist`: a row for each, in the same order. A picture
 is found by its file name, in folders and zips, and goes through the network once; what was computed is kept in

@@ -1,10 +1,10 @@
 """Label paintings: painter, style and genre of each, with a confidence.
 
-    python -m painters_mtl.predict FOLDER --model models/full --output predictions.csv
-    python -m painters_mtl.predict a.jpg b.png paintings.zip --top-k 3 --output gallery.html
-    find . -name "*.jpg" | python -m painters_mtl.predict - --resume
-    python -m painters_mtl.predict FOLDER --output - | grep Monet              # a table on standard output
-    python -m painters_mtl.predict FOLDER --engine ray --ray-address HOST:PORT     # spread over a Ray cluster
+    painters-mtl predict FOLDER --model models/full --output predictions.csv
+    painters-mtl predict a.jpg b.png paintings.zip --top-k 3 --output gallery.html
+    find . -name "*.jpg" | painters-mtl predict - --resume
+    painters-mtl predict FOLDER --output - | grep Monet              # a table on standard output
+    painters-mtl predict FOLDER --engine ray --ray-address HOST:PORT     # spread over a Ray cluster
 
 Folders are searched to the bottom, zips read in place; "*.jpg" in quotes is a pattern, and - stands for a list of
 paths on standard input, one a line. Every picture gets a row, even one that cannot be read: path, painter,

@@ -1,7 +1,7 @@
 """The paintings of a folder that are most like one: by the cosine of the features that the tasks share.
 
-    python -m painters_mtl.similar monet.jpg --in FOLDER --model models/full --output similar.png
-    python -m painters_mtl.similar a.jpg b.jpg train_1.zip/train_1/7.jpg --in FOLDER more.zip --count 6
+    painters-mtl similar monet.jpg --in FOLDER --model models/full --output similar.png
+    painters-mtl similar a.jpg b.jpg train_1.zip/train_1/7.jpg --in FOLDER more.zip --count 6
 
 Prints a table (cosine, the labels, path) and shows the pictures on a sheet, the one asked for first; several have a
 block each, one below the other. The picture itself is left out of its matches, copies of it are not. The folder's
@@ -76,7 +76,7 @@ def similar(settings: Settings) -> int:
     if unreadable:
         print(
             f"{len(unreadable):,} pictures could not be read ({embeddings.count_errors(unreadable)}): "
-            "python -m painters_mtl.check names them",
+            "painters-mtl check names them",
             file=sys.stderr,
         )
     return 1 if vectors.errors else 0

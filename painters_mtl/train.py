@@ -1,13 +1,13 @@
 """Train one network with three heads (painter, style, genre), one for each task alone, and write folder and report.
 
-    python -m painters_mtl.train                                        # on the demo, or on Kaggle's data where it is
-    python -m painters_mtl.train --data data/painter-by-numbers --image-size 224 --name full
-    python -m painters_mtl.train --data FOLDER --fine-tune heads    # quick: the backbone is frozen
-    python -m painters_mtl.train --data FOLDER --dry-run            # what is understood, and the split; no training
-    python -m painters_mtl.train --data FOLDER --split models/full/split.csv --seed 1
+    painters-mtl train                                        # on the demo, or on Kaggle's data where it is
+    painters-mtl train --data data/painter-by-numbers --image-size 224 --name full
+    painters-mtl train --data FOLDER --fine-tune heads    # quick: the backbone is frozen
+    painters-mtl train --data FOLDER --dry-run            # what is understood, and the split; no training
+    painters-mtl train --data FOLDER --split models/full/split.csv --seed 1
 
-    python -m painters_mtl.train --resume --name full               # goes on where it was ended, by Ctrl-C or a kill
-    python -m painters_mtl.train --data FOLDER --distribute auto    # on all GPUs, or on each machine of a TF_CONFIG
+    painters-mtl train --resume --name full               # goes on where it was ended, by Ctrl-C or a kill
+    painters-mtl train --data FOLDER --distribute auto    # on all GPUs, or on each machine of a TF_CONFIG
 
 The same command with the same --name goes on where it was ended, too.
 """
@@ -99,7 +99,7 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
             write_report(folder, data, settings, shared, result, links)
             print(text(result))
     print(f"wrote {folder}: open {folder / 'report.html'}, or label paintings:")
-    print(f"  python -m painters_mtl.predict FOLDER --model {folder}")
+    print(f"  painters-mtl predict FOLDER --model {folder}")
     if interrupted:
         print(resume_command("train", settings, folder))
     return 130 if interrupted else 0

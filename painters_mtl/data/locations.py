@@ -63,7 +63,7 @@ def without_images(kaggle: Sequence[Path] = KAGGLE_FOLDERS, local: Path = LOCAL_
 def way_to_images(folder: Path) -> str:
     """How to get the images that belong to the tables in a folder; the second half of a sentence."""
     place = "" if folder == LOCAL_FOLDER else f" --output {folder}"
-    return f"python -m painters_mtl.download --images{place} fetches them (40 GB), or put into it those that you have"
+    return f"painters-mtl download --images{place} fetches them (40 GB), or put into it those that you have"
 
 
 def has_images(folder: Path) -> bool:

@@ -38,7 +38,7 @@ def summary(catalog: "Catalog", settings: "LabelSettings") -> str:
     lines += [f"note: {note}" for note in (*notes, *class_notes)]
     if tasks:
         lines.append(
-            f"next: python -m painters_mtl.train --data {catalog.folder}, with the options given here and "
+            f"next: painters-mtl train --data {catalog.folder}, with the options given here and "
             "--dry-run, shows the split; without --dry-run it trains"
         )
     return "\n".join(lines)

@@ -293,7 +293,7 @@ def _open(place: Place, table: pd.DataFrame, entries: Entries, memory_gb: float)
     )
     if len(refused) == len(own):
         reasons = ", ".join(f"{n} {reason}" for reason, n in refused["reason"].value_counts().items())
-        raise UserError(f"none of the {len(own)} pictures can be read: {reasons}; see python -m painters_mtl.check")
+        raise UserError(f"none of the {len(own)} pictures can be read: {reasons}; see painters-mtl check")
     pixels: np.ndarray = np.memmap(place.pixels, np.uint8, "r", shape=(_count(entries), *place.shape))
     if pixels.nbytes <= memory_gb * 1e9:
         pixels = np.fromfile(place.pixels, np.uint8, pixels.size).reshape(pixels.shape)

@@ -48,7 +48,7 @@ def pair_vectors(run: "Run", files: "Sequence[ImageFile]", options: ScoreOptions
     score, head = choose_score(run, options)
     computed = embeddings.compute(run, files, options.cache, options.batch_size, options.threads)
     if len(computed.errors) == len(files):
-        raise UserError(f"none of the {len(files):,} pictures can be read; see python -m painters_mtl.check")
+        raise UserError(f"none of the {len(files):,} pictures can be read; see painters-mtl check")
     features = np.stack([vector.features for vector in computed if vector.features is not None])
     vectors = painter_pairs.embed(score, features, run, head)
     if computed.errors:

@@ -16,7 +16,7 @@ EMPTY = (
     "painting? Give one, and the answers of both stand here side by side."
 )
 ALONE = (
-    "There is only one model here. Train its baselines too (python -m painters_mtl.train without --no-baselines), or "
+    "There is only one model here. Train its baselines too (painters-mtl train without --no-baselines), or "
     "keep another run in the same folder, and they can be compared."
 )
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from painters_mtl.common.lazy_imports import figure_style
 from painters_mtl.data.dataset import Dataset
-from painters_mtl.reports.figures import BLUE, GREY, INK, RIGHT, WRONG, confusion_figure, shortened
+from painters_mtl.reports.figures import BLUE, GREY, INK, PANEL, RIGHT, WRONG, confusion_figure, shortened
 from painters_mtl.studies.comparison import SeedResults, task_predictions
 from painters_mtl.studies.summary import STATISTIC_LABELS
 
@@ -36,28 +36,26 @@ def differences_figure(results: Mapping[str, Mapping[str, Any]]) -> "Figure":
         for strategy, result in results.items()
     ]
     with figure_style() as Figure:
-        figure = Figure(figsize=(7, 0.55 * len(lines) + 1.3))
+        figure = Figure(figsize=(PANEL, 0.7 * len(lines) + 1.2), layout="constrained")
         axis = figure.subplots()
-        for y, (_, triples, colour) in enumerate(lines):
-            for statistic, place, marker, strength in (
-                ("accuracy", y - 0.16, "o", 1.0),
-                ("macro_f1", y + 0.2, "s", 0.55),
-            ):
+        for y, (name, triples, colour) in enumerate(lines):
+            axis.text(0, y - 0.4, name, transform=axis.get_yaxis_transform(), fontsize=9, va="center")
+            for statistic, place, marker, strength in (("accuracy", y, "o", 1.0), ("macro_f1", y + 0.26, "s", 0.55)):
                 scale = 1 if colour == BLUE else 100  # a gain is in percent
                 mean, low, high = (scale * value for value in triples[statistic])
                 axis.plot([low, high], [place, place], color=colour, alpha=strength, linewidth=2)
                 axis.plot(mean, place, marker, color=colour, alpha=strength, markersize=5)
                 axis.annotate(
-                    f"{mean:+.1f}", (mean, place), (0, 3), textcoords="offset points", ha="center", fontsize=7
+                    f"{mean:+.1f}", (mean, place), (0, 3), textcoords="offset points", ha="center", fontsize=8
                 )
         for marker, (statistic, label) in zip("os", STATISTIC_LABELS.items(), strict=True):
             strength = 1.0 if statistic == "accuracy" else 0.55
             axis.plot([], [], marker, color=INK, alpha=strength, markersize=5, label=label)
-        axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
-        axis.axvline(0, color=INK, linewidth=0.8)
-        axis.set_yticks(range(len(lines)), [label for label, _, _ in lines])
-        axis.set_ylim(len(lines) - 0.4, -0.7)
-        axis.set_xlabel("lower  ←  one network for all, in points (gain: in percent)  →  higher", fontsize=9)
+        figure.legend(frameon=False, fontsize=8, ncols=2, loc="outside upper right")
+        axis.axvline(0, color=INK, linewidth=0.8, zorder=0)
+        axis.set_yticks([])
+        axis.set_ylim(len(lines) - 0.4, -0.65)
+        axis.set_xlabel("lower  ←  one network for all, in points (gain: in %)  →  higher", fontsize=8)
         axis.spines[["top", "right", "left"]].set_visible(False)
     return figure
 
@@ -65,7 +63,7 @@ def differences_figure(results: Mapping[str, Mapping[str, Any]]) -> "Figure":
 def validation_figure(name: str, shared: SeedResults, alone: SeedResults) -> "Figure":
     """Validation accuracy of one task by epoch, a line for each training."""
     with figure_style() as Figure:
-        figure = Figure(figsize=(6, 3.2))
+        figure = Figure(figsize=(PANEL, 3.2), layout="constrained")
         axis = figure.subplots()
         for side, colour, label in ((alone, GREY, "alone"), (shared, BLUE, "shared")):
             for k, result in enumerate(result for folds in side for result in folds):
@@ -83,7 +81,7 @@ def agreement_figure(agreements: Mapping[str, Mapping[str, float]]) -> "Figure":
     colours = {"both": GREY, "only_one": BLUE, "only_other": ORANGE, "neither": PALE}
     labels = ("both right", "only the shared network", "only the one alone", "neither")
     with figure_style() as Figure:
-        figure = Figure(figsize=(6, 0.5 * len(agreements) + 1.1))
+        figure = Figure(figsize=(PANEL, 0.5 * len(agreements) + 1.1))
         axis = figure.subplots()
         for y, shares in enumerate(agreements.values()):
             left = 0.0
@@ -114,7 +112,7 @@ def f1_figure(f1: Mapping[str, Sequence[float | None]], classes: Sequence[str]) 
     if len(order) > 2 * MOST_F1:
         order = np.concatenate([order[:MOST_F1], order[-MOST_F1:]])
     with figure_style() as Figure:
-        figure = Figure(figsize=(6, 0.3 * len(order) + 1.2))
+        figure = Figure(figsize=(PANEL, 0.26 * len(order) + 1.2), layout="constrained")
         axis = figure.subplots()
         for y, k in enumerate(order):
             axis.plot([100 * alone[k], 100 * shared[k]], [y, y], color="#cccccc", zorder=1)
@@ -125,7 +123,7 @@ def f1_figure(f1: Mapping[str, Sequence[float | None]], classes: Sequence[str]) 
         if len(order) < len(classes):
             axis.set_title(f"the {MOST_F1} that gain and the {MOST_F1} that lose most, of {len(classes):,}", fontsize=9)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=8)
+        figure.legend(frameon=False, fontsize=8, ncols=2, loc="outside upper right")
     return figure
 
 

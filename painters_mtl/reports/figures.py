@@ -5,6 +5,7 @@ made without pyplot: nothing is kept of them when the last name for one goes.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
     from painters_mtl.training.run_result import RunResult
 
 BLUE, GREY, LIGHT, INK = "#1f5fa8", "#9a9a9a", "#bbbbbb", "#222222"
-RIGHT, WRONG, NO_LABEL = "#1a7f37", "#c0262d", "#888888"
+RIGHT, WRONG = "#1a7f37", "#c0262d"
+COLOURS = {"right": RIGHT, "wrong": WRONG, "no-label": "#767676"}  # of a label below a painting
 MOST_CLASSES = 30  # on the axes of a confusion matrix
 LONGEST_NAME = 32  # characters of a class beside an axis
 SHOWN = 24  # test paintings on the contact sheet
 COLUMNS = 6
-PANELS = 4  # side by side
+PANEL = 4.8  # inches: a figure that is read on a telephone too is no wider
 
 
 def shortened(text: str, length: int = LONGEST_NAME) -> str:
@@ -37,26 +39,27 @@ def shortened(text: str, length: int = LONGEST_NAME) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def curves_figure(history: pd.DataFrame) -> "Figure":
-    """Training loss, and validation accuracy of each task, by epoch.
+def training_figures(history: pd.DataFrame) -> dict[str, "Figure"]:
+    """{"loss": training losses, "accuracy": validation accuracy of each task}, by epoch.
 
     Args:
         history: as in history.csv.
     """
     with figure_style() as Figure:
-        figure = Figure(figsize=(10, 3.5))
-        left, right = figure.subplots(1, 2)
+        figures = {name: Figure(figsize=(PANEL, 3.4), layout="constrained") for name in ("loss", "accuracy")}
+        loss, accuracy = (figure.subplots() for figure in figures.values())
         for column in [str(name) for name in history if str(name).endswith("loss")]:
-            left.plot(history["epoch"], history[column], label=column.replace("_", " "), marker="o", markersize=3)
+            label = "all weighted" if column == "loss" else column.removesuffix("_loss").replace("_", " ")
+            loss.plot(history["epoch"], history[column], label=label, marker="o", markersize=3)
         for column in [str(name) for name in history if str(name).startswith("val_")]:
             label = "mean" if column == "val_score" else column.removeprefix("val_").removesuffix("_accuracy")
             style = "--" if column == "val_score" else "-"
-            right.plot(history["epoch"], 100 * history[column], style, label=label, marker="o", markersize=3)
-        left.set(title="Training loss")
-        right.set(title="Validation accuracy (%)")
-        for axis in (left, right):
+            accuracy.plot(history["epoch"], 100 * history[column], style, label=label, marker="o", markersize=3)
+        loss.set(title="Training loss")
+        accuracy.set(title="Validation accuracy (%)")
+        for axis in (loss, accuracy):
             _by_epoch(axis)
-    return figure
+    return figures
 
 
 def conflict_figure(history: pd.DataFrame, tasks: Sequence[str]) -> "Figure":
@@ -66,7 +69,7 @@ def conflict_figure(history: pd.DataFrame, tasks: Sequence[str]) -> "Figure":
         history: as in history.csv, with columns "cosine_TASK_OTHER".
     """
     with figure_style() as Figure:
-        figure = Figure(figsize=(6, 3.2))
+        figure = Figure(figsize=(PANEL, 3.2), layout="constrained")
         axis = figure.subplots()
         for one in tasks:
             for other in tasks:
@@ -91,29 +94,24 @@ def _by_epoch(axis: "Axes") -> None:
         axis.legend(frameon=False, fontsize=8)
 
 
-def reliability_figure(data: Dataset, result: "RunResult") -> "Figure":
-    """Accuracy by confidence on the test paintings, before and after temperature scaling, a panel for each task."""
-    names = list(result.test_probabilities)
-    columns = min(PANELS, len(names))
-    lines = -(-len(names) // columns)
-    with figure_style() as Figure:
-        figure = Figure(figsize=(3.4 * columns, 3.3 * lines), layout="constrained")
-        axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
-        for axis in axes[len(names) :]:
-            axis.set_axis_off()
-        for axis, name in zip(axes, names, strict=False):
-            after, labels = result.test_probabilities[name], data.labels[name][result.test_rows]
-            before = apply_temperature(after, 1 / result.metrics["calibration"][name]["temperature"])
+def reliability_figures(data: Dataset, result: "RunResult") -> dict[str, "Figure"]:
+    """{"reliability_TASK": accuracy by confidence on the test paintings, before and after temperature scaling}."""
+    figures = {}
+    for name, after in result.test_probabilities.items():
+        labels = data.labels[name][result.test_rows]
+        before = apply_temperature(after, 1 / result.metrics["calibration"][name]["temperature"])
+        with figure_style() as Figure:
+            figure = figures[f"reliability_{name}"] = Figure(figsize=(3.4, 3.3), layout="constrained")
+            axis = figure.subplots()
             axis.plot([0, 100], [0, 100], color=LIGHT, linewidth=0.8)
             for probabilities, label, colour in ((before, "before", GREY), (after, "after", BLUE)):
                 confidence, accuracy, counts = reliability(labels, probabilities)
                 axis.plot(100 * confidence, 100 * accuracy, color=colour, linewidth=1)
                 axis.scatter(100 * confidence, 100 * accuracy, np.sqrt(counts) * 4, color=colour, label=label)
-            axis.set(title=name, xlabel="confidence (%)", xlim=(0, 100), ylim=(0, 100))
+            axis.set(title=name, xlabel="confidence (%)", ylabel="right (%)", xlim=(0, 102), ylim=(0, 102))
             axis.spines[["top", "right"]].set_visible(False)
-        axes[0].set_ylabel("right (%)")
-        axes[0].legend(frameon=False, fontsize=8)
-    return figure
+            axis.legend(frameon=False, fontsize=8, loc="upper left")
+    return figures
 
 
 def confusion_figure(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str], title: str = "") -> "Figure":
@@ -134,7 +132,7 @@ def confusion_figure(labels: np.ndarray, predicted: np.ndarray, classes: Sequenc
     place = np.full(len(classes), len(shown))
     place[shown] = np.arange(len(shown))
     counts = metrics.confusion(np.where(labels >= 0, place[labels], -1), place[predicted], len(names))
-    side = max(3.5, 0.36 * len(names) + 1.5)
+    side = max(3.5, 0.3 * len(names) + 1.7)
     with figure_style() as Figure:
         figure = Figure(figsize=(side, side))
         axis = figure.subplots()
@@ -157,38 +155,56 @@ def _most_confused(labels: np.ndarray, predicted: np.ndarray, classes: int) -> n
     return np.sort(np.argsort(-mistakes, kind="stable")[:MOST_CLASSES])
 
 
-def contact_sheet(data: Dataset, result: "RunResult") -> "Figure":
-    """Some test paintings, drawn at random, each with its predicted labels below."""
+@dataclass(frozen=True)
+class Example:
+    """A test painting, and what the network says of it."""
+
+    pixels: np.ndarray
+    """uint8 (h, w, 3), at most 220 pixels on its longer side."""
+    lines: list[tuple[str, str]]
+    """For each task the predicted label in words, and its kind: "right", "wrong", or "no-label" to compare with."""
+
+
+def examples(data: Dataset, result: "RunResult") -> list[Example]:
+    """Some test paintings, drawn at random, with their predicted labels."""
     n = min(SHOWN, len(result.test_rows))
     chosen = np.sort(np.random.default_rng(0).choice(len(result.test_rows), n, replace=False))
-    lines, tasks = -(-n // COLUMNS), len(result.test_probabilities)
+    return [Example(thumbnail(data, result.test_rows[k]), _predicted_labels(data, result, k)) for k in chosen]
+
+
+def contact_sheet(shown: Sequence[Example]) -> "Figure":
+    """Test paintings, each with its predicted labels below."""
+    lines, tasks = -(-len(shown) // COLUMNS), max((len(one.lines) for one in shown), default=0)
     with figure_style() as Figure:
         figure = Figure(figsize=(COLUMNS * 2.1, lines * (2.3 + 0.15 * tasks)))
         axes = figure.subplots(lines, COLUMNS, squeeze=False).ravel()
         for axis in axes:
             axis.set_axis_off()
-        for axis, position in zip(axes, chosen, strict=False):
-            axis.imshow(thumbnail(data, result.test_rows[position]))
+        for axis, one in zip(axes, shown, strict=False):
+            axis.imshow(one.pixels)
             axis.set_anchor("S")
-            for k, (text, colour) in enumerate(_predicted_labels(data, result, position)):
+            for k, (text, kind) in enumerate(one.lines):
                 below = (0, -3 - 7.5 * k)
-                axis.annotate(text, (0, 0), below, "axes fraction", "offset points", fontsize=6, color=colour, va="top")
+                axis.annotate(
+                    shortened(text, 36), (0, 0), below, "axes fraction", "offset points",
+                    fontsize=6, color=COLOURS[kind], va="top",
+                )  # fmt: skip
         figure.subplots_adjust(wspace=0.15, hspace=0.05 + 0.1 * tasks)
     return figure
 
 
 def _predicted_labels(data: Dataset, result: "RunResult", position: int) -> list[tuple[str, str]]:
-    """The line of each task below a test painting, and its colour: right, wrong, or no label to tell."""
+    """The line of each task below a test painting, and its kind, as in `Example`."""
     lines = []
     for name, probabilities in result.test_probabilities.items():
         classes, label = data.tasks[name].classes, data.labels[name][result.test_rows[position]]
         predicted = int(probabilities[position].argmax())
-        text, colour = f"{classes[predicted]} {100 * probabilities[position][predicted]:.0f} %", RIGHT
+        text, kind = f"{classes[predicted]} {100 * probabilities[position][predicted]:.0f} %", "right"
         if label < 0:
-            colour = NO_LABEL
+            kind = "no-label"
         elif label != predicted:
-            text, colour = f"{text} ({classes[label]})", WRONG
-        lines.append((shortened(text, 36), colour))
+            text, kind = f"{text} ({classes[label]})", "wrong"
+        lines.append((text, kind))
     return lines
 
 
@@ -203,12 +219,12 @@ def thumbnail(data: Dataset, row: int) -> np.ndarray:
 
 
 def figures_of_run(data: Dataset, result: "RunResult") -> dict[str, Any]:
-    """All figures of a run but that of its comparison, {name: figure}; the names are those of the files."""
-    figures = {"paintings": contact_sheet(data, result), "curves": curves_figure(result.history)}
+    """The figures of numbers of a run but that of its comparison, {name: figure}; the names are those of the files."""
+    figures = training_figures(result.history)
     for name, probabilities in result.test_probabilities.items():
         labels, predicted = data.labels[name][result.test_rows], probabilities.argmax(axis=1)
         figures[f"confusion_{name}"] = confusion_figure(labels, predicted, data.tasks[name].classes)
-    figures["reliability"] = reliability_figure(data, result)
+    figures |= reliability_figures(data, result)
     if has_conflicts(result.history):
         figures["conflict"] = conflict_figure(result.history, list(result.test_probabilities))
     return figures

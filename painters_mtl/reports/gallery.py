@@ -46,7 +46,7 @@ def write_gallery(output: Path, run: Run) -> list[Path]:
             tasks=list(run.tasks),
             links=links,
             number=number,
-            count=count, model=run.folder.name, demo=run.demo, mark=_mark(output, number),
+            count=count, model=run.title, demo=run.demo, mark=_mark(output, number),
         )  # fmt: skip
         write_text(file, page)
     k = pages + 1

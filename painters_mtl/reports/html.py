@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import numpy as np
 
 from painters_mtl.common.files import atomic_write, write_text
 from painters_mtl.common.lazy_imports import figure_style
@@ -16,7 +17,6 @@ from painters_mtl.runs import run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PHOTOGRAPHS = ("paintings", "mistakes")  # how the names of figures begin that show paintings
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -30,6 +30,7 @@ def write_page(file: Path, template: str, **values: Any) -> None:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "listed": listed, "number": number_word, "interval": interval_percent}
+    environment.filters |= {"picture": picture_url, "duration": duration}
     date = datetime.datetime.now().strftime("%Y-%m-%d %H:%M")
     write_text(file, environment.get_template(template).render(date=date, **values))
 
@@ -44,19 +45,21 @@ def save_figures(folder: Path, figures: Mapping[str, "Figure"]) -> dict[str, str
             figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
             with atomic_write(folder / run.FIGURES / f"{name}.png") as temporary:
                 temporary.write_bytes(buffer.getvalue())
-            urls[name] = _data_url(buffer, photographs=name.startswith(PHOTOGRAPHS))
+            urls[name] = _data_url("png", buffer)
     return urls
 
 
-def _data_url(png: io.BytesIO, photographs: bool) -> str:
-    """The figure as a data URL: as it is, or as a JPEG, a fifth of the size where it shows paintings."""
-    kind = "jpeg" if photographs else "png"
-    if photographs:
-        from PIL import Image
+def picture_url(pixels: np.ndarray) -> str:
+    """A painting, uint8 (h, w, 3), as a JPEG in a data URL."""
+    from PIL import Image
 
-        figure, png = Image.open(png).convert("RGB"), io.BytesIO()
-        figure.save(png, "JPEG", quality=88)
-    return f"data:image/{kind};base64," + base64.b64encode(png.getvalue()).decode()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
+    return _data_url("jpeg", buffer)
+
+
+def _data_url(kind: str, file: io.BytesIO) -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def percent(share: float) -> str:
@@ -79,3 +82,10 @@ def listed(names: Sequence[str]) -> str:
 def number_word(number: int) -> str:
     """A number in a sentence: in a word up to ten, else in figures."""
     return NUMBERS[number] if number < len(NUMBERS) else f"{number:,}"
+
+
+def duration(seconds: float) -> str:
+    """A time as in a sentence: "42 seconds", "39 minutes", "3.5 hours"."""
+    if seconds < 100:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 100 * 60 else f"{seconds / 3600:.1f} hours"

@@ -5,13 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from painters_mtl.common.lazy_imports import figure_style
 from painters_mtl.data.dataset import Dataset
-from painters_mtl.reports.figures import INK, WRONG, shortened, thumbnail
+from painters_mtl.reports.figures import thumbnail
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from painters_mtl.training.run_result import RunResult
 
 MOST = 6  # pairs of classes that are told of each task
@@ -81,31 +78,35 @@ def _by_painters_of_both(data: Dataset, result: "RunResult", task: str, pair: Co
     return sum(painters[row] in known for row in result.test_rows[pair.positions])
 
 
-def mistakes_figure(data: Dataset, result: "RunResult", task: str) -> "Figure | None":
-    """The surest mistake of each of the most confused pairs, beside training works of the class it was taken for.
+@dataclass(frozen=True)
+class Mistake:
+    """A test painting that was taken for another class, and what that class looks like."""
 
-    None where nothing is mistaken.
-    """
+    true: str
+    predicted: str
+    confidence: float
+    pixels: np.ndarray
+    """uint8 (h, w, 3), as those of the next field."""
+    beside: list[np.ndarray]
+    """Training paintings of the class that was predicted."""
+
+
+def surest_mistakes(data: Dataset, result: "RunResult", task: str) -> list[Mistake]:
+    """The surest mistake of each of the most confused pairs, with training works of the class it was taken for."""
     labels, classes = data.labels[task], data.tasks[task].classes
     probabilities = result.test_probabilities[task]
-    pairs = most_confused(labels[result.test_rows], probabilities, WITH_PICTURES)
-    if not pairs:
-        return None
     train, rng = data.rows("train"), np.random.default_rng(0)
-    with figure_style() as Figure:
-        figure = Figure(figsize=(9, 2.6 * len(pairs)), layout="constrained")
-        axes = figure.subplots(len(pairs), 1 + BESIDE, squeeze=False, width_ratios=[1.15] + [1] * BESIDE)
-        for line, pair in zip(axes, pairs, strict=True):
-            position = int(pair.positions[0])
-            of_class = train[labels[train] == pair.predicted]
-            beside = rng.permutation(of_class)[:BESIDE]
-            rows = [int(result.test_rows[position]), *map(int, beside)]
-            true, other = shortened(classes[pair.true], 26), shortened(classes[pair.predicted], 26)
-            sure = 100 * probabilities[position][pair.predicted]
-            titles = [f"{true},\ntaken for {other} ({sure:.0f} %)"] + [f"in training:\n{other}"] * BESIDE
-            for axis in line:
-                axis.set_axis_off()
-            for k, (axis, row, title) in enumerate(zip(line, rows, titles, strict=False)):
-                axis.imshow(thumbnail(data, row))
-                axis.set_title(title, fontsize=9, color=WRONG if k == 0 else INK)
-    return figure
+    mistakes = []
+    for pair in most_confused(labels[result.test_rows], probabilities, WITH_PICTURES):
+        position = int(pair.positions[0])
+        beside = rng.permutation(train[labels[train] == pair.predicted])[:BESIDE]
+        mistakes.append(
+            Mistake(
+                classes[pair.true],
+                classes[pair.predicted],
+                float(probabilities[position][pair.predicted]),
+                thumbnail(data, int(result.test_rows[position])),
+                [thumbnail(data, int(row)) for row in beside],
+            )
+        )
+    return mistakes

@@ -11,9 +11,9 @@ from painters_mtl.data.split import PARTS
 from painters_mtl.data.tasks import Task
 from painters_mtl.reports.comparison_figures import differences_figure
 from painters_mtl.reports.conditions import conditions, validation_note
-from painters_mtl.reports.figures import SHOWN, figures_of_run
-from painters_mtl.reports.html import save_figures, write_page
-from painters_mtl.reports.mistakes import confusions_in_words, mistakes_figure
+from painters_mtl.reports.figures import MOST_CLASSES, contact_sheet, examples, figures_of_run
+from painters_mtl.reports.html import duration, save_figures, write_page
+from painters_mtl.reports.mistakes import confusions_in_words, surest_mistakes
 from painters_mtl.reports.repeat import repeat_command
 from painters_mtl.runs import run
 from painters_mtl.studies.summary import COSTS, STATISTIC_LABELS, ends_text, p_value, verdicts
@@ -41,9 +41,8 @@ def write_report(
     """
     tasks = list(result.test_probabilities)
     figures = figures_of_run(data, result)
-    for name in tasks:
-        if (mistakes := mistakes_figure(data, result, name)) is not None:
-            figures[f"mistakes_{name}"] = mistakes
+    shown = examples(data, result)
+    save_figures(folder, {"paintings": contact_sheet(shown)})
     if comparison is not None:
         figures["differences"] = differences_figure({"": comparison})
     write_page(
@@ -55,11 +54,14 @@ def write_report(
         summary=_summary(settings, result),
         metrics=result.metrics,
         test_count=len(result.test_rows),
-        shown=min(SHOWN, len(result.test_rows)),
+        examples=shown,
         figures=save_figures(folder, figures),
         comparison=comparison,
         verdicts=[] if comparison is None else verdicts(comparison),
         confusions={name: confusions_in_words(data, result, name) for name in tasks},
+        mistakes={name: surest_mistakes(data, result, name) for name in tasks},
+        data_classes={name: len(data.tasks[name].classes) for name in tasks},
+        most_classes=MOST_CLASSES,
         links=links or {},
         files=[name for name in FILES if (folder / name).exists()],
         command=repeat_command("train", settings) if len(tasks) == len(data.tasks) else "",
@@ -86,7 +88,7 @@ def _summary(settings: TrainSettings, result: "RunResult") -> str:
         f"The network looks at {settings.image_size} x {settings.image_size} pixels of a painting. Its backbone is "
         f"{settings.backbone} ({_start(settings)}, {trains[settings.fine_tune]}), and it has "
         f"{metrics['parameters']:,} weights in all. It was trained for {metrics['epochs']} epochs in "
-        f"{metrics['training_seconds']:.0f} seconds; the weights of epoch {metrics['best_epoch']} are kept, which had "
+        f"{duration(metrics['training_seconds'])}; the weights of epoch {metrics['best_epoch']} are kept, which had "
         f"the best mean validation accuracy.{several}"
     )
 

@@ -17,7 +17,7 @@ from painters_mtl.reports.comparison_figures import (
 )
 from painters_mtl.reports.conditions import conditions, validation_note
 from painters_mtl.reports.figures import conflict_figure
-from painters_mtl.reports.html import save_figures, write_page
+from painters_mtl.reports.html import duration, save_figures, write_page
 from painters_mtl.reports.repeat import repeat_command
 from painters_mtl.runs import run
 from painters_mtl.studies.comparison import SeedResults
@@ -52,6 +52,7 @@ def write_study_report(
         seeds=len(sides[first]),
         folds=settings.folds,
         tasks=tasks,
+        classes={name: len(data.tasks[name].classes) for name in tasks},
         first=first,
         results=results,
         verdicts={name: verdicts(result) for name, result in results.items()},
@@ -62,6 +63,7 @@ def write_study_report(
         statistics=STATISTIC_LABELS,
         p_value=p_value,
         ends=ends_text,
+        trainings=trainings(sides, settings, tasks),
         figures=save_figures(folder, _figures(data, settings, sides, results, tasks)),
         paintings=len(data.table),
         notes=data.notes,
@@ -93,6 +95,28 @@ def _figures(
         figures[f"confusion_shared_{name}"] = side_confusion_figure(data, name, sides[first])
         figures[f"confusion_alone_{name}"] = side_confusion_figure(data, name, sides[name])
     return figures
+
+
+def trainings(
+    sides: Mapping[str, SeedResults], settings: CompareSettings, tasks: Sequence[str]
+) -> list[dict[str, Any]]:
+    """A line for each training of a study: its network, seed and fold, accuracies on test, epochs, time and folder."""
+    lines = []
+    for name, seeds in sides.items():
+        for seed, of_seed in enumerate(seeds, start=settings.seed):
+            for fold, result in enumerate(of_seed):
+                test, measured = result.metrics["test"], result.metrics
+                lines.append(
+                    {
+                        "network": f"{name} alone" if name in tasks else name,
+                        "seed": f"{seed}, fold {fold}" if settings.folds else str(seed),
+                        "accuracies": [test[task]["accuracy"] if task in test else None for task in tasks],
+                        "epochs": measured["epochs"],
+                        "time": duration(measured["training_seconds"]),
+                        "folder": f"runs/seed{seed}{f'-fold{fold}' if settings.folds else ''}/{name}",
+                    }
+                )
+    return lines
 
 
 def mean_schedule(summaries: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:

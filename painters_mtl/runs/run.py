@@ -193,7 +193,7 @@ def open_run(folder: Path, option: str = "--model") -> Run:
     folder = Path(folder)
     if not folder.is_dir():
         near = sorted(p.parent.name for p in folder.parent.glob(f"*/{MODEL}")) if folder.parent.is_dir() else []
-        has = f"there are {', '.join(near[:5])}" if near else "train one with python -m painters_mtl.train"
+        has = f"there are {', '.join(near[:5])}" if near else "train one with painters-mtl train"
         raise UserError(f"{option} {folder} is not a folder; {has}")
     packaged = is_packaged(folder)
     for name in (LABELS,) if packaged else (MODEL, LABELS):

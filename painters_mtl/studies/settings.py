@@ -12,7 +12,7 @@ DISTILLED = "distilled"  # joint training with --distill
 
 @dataclass
 class CompareSettings(TrainSettings):
-    """What `python -m painters_mtl.compare` can be told: all that a training can, and how often to train."""
+    """What `painters-mtl compare` can be told: all that a training can, and how often to train."""
 
     name: str = "comparison"
     """Name of the study: it becomes the folder models/NAME."""

@@ -14,7 +14,7 @@ COSTS = (  # label, key and format of what a network costs
 STATISTIC_LABELS = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 ONE_TRAINING = (
     "One training of each network is no evidence about the recipe: the next one may differ by more than its interval. "
-    "For evidence, train several of each: python -m painters_mtl.compare --seeds 5"
+    "For evidence, train several of each: painters-mtl compare --seeds 5"
 )
 
 

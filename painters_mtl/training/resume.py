@@ -57,7 +57,7 @@ def resume_command(verb: str, settings: TrainSettings, folder: Path) -> str:
     if cluster_asked_for(settings.distribute) is not None:
         return "to go on: start all workers again with the command of the start"
     models = [] if settings.models == type(settings)().models else ["--models", str(settings.models)]
-    words = ["python", "-m", f"painters_mtl.{verb}", "--resume", "--name", folder.name, *models]
+    words = ["painters-mtl", verb, "--resume", "--name", folder.name, *models]
     for name in ("distribute", "engine", "ray_address", "ray_cpus"):  # where it runs is not in config.json
         if (value := getattr(settings, name, None)) != getattr(type(settings)(), name, None):
             words += [f"--{name.replace('_', '-')}", str(value)]

@@ -152,7 +152,7 @@ def changes(settings: TrainSettings, file: Path) -> list[str]:
         return [f"{file.name} is missing or damaged"]
     now = settings.to_dict()
     if ("seeds" in stored) != ("seeds" in now):
-        return [f"it was made by python -m painters_mtl.{'compare' if 'seeds' in stored else 'train'}"]
+        return [f"it was made by painters-mtl {'compare' if 'seeds' in stored else 'train'}"]
     same = {"overwrite", "baselines", "cache", "memory_gb", "name", "models", "seeds", "strategies"}
     if not (file.parent / BASELINES).is_dir() and "seeds" not in now:
         same.add("budget")  # of the baselines, and there are none

@@ -16,7 +16,7 @@ STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 @dataclass
 class TrainSettings(NetworkSettings, DataSettings):
-    """What `python -m painters_mtl.train` can be told: data, network and training. Every default works."""
+    """What `painters-mtl train` can be told: data, network and training. Every default works."""
 
     # Run
     name: str = ""

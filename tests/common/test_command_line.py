@@ -53,7 +53,7 @@ def test_help_is_the_same_for_every_way_to_ask(verb: str) -> None:
         subprocess.run([SCRIPT, verb, "--help"], capture_output=True, text=True),
     ]
     assert [w.returncode for w in ways] == [0, 0, 0] and len({w.stdout for w in ways}) == 1
-    assert f"python -m painters_mtl.{verb}" in ways[0].stdout  # the commands of the docstring
+    assert f"\n    painters-mtl {verb}" in ways[0].stdout  # the commands of the docstring
 
 
 def test_a_mistake_is_found_before_anything_heavy_is_imported(tmp_path: Path) -> None:

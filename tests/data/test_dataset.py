@@ -153,7 +153,7 @@ def test_tables_without_images_are_not_chosen_silently(tmp_path, monkeypatch, ca
     data = prepare(settings(None, tmp_path))
     assert data.demo and data.folder == Path("data/demo")
     told = capsys.readouterr().out
-    assert f"note: {tables} has tables but no images: python -m painters_mtl.download --images fetches them" in told
+    assert f"note: {tables} has tables but no images: painters-mtl download --images fetches them" in told
     assert "using the demo" in told
     with pytest.raises(UserError, match="has the competition's tables but no images"):
         prepare(settings(tables, tmp_path))

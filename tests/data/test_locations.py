@@ -46,7 +46,7 @@ def test_find_data(tmp_path):
 def test_tables_without_images_are_passed_over(tmp_path):
     nowhere, tables = tmp_path / "no", only_tables(tmp_path / "tables")
     assert find_data(None, [nowhere], tables) is None and without_images([nowhere], tables) == tables
-    with pytest.raises(UserError, match=r"tables but no images: python -m painters_mtl\.download --images --output"):
+    with pytest.raises(UserError, match=r"tables but no images: painters-mtl download --images --output"):
         find_data(tables)
     with zipfile.ZipFile(tables / "train_1.zip", "w") as archive:
         archive.writestr("train_1/1.jpg", b"x")

@@ -22,8 +22,8 @@ def comparison() -> dict[str, Any]:
 
 def test_differences_show_accuracy_and_macro_f1_with_their_intervals(comparison: dict[str, Any]) -> None:
     axis = figures.differences_figure({"": comparison}).axes[0]
-    names = [label.get_text() for label in axis.get_yticklabels()]
-    assert names == ["school", "century", "mean relative gain"]
+    names = {"school", "century", "mean relative gain"}
+    assert names == {text.get_text() for text in axis.texts} & names
     drawn = [list(line.get_xdata()) for line in axis.lines if len(line.get_xdata()) == 2]
     for task in CLASSES:
         for statistic in ("accuracy", "macro_f1"):
@@ -31,7 +31,7 @@ def test_differences_show_accuracy_and_macro_f1_with_their_intervals(comparison:
             assert [pytest.approx(100 * low), pytest.approx(100 * high)] in drawn
     assert [pytest.approx(end) for end in comparison["gain"]["macro_f1"][1:]] in drawn
     several = figures.differences_figure({"joint": comparison, "dwa": comparison}).axes[0]
-    assert several.get_yticklabels()[2].get_text() == "school, dwa"
+    assert "school, dwa" in [text.get_text() for text in several.texts]
 
 
 def test_a_difference_without_verdict_is_neither_green_nor_red(comparison: dict[str, Any]) -> None:

@@ -35,9 +35,11 @@ def test_names_are_drawn_as_they_stand(tmp_path: Path) -> None:
     training.metrics["calibration"] = {name: {"temperature": 1.5} for name in training.test_probabilities}
     drawn = figures.figures_of_run(data, training)
     urls = save_figures(tmp_path, drawn)
-    assert set(urls) == {"paintings", "curves", "confusion_painter", "confusion_school", "reliability"}
+    panels = {f"{figure}_{task}" for figure in ("confusion", "reliability") for task in ("painter", "school")}
+    assert set(urls) == {"loss", "accuracy", *panels}
     assert set(NAMES) <= set(texts(drawn["confusion_painter"]))
-    assert any(text.startswith("Ba$$ Painter ") for text in texts(drawn["paintings"]))
+    shown = figures.examples(data, training)
+    assert any(text.startswith("Ba$$ Painter ") for text in texts(figures.contact_sheet(shown)))
     for name in urls:
         assert Image.open(tmp_path / "figures" / f"{name}.png").size[0] > 200
 
@@ -110,9 +112,29 @@ def test_tasks_with_underscores_keep_their_names_in_the_figures() -> None:
         line.get_label() for line in figures.conflict_figure(history, ["art_school", "year_of_birth"]).axes[0].lines
     ]
     assert labels[0] == "art_school and year_of_birth"
-    left, right = figures.curves_figure(history).axes
-    assert [line.get_label() for line in left.lines] == ["loss", "art school loss"]
-    assert [line.get_label() for line in right.lines] == ["art_school", "mean"]
+    labels = {
+        name: [line.get_label() for line in figure.axes[0].lines]
+        for name, figure in figures.training_figures(history).items()
+    }
+    assert labels == {"loss": ["all weighted", "art school"], "accuracy": ["art_school", "mean"]}
+
+
+def test_a_label_below_a_painting_is_right_wrong_or_cannot_be_judged() -> None:
+    data = collection({"style": ("Rococo", "Baroque")})
+    training = result(data, ["style"], 0.5)
+    shown = figures.examples(data, training)
+    kinds = {kind: text for one in shown for text, kind in one.lines}
+    assert len(shown) == figures.SHOWN and set(kinds) == {"right", "wrong", "no-label"}
+    assert "(" in kinds["wrong"] and "(" not in kinds["right"] and "(" not in kinds["no-label"]
+
+
+def test_figures_of_a_page_are_readable_on_a_telephone() -> None:
+    """No wider than five inches, so that letters of 8 points are still 8 pixels high on 390 pixels."""
+    data = collection({"school": ("a", "b"), "style": ("c", "d")})
+    training = result(data, ["school", "style"], 0.6)
+    training.metrics["calibration"] = {name: {"temperature": 1.5} for name in training.test_probabilities}
+    drawn = figures.figures_of_run(data, training)
+    assert all(figure.get_figwidth() < 5 for figure in drawn.values())
 
 
 @pytest.fixture

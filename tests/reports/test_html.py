@@ -13,6 +13,7 @@ def test_values_are_written_for_people() -> None:
     assert html.interval_percent([0.5, 0.4, 0.6]) == "50.0 % (40.0 to 60.0)"
     assert html.interval_percent([0.5, float("nan"), float("nan")]) == "50.0 %"
     assert [html.listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+    assert [html.duration(s) for s in (42.3, 2323, 12_600)] == ["42 seconds", "39 minutes", "3.5 hours"]
     assert html.number_word(3) == "three" and html.number_word(12) == "12"
 
 

@@ -1,10 +1,9 @@
 """Which classes are taken for which: the most frequent first, in words, with what may be the reason."""
 
 import numpy as np
-import pytest
 from made_results import collection, result
 
-from painters_mtl.reports.mistakes import confusions_in_words, mistakes_figure, most_confused
+from painters_mtl.reports.mistakes import confusions_in_words, most_confused, surest_mistakes
 
 CLASSES = {"style": ("Rococo", "Baroque", "Cubism")}
 
@@ -38,14 +37,20 @@ def test_the_words_name_count_share_and_reason() -> None:
     assert "30 of these are by painters who have training works of Baroque too." in sentence
 
 
-@pytest.mark.parametrize("skill", [0.5, 1.0])
-def test_pictures_stand_beside_the_class_they_were_taken_for(skill: float) -> None:
+def test_pictures_stand_beside_the_class_they_were_taken_for() -> None:
     data = collection(CLASSES)
-    figure = mistakes_figure(data, result(data, ["style"], skill), "style")
-    if figure is None:
-        assert skill == 1.0
-        return
-    titles = [axis.get_title() for axis in figure.axes[:4]]
-    other = titles[1].partition("\n")[2]
-    assert f"taken for {other}" in titles[0] and titles[1:] == [f"in training:\n{other}"] * 3
-    assert all(len(axis.images) == 1 for axis in figure.axes[:4])
+    training = result(data, ["style"], 0.5)
+    labels, probabilities = data.labels["style"][training.test_rows], training.test_probabilities["style"]
+    pairs = most_confused(labels, probabilities)
+    mistakes = surest_mistakes(data, training, "style")
+    for mistake, pair in zip(mistakes, pairs, strict=False):
+        assert (mistake.true, mistake.predicted) == (CLASSES["style"][pair.true], CLASSES["style"][pair.predicted])
+        surest = pair.positions[0]
+        assert mistake.confidence == probabilities[surest].max()
+        pixels = data.images.pixels
+        assert (mistake.pixels == pixels[data.image_rows[training.test_rows[surest]]]).all()
+        of_class = data.rows("train")[data.labels["style"][data.rows("train")] == pair.predicted]
+        assert len(mistake.beside) == 3
+        assert all(any((one == pixels[row]).all() for row in of_class) for one in mistake.beside)
+    assert len(mistakes) == 4
+    assert surest_mistakes(data, result(data, ["style"], 1.0), "style") == []

@@ -65,6 +65,18 @@ def test_one_training_has_its_difference_and_no_verdict() -> None:
         assert 0 < low < mean < high and values["verdict"] == NO_VERDICT
 
 
+def test_the_interval_of_a_share_ends_at_one() -> None:
+    """The spread of two seeds, one nearly perfect and one at random, is wider than what is left above their mean."""
+    data = collection(CLASSES)
+    shared = [[result(data, list(CLASSES), skill, seed)] for seed, skill in enumerate((0.99, 0.3))]
+    alone = {name: [[result(data, [name], skill, 9)] for skill in (0.99, 0.3)] for name in CLASSES}
+    for values in compare(data, shared, alone, [1.0, 1.0, 1.0])["tasks"].values():
+        for side in ("alone", "shared"):
+            for mean, low, high in values[side].values():
+                assert 0 <= low < mean < high <= 1
+            assert values[side]["accuracy"][2] == 1
+
+
 def test_folds_of_a_seed_are_one_set_of_test_paintings() -> None:
     data = collection(CLASSES)
     rows = np.arange(len(data.table))

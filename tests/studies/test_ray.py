@@ -221,7 +221,7 @@ def test_ctrl_c_ends_a_study_that_has_its_checkpoints(cluster: Any, tmp_path: Pa
     assert saved.exists(), study.communicate(timeout=60) if study.poll() is not None else "no checkpoint in 300 s"
     study.send_signal(signal.SIGINT)
     out, err = study.communicate(timeout=60)
-    assert study.returncode == 130 and "to go on: python -m painters_mtl.compare --resume --name run" in out, err
+    assert study.returncode == 130 and "to go on: painters-mtl compare --resume --name run" in out, err
     assert "Traceback" not in err
     assert saved.stat().st_size > 1000
     with run_folder_lock(saved.parent, wait=False):  # nobody trains there any more

@@ -55,4 +55,4 @@ def test_a_study_that_was_killed_ends_the_same(tmp_path: Path) -> None:
 
     again = start("-m", "painters_mtl.compare", *resume)  # Ctrl-C behind the last training
     out = interrupted(again, says("genre is trained already"))
-    assert f"to go on: python -m painters_mtl.compare {shlex.join(resume)}" in out
+    assert f"to go on: painters-mtl compare {shlex.join(resume)}" in out

@@ -61,7 +61,7 @@ def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_resume_goes_on(
     process = start("-m", "painters_mtl.train", *arguments(settings))
     out = interrupted(process, lambda line: line.startswith("epoch 1 "))
     assert "saved, and keeping the best network so far" in out
-    assert f"to go on: python -m painters_mtl.train --resume --name run --models {settings.models}" in out
+    assert f"to go on: painters-mtl train --resume --name run --models {settings.models}" in out
     assert open_run(settings.models / "run").model()
     assert train.main(["--resume", "--name", "run", "--models", str(settings.models)]) == 0
     assert "going on after epoch 0" in capsys.readouterr().out
@@ -102,7 +102,7 @@ def test_stopped_behind_the_last_step(
         killed(process, says("features for painter_known"), 0.2)
     else:
         out = interrupted(process, says("features for painter_known"))
-        assert f"to go on: python -m painters_mtl.train --resume --name run --models {settings.models}" in out
+        assert f"to go on: painters-mtl train --resume --name run --models {settings.models}" in out
     assert not (settings.models / "run" / "metrics.json").exists()
     capsys.readouterr()
     fitted(settings)

@@ -133,10 +133,10 @@ def test_a_study_and_a_training_do_not_share_a_folder(
     folder, settings = trained(tmp_path_factory)
     before = (folder / "config.json").read_bytes()
     assert compare.main(arguments(settings)) == 2
-    assert "it was made by python -m painters_mtl.train" in capsys.readouterr().err
+    assert "it was made by painters-mtl train" in capsys.readouterr().err
     assert (folder / "config.json").read_bytes() == before
     assert train.main(study[1][: study[1].index("--seeds")]) == 2
-    assert "it was made by python -m painters_mtl.compare" in capsys.readouterr().err
+    assert "it was made by painters-mtl compare" in capsys.readouterr().err
 
 
 def test_resume_heeds_an_option_that_is_named_though_it_is_the_default(
@@ -250,7 +250,7 @@ def test_the_report_of_a_study_is_one_file(study: tuple[Path, list[str]]) -> Non
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 2 + 4 * len(TASK_NAMES)
     assert not re.search(r'src="(?!data:)', page) and "http" not in page
-    assert all((folder / link).is_file() for link in re.findall(r'href="([^"]+)"', page))
+    assert all((folder / link).is_file() for link in re.findall(r'href="([^#"]+)"', page))
     found = json.loads((folder / "comparison.json").read_text())["strategies"]["joint"]
     for task in TASK_NAMES:
         assert f"<li>{task}: " in page
@@ -258,6 +258,9 @@ def test_the_report_of_a_study_is_one_file(study: tuple[Path, list[str]]) -> Non
     assert "3 epochs, or until the validation accuracy has not risen for 8 epochs" in page
     assert "weighted (painter 1, style 1, genre 1)" in page
     assert "alone trains with a head over all painters with ten works or more" in page
+    measured = json.loads((folder / "runs/seed1/style/metrics.json").read_text())["test"]["style"]["accuracy"]
+    line = re.search(r"<td>style alone</td><td>1</td>.*?runs/seed1/style/test_predictions.csv", page)
+    assert line is not None and f"{100 * measured:.1f} %" in line[0]
 
 
 @pytest.mark.slow
