@@ -18,10 +18,10 @@ from painters_mtl.network.features import cached_features
 from painters_mtl.network.forward import forward_function, predict_in_batches
 from painters_mtl.network.multitask import backbone_of, heads_model
 from painters_mtl.network.precision import in_precision, policy
+from painters_mtl.training import defaults
 from painters_mtl.training.batches import Batch, BatchSequence, CropEffects, crop_batches, feature_batches
 from painters_mtl.training.checkpoint import Checkpoint
 from painters_mtl.training.convergence import check_finite
-from painters_mtl.training.defaults import EPOCHS_OF_HEADS, default_epochs, peak_rate, training_sides
 from painters_mtl.training.devices import Devices
 from painters_mtl.training.losses import Objective
 from painters_mtl.training.monitoring import (
@@ -64,7 +64,7 @@ class TrainingLoop:
         self.full, self.network = assignment.full, assignment.network
         self.tasks = list(assignment.heads_of_task)
         self.training_set = TrainingSet(data, assignment, settings, devices)
-        rate = peak_rate(settings.learning_rate, self.training_set.batch_size)
+        rate = defaults.peak_rate(settings.learning_rate, self.training_set.batch_size)
         self.settings = dataclasses.replace(settings, learning_rate=rate)
         self.heads_only = settings.fine_tune == "heads"
         # All that is different in a process that follows; what the chief measures, it sends to all.
@@ -87,7 +87,7 @@ class TrainingLoop:
     def run(self, saved: Checkpoint | None) -> bool:
         """Train, from where `saved` was, or from the first step. Returns whether Ctrl-C or SIGTERM ended it."""
         steps = self.training_set.steps
-        self.epochs = self._number_of_epochs()
+        self.epochs, patience = self._epochs_and_patience()
         self._build()
         if saved is not None:
             self._restore(saved)
@@ -96,7 +96,7 @@ class TrainingLoop:
         self.devices.spread_seeds(self.trained_model)
         self._start_batches()
         with interrupts.deferred():
-            interrupted = self._train_epochs(patience=None if self.requested_updates else self.settings.patience)
+            interrupted = self._train_epochs(patience)
             if interrupted:
                 self.save_state()
                 epochs = f"{len(self.history)} epochs"
@@ -116,7 +116,8 @@ class TrainingLoop:
         for epoch in range(len(self.history), self.epochs):
             if patience is not None and len(self.history) - self.best.epoch >= patience:
                 break
-            say(f"epoch {epoch + 1} of {self.epochs}")
+            if self.progress.tells(epoch):
+                say(f"epoch {epoch + 1} of {self.epochs}")
             if not self.train_epoch(epoch):
                 return True
             self.end_epoch(epoch)
@@ -128,13 +129,17 @@ class TrainingLoop:
 
     # --------------------------------------------------------------------------------------------- before the epochs
 
-    def _number_of_epochs(self) -> int:
-        steps = self.training_set.steps
+    def _epochs_and_patience(self) -> tuple[int, int | None]:
+        """How many epochs, at most, and after how many without a better one the training ends; None: after none."""
+        steps, settings = self.training_set.steps, self.settings
         if self.requested_updates:
-            return max(1, round(self.requested_updates / steps))
+            return max(1, round(self.requested_updates / steps)), None
+        if settings.epochs:
+            return settings.epochs, settings.patience
         samples = steps * self.training_set.batch_size
-        default = EPOCHS_OF_HEADS if self.heads_only else default_epochs(samples, self.data.demo, self.settings.quality)
-        return self.settings.epochs or default
+        if self.heads_only:
+            return defaults.epochs_of_heads(settings.patience, steps)
+        return defaults.default_epochs(samples, self.data.demo, settings.quality), settings.patience
 
     def _build(self) -> None:
         """Make the network that trains, and its step.
@@ -211,7 +216,7 @@ class TrainingLoop:
             return iter(feature_batches(self.features[paintings.rows], sequence))
         image_size = self.settings.image_size
         least = least_side(backbone_of(self.full), image_size)
-        sides = [max(side, least) for side in training_sides(image_size, self.epochs)]
+        sides = [max(side, least) for side in defaults.training_sides(image_size, self.epochs)]
         effects = CropEffects(self.settings.mix, self.settings.color)
         image_rows = self.data.image_rows[paintings.rows]
         return iter(crop_batches(self.data.images.pixels, image_rows, sequence, sides, effects))
@@ -252,6 +257,8 @@ class TrainingLoop:
         self.keep_best(columns["val_score"])
         for observer in self.observers:
             observer.after_validation(self.history)
+        if not self.progress.tells(epoch):
+            return
         accuracies = ", ".join(f"{task} {100 * columns[f'val_{task}_accuracy']:.1f} %" for task in self.tasks)
         say(
             f"  loss {columns['loss']:.3f}; validation: {accuracies}; mean {100 * columns['val_score']:.1f} %; "
