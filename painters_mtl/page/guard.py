@@ -2,14 +2,16 @@
 
 gradio has many addresses beside those that this page needs: some fetch what lies on other hosts, some are for
 developers. Here every address that is not named is refused, a path in a request must be one of an upload, and a body
-must come steadily and end. (An ASGI middleware: https://asgi.readthedocs.io/en/latest/specs/www.html)
+must come steadily and end. What is asked at `/run/NAME` passes gradio's queue by, and so waits here for its turn. (An
+ASGI middleware: https://asgi.readthedocs.io/en/latest/specs/www.html)
 """
 
 import asyncio
+import contextlib
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +25,7 @@ Send = Callable[[Message], Awaitable[None]]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 UPLOAD = "/gradio_api/upload"
 ROOM_STEP = 32 << 20  # bytes of an upload after which it is asked again whether there is room
+BUSY = "many people ask at this moment: please try again in a minute"
 NO_ROOM = "the page holds as many pictures as it may: please try again in half an hour"
 # What a browser may fetch for this page: nothing from any other host. (gradio's scripts are made while they run.)
 POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; object-src 'none'; base-uri 'self'"
@@ -34,8 +37,10 @@ _READ = re.compile(  # GET and HEAD
     r"|/gradio_api/file=(?!\w+:).*",  # no file of another host
     re.DOTALL,
 )
+_STAYS = re.compile(r"/gradio_api/(heartbeat/.*|queue/data|call/.*|upload_progress)/?", re.DOTALL)  # answers that go on
 _BRING = re.compile(r"/login/?|/gradio_api/(queue/join|upload|reset|cancel|(call|run)/[\w-]+)/?")  # POST
-_WITH_PATHS = re.compile(r"/gradio_api/(queue/join|(call|run)/[\w-]+)/?")
+_QUESTION = re.compile(r"/gradio_api/(queue/join|(call|run)/([\w-]+))/?")
+FOLDER = "label_folder"  # the question that may take minutes, and has a turn of its own
 
 
 class _Refused(Exception):
@@ -58,7 +63,8 @@ class Guard:
 
     def __init__(self, app: Any, hosts: Collection[str] = (), full: Callable[[], bool] = lambda: False) -> None:
         self._app, self._hosts, self._full = app, frozenset(hosts), full
-        self._under_way = 0
+        self._under_way = self._staying = 0
+        self._turns, self._turns_of_folders = _Turns(limits.AT_ONCE), _Turns(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a status and {"error": sentence, "detail": the same}."""
@@ -80,7 +86,7 @@ class Guard:
             headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
             self._check_address(scope, headers)
             if scope["method"] != "POST":
-                await self._app(scope, receive, noted)
+                await self._read(scope, receive, noted)
             else:
                 await self._bring(scope, headers, receive, noted)
         except _Refused as refusal:
@@ -98,22 +104,91 @@ class Guard:
         if allowed is None or allowed.fullmatch(scope["path"]) is None:
             raise _Refused(404, "there is nothing at this address")
 
+    async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a GET on; of those whose answer goes on, as an open page has one, only so many."""
+        stays = _STAYS.fullmatch(scope["path"]) is not None
+        if stays and self._staying >= limits.MOST_STAYING:
+            raise _Refused(503, BUSY)
+        self._staying += stays
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._staying -= stays
+
     async def _bring(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         """Pass a POST on, within the limits."""
         uploads = scope["path"].startswith(UPLOAD)
         if self._under_way >= limits.MOST_REQUESTS:
-            raise _Refused(503, "many people ask at this moment: please try again in a minute")
+            raise _Refused(503, BUSY)
         if uploads and self._full():
             raise _Refused(503, NO_ROOM)
         bounded = _Bounded(receive, headers, self._full if uploads else None)
         self._under_way += 1
         try:
-            if _WITH_PATHS.fullmatch(scope["path"]):
-                await self._app(scope, await _checked(bounded), send)
+            if question := _QUESTION.fullmatch(scope["path"]):
+                checked = await _checked(bounded, numbered=question[1] == "queue/join")
+                async with self._turn(question[2], question[3], bounded):
+                    await self._app(scope, checked, send)
             else:
                 await self._app(scope, bounded, send)
         finally:
             self._under_way -= 1
+
+    def _turn(
+        self, way: str | None, name: str | None, receive: Receive
+    ) -> "contextlib.AbstractAsyncContextManager[None]":
+        """The turn of a question of `/run/NAME`; the other ways lead into gradio's queue, which has turns itself."""
+        if way != "run":
+            return contextlib.nullcontext()
+        turns = self._turns_of_folders if name == FOLDER else self._turns
+        return turns.one(receive)
+
+
+class _Turns:
+    """So many questions are under way at a time, in the order in which they came; so many more may wait.
+
+    Args:
+        at_once: how many are under way.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._free, self._waiting = asyncio.Semaphore(at_once), 0
+
+    @contextlib.asynccontextmanager
+    async def one(self, receive: Receive) -> AsyncIterator[None]:
+        """A turn, for the block. Raises `_Refused` where too many wait, and for one that has gone meanwhile.
+
+        Args:
+            receive: of the request, whose body has come: what it gives now is only that the other side has gone.
+        """
+        if self._free.locked():
+            if self._waiting >= limits.MOST_WAITING:
+                raise _Refused(503, BUSY)
+            self._waiting += 1
+            try:
+                await self._wait(receive)
+            finally:
+                self._waiting -= 1
+        else:
+            await self._free.acquire()
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    async def _wait(self, receive: Receive) -> None:
+        turn, gone = asyncio.ensure_future(self._free.acquire()), asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait({turn, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not turn.done():
+                raise _Refused(400, "the request broke off")
+        except BaseException:
+            if turn.done():
+                self._free.release()
+            turn.cancel()
+            raise
+        finally:
+            gone.cancel()
 
 
 class _Bounded:
@@ -156,10 +231,14 @@ class _Bounded:
         return message
 
 
-async def _checked(receive: _Bounded) -> Receive:
+async def _checked(receive: _Bounded, numbered: bool) -> Receive:
     """A question's body, read to its end and looked through: a file in it must be an upload, and none of another host.
 
-    gradio would fetch an address, from the machine on which the page runs.
+    gradio would fetch an address, from the machine on which the page runs. And it would answer another question than
+    the one that stands in the address, where the body holds its number.
+
+    Args:
+        numbered: whether the body may say by a number which question it is: in the queue.
     """
     body, more = b"", True
     while more:
@@ -172,6 +251,8 @@ async def _checked(receive: _Bounded) -> Receive:
         values = json.loads(body)
     except (ValueError, RecursionError):
         raise _Refused(400, "the request is no JSON") from None
+    if not numbered and (not isinstance(values, dict) or values.get("fn_index") is not None):
+        raise _Refused(400, 'the request must be {"data": [...]}: its address names the question')
     if any(isinstance(path, str) and ("://" in path or path.startswith("data:")) for path in _paths(values)):
         raise _Refused(400, "the page reads only what was uploaded to it, no addresses: upload the file first")
     given = False

@@ -8,11 +8,12 @@ from gradio.data_classes import FileData
 
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.page.folder import label_pictures, pictures_in
-from painters_mtl.page.limits import NEAREST
+from painters_mtl.page.guard import FOLDER
+from painters_mtl.page.limits import AT_ONCE, NEAREST
 from painters_mtl.page.questions import Questions, sentence
 from painters_mtl.page.render import picture_url
 
-LIMIT = {"concurrency_id": "network", "concurrency_limit": 2}
+LIMIT = {"concurrency_id": "network", "concurrency_limit": AT_ONCE}
 
 
 def add_interface(questions: Questions) -> None:
@@ -68,7 +69,7 @@ def add_interface(questions: Questions) -> None:
 
     for function in (label, explain, nearest, compare):
         gr.api(function, api_name=function.__name__, **LIMIT)  # type: ignore[arg-type]
-    gr.api(label_folder, api_name="label_folder", concurrency_id="folder", concurrency_limit=1)
+    gr.api(label_folder, api_name=FOLDER, concurrency_id="folder", concurrency_limit=1)
     gr.api(model, api_name="model")
 
 

@@ -6,8 +6,10 @@ MAX_JSON = 1 << 20  # bytes of any other request
 MAX_STORED = 4 << 30  # bytes of all uploads that are kept at a time; above it the oldest go, and new ones wait
 MOST_PICTURES = 5_000  # of one folder; a larger one is for `painters-mtl predict`
 MOST_SHOWN = 200  # of them in the table and the gallery on the page; the CSV holds all
+AT_ONCE = 2  # questions under way; one folder more has a turn of its own
 MOST_WAITING = 256  # questions that wait for the network
 MOST_REQUESTS = 320  # requests under way that bring something
+MOST_STAYING = 480  # answers that go on: one or two for each open page
 MOST_SESSIONS = 200  # open pages whose painting is remembered
 MODELS_KEPT = 4  # networks in memory
 

@@ -58,6 +58,7 @@ def serving(run: "Run", address: Address, collection: Path | None, cache: Path) 
     Raises `UserError` where gradio is missing or no port is free.
     """
     os.environ |= OFFLINE
+    os.environ.setdefault("MPLBACKEND", "agg")  # gradio asks for it at every question; to find one out takes a second
     _call_this_machine_directly()
     from painters_mtl.page.uploads import Uploads
 
@@ -110,7 +111,8 @@ def _guard(hosts: "Sequence[str]", full: Any) -> Any:
 
 def _launch(gradio: Any, page: Any, address: Address, port: int, guard: Any) -> None:
     """Start gradio's server in a thread, with everything off that this page does not need."""
-    page.queue(max_size=limits.MOST_WAITING, default_concurrency_limit=2)
+    # `/run/NAME` answers past this queue, also in a Space: such questions wait in the guard.
+    page.queue(max_size=limits.MOST_WAITING, default_concurrency_limit=limits.AT_ONCE, api_open=True)
     try:
         page.launch(
             server_name=address.host,

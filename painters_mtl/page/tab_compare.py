@@ -8,6 +8,7 @@ import gradio as gr
 
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.page import render
+from painters_mtl.page.limits import AT_ONCE
 from painters_mtl.page.questions import Questions, sentence
 from painters_mtl.page.tab_painting import add_examples, painting_input
 
@@ -47,7 +48,7 @@ def build(questions: Questions, examples: Sequence[Path]) -> None:
         [result],
         preprocess=False,
         concurrency_id="network",
-        concurrency_limit=2,
+        concurrency_limit=AT_ONCE,
         api_visibility="private",
         show_progress_on=[result],
     )

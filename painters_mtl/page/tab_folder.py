@@ -50,7 +50,7 @@ def build(questions: Questions) -> None:
         concurrency_limit=1,
         api_visibility="private",
     )
-    stop.click(on_stop, None, None, queue=False, show_progress="hidden", api_visibility="private")
+    stop.click(on_stop, None, None, concurrency_limit=None, show_progress="hidden", api_visibility="private")
 
 
 def label(questions: Questions, given: Any, session: str | None) -> Iterator[list[Any]]:

@@ -10,6 +10,7 @@ import gradio as gr
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.page import render
 from painters_mtl.page.answers import class_choices
+from painters_mtl.page.limits import AT_ONCE
 from painters_mtl.page.model import Look
 from painters_mtl.page.questions import Questions, sentence
 
@@ -31,7 +32,7 @@ CHOOSE = """element.addEventListener('click', event => {
   const button = event.target.closest('button');
   if (button) trigger('click', {number: button.dataset.number});
 });"""
-NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 2, "api_visibility": "private"}
+NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": AT_ONCE, "api_visibility": "private"}
 
 
 def build(questions: Questions, examples: Sequence[Path]) -> None:

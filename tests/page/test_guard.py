@@ -114,8 +114,8 @@ def test_what_is_too_large_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(upload, "POST", [b"x" * 500, b"x" * 501])[0] == 413  # also where nothing said how large it is
     assert ask(upload, "POST", content_length="1001")[0] == 413
     assert ask(upload, "POST", content_length="-1")[0] == 413
-    assert ask(run, "POST", [b"[" + b" " * 98 + b"]"])[0] == 200
-    assert ask(run, "POST", [b"[" + b" " * 99 + b"]"])[0] == 413
+    assert ask(run, "POST", [b"{" + b" " * 98 + b"}"])[0] == 200
+    assert ask(run, "POST", [b"{" + b" " * 99 + b"}"])[0] == 413
 
 
 def test_what_stalls_or_never_ends_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +133,104 @@ def test_too_many_at_once_are_told_to_come_again(monkeypatch: pytest.MonkeyPatch
     status, body = Asked()("/gradio_api/run/label", "POST", [question("a")])
     assert status == 503 and "try again" in json.loads(body)["detail"]
     assert Asked()("/")[0] == 200  # reading goes on
+
+
+class Working:
+    """An application that works on each request until it is told to end, and how many it had at once."""
+
+    def __init__(self) -> None:
+        self.at_once = self.most = self.answered = 0
+        self.may_end = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["body"]
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        await self.may_end.wait()
+        self.at_once -= 1
+        self.answered += 1
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def asked(guarded: Guard, path: str, gone: asyncio.Event | None = None) -> int:
+    """The status of the answer to a question; `gone` says when the one who asked has gone."""
+    sent, whole = [], False
+
+    async def receive() -> Any:
+        nonlocal whole
+        if whole:
+            await (gone or asyncio.Event()).wait()
+            return {"type": "http.disconnect"}
+        whole = True
+        return {"type": "http.request", "body": b'{"data": []}', "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await guarded({"type": "http", "method": "POST", "path": path, "headers": []}, receive, send)
+    return sent[0]["status"]
+
+
+def test_what_answers_past_the_queue_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at a time, six may wait, the others are told so; who goes away meanwhile is not worked for."""
+    monkeypatch.setattr(limits, "AT_ONCE", 2)
+    monkeypatch.setattr(limits, "MOST_WAITING", 6)
+
+    async def crowd() -> None:
+        working = Working()
+        guarded, gone = Guard(working), asyncio.Event()
+        first = [asyncio.ensure_future(asked(guarded, "/gradio_api/run/label", gone)) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        assert working.at_once == 2
+        gone.set()  # the three that wait go away; the two under way are not looked at
+        await asyncio.sleep(0.05)
+        assert [each.done() for each in first].count(True) == 3
+        later = [asyncio.ensure_future(asked(guarded, "/gradio_api/run/explain")) for _ in range(10)]
+        await asyncio.sleep(0.05)
+        assert [each.result() for each in later if each.done()] == [503] * 4
+        folders = [asyncio.ensure_future(asked(guarded, "/gradio_api/run/label_folder")) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        assert working.at_once == 3  # one folder has a turn of its own
+        working.may_end.set()
+        statuses = await asyncio.gather(*first, *later, *folders)
+        assert (statuses.count(200), statuses.count(503), statuses.count(400)) == (2 + 6 + 3, 4, 3)
+        assert (working.most, working.answered) == (3, 11)
+        assert await asked(guarded, "/gradio_api/run/label") == 200  # all turns are given back
+
+    asyncio.run(crowd())
+
+
+def test_what_goes_into_the_queue_does_not_wait_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def crowd() -> None:
+        working = Working()
+        guarded = Guard(working)
+        ways = ("/gradio_api/queue/join", "/gradio_api/call/label")
+        many = [asyncio.ensure_future(asked(guarded, ways[k % 2])) for k in range(8)]
+        await asyncio.sleep(0.05)
+        assert working.at_once == 8
+        working.may_end.set()
+        await asyncio.gather(*many)
+
+    asyncio.run(crowd())
+
+
+def test_the_address_alone_names_the_question() -> None:
+    """By a number, a folder could be asked for under the name of a question that is answered at once."""
+    body = json.dumps({"data": [], "fn_index": 4}).encode()
+    for path in ("/gradio_api/run/model", "/gradio_api/run/predict", "/gradio_api/call/model"):
+        status, answer = Asked()(path, "POST", [body])
+        assert status == 400 and "its address names the question" in json.loads(answer)["error"]
+    assert Asked()("/gradio_api/queue/join", "POST", [body])[0] == 200  # as the page itself asks
+    for path in ("/gradio_api/api/model", "/gradio_api/api/label_folder", "/gradio_api/call/v2/label"):
+        assert Asked()(path, "POST", [body])[0] == 404
+
+
+def test_so_many_pages_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_STAYING", 0)
+    for path in ("/gradio_api/heartbeat/0a1b", "/gradio_api/queue/data", "/gradio_api/call/label/0a1b"):
+        assert Asked()(path)[0] == 503
+    assert Asked()("/config")[0] == 200
 
 
 def test_an_upload_ends_where_the_room_does(monkeypatch: pytest.MonkeyPatch) -> None:
