@@ -206,10 +206,12 @@ def _explaining(run: "Run", tasks: "Mapping[str, Task]", classes: Mapping[str, i
         for k, image in enumerate(images):
             chosen = {name: int(named[f"{name} class"][k]) for name in tasks}
             if method in BY_COVERING:
-                found = BY_COVERING[method](ask, image, chosen, views=len(run.views))
+                covered = BY_COVERING[method](ask, image, chosen, views=len(run.views))
                 for name in tasks:
-                    maps = named.setdefault(f"{name} {method}", np.zeros((len(images), *found[name].shape), np.float32))
-                    maps[k] = found[name]
+                    maps = named.setdefault(
+                        f"{name} {method}", np.zeros((len(images), *covered[name].shape), np.float32)
+                    )
+                    maps[k] = covered[name]
             shown = {name: named.get(f"{name} {method}", named[f"{name} map"])[k] for name in tasks}
             checks.append(stand_out(ask, image, chosen, shown))
         for name in tasks:

@@ -17,14 +17,14 @@ def nearest_others(vectors: np.ndarray, groups: np.ndarray, count: int = 10) -> 
     """
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     directions = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    found = np.full((len(vectors), count), -1)
+    nearest = np.full((len(vectors), count), -1)
     for start in range(0, len(vectors), BLOCK):
         cosines = directions[start : start + BLOCK] @ directions.T
         cosines[groups[start : start + BLOCK, None] == groups[None]] = -np.inf
         order = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
         there = np.isfinite(np.take_along_axis(cosines, order, axis=1))
-        found[start : start + BLOCK, : order.shape[1]] = np.where(there, order, -1)
-    return found
+        nearest[start : start + BLOCK, : order.shape[1]] = np.where(there, order, -1)
+    return nearest
 
 
 def agreement_of_neighbours(

@@ -90,8 +90,8 @@ def predict_with(
         if seen.outputs is None:
             yield Prediction(seen.file, None, seen.error)
         else:
-            found = prediction_of(run, seen.file, seen.outputs, seen.picture)
-            yield balanced(found, counts, options.balanced) if counts else found
+            prediction = prediction_of(run, seen.file, seen.outputs, seen.picture)
+            yield balanced(prediction, counts, options.balanced) if counts else prediction
 
 
 def prediction_of(
@@ -103,18 +103,18 @@ def prediction_of(
     return Prediction(file, probabilities, "", scores, picture)
 
 
-def balanced(found: Prediction, counts: Mapping[str, Sequence[int]], strength: float) -> Prediction:
+def balanced(prediction: Prediction, counts: Mapping[str, Sequence[int]], strength: float) -> Prediction:
     """The prediction with balanced probabilities, see `evaluation.balance`; its known scores stay as they are.
 
-    A painting is not more of a stranger because its class is rare.
+    A rare class does not make a painting more unknown.
 
     Args:
-        found: of a picture that could be read.
+        prediction: of a picture that could be read.
         counts: as of `training_counts`.
     """
-    assert found.probabilities is not None
-    even = {name: balance(values, counts[name], strength) for name, values in found.probabilities.items()}
-    return replace(found, probabilities=even)
+    assert prediction.probabilities is not None
+    even = {name: balance(values, counts[name], strength) for name, values in prediction.probabilities.items()}
+    return replace(prediction, probabilities=even)
 
 
 # ------------------------------------------------------------------------------------------------- rows of a table

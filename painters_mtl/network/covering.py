@@ -99,11 +99,11 @@ def rise(
     coarse = (rng.random((masks, views, RISE_CELLS, RISE_CELLS)) < RISE_KEPT).astype(np.float64)
     seen = on_grid(coarse, cells) * (cells / RISE_CELLS) ** 2
     said = ask(image, seen)
-    found = {}
+    maps = {}
     for name, number in chosen.items():
         scores = log_odds(said[name], number)
-        found[name] = np.tensordot(scores - scores.mean(), seen, 1).astype(np.float32) / masks
-    return found
+        maps[name] = np.tensordot(scores - scores.mean(), seen, 1).astype(np.float32) / masks
+    return maps
 
 
 BY_COVERING = {"occlusion": occlusion, "rise": rise}
@@ -121,9 +121,9 @@ def stand_out(
     """
     masks = {n: check_masks(on_grid(maps[n].astype(np.float64)), np.random.default_rng(seed)) for n in chosen}
     said = ask(image, np.concatenate(list(masks.values())))
-    found, start = {}, 0
+    believed, start = {}, 0
     for name, number in chosen.items():
         end = start + len(masks[name])
-        found[name] = stands_out(log_odds(said[name][start:end], number))
+        believed[name] = stands_out(log_odds(said[name][start:end], number))
         start = end
-    return found
+    return believed
