@@ -1,0 +1,105 @@
+"""`--weights paintings` beside `--weights imagenet` on another collection, the same folds and seeds.
+
+    python benchmarks/starts.py ../shared/paintings/gallery --trained-on ../shared/paintings/wikiart
+    python benchmarks/starts.py ../shared/paintings/pbn64 --trained-on ../shared/paintings/wikiart --image-size 64
+
+Works that are in the collection of the model that comes along too are left out: those whose pictures are near-copies by
+hash and pixels, whatever painter and title say (`data/duplicates.py`). Accuracy is over the test works of all folds, with
+the difference and its 95 % interval, drawn by painter; then the seconds and epochs of the trainings.
+"""
+
+import argparse
+import logging
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from painters_mtl.common.lazy_imports import import_tensorflow
+from painters_mtl.data.catalog import read_catalog
+from painters_mtl.data.dataset import Dataset, prepare
+from painters_mtl.data.duplicates import group_near_copies
+from painters_mtl.data.split import make_folds
+from painters_mtl.evaluation.intervals import draw_clusters, effective_number, interval
+from painters_mtl.images.cache import build_image_cache, cache_side
+from painters_mtl.training.settings import TrainSettings
+
+STARTS = ("imagenet", "paintings")
+
+
+def in_both(data: Dataset, other: Path, image_size: int, cache: Path) -> np.ndarray:
+    """Which works of `data` are near-copies of a work in the folder `other`, by their pictures alone: bool (n,)."""
+    table = read_catalog(other).table
+    images = build_image_cache(table, cache_side(image_size), cache)
+    kept = images.rows >= 0
+    here = data.images.hashes[data.images.rows >= 0]
+    hashes = np.concatenate([here, images.hashes[kept]])
+    thumbnails = np.concatenate([data.images.thumbnails[data.image_rows], images.thumbnails[images.rows[kept]]])
+    blank = read_catalog(other).table.head(0).reindex(range(len(hashes)), fill_value="")
+    groups = group_near_copies(blank, hashes, thumbnails)
+    return np.isin(groups[: len(here)], groups[len(here) :])
+
+
+def right_answers(data: Dataset, settings: TrainSettings, splits: list[np.ndarray]) -> tuple[dict, float, int]:
+    """Whether the answer for each test work is right, {task: float (n,)}, NaN for others; then seconds and epochs."""
+    from painters_mtl.training.fit import fit
+
+    right = {name: np.full(len(data.table), np.nan) for name in data.tasks}
+    seconds, epochs = 0.0, 0
+    for split in splits:
+        with tempfile.TemporaryDirectory() as folder:
+            fold = replace(data, split=split)
+            result = fit(fold, settings, Path(folder) / "run", keep_model=False)
+        seconds, epochs = seconds + result.metrics["training_seconds"], epochs + result.metrics["epochs"]
+        for name, probabilities in result.test_probabilities.items():
+            labels = data.labels[name][result.test_rows]
+            known = labels >= 0
+            right[name][result.test_rows[known]] = (probabilities.argmax(1) == labels)[known]
+    return right, seconds, epochs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--trained-on", type=Path, required=True)
+    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--fine-tune", nargs="+", default=["heads", "top"])
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--cache", type=Path, default=Path("data/cache"))
+    options = parser.parse_args()
+    import_tensorflow()
+    logging.getLogger("painters_mtl").setLevel("WARNING")
+    settings = TrainSettings(data=options.data, image_size=options.image_size, cache=options.cache)
+    data = prepare(settings)
+    left_out = in_both(data, options.trained_on, options.image_size, options.cache)
+    print(f"{left_out.sum():,} of {len(left_out):,} works are in {options.trained_on} too, and left out", flush=True)
+    splits = [np.where(left_out, "", split) for split in make_folds(data.labels, data.groups, options.folds)]
+    painters = data.table["painter"].to_numpy(str)
+    print("| trained | task | works | from ImageNet | from paintings | difference (95 %) |", "|---" * 6 + "|", sep="\n")
+    for part in options.fine_tune:
+        measured = {}
+        started = time.perf_counter()
+        for weights in STARTS:
+            measured[weights] = right_answers(data, replace(settings, fine_tune=part, weights=weights), splits)
+        for name in data.tasks:
+            one, other = (measured[weights][0][name] for weights in STARTS)
+            works = ~np.isnan(one)
+            groups = np.where(painters == "", data.groups.astype(str), painters)[works]
+            _, clusters = np.unique(groups, return_inverse=True)
+            counts = np.bincount(clusters)
+            times = draw_clusters(len(counts), 0)
+            gains = (times @ np.bincount(clusters, (other - one)[works])) / (times @ counts)
+            gain, low, high = (100 * value for value in interval(gains[:, None], 0, effective_number(clusters)))
+            shares = " | ".join(f"{100 * side[works].mean():.1f} %" for side in (one, other))
+            print(
+                f"| {part} | {name} | {works.sum():,} | {shares} | {gain:+.1f} ({low:+.1f} to {high:+.1f}) |",
+                flush=True,
+            )
+        costs = ", ".join(f"{w} {measured[w][1]:.0f} s in {measured[w][2]} epochs" for w in STARTS)
+        print(f"{part}: {costs}; {time.perf_counter() - started:.0f} s in all", flush=True)
+
+
+if __name__ == "__main__":
+    main()
