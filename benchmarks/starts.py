@@ -4,8 +4,8 @@
     python benchmarks/starts.py ../shared/paintings/pbn64 --trained-on ../shared/paintings/wikiart --image-size 64
 
 Works that are in the collection of the model that comes along too are left out: those whose pictures are near-copies by
-hash and pixels, whatever painter and title say (`data/duplicates.py`). Accuracy is over the test works of all folds, with
-the difference and its 95 % interval, drawn by painter; then the seconds and epochs of the trainings.
+hash and pixels, whatever painter and title say (`data/duplicates.py`). Accuracy is over the test works of all folds,
+with the difference and its 95 % interval, drawn by painter; then the seconds and epochs of the trainings.
 """
 
 import argparse
@@ -91,10 +91,10 @@ def main() -> None:
             counts = np.bincount(clusters)
             times = draw_clusters(len(counts), 0)
             gains = (times @ np.bincount(clusters, (other - one)[works])) / (times @ counts)
-            gain, low, high = (100 * value for value in interval(gains[:, None], 0, effective_number(clusters)))
+            gain = interval(100 * gains[:, None], 0, effective_number(clusters))
             shares = " | ".join(f"{100 * side[works].mean():.1f} %" for side in (one, other))
             print(
-                f"| {part} | {name} | {works.sum():,} | {shares} | {gain:+.1f} ({low:+.1f} to {high:+.1f}) |",
+                f"| {part} | {name} | {works.sum():,} | {shares} | {gain.mean:+.1f} ({gain.low:+.1f} to {gain.high:+.1f}) |",
                 flush=True,
             )
         costs = ", ".join(f"{w} {measured[w][1]:.0f} s in {measured[w][2]} epochs" for w in STARTS)
