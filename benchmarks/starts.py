@@ -93,10 +93,8 @@ def main() -> None:
             gains = (times @ np.bincount(clusters, (other - one)[works])) / (times @ counts)
             gain = interval(100 * gains[:, None], 0, effective_number(clusters))
             shares = " | ".join(f"{100 * side[works].mean():.1f} %" for side in (one, other))
-            print(
-                f"| {part} | {name} | {works.sum():,} | {shares} | {gain.mean:+.1f} ({gain.low:+.1f} to {gain.high:+.1f}) |",
-                flush=True,
-            )
+            ends = f"{gain.low:+.1f} to {gain.high:+.1f}"
+            print(f"| {part} | {name} | {works.sum():,} | {shares} | {gain.mean:+.1f} ({ends}) |", flush=True)
         costs = ", ".join(f"{w} {measured[w][1]:.0f} s in {measured[w][2]} epochs" for w in STARTS)
         print(f"{part}: {costs}; {time.perf_counter() - started:.0f} s in all", flush=True)
 
