@@ -1,4 +1,4 @@
-"""A page to drop a painting on: its painter, style and genre, how sure, and what in it speaks for that.
+"""Open a page to drop a painting on: its painter, style and genre, how sure, and what in it speaks for each.
 
     painters-mtl app
     painters-mtl app --model models/full --collection FOLDER

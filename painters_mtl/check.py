@@ -1,14 +1,14 @@
-"""What a folder of paintings is taken for; and which pictures can be read, which were repaired, which are refused.
+"""Say what a folder of paintings holds; and which pictures can be read, were repaired, or are refused.
 
     painters-mtl check --data FOLDER     # layout, labels, classes, what is left out; no picture is opened
     painters-mtl check FOLDER
     painters-mtl check train_1.zip more/ one.jpg --output check.csv
 
-The first command is the one to begin with: it says what `train` would make of the folder, and takes its options for
-what is not seen by itself. Of the others, every picture is decoded to its end (a JPEG at an eighth of its size, so this
-is fast), zips are read in place. The table goes to standard output; `--output` writes a CSV, a row for each picture:
-path, status (ok, repaired, refused), reason, detail, width, height, format, mode, bytes. Exit status: 0 all readable, 1
-some refused, 2 misuse.
+Begin with the first command: it says what `train` would make of the folder, and takes the options of `train` for what
+the program does not see by itself. The other commands decode every picture to its end (a JPEG at an eighth of its size,
+which is fast) and read zips in place. The table goes to standard output; `--output` writes a CSV, a row for each
+picture: path, status (ok, repaired, refused), reason, detail, width, height, format, mode, bytes. Exit status: 0 all
+readable, 1 some refused, 2 misuse.
 """
 
 import csv

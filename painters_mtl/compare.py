@@ -1,4 +1,4 @@
-"""One network against three, with evidence: several seeds (and folds) of the shared network and of the baselines.
+"""Compare one network for all tasks with a network for each, trained with several seeds or folds.
 
     painters-mtl compare --data FOLDER --fine-tune heads      # minutes: the backbone's features are shared
     painters-mtl compare --data FOLDER --seeds 5 --name study # hours: every network trains its backbone
@@ -8,7 +8,7 @@
     painters-mtl compare --resume --name study                # goes on where it was ended
     painters-mtl compare --data FOLDER --engine ray           # the trainings spread over a Ray cluster
 
-Writes models/NAME/comparison.json, comparison.csv and report.html. The same command goes on where it was ended, too.
+Writes models/NAME/comparison.json, comparison.csv and report.html. The same command also goes on where it was ended.
 """
 
 import sys

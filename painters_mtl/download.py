@@ -5,9 +5,10 @@
     painters-mtl download --output /big/paintings --images
 
 It takes a Kaggle account that accepted the competition's rules, its key (KAGGLE_API_TOKEN, KAGGLE_USERNAME and
-KAGGLE_KEY, or ~/.kaggle/kaggle.json), and pip install "painters-mtl[kaggle]". What is there already and whole is not
-fetched again, and what broke off goes on when called again. Zips are not unpacked: the catalogue reads them in place,
-and takes the pictures of replacements_for_corrupted_files.zip instead of the corrupt ones of the same names.
+KAGGLE_KEY, or ~/.kaggle/kaggle.json), and pip install "painters-mtl[kaggle]". Files that are there already and whole
+are not fetched again, and a file that broke off goes on when the command is given again. Zips are not unpacked: the
+catalogue reads them in place, and takes the pictures of replacements_for_corrupted_files.zip instead of the corrupt
+ones of the same names.
 
 Exit status: 0 all is there, 1 you said no, 2 it cannot be had (the reason is printed), 130 interrupted.
 """
@@ -77,7 +78,7 @@ def download(settings: Settings) -> int:
     if settings.images:
         print(f"all is in {output}; next: painters-mtl train --data {output}")
     else:
-        print(f"the tables are in {output}; to train on the images, fetch them too: --images (until then: the demo)")
+        print(f"the tables are in {output}; fetch the paintings too with --images (without them, train uses the demo)")
     return 0
 
 

@@ -1,12 +1,12 @@
-"""A vector for each painting: the features that the tasks share, for a search or a map of one's own.
+"""Write a vector for each painting, the features that the tasks share: for a search or a map of your own.
 
     painters-mtl embed FOLDER --model models/full --output vectors.parquet
     painters-mtl embed FOLDER more.zip --output vectors.npz --map map.png --projection pca
 
 A row for each picture, also for one that cannot be read: `path`, the label and the calibrated confidence of each task,
-`error`, and `vector` (float32, as many as the network has features; for two pictures that look alike to the network the
-cosine of theirs is near 1). `.npz` holds these as arrays, `numpy.load` reads it; there an unreadable picture's vector
-is NaN, in `.parquet` null. The vectors are kept in data/cache: a second run computes only what is new, one that was
+`error`, and `vector` (float32, a number for each feature; two pictures that look alike to the network have vectors with
+a cosine near 1). `numpy.load` reads the arrays of an `.npz`; the vector of an unreadable picture is NaN there, and null
+in `.parquet`. The vectors are kept in data/cache: a second run computes only those of new pictures, and a run that was
 cut off goes on. `--map` draws the folder in two dimensions, a panel for each task. Exit status: 0 all read, 1 some were
 not, 2 misuse.
 """
@@ -21,7 +21,7 @@ import tyro
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.messages import say
+from painters_mtl.common.messages import counted, say
 
 
 @dataclass
@@ -61,19 +61,22 @@ def embed(settings: Settings) -> int:
         files = [file for file in files if not file.is_at(settings.map)]
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
-    say(f"{len(files):,} pictures, with {run.title}")
+    say(f"{counted(len(files), 'picture')}, with {run.title}")
     vectors = embeddings.compute(run, files, settings.cache, settings.batch_size, settings.threads)
     in_cache = len(files) - vectors.computed - len(vectors.errors)
-    say(f"computed {vectors.computed:,} vectors, {in_cache:,} were in the cache")
+    say(f"computed {counted(vectors.computed, 'vector')}; {in_cache:,} were in the cache")
     write_vectors(vectors, settings.output)
-    print(f"wrote {len(files):,} rows to {settings.output}", flush=True)
+    print(f"wrote {counted(len(files), 'row')} to {settings.output}", flush=True)
     if settings.map is not None and len(vectors.errors) < len(files):
         from painters_mtl.reports.sheets_map import write_map
 
         write_map(vectors, settings.map, settings.projection)
     if vectors.errors:
         reasons = embeddings.count_errors(vectors.errors.values())
-        print(f"{len(vectors.errors):,} pictures could not be read ({reasons}): see the column error", file=sys.stderr)
+        print(
+            f"{counted(len(vectors.errors), 'picture')} could not be read ({reasons}): see the column error",
+            file=sys.stderr,
+        )
     return 1 if vectors.errors else 0
 
 

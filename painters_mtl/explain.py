@@ -24,7 +24,7 @@ import tyro
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import Unreadable, UserError, display_path
-from painters_mtl.common.messages import say
+from painters_mtl.common.messages import counted, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +90,8 @@ def explain(settings: Settings) -> int:
     tasks = chosen_tasks(run.tasks, settings.tasks, "--tasks")
     classes = class_numbers(tasks, settings.classes)
     if settings.size not in (0, run.image_size):
-        say(f"looking at {settings.size} pixels, not the {run.image_size} of the training: labels may differ")
+        side, trained = settings.size, run.image_size
+        say(f"looking at {side} x {side} pixels, not {trained} x {trained} as in training: labels may differ")
         run = replace(run, image_size=settings.size, cache_side=cache_side(settings.size))
     # A folder that holds the output too must not have its explanations explained the next time.
     output = settings.output.resolve()
@@ -102,10 +103,10 @@ def explain(settings: Settings) -> int:
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     settings.output.mkdir(parents=True, exist_ok=True)
-    say(f"explaining {len(files):,} pictures with {run.title}")
+    say(f"explaining {counted(len(files), 'picture')} with {run.title}")
     unreadable, likeness = _write_sheets(run, tasks, classes, files, settings)
     explained = len(files) - unreadable
-    print(f"wrote {explained:,} pictures to {settings.output}")
+    print(f"wrote {counted(explained, 'picture')} to {settings.output}")
     if explained >= ENOUGH and likeness > ALIKE:
         hint = "; --method finer shows where it looked before" if settings.method == "last" else ""
         print(
@@ -113,7 +114,7 @@ def explain(settings: Settings) -> int:
             f"place of this layer what it saw elsewhere{hint}"
         )
     if unreadable:
-        print(f"{unreadable:,} pictures could not be read", file=sys.stderr)
+        print(f"{counted(unreadable, 'picture')} could not be read", file=sys.stderr)
     return 1 if unreadable else 0
 
 

@@ -1,4 +1,4 @@
-"""Take a trained network out of Python: for servers, phones and other languages.
+"""Convert a trained network for use without Python: on servers, on phones, in other languages.
 
     painters-mtl export --model models/full --format saved_model --output full_saved_model
     painters-mtl export --model models/full --format litert-int8 --data PAINTINGS --output full_int8
@@ -6,9 +6,9 @@
 
 The exported network takes 8-bit RGB pictures, squashed to a fixed square, and gives a vector of calibrated
 probabilities for each task, by name. Beside it: `labels.json`, `manifest.json` and `README.md` with all that a caller
-has to know, and `comparison.json`. For it is run in its own runtime on real paintings and compared with Keras: above
-1e-3 of a probability nothing is written and the exit status is 1. In 8 bits (`litert-int8`) the ranges are measured
-on training paintings, and what is lost of each task's accuracy on the labelled test paintings.
+has to know, and `comparison.json`: the exported network first runs in its own runtime on real paintings and is compared
+with Keras. Where a probability differs by more than 1e-3, nothing is written and the exit status is 1. In 8 bits
+(`litert-int8`) the ranges are measured on training paintings, and the loss of accuracy on the labelled test paintings.
 
 A package is the run folder in small, for this program itself: weights in 16 bits, labels, metrics and a manifest with
 checksums, at most 8 MB; --model takes it as a run folder. It is compared with the run on all test paintings, and
@@ -110,7 +110,10 @@ def _check(settings: Settings) -> None:
         if not settings.overwrite:
             raise UserError(f"--output {output} holds an export already: name another folder, or --overwrite")
     if settings.format == "litert-int8" and settings.images:
-        raise UserError("--images has no labels: in 8 bits the accuracy is measured, on --data or the run's own data")
+        raise UserError(
+            "--format litert-int8 measures the accuracy, and --images has no labels for that: name a collection with "
+            "--data, or leave --images out"
+        )
     if settings.images and settings.data is not None:
         raise UserError("--images and --data both say what to compare on: give one of them")
     if not 0 <= settings.max_loss < 1:
@@ -186,7 +189,7 @@ def _learn_painters(run: "Run", data: "Dataset") -> "PainterHead | None":
     try:
         return learn_on(run, data, seed=0)
     except UserError as error:
-        say(f"note: pairs will have no learned score with it: {error}")
+        say(f"note: with this package, pairs will have no learned score: {error}")
         return None
 
 

@@ -1,4 +1,4 @@
-"""The competition's task: are two paintings by the same painter? A score for each pair, written as a submission.
+"""Score pairs of paintings: are both by the same painter? This is the competition's task; it writes a submission.
 
     painters-mtl pairs --model models/full --pairs submission_info.csv --images test/ --output submission.csv
     painters-mtl pairs --model models/full --pairs submission_info.csv --images data/test.zip
@@ -10,10 +10,10 @@ data/cache, so that a run that was cut off goes on. Pairs are read and written i
 that is missing or cannot be read is reported, and its pairs get the score of a painting of which nothing is known.
 Without --pairs all pairs of the pictures are scored, and written with their names.
 
-A higher score means "rather the same painter"; what it is made of, --score says. The learned score needs the paintings
-of the training once (--data, by default those the run names); it is then kept in the run folder as same_painter.npz.
-With --labels the AUC is reported too, with 95 % intervals: for painters with works in the training, for those without,
-and for all. Exit status: 0 done, 1 some pictures are missing or could not be read, 2 misuse.
+A higher score means "rather the same painter"; --score chooses what the score is made of. The learned score needs the
+paintings of the training once (--data, by default those the run names); it is then kept in the run folder as
+same_painter.npz. With --labels the AUC is reported too, with 95 % intervals: for painters with works in the training,
+for those without, and for all. Exit status: 0 done, 1 some pictures are missing or could not be read, 2 misuse.
 """
 
 import sys
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.messages import say
+from painters_mtl.common.messages import counted, say
 
 if TYPE_CHECKING:
     from painters_mtl.images.files import ImageFile
@@ -148,10 +148,10 @@ def _report_missing(missing: list[str], errors: "Mapping[ImageFile, str]") -> in
     from painters_mtl.inference.pair_tables import some
 
     if missing:
-        print(f"{len(missing):,} pictures are not in --images ({some(missing)})", file=sys.stderr)
+        print(f"not in --images: {counted(len(missing), 'picture')} ({some(missing)})", file=sys.stderr)
     if errors:
         reasons = [f"{file.name}: {reason}" for file, reason in errors.items()]
-        print(f"{len(errors):,} pictures could not be read ({some(reasons)})", file=sys.stderr)
+        print(f"{counted(len(errors), 'picture')} could not be read ({some(reasons)})", file=sys.stderr)
     if missing or errors:
         print("their pairs have the score of a painting of which nothing is known", file=sys.stderr)
     return 1 if missing or errors else 0

@@ -6,13 +6,13 @@
     painters-mtl predict FOLDER --output - | grep Monet              # a table on standard output
     painters-mtl predict FOLDER --engine ray --ray-address HOST:PORT     # spread over a Ray cluster
 
-Folders are searched to the bottom, zips read in place; "*.jpg" in quotes is a pattern, and - stands for a list of
-paths on standard input, one a line. Every picture gets a row, even one that cannot be read: path, painter,
+Folders are searched to the bottom, zips read in place; "*.jpg" in quotes is a pattern, and - stands for a list of paths
+on standard input, one in each line. Every picture gets a row, even one that cannot be read: path, painter,
 painter_confidence, painter_known, style, style_confidence, genre, genre_confidence, then painter_2,
 painter_2_confidence ... for --top-k, and error (empty, or why it could not be read). A painter is "unknown" where
 painter_known, a score from 0 to 1, is below the threshold that 95 % of the known painters' works reach; the confidence
-stays that of the likeliest of them. The ending of --output decides: .csv, .jsonl, .parquet, or .html, a gallery.
---resume goes on with an output that was cut off, and adds new pictures to one that is finished.
+is then that of the likeliest known painter. The ending of --output decides: .csv, .jsonl, .parquet, or .html, a
+gallery. --resume goes on with an output that was cut off, and adds new pictures to one that is finished.
 
 Exit status: 0 all read, 1 some were not, 2 misuse, 130 interrupted (--resume goes on).
 """
@@ -30,7 +30,7 @@ import tyro
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.messages import say
+from painters_mtl.common.messages import counted, say
 
 if TYPE_CHECKING:
     from painters_mtl.inference.labelling import LabelJob
@@ -64,7 +64,7 @@ class Settings:
     unknown_tasks: tuple[str, ...] = ()
     """the tasks that may be answered "unknown", such as painter,style; without it painter"""
     balanced: bool = False
-    """name rare classes more often: more right on the mean over the classes, fewer right of all paintings"""
+    """name rare classes more often: raises the accuracy averaged over the classes, lowers that over all paintings"""
     balance_strength: float = 0.5
     """how far --balanced goes: 0 not at all, 1 as if all classes were equally frequent"""
     tta: Literal["none", "flip", "crops"] = "none"
@@ -106,7 +106,7 @@ def predict(settings: Settings) -> int:
         table = sys.stdout
         with contextlib.redirect_stdout(sys.stderr):  # notes do not belong to the table
             job = _job(settings)
-            say(f"labelling {len(job.files):,} pictures with {job.run.title}")
+            say(f"labelling {counted(len(job.files), 'picture')} with {job.run.title}")
             return _status(print_table(job, settings.output_format, table).errors)
     job = _job(settings)
     lock = settings.output.with_name(f".{settings.output.name}.lock")
@@ -199,10 +199,11 @@ def _write_output(settings: Settings, job: "LabelJob") -> int:
     with going_on(journal_file(output)):
         if file_format == "html":
             pages = write_gallery(output, job.run)
-            print(f"wrote {labelled.rows:,} pictures to {', '.join(map(str, pages[:3]))}{' ...' * (len(pages) > 3)}")
+            names = ", ".join(map(str, pages[:3])) + " ..." * (len(pages) > 3)
+            print(f"wrote {counted(labelled.rows, 'picture')} to {names}")
         else:
             write_results(output, file_format, prediction_columns(job.run, job.options.top_k))
-            print(f"wrote {labelled.rows:,} rows to {output}")
+            print(f"wrote {counted(labelled.rows, 'row')} to {output}")
     return _status(labelled.errors)
 
 
@@ -211,7 +212,7 @@ def _status(errors: Sequence[str]) -> int:
     if errors:
         counts = Counter(error.split(" (")[0] for error in errors)
         reasons = ", ".join(f"{n} {reason}" for reason, n in counts.most_common())
-        print(f"{len(errors):,} pictures could not be read ({reasons}): see the column error", file=sys.stderr)
+        print(f"{counted(len(errors), 'picture')} could not be read ({reasons}): see the column error", file=sys.stderr)
     return 1 if errors else 0
 
 

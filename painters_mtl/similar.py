@@ -1,12 +1,12 @@
-"""The paintings of a folder that are most like one: by the cosine of the features that the tasks share.
+"""Find the paintings of a folder that are most like one, by the cosine of the features that the tasks share.
 
     painters-mtl similar monet.jpg --in FOLDER --model models/full --output similar.png
     painters-mtl similar a.jpg b.jpg train_1.zip/train_1/7.jpg --in FOLDER more.zip --count 6
 
-Prints a table (cosine, the labels, path) and shows the pictures on a sheet, the one asked for first; several have a
-block each, one below the other. The picture itself is left out of its matches, copies of it are not. The folder's
-vectors are kept in data/cache: the second question is answered at once, and only files that are new or have changed are
-computed. Exit status: 0 all read, 1 some were not, 2 misuse.
+Prints a table (cosine, labels, path) and shows the matches on a sheet, beside the picture that was asked for; several
+such pictures have a block each. A picture is no match of itself, but copies of it are. The folder's vectors are kept in
+data/cache: the next question is answered at once, and only files that are new or have changed are computed. Exit
+status: 0 all read, 1 some were not, 2 misuse.
 """
 
 import sys
@@ -18,7 +18,7 @@ import tyro
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError, display_path
-from painters_mtl.common.messages import say
+from painters_mtl.common.messages import counted, say
 
 if TYPE_CHECKING:
     from painters_mtl.images.files import ImageFile
@@ -75,7 +75,7 @@ def similar(settings: Settings) -> int:
     unreadable = [vectors.errors[file] for file in files if file in vectors.errors]
     if unreadable:
         print(
-            f"{len(unreadable):,} pictures could not be read ({embeddings.count_errors(unreadable)}): "
+            f"{counted(len(unreadable), 'picture')} could not be read ({embeddings.count_errors(unreadable)}): "
             "painters-mtl check names them",
             file=sys.stderr,
         )

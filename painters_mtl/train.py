@@ -1,4 +1,4 @@
-"""Train one network with three heads (painter, style, genre), one for each task alone, and write folder and report.
+"""Train one network with a head for each task, and for comparison a network for each task alone; write a report.
 
     painters-mtl train                                        # on the demo, or on Kaggle's data where it is
     painters-mtl train --data data/painter-by-numbers --image-size 224 --name full
@@ -9,7 +9,7 @@
     painters-mtl train --resume --name full               # goes on where it was ended, by Ctrl-C or a kill
     painters-mtl train --data FOLDER --distribute auto    # on all GPUs, or on each machine of a TF_CONFIG
 
-The same command with the same --name goes on where it was ended, too.
+The same command with the same --name also goes on where the training was ended.
 """
 
 import dataclasses
@@ -54,7 +54,7 @@ def train(settings: TrainSettings, named: frozenset[str] = frozenset()) -> int:
     data = prepare(settings)
     if settings.dry_run:
         print(split_summary(data))
-        print("nothing was trained (--dry-run): the same command without it trains")
+        print("nothing was trained: leave --dry-run out to train")
         return 0
     lazy_imports.import_tensorflow()
     from painters_mtl.training.devices import connect
@@ -71,6 +71,7 @@ def train(settings: TrainSettings, named: frozenset[str] = frozenset()) -> int:
 
 def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) -> int:
     """Train, compare with the baselines and report; returns the verb's status."""
+    from painters_mtl.reports.html import duration
     from painters_mtl.reports.run_report import write_report
     from painters_mtl.training.fit import fit
 
@@ -80,7 +81,7 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
     if chief:
         write_report(folder, data, settings, shared)
         print(table(shared.metrics["test"], shared.metrics.get("balanced", {})))
-        say(f"training took {shared.metrics['training_seconds']:.0f} s")
+        say(f"training took {duration(shared.metrics['training_seconds'])}")
     interrupted = shared.interrupted
     if settings.baselines and not interrupted and len(data.tasks) > 1:
         if chief:
@@ -111,7 +112,7 @@ def fit_baselines(data: "Dataset", settings: TrainSettings, folder: Path, update
 
     results = {}
     for name in data.trainable_tasks():
-        say(f"{name} alone, for comparison (--no-baselines leaves it out)")
+        say(f"a network for {name} alone, for comparison (--no-baselines leaves these networks out)")
         results[name] = fit_single_task(data, settings, folder / name, name, updates)
         if results[name].interrupted:
             break

@@ -41,6 +41,11 @@ def warn(text: str) -> None:
     LOGGER.warning("%s", text)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things as in a sentence: "1 picture", "2,000 pictures"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def is_quiet() -> bool:
     """Whether only warnings and results are wanted."""
     return not LOGGER.isEnabledFor(logging.INFO)

@@ -71,7 +71,7 @@ def check_cluster(address: str) -> Any:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:
         raise UserError(
-            f"--ray-address {address}: no Ray cluster answers there ({error}); ray start makes one"
+            f"--ray-address {address}: no Ray cluster answers there ({error}); start one with ray start"
         ) from error
     return ray
 

@@ -20,7 +20,7 @@ class LabelSettings(StoredSettings):
     """Which paintings, what their folder holds, and with which classes."""
 
     data: Path | None = None
-    """Folder of paintings, in any of the usual layouts (see the README; check --data FOLDER says what it is taken for).
+    """Folder of paintings, in any of the usual layouts (check --data FOLDER says which it recognises).
     Without it: Kaggle's mount, else data/painter-by-numbers, else the demo. demo: paintings drawn by code, into
     data/demo."""
     table: Path | None = None

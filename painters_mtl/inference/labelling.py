@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from painters_mtl.common.interrupts import stop_if_requested
-from painters_mtl.common.messages import ProgressBar, say, warn
+from painters_mtl.common.messages import ProgressBar, counted, say, warn
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference.finished_results import FinishedResults, check_finished, read_finished
 from painters_mtl.inference.predictor import PredictOptions, open_forward, prediction_columns, prediction_rows
@@ -119,9 +119,9 @@ def label_into_journal(
         for row in finished.rows() if finished else ():
             journal.write(row)
         if done:
-            say(f"going on behind {len(done):,} pictures that are done")
+            say(f"going on: {counted(len(done), 'picture')} done already")
         left = [file for file in job.files if str(file) not in done]
-        say(f"labelling {len(left):,} pictures with {job.run.title}")
+        say(f"labelling {counted(len(left), 'picture')} with {job.run.title}")
         for row in label_files(job, left):
             journal.write(row)
     if job.engine != "local" or resume:  # Ray's groups come back in any order, also before a cut

@@ -72,10 +72,12 @@ def choose_score(run: "Run", options: ScoreOptions) -> "tuple[str, PainterHead |
             say(f"note: no score can be learned ({error}); using --score cosine")
             return "cosine", None
     for name, (seen, unseen, _) in head.validation.items():
-        others = f"{unseen:.3f} of those kept out of it" if not math.isnan(unseen) else "too few were kept out of it"
-        say(f"{run.folder}, validation: {name}: AUC {seen:.3f} of painters in training, {others}")
+        others = "too few painters were kept out of training to measure theirs"
+        if not math.isnan(unseen):
+            others = f"{unseen:.3f} for painters kept out of training"
+        say(f"score {name}, validation: AUC {seen:.3f} for painters in training, {others}")
     score = head.best if options.score == "best" else "learned"
-    say(f"{run.folder}: using --score {score}")
+    say(f"{run.title}: using --score {score}")
     return score, head
 
 

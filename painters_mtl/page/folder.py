@@ -53,7 +53,7 @@ def pictures_in(uploads: Sequence[ImageFile]) -> list[tuple[ImageFile, str]]:
                     "on the machine itself"
                 )
     if not pictures:
-        raise UserError("there is no picture in it")
+        raise UserError(f"there is no picture in {', '.join(upload.name for upload in uploads)}")
     return pictures
 
 

@@ -37,7 +37,7 @@ class Run:
     demo: bool  # trained on paintings drawn by code
     temperatures: Mapping[str, float]  # what divides the logits so that confidences mean what they say; 1 by default
     views: tuple[str, ...] = ("whole",)  # or ("whole", "detail"), for a network with two inputs
-    thresholds: Mapping[str, float] = field(default_factory=dict)  # for each task: a lower score is "none of these"
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # for each task: a lower score is "unknown"
     digest: str = ""  # of `network_file`, as the training left it; "" while it is being trained
     network_digest: str = ""  # of network.json; "" also where there is none
     training_counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # paintings of each class, by task

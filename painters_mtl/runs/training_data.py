@@ -49,7 +49,7 @@ def training_counts(run: Run) -> dict[str, tuple[int, ...]]:
     if rows is None or not {"split", *run.tasks} <= set(rows):
         raise UserError(
             f"{run.folder} does not say how often each class was in its training: {LABELS} of an earlier version does "
-            f"not, and {SPLIT} is not there or lacks a task; leave --balanced out, or train it again"
+            f"not, and {SPLIT} is missing or lacks a task; leave --balanced out, or train the network again"
         )
     train = rows[rows["split"] == "train"]
     counts = {name: train[name].value_counts() for name in run.tasks}

@@ -30,7 +30,7 @@ def with_known_precision(spec: RunSpec, devices: Devices) -> RunSpec:
     here = policy("auto")
     precision = (_stored_precision(spec) or here) if devices.chief else ""
     if devices.chief and precision != here:
-        say(f"note: {spec.folder} began in {precision} and goes on in it; this machine's own is {here}")
+        say(f"note: {spec.folder} goes on in {precision}, as it began; by itself this machine would use {here}")
     precision = devices.from_chief(precision.encode()).decode()
     decided = dataclasses.replace(settings, precision=precision)  # type: ignore[arg-type]
     return dataclasses.replace(spec, settings=decided)

@@ -19,7 +19,7 @@ def check_network(settings: TrainSettings, trained_here: bool = True) -> None:
     """
     if settings.weights == PAINTINGS:
         settings = with_weights_file(settings)
-        say("note: --weights paintings was trained on works of WikiArt: what it has seen there is no test of it here")
+        say("note: --weights paintings was trained on works of WikiArt: test results on those works are too good")
     if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():
         raise UserError(f"--weights {settings.weights} is not there: give a weights file, imagenet, paintings, or none")
     if settings.backbone in ("efficientnet_lite0", "small_convnet"):

@@ -147,9 +147,11 @@ class TrainSettings(NetworkSettings, DataSettings):
             patience=ABOVE_0,
         )
         if self.freeze_epochs and self.freeze == "none":
-            raise UserError(f"--freeze-epochs {self.freeze_epochs} needs to know what stands still: add --freeze")
+            raise UserError(f"--freeze-epochs {self.freeze_epochs} needs --freeze, which says what is frozen")
         if self.freeze == "heads" and not self.trains_shared_weights():
-            raise UserError("--freeze heads leaves nothing to train where the heads alone do: leave it out")
+            raise UserError(
+                "--freeze heads leaves nothing to train, since only the heads would train: leave --freeze out"
+            )
         self.check_tasks("view-of", self.view_of)
         self.check_tasks("task-weights", self.task_weights)
         for task, weight in self.task_weights.items():

@@ -35,7 +35,9 @@ def runs_by_task(folders: Sequence[Path], tasks: Mapping[str, Task], option: str
         run = open_run(folder, option=f"--{option}")
         for name in [name for name in run.tasks if name in tasks]:
             if name in runs:
-                raise UserError(f"--{option}: {runs[name].folder} and {folder} both know the {name}: leave one out")
+                raise UserError(
+                    f"--{option}: {runs[name].folder} and {folder} both have a head for the {name}: leave one out"
+                )
             if run.tasks[name].classes != tasks[name].classes:
                 unshared = sorted({*run.tasks[name].classes} ^ {*tasks[name].classes})
                 difference = f"such as {unshared[0]!r}" if unshared else "in another order"

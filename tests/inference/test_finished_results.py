@@ -46,8 +46,8 @@ def test_only_new_pictures_are_labelled(
     capsys.readouterr()
     assert label(folder, output, files, "--resume") == 1
     told = capsys.readouterr()
-    assert "going on behind 10 pictures that are done" in told.out and "labelling 3 pictures" in told.out
-    assert "1 pictures could not be read (1 empty)" in told.err
+    assert "going on: 10 pictures done already" in told.out and "labelling 3 pictures" in told.out
+    assert "1 picture could not be read (1 empty)" in told.err
     assert output.read_bytes() == whole.read_bytes()
     written = output.stat()
     assert label(folder, output, files[:5], "--resume") == 1

@@ -131,7 +131,7 @@ def test_a_disk_that_is_full_when_the_table_is_written_costs_nothing(
     assert "File too large" in error and "Traceback" not in error
     assert [file.name for file in tmp_path.iterdir() if not file.name.startswith(".")] == ["out.html.part"]
     run(folder, *few, "--output", output, "--resume")
-    assert "going on behind 3 pictures" in capsys.readouterr().out
+    assert "going on: 3 pictures done already" in capsys.readouterr().out
     assert output.read_bytes() == wanted
 
 

@@ -125,7 +125,7 @@ def test_what_cannot_be_started_from_is_said(alone: list[Path]) -> None:
         warm_start(network(TASKS, 9), alone[:2], TASKS, "mean")
     with pytest.raises(UserError, match="--start-shared painters is unknown: mean, imagenet, painter, style, genre"):
         warm_start(network(TASKS, 9), alone, TASKS, "painters")
-    with pytest.raises(UserError, match="both know the style"):
+    with pytest.raises(UserError, match="both have a head for the style"):
         runs_by_task([alone[1], alone[1]], TASKS, "teachers")
     with pytest.raises(UserError, match="style classes are not those of this data \\(such as 'c'\\)"):
         runs_by_task([alone[1]], {"style": Task("style", ("a", "b"))}, "teachers")

@@ -197,7 +197,7 @@ def test_an_unreadable_picture_is_a_sentence_and_the_others_go_on(
     found = run_verb(folder, tmp_path / "out", *(tmp_path / n for n in ("a.png", "b.jpg", "c.png")), status=1)
     assert [f.name for f in found] == ["a-explained.png", "c-explained.png"]
     error = capsys.readouterr().err
-    assert "b.jpg cannot be read: not an image (a web page" in error and "1 pictures could not be read" in error
+    assert "b.jpg cannot be read: not an image (a web page" in error and "1 picture could not be read" in error
     with Image.open(found[0]) as one, Image.open(found[1]) as two:
         assert one.size == two.size and one.format == "PNG"
 
@@ -207,7 +207,7 @@ def test_a_larger_size_gives_another_map(folder: Path, tmp_path: Path, capsys: p
     picture = coloured(tmp_path / "a.png", 300, 300, (180, 20, 280, 120))
     found = [run_verb(folder, tmp_path / str(size), picture, "--size", size)[0] for size in (128, 256)]
     small, large = (np.asarray(Image.open(file)) for file in found)
-    assert "looking at 256 pixels, not the 128 of the training" in capsys.readouterr().out
+    assert "looking at 256 x 256 pixels, not 128 x 128 as in training" in capsys.readouterr().out
     assert small.shape == large.shape
     maps, middle = slice(-FOOT - PANEL_SIDE, -FOOT), small.shape[0] // 2
     assert np.abs(small[maps, 420:].astype(int) - large[maps, 420:]).max() > 10

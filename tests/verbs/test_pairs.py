@@ -511,7 +511,7 @@ def test_a_picture_that_is_not_there_gets_the_mean(
     wanted = table(tmp_path / "pairs.csv", [*rows, *everyone, (9, "gone.png", "bad.png")])
     found = scored(run, folder, tmp_path / "out.csv", "--pairs", wanted, "--score", "cosine", status=1)
     said = capsys.readouterr().err
-    assert "1 pictures are not in --images (gone.png)" in said and "bad.png: not an image" in said
+    assert "not in --images: 1 picture (gone.png)" in said and "bad.png: not an image" in said
     scores = np.array([float(r["sameArtist"]) for r in found])
     assert (scores[:24:2] == scores[1:24:2]).all()  # missing or unreadable: it is the same
     # The score is that with the mean of the others, the one for both missing the mean of all.

@@ -437,7 +437,7 @@ def test_a_table_on_standard_output(folder: Path, few: Path, tmp_path: Path) -> 
     words = [sys.executable, "-m", "painters_mtl.predict", str(few), "--model", str(folder), "--output", "-"]
     done = subprocess.run(words, capture_output=True, cwd=tmp_path, timeout=120)
     assert done.returncode == 1 and done.stdout == (tmp_path / "out.csv").read_bytes(), done.stderr
-    assert b"labelling 7 pictures" in done.stderr and b"1 pictures could not be read" in done.stderr
+    assert b"labelling 7 pictures" in done.stderr and b"1 picture could not be read" in done.stderr
     assert sorted(file.name for file in tmp_path.iterdir()) == ["few", "out.csv"]
     lines = subprocess.run([*words, "--format", "jsonl"], capture_output=True, cwd=tmp_path, timeout=120).stdout
     assert [json.loads(line)["error"] for line in lines.splitlines()].count("empty (0 bytes)") == 1

@@ -433,7 +433,7 @@ def test_similar_prints_the_table_and_shows_the_pictures(
     for row, match in zip(rows, found, strict=True):
         name, confidence = match.vector.labels["style"]
         assert row.startswith(f"{match.cosine:.4f}") and f"{name} {100 * confidence:.0f} %" in row
-    assert "1 pictures could not be read (1 empty)" in printed.err
+    assert "1 picture could not be read (1 empty)" in printed.err
     shown = np.asarray(Image.open(tmp_path / "s.png"), np.float32)
     # The picture asked for stands first, at the top left: four times enlarged, so as wide as 90 pixels become.
     width = 4 * 90

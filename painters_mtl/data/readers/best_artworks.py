@@ -94,7 +94,8 @@ def _painters(collection: Collection, table: TableFile) -> pd.DataFrame:
         result[kind] = [names[0] if len(names) == 1 else "" for names in values]
         several = sum(len(names) > 1 for names in values)
         collection.note(
-            several, f"painters have several {kind}s in {table.name}: which a work has is not known, so it has none."
+            several,
+            f"painters have several {kind}s in {table.name}: their works get no {kind}.",
         )
     return result
 

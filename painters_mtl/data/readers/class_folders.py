@@ -82,7 +82,8 @@ def level_kind(collection: Collection, names: list[str]) -> str:
     kind, others = kind_of_names([folder_label(name) for name in named])
     if kind:
         collection.note(
-            len(others), f"folders have no well-known name of a {kind} ({some_names(others)}); they are taken for one."
+            len(others),
+            f"folders have no well-known name of a {kind} ({some_names(others)}); they are taken for {kind}s too.",
         )
         return kind
     if well_known := [name for name in named if kind_of_name(folder_label(name))]:

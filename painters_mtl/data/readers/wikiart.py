@@ -144,14 +144,16 @@ def _kaggle_table(collection: Collection, rows: pd.DataFrame) -> tuple[pd.DataFr
         rows = rows.assign(part=subset.map(part_of_name))
         uncertain = subset.str.contains("uncertain")
         rows.loc[uncertain, "painter"] = ""
-        collection.note(int(uncertain.sum()), f"paintings have an uncertain painter by {table.name}, and get none.")
+        collection.note(
+            int(uncertain.sum()), f"paintings have an uncertain painter according to {table.name}, and get no painter."
+        )
         used.append("the split")
     if "style" not in rows:
         styles = {text: list_of_names(text) or [text] for text in set(frame["genre"])}
         style = rows["id"].map(frame["genre"]).fillna("").map(lambda text: styles.get(text, [""]))
         rows = rows.assign(style=[names[0] if len(names) == 1 else "" for names in style])
         several = sum(len(names) > 1 for names in style)
-        collection.note(several, f"paintings have several styles in {table.name}, and get none.")
+        collection.note(several, f"paintings have several styles in {table.name}, and get no style.")
         used.append("style")
     return rows, [f"{' and '.join(used)} from {table.name}"] if used else []
 
