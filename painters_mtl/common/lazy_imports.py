@@ -204,13 +204,27 @@ def _figure_class() -> type["Figure"]:
     class NotebookFigure(Figure):
         """A figure that notebooks show also where nothing has told them how: pyplot does that, and is not used here."""
 
-        def _repr_png_(self) -> bytes:
+        def _repr_png_(self) -> bytes | None:
+            if _are_shown_as_jpeg(type(self)):
+                return None
             buffer = io.BytesIO()
             with figure_style():
                 self.savefig(buffer, format="png", bbox_inches="tight")
             return buffer.getvalue()
 
     return NotebookFigure
+
+
+def _are_shown_as_jpeg(figures: type) -> bool:
+    """Whether the notebook shows such figures as JPEG by itself (%config InlineBackend.figure_format = "jpeg")."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None:
+        return False
+    try:
+        shell.display_formatter.formatters["image/jpeg"].lookup_by_type(figures)
+    except KeyError:
+        return False
+    return True
 
 
 def import_matplotlib() -> Any:

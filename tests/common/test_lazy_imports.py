@@ -227,3 +227,18 @@ def test_letters_that_no_font_has_are_told_once(tmp_path: Path) -> None:
     done = python("-W", "error", "-c", code, tmp_path / "a.png")
     assert done.returncode == 0 and done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("note: some letters in the figures are boxes")
+
+
+def test_a_notebook_that_shows_figures_as_jpeg_does_not_store_them_twice() -> None:
+    shells = pytest.importorskip("IPython.core.interactiveshell")
+    with figure_style() as Figure:
+        figure = Figure(figsize=(1, 1))
+        assert figure._repr_png_().startswith(b"\x89PNG")
+        shell = shells.InteractiveShell.instance()
+        try:
+            assert figure._repr_png_() is not None
+            jpeg = shell.display_formatter.formatters["image/jpeg"]
+            jpeg.for_type(type(figure).__mro__[1], lambda figure: b"a JPEG")
+            assert figure._repr_png_() is None and jpeg(figure) == b"a JPEG"
+        finally:
+            shells.InteractiveShell.clear_instance()
