@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from painters_mtl.data.csv_table import clean
-from painters_mtl.images.decode import THUMBNAIL
+from painters_mtl.images.fingerprints import THUMBNAIL
 
 # Bits of 64 in which the hashes of two near-copies may differ. The hash only names candidates; the pixels decide.
 MOST_BITS, MOST_BITS_RELATED = 12, 14

@@ -27,7 +27,7 @@ from painters_mtl.common.files import atomic_write, file_lock, remove_leftovers
 from painters_mtl.common.journal import Journal, read_records, record_bytes
 from painters_mtl.common.messages import ProgressBar
 from painters_mtl.common.row_cache import content_checksum
-from painters_mtl.images import decode, zips
+from painters_mtl.images import decode, fingerprints, zips
 from painters_mtl.images import files as images
 
 VERSION = 3  # of the folder; another one is another folder
@@ -109,7 +109,7 @@ class Place:
 
     def sound(self, entries: Entries) -> Entries:
         """Those of the entries whose pixels are there."""
-        sizes = ((self.pixels, self.size), (self.thumbnails, decode.THUMBNAIL**2))
+        sizes = ((self.pixels, self.size), (self.thumbnails, fingerprints.THUMBNAIL**2))
         count = min(file.stat().st_size // size if file.exists() else 0 for file, size in sizes)
         return {name: entry for name, entry in entries.items() if entry.row < count}
 
@@ -196,7 +196,7 @@ def _make(place: Place, jobs: Sequence[Job], workers: int | None, inputs: Sequen
         Journal(place.manifest) as journal,
     ):
         pixels.truncate(count * place.size)
-        thumbnails.truncate(count * decode.THUMBNAIL**2)
+        thumbnails.truncate(count * fingerprints.THUMBNAIL**2)
         for chunk in _decode_all(todo, entries, place.shape[-2], workers, inputs):
             written = []
             for made in chunk:
@@ -280,9 +280,9 @@ def _decode(job: Job, before: Entry | None, side: int, inputs: Sequence[str]) ->
         compared = picture if side == COMPARED_SIDE else decode.decode(data, square=COMPARED_SIDE, path=str(file))
     except Unreadable as refusal:
         return Made(replace(entry, reason=refusal.reason, detail=refusal.detail))
-    digits = f"{decode.phash(compared.pixels):016x}"
+    digits = f"{fingerprints.phash(compared.pixels):016x}"
     entry = replace(entry, width=picture.width, height=picture.height, hash=digits, repaired=picture.repaired)
-    return Made(entry, image, decode.grey_thumbnail(compared.pixels))
+    return Made(entry, image, fingerprints.grey_thumbnail(compared.pixels))
 
 
 def _open(place: Place, table: pd.DataFrame, entries: Entries, memory_gb: float) -> ImageCache:
@@ -297,7 +297,7 @@ def _open(place: Place, table: pd.DataFrame, entries: Entries, memory_gb: float)
     pixels: np.ndarray = np.memmap(place.pixels, np.uint8, "r", shape=(_count(entries), *place.shape))
     if pixels.nbytes <= memory_gb * 1e9:
         pixels = np.fromfile(place.pixels, np.uint8, pixels.size).reshape(pixels.shape)
-    small = (decode.THUMBNAIL, decode.THUMBNAIL)
+    small = (fingerprints.THUMBNAIL, fingerprints.THUMBNAIL)
     repaired = [(entry.id, entry.repaired) for entry in own if entry.repaired]
     return ImageCache(
         pixels=pixels,

@@ -27,7 +27,6 @@ LARGE = 25_000_000  # pixels; of such pictures one at a time is decoded, or a fe
 MIN_READ = 0.1  # share of the rows that must be there for a cut picture to count as repaired
 STRIP = 4_000_000  # pixels of a large picture that are converted at a time
 HEAD = 1024  # bytes that tell what a file is
-THUMBNAIL = 32  # side of the grey pictures by which near-copies are told
 DRAFT = 1.25  # a JPEG is decoded to at least this many times the size asked for, then resized
 
 # What is read, as (what the content starts with, name of Pillow's plugin). No EPS, PDF or WMF: those run programs.
@@ -140,19 +139,6 @@ def cached_image(
     if len(inputs) == 1:
         return picture, picture.pixels
     return picture, np.stack([picture.pixels, middle(decode(data, path=path).pixels, side)])
-
-
-def phash(pixels: np.ndarray) -> int:
-    """64-bit perceptual hash of an RGB array (uint8, (h, w, 3)): near-identical pictures differ in few bits."""
-    import imagehash
-
-    image = Image.fromarray(pixels)
-    return int(str(imagehash.phash(image.reduce(max(1, min(image.size) // 128)))), 16)
-
-
-def grey_thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """An RGB array (uint8, (h, w, 3)) as a small grey picture: uint8 (THUMBNAIL, THUMBNAIL)."""
-    return np.asarray(Image.fromarray(pixels).convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
 
 
 def kind(head: bytes) -> str:

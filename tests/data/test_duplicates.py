@@ -18,7 +18,7 @@ from painters_mtl.data.duplicates import (
     similarity,
 )
 from painters_mtl.images.cache import build_image_cache
-from painters_mtl.images.decode import grey_thumbnail, phash
+from painters_mtl.images.fingerprints import grey_thumbnail, phash
 
 
 def hashes_like_real(n: int, seed: int = 0) -> np.ndarray:

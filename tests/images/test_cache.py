@@ -17,8 +17,8 @@ from stopped import KILLS, killed, start
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.journal import read_records
-from painters_mtl.images import decode
 from painters_mtl.images import files as images
+from painters_mtl.images import fingerprints
 from painters_mtl.images.cache import MARGIN, ImageCache, build_image_cache, cache_side
 
 SIDE = 20
@@ -75,7 +75,7 @@ def test_near_copies_are_told_by_the_same_pictures_whatever_the_side(
     draw(files[2], 40, (900, 700))  # decoded at a half or whole, as the side asks for
     store = build_image_cache(table_of(files), side, tmp_path / "cache", inputs=inputs)
     compared = [images.load_image(file, square=120).pixels for file in files]
-    assert [int(h) for h in store.hashes] == [decode.phash(pixels) for pixels in compared]
+    assert [int(h) for h in store.hashes] == [fingerprints.phash(pixels) for pixels in compared]
     grey = [Image.fromarray(pixels).convert("L").resize((32, 32), Image.Resampling.BOX) for pixels in compared]
     np.testing.assert_array_equal(store.thumbnails[store.rows], np.stack([np.asarray(image) for image in grey]))
 

@@ -20,6 +20,7 @@ from painters_mtl.common.errors import Unreadable
 from painters_mtl.images import decode as decoding
 from painters_mtl.images.decode import decode
 from painters_mtl.images.files import find_images, load_image
+from painters_mtl.images.fingerprints import phash
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # pytest undoes the filter that the module sets
 
@@ -391,20 +392,20 @@ def test_phash_agrees_with_the_library() -> None:
     imagehash = pytest.importorskip("imagehash")
     for seed in range(5):
         image = scene(96, 160, seed)
-        assert f"{decoding.phash(np.asarray(image)):016x}" == str(imagehash.phash(image))
+        assert f"{phash(np.asarray(image)):016x}" == str(imagehash.phash(image))
 
 
 @pytest.mark.real
 def test_phash_finds_copies_and_tells_others_apart(paintings: Path) -> None:
     files = find_images(paintings / "gallery" / "images")[:60]
     pixels = [load_image(file).pixels for file in files]
-    hashes = [decoding.phash(p) for p in pixels]
+    hashes = [phash(p) for p in pixels]
     assert all(0 <= h < 2**64 for h in hashes)
     for file, original, h in zip(files, pixels, hashes, strict=True):
         small = load_image(file, square=96).pixels
         again = decode(encode(Image.fromarray(original), "JPEG", quality=40)).pixels
-        assert (h ^ decoding.phash(small)).bit_count() <= 6
-        assert (h ^ decoding.phash(again)).bit_count() <= 6
+        assert (h ^ phash(small)).bit_count() <= 6
+        assert (h ^ phash(again)).bit_count() <= 6
     apart = [(a ^ b).bit_count() for i, a in enumerate(hashes) for b in hashes[:i]]
     assert np.median(apart) > 25
 

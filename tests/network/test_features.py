@@ -15,7 +15,7 @@ from stopped import KILLS, same_run, start
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.row_cache import RowCache
 from painters_mtl.data.dataset import Dataset, prepare
-from painters_mtl.images.decode import phash
+from painters_mtl.images.fingerprints import phash
 from painters_mtl.network.backbones import build_backbone
 from painters_mtl.network.features import cached_features, layer_configuration
 from painters_mtl.network.forward import forward_function
