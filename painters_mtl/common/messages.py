@@ -7,6 +7,7 @@ Library code calls `say` and `warn`, never `print`, so that whoever calls it can
 import contextlib
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -44,6 +45,27 @@ def warn(text: str) -> None:
 def counted(number: int, noun: str) -> str:
     """A number of things as in a sentence: "1 picture", "2,000 pictures"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+ONE = re.compile(r"^1 ((?:\w+ )?)(\w+?)s ((?:of \w+ )?)(are|have|were|lie|name|hold|had|cannot)\b")
+ONE_OF = re.compile(r"^(1 of (?:the )?[\d,]+ \w+(?: of \S+)?) (are|have|name)\b")
+SINGULAR = {"are": "is", "have": "has", "were": "was", "lie": "lies", "name": "names", "hold": "holds"}
+
+
+def in_singular(note: str) -> str:
+    """A note whose count turned out to be one: "1 picture is left out", where "1 pictures are left out" came in.
+
+    Notes that begin with another count stay as they are.
+    """
+    changed = ONE.sub(lambda m: f"1 {m[1]}{m[2]} {m[3]}{SINGULAR.get(m[4], m[4])}", note)
+    changed = ONE_OF.sub(lambda m: f"{m[1]} {SINGULAR[m[2]]}", changed)
+    if changed == note:
+        return note
+    return (
+        changed.replace(" and are ", " and is ")
+        .replace(" and get ", " and gets ")
+        .replace(" and count ", " and counts ")
+    )
 
 
 def is_quiet() -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import in_singular
 from painters_mtl.data.tasks import Task
 from painters_mtl.data.values import clean
 
@@ -62,7 +63,8 @@ def _most_frequent(
     ranked = sorted((name for name in counts if counts[name] >= min_works), key=lambda name: (-counts[name], name))
     if number is None:
         few = len(counts) - len(ranked)
-        notes.extend([f"{few:,} names of {task} have under {min_works} paintings and are no classes."] * bool(few))
+        note = f"{few:,} names of {task} have under {min_works} paintings and are left out."
+        notes.extend([in_singular(note)] * bool(few))
     elif 2 <= len(ranked) < number:
         others = f"no other name has {min_works} paintings or more" if len(counts) > len(ranked) else "it has no others"
         notes.append(f"{task} has {len(ranked)} classes, not {number}: {others}.")

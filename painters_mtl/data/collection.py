@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 import pandas as pd
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import in_singular
 from painters_mtl.data.csv_table import TableFile
 from painters_mtl.data.folder_levels import FolderLevels, resolve_folders
 from painters_mtl.data.known_names import says_nothing
@@ -62,7 +63,7 @@ class Reading:
 def add_note(notes: list[str], count: int, sentence: str) -> None:
     """Append "COUNT SENTENCE" to the notes, unless the count is 0."""
     if count:
-        notes.append(f"{count:,} {sentence}")
+        notes.append(in_singular(f"{count:,} {sentence}"))
 
 
 def folder_of(image_id: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.messages import say
+from painters_mtl.common.messages import in_singular, say
 from painters_mtl.data.catalog import Catalog, read_catalog
 from painters_mtl.data.classes import choose_classes
 from painters_mtl.data.demo.collection import make_demo
@@ -109,6 +109,7 @@ def prepare(settings: DataSettings, cross_validated: bool = False) -> Dataset:
     if not cross_validated:
         notes += [*split_notes, *data.notes_about_painters()]
     _check_parts(data)
+    notes[:] = map(in_singular, notes)
     for note in notes:
         say(f"note: {note}")
     sizes = ", ".join(f"{len(data.rows(part)):,} {part}" for part in PARTS)

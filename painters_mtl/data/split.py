@@ -222,7 +222,7 @@ def notes_about_split(labels: Labels, groups: np.ndarray, split: np.ndarray, giv
     crossing = (split == "") & np.isin(given, ["train", "validation"]) & elsewhere & has_label(labels)
     if crossing.any():
         notes.append(
-            f"{crossing.sum():,} paintings are left out of train or validation: near-copies of them are in the test or "
+            f"{crossing.sum():,} paintings are left out of train or validation: near-copies are in the test or "
             "validation part that the data comes with."
         )
     for part in PARTS[1:]:

@@ -101,3 +101,26 @@ def test_messages_go_where_standard_output_goes(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "stdout", stream)
     say("here")
     assert stream.getvalue() == "here\n"
+
+
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [
+        (
+            "1 pictures cannot be read and are left out (1 empty).",
+            "1 picture cannot be read and is left out (1 empty).",
+        ),
+        ("1 cells of date were cleaned.", "1 cell of date was cleaned."),
+        ("1 damaged pictures are used.", "1 damaged picture is used."),
+        ("1 of the 4 images have no row in t.csv.", "1 of the 4 images has no row in t.csv."),
+        ("1,001 rows are left out.", "1,001 rows are left out."),
+        ("11 rows are left out.", "11 rows are left out."),
+        ("labels.csv: 1 rows are left out.", "labels.csv: 1 rows are left out."),
+    ],
+)
+def test_a_note_about_one_thing_is_in_the_singular(note: str, said: str) -> None:
+    assert messages.in_singular(note) == said
+
+
+def test_things_are_counted_as_in_a_sentence() -> None:
+    assert [messages.counted(n, "picture") for n in (0, 1, 2000)] == ["0 pictures", "1 picture", "2,000 pictures"]

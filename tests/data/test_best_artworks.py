@@ -42,7 +42,7 @@ def test_however_it_is_unpacked(tmp_path, wrapper, resized):
         ("Paul Klee", ""): 1,  # which of his three styles a work has is not said
         ("Edgar Degas", "Impressionism"): 2,
     }
-    assert any(note.startswith("1 painters have several styles") for note in catalog.notes)
+    assert any(note.startswith("1 painter has several styles") for note in catalog.notes)
     assert any("smaller copies" in note for note in catalog.notes) == bool(wrapper and resized)
 
 
@@ -62,7 +62,7 @@ def test_a_painter_who_is_not_in_the_table_is_one_still(tmp_path):
     touch(collection(tmp_path), "images/images/Joan_Miro/Joan_Miro_1.jpg")
     catalog = read_catalog(tmp_path)
     assert ("Joan Miro", "") in labels(catalog, "painter", "style").values()
-    assert any(note.startswith("1 painters are not in artists.csv") for note in catalog.notes)
+    assert any(note.startswith("1 painter is not in artists.csv") for note in catalog.notes)
 
 
 def test_what_is_said_of_painters_can_be_a_task(tmp_path):

@@ -38,7 +38,7 @@ def test_names_that_are_no_text_are_left_out_and_counted(tmp_path):
     shutil.copy(tmp_path / "Monet" / "1.png", odd)
     catalog = read_catalog(tmp_path)
     assert len(catalog.table) == 6
-    assert any("1 images have names that are not UTF-8" in note for note in catalog.notes)
+    assert any("1 image has names that are not UTF-8" in note for note in catalog.notes)
 
 
 @pytest.mark.real

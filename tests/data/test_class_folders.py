@@ -22,7 +22,7 @@ def test_one_folder_a_painter(tmp_path):
         "Claude_Monet/1.jpg": "Claude Monet",
         "Claude_Monet/deep/er/2.jpg": "Claude Monet",
     }
-    assert any("1 of the 4 images are in no class folder" in note for note in catalog.notes)
+    assert any("1 of the 4 images is in no class folder" in note for note in catalog.notes)
 
 
 def test_zipped_folders_give_the_same_catalogue(tmp_path):
@@ -57,7 +57,7 @@ def test_well_known_names_are_what_they_are(tmp_path):
         assert set(column(catalog, kind)) == {n.removeprefix("01_").replace("_", " ") for n in names}
         assert set(column(catalog, "painter")) == {""}
         assert f"{kind} from the folder" in catalog.notes[0]
-    assert any(note.startswith("1 folders have no well-known name of a style (Zaum)") for note in
+    assert any(note.startswith("1 folder has no well-known name of a style (Zaum)") for note in
                read_catalog(tmp_path / "style").notes)  # fmt: skip
 
 
@@ -134,4 +134,4 @@ def test_unlabelled_images_of_the_test_part_are_left_out(tmp_path):
     touch(tmp_path, "train/Monet/1.jpg", "train/Degas/1.jpg", "test/7.jpg")
     catalog = read_catalog(tmp_path)
     assert column(catalog, "painter") == ["Degas", "Monet"]
-    assert "1 of the 3 images are in no class folder and are left out." in catalog.notes
+    assert "1 of the 3 images is in no class folder and is left out." in catalog.notes

@@ -60,7 +60,7 @@ def test_a_missing_part_is_noted_and_near_copies_leave_train(small, tmp_path, ca
     data = prepare(settings(folder, tmp_path))
     assert data.split[0] == "" and data.split[3] == "test" and data.groups[0] == data.groups[3]
     told = capsys.readouterr().out
-    assert "note: 1 paintings are left out of train or validation: near-copies of them are in the test" in told
+    assert "note: 1 painting is left out of train or validation: near-copies are in the test" in told
     assert f"the data comes without a validation part: {len(data.rows('validation'))} paintings of train" in told
     assert "note: 2 paintings are near-copies, or have painter and title in common" in told
 

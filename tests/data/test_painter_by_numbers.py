@@ -121,7 +121,7 @@ def test_folders_go_before_zips_and_replacements_before_all(tmp_path):
     assert "replacements_for_corrupted_files/test/5.jpg" in table.index
     assert table.loc["replacements_for_corrupted_files/test/5.jpg", "competition"] == "test"
     assert any(note.startswith("3 images are there twice") for note in catalog.notes)
-    assert any(note.startswith("1 images have the file name of another") for note in catalog.notes)
+    assert any(note.startswith("1 image has the file name of another") for note in catalog.notes)
 
 
 def test_tables_one_level_below(tmp_path):

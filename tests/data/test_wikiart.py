@@ -113,8 +113,8 @@ def test_the_split_that_kaggles_table_has(tmp_path):
     assert labels(catalog, "part", "painter", "style")[NAMES[1]] == ("test", "Georges Braque", "Cubism")
     assert labels(catalog, "part", "painter")[NAMES[3]] == ("", "")  # whose it is is not certain
     assert catalog.notes[0].endswith("the split from classes.csv.")
-    assert "1 of the 6 rows of classes.csv have no image here." in catalog.notes
-    assert any(note.startswith("1 paintings have an uncertain painter") for note in catalog.notes)
+    assert "1 of the 6 rows of classes.csv has no image here." in catalog.notes
+    assert any(note.startswith("1 painting has an uncertain painter") for note in catalog.notes)
 
 
 def test_styles_from_kaggles_table_where_no_folder_says_them(tmp_path):
@@ -126,7 +126,7 @@ def test_styles_from_kaggles_table_where_no_folder_says_them(tmp_path):
     catalog = read_catalog(tmp_path)
     assert {i: style for i, (style,) in labels(catalog, "style").items()} == {
         flat[0]: "Cubism", flat[1]: "", flat[2]: "Naive Art", flat[3]: "Naive Art", flat[4]: "Naive Art"}  # fmt: skip
-    assert any(note.startswith("1 paintings have several styles") for note in catalog.notes)
+    assert any(note.startswith("1 painting has several styles") for note in catalog.notes)
 
 
 def artgan(folder: Path, names: list[str], numbered: bool = True) -> Path:
@@ -156,7 +156,7 @@ def test_artgans_tables(tmp_path, numbered):
     assert [genre[i][0] for i in ids] == [["abstract painting", ""][k % 2] for k in range(16)]
     assert [part[i][0] for i in ids] == ["train"] * 12 + ["validation"] * 4
     assert any(
-        note.startswith("1 paintings are in different parts of the split by the tables of two tasks")
+        note.startswith("1 painting is in different parts of the split by the tables of two tasks")
         for note in catalog.notes
     )
     assert "genre and the split from genre_train.csv, genre_val.csv, style_train.csv, style_val.csv" in catalog.notes[0]

@@ -129,7 +129,7 @@ def test_check_says_what_would_be_understood(collection: Path, capsys: pytest.Ca
     counts = schools.value_counts()
     assert f"school: {counts.index[0]} ({counts.iloc[0]})" in text
     assert f"note: {(table['Century'] == 'nan').sum()} cells of century hold a placeholder (nan)" in text
-    assert "note: 1 names of school have under 3 paintings and are no classes." in text
+    assert "note: 1 name of school has under 3 paintings and is left out." in text
     assert text.startswith(
         f"{collection}: 160 paintings, read as a table, labels.csv: painter from maker, school, century"
     )
@@ -167,7 +167,7 @@ def test_a_dry_run_says_the_split_and_writes_no_run(
     counts = {line[:38].strip(): [int(n.replace(",", "")) for n in line[38:].split()] for line in lines[-9:-1]}
     assert set(counts) == {"paintings", "school", "Dots", "Lines", "Washes", "century", "17", "18"}
     assert all(n > 0 for row in counts.values() for n in row)
-    assert lines[-1].startswith("nothing was trained (--dry-run)")
+    assert lines[-1].startswith("nothing was trained: leave --dry-run out")
     assert [sum(part) for part in zip(counts["Dots"], counts["Lines"], counts["Washes"], strict=True)] == counts[
         "school"
     ]

@@ -83,7 +83,7 @@ def level_kind(collection: Collection, names: list[str]) -> str:
     if kind:
         collection.note(
             len(others),
-            f"folders have no well-known name of a {kind} ({some_names(others)}); they are taken for {kind}s too.",
+            f"folders have no well-known name of a {kind} ({some_names(others)}); each is taken for a {kind} too.",
         )
         return kind
     if well_known := [name for name in named if kind_of_name(folder_label(name))]:
