@@ -7,7 +7,7 @@ import pandas as pd
 from painters_mtl.data.tasks import ALL_PAINTERS
 from painters_mtl.reports.html import listed
 from painters_mtl.studies.settings import DISTILLED
-from painters_mtl.training.defaults import EPOCHS_OF_HEADS, LEAST_STEPS, SAMPLES, SAMPLES_OF_BEST, default_epochs
+from painters_mtl.training.defaults import EPOCHS_OF_HEADS, SAMPLES, SAMPLES_OF_BEST, STEPS_OF_HEADS, default_epochs
 from painters_mtl.training.settings import TrainSettings
 
 
@@ -31,7 +31,7 @@ def _budget(settings: TrainSettings, demo: bool) -> str:
     best = settings.quality == "best"
     length = f"some {SAMPLES_OF_BEST if best else SAMPLES:,} training samples, in 5 to {40 if best else 20} epochs"
     if settings.epochs or settings.fine_tune == "heads":
-        heads = f"{EPOCHS_OF_HEADS} epochs, or as many as make {LEAST_STEPS} steps"
+        heads = f"{EPOCHS_OF_HEADS} epochs of at least {STEPS_OF_HEADS} steps"
         length = f"{settings.epochs} epochs" if settings.epochs else heads
     elif demo:
         length = f"{default_epochs(1, demo)} epochs"

@@ -1,15 +1,12 @@
 """What a training does where nothing is asked for: epochs, paintings a step, learning rate, sides of the crops."""
 
-import math
-
 import numpy as np
 
 SAMPLES = 100_000  # training samples of a whole training: six minutes at 96 pixels on two cores
 SAMPLES_OF_BEST = 300_000  # with --quality best
 LEARNING_RATE = 2e-3  # at its peak, for 64 paintings a step
 EPOCHS_OF_HEADS = 15  # where only the heads train, an epoch takes a second
-LEAST_STEPS = 400  # of such a training: an epoch of fifty paintings has three
-LEAST_STEPS_UNIMPROVED = 100  # before such a training ends early
+STEPS_OF_HEADS = 27  # of each such epoch, at least: 400 in all
 
 
 def default_epochs(samples: int, demo: bool = False, quality: str = "fast") -> int:
@@ -22,16 +19,6 @@ def default_epochs(samples: int, demo: bool = False, quality: str = "fast") -> i
         return 3
     total, most = (SAMPLES_OF_BEST, 40) if quality == "best" else (SAMPLES, 20)
     return int(np.clip(round(total / samples), 5, most))
-
-
-def epochs_of_heads(patience: int, steps: int) -> tuple[int, int]:
-    """Epochs and patience where only the heads train, with so many steps an epoch: more where these are few.
-
-    Five painters with ten works each: 36 % of other works right after 15 epochs of three steps, 74 % after 100
-    (docs/experiments/own-painters.md). Where the backbone trains too, more than 20 epochs bring nothing.
-    """
-    epochs = max(EPOCHS_OF_HEADS, math.ceil(LEAST_STEPS / steps))
-    return epochs, max(patience, math.ceil(LEAST_STEPS_UNIMPROVED / steps))
 
 
 def default_batch(samples: int) -> int:

@@ -87,7 +87,7 @@ class TrainingLoop:
     def run(self, saved: Checkpoint | None) -> bool:
         """Train, from where `saved` was, or from the first step. Returns whether Ctrl-C or SIGTERM ended it."""
         steps = self.training_set.steps
-        self.epochs, patience = self._epochs_and_patience()
+        self.epochs = self._number_of_epochs()
         self._build()
         if saved is not None:
             self._restore(saved)
@@ -96,7 +96,7 @@ class TrainingLoop:
         self.devices.spread_seeds(self.trained_model)
         self._start_batches()
         with interrupts.deferred():
-            interrupted = self._train_epochs(patience)
+            interrupted = self._train_epochs(patience=None if self.requested_updates else self.settings.patience)
             if interrupted:
                 self.save_state()
                 epochs = f"{len(self.history)} epochs"
@@ -116,8 +116,7 @@ class TrainingLoop:
         for epoch in range(len(self.history), self.epochs):
             if patience is not None and len(self.history) - self.best.epoch >= patience:
                 break
-            if self.progress.tells(epoch):
-                say(f"epoch {epoch + 1} of {self.epochs}")
+            say(f"epoch {epoch + 1} of {self.epochs}")
             if not self.train_epoch(epoch):
                 return True
             self.end_epoch(epoch)
@@ -129,17 +128,12 @@ class TrainingLoop:
 
     # --------------------------------------------------------------------------------------------- before the epochs
 
-    def _epochs_and_patience(self) -> tuple[int, int | None]:
-        """How many epochs, at most, and after how many without a better one the training ends; None: after none."""
-        steps, settings = self.training_set.steps, self.settings
+    def _number_of_epochs(self) -> int:
+        steps = self.training_set.steps
         if self.requested_updates:
-            return max(1, round(self.requested_updates / steps)), None
-        if settings.epochs:
-            return settings.epochs, settings.patience
-        samples = steps * self.training_set.batch_size
-        if self.heads_only:
-            return defaults.epochs_of_heads(settings.patience, steps)
-        return defaults.default_epochs(samples, self.data.demo, settings.quality), settings.patience
+            return max(1, round(self.requested_updates / steps))
+        default = defaults.default_epochs(steps * self.training_set.batch_size, self.data.demo, self.settings.quality)
+        return self.settings.epochs or (defaults.EPOCHS_OF_HEADS if self.heads_only else default)
 
     def _build(self) -> None:
         """Make the network that trains, and its step.
@@ -257,8 +251,6 @@ class TrainingLoop:
         self.keep_best(columns["val_score"])
         for observer in self.observers:
             observer.after_validation(self.history)
-        if not self.progress.tells(epoch):
-            return
         accuracies = ", ".join(f"{task} {100 * columns[f'val_{task}_accuracy']:.1f} %" for task in self.tasks)
         say(
             f"  loss {columns['loss']:.3f}; validation: {accuracies}; mean {100 * columns['val_score']:.1f} %; "

@@ -17,7 +17,6 @@ from painters_mtl.runs.run import HISTORY
 from painters_mtl.training.batches import Batch
 
 CONFLICT_BATCHES = 8  # of an epoch, in which --monitor-conflict compares the gradients
-MOST_TOLD = 40  # epochs of a training of which lines tell, or nearly twice as many
 
 
 @dataclass(frozen=True)
@@ -141,10 +140,6 @@ class Progress:
         self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
         self.started, self.trained, self.compiled = time.perf_counter(), 0, False
         self.bar: ProgressBar | None = None
-
-    def tells(self, epoch: int) -> bool:
-        """Whether lines tell of an epoch: of every one, or of the first and a tenth or so where there are many."""
-        return epoch == 0 or (epoch + 1) % max(1, self.epochs // MOST_TOLD) == 0
 
     def begin_epoch(self, epoch: int, steps_done: int) -> None:
         """Show the bar, from the steps that are done already; `epoch` is counted from 0."""

@@ -53,7 +53,8 @@ class TrainSettings(NetworkSettings, DataSettings):
     backbone, three times the training samples, mixed and coloured crops."""
     epochs: int = 0
     """Passes over the training paintings, at most. 0: from 5 for many paintings to 20 for few (40 with --quality best);
-    15 where only the heads train, or as many as make 400 steps; 3 on the demo."""
+    15 where only the heads train, of which each shows few paintings several times, so that there are 400 steps; 3 on
+    the demo."""
     batch_size: int = 0
     """Paintings per step. 0: 64, or 32 or 16 where an epoch would otherwise have fewer than 50 steps."""
     accumulate: int = 1

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from painters_mtl.data.dataset import Dataset
-from painters_mtl.training.defaults import default_batch
+from painters_mtl.training.defaults import STEPS_OF_HEADS, default_batch
 from painters_mtl.training.devices import Devices
 from painters_mtl.training.sampling import (
     AlternatingSampler,
@@ -60,6 +60,9 @@ class TrainingSet:
         tasks_labels = {task: self.labels[task] for task in assignment.heads_of_task}
         self.repeats = label_repeats(tasks_labels, settings.label_share)
         batch_size = settings.batch_size or default_batch(int(self.repeats.sum()))
+        if settings.fine_tune == "heads" and not settings.epochs:
+            # An epoch of fifty paintings has three steps; a head needs some hundred (docs/experiments/own-painters.md).
+            self.repeats *= np.ceil(STEPS_OF_HEADS * batch_size * settings.accumulate / self.repeats.sum())
         self.local_places = devices.local_places(batch_size, settings.accumulate)
         self.batch_size = batch_size * settings.accumulate
         """Paintings of a step, on all devices."""
