@@ -65,10 +65,12 @@ def class_choices(answers: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def percent(share: float) -> str:
-    """A confidence as people read it: "71 %", and at the ends "under 1 %" and "over 99 %"."""
-    if 0 < share < 0.01:
-        return "under 1 %"
-    return "over 99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
+    """A confidence as people read it: "71 %", and at the ends "under 1 %" and "over 99 %"; unbreakable.
+
+    A softmax is never quite 0 or 1, also where its rounded value is.
+    """
+    said = "under 1 %" if share < 0.01 else "over 99 %" if share > 0.99 else f"{100 * share:.0f} %"
+    return said.replace(" %", "\u00a0%")
 
 
 def plural(task: str) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -58,6 +59,11 @@ def examples(files: Sequence[Path]) -> str:
 def answers(run: "Run", look: "Look") -> str:
     """The answers of all tasks for a painting, with bars."""
     return _render("answers", look=look, answers=labels(run, look.prediction))
+
+
+def json_text(values: Mapping[str, Any]) -> str:
+    """Values as JSON to read and to copy."""
+    return _render("json", values=json.dumps(values, indent=2, ensure_ascii=False))
 
 
 def wipe(look: "Look", overlaid: np.ndarray, heat: np.ndarray, label: str, note: str = "") -> str:

@@ -1,6 +1,5 @@
 """The tab "One painting": drop it, read its labels, see what speaks for them, and the works that are most like it."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ MAPS = (
     "Move the slider below the picture to go from the painting to the map. It shows what the network reacted to, not "
     "what a person would know the painter by."
 )
+EMPTY_JSON = "All that is said of a painting stands here as text, for other programs."
 CARD = "Download as a picture (PNG)"
 SLIDE = """element.addEventListener('input', event => {
   if (event.target.type === 'range') event.target.closest('.wipe').style.setProperty('--at', event.target.value + '%');
@@ -32,6 +32,14 @@ CHOOSE = """element.addEventListener('click', event => {
   const button = event.target.closest('button');
   if (button) trigger('click', {number: button.dataset.number});
 });"""
+COPY = """element.addEventListener('click', event => {
+  const button = event.target.closest('button'), text = element.querySelector('textarea');
+  if (!button || !text) return;
+  text.select();
+  const copied = document.execCommand('copy');
+  if (copied) button.focus();
+  element.querySelector('[role=status]').textContent = copied ? 'Copied.' : 'It is selected: copy it with Ctrl-C.';
+});"""  # navigator.clipboard is there only over HTTPS and on this machine
 NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": AT_ONCE, "api_visibility": "private"}
 
 
@@ -39,17 +47,17 @@ def build(questions: Questions, examples: Sequence[Path]) -> None:
     """Draw the tab, within a `gr.Tab`."""
     look = gr.State(None, time_to_live=3600)
     with gr.Row(equal_height=False):
-        with gr.Column(scale=5, min_width=300):
+        with gr.Column(min_width=300):
             painting = painting_input("painting", 380)
             if examples:
                 add_examples(examples, painting)
-        with gr.Column(scale=6, min_width=300):
+        with gr.Column(min_width=300):
             answers = gr.HTML(render.hint(EMPTY), elem_id="answers")
     gr.HTML("<h2>What speaks for a label</h2>")
     with gr.Row(equal_height=False):
-        with gr.Column(scale=6, min_width=300):
+        with gr.Column(min_width=300):
             explained = gr.HTML(render.hint(EMPTY_MAP), elem_id="explained", js_on_load=SLIDE)
-        with gr.Column(scale=5, min_width=300):
+        with gr.Column(min_width=300):
             chosen = gr.Dropdown([], label="Label to explain", interactive=True, elem_id="chosen", visible=False)
             gr.HTML(render.hint(MAPS))
             card = gr.DownloadButton(CARD, interactive=False, elem_id="card", size="md")
@@ -57,7 +65,7 @@ def build(questions: Questions, examples: Sequence[Path]) -> None:
     works = gr.HTML(render.hint(EMPTY_WORKS), elem_id="works")
     again = gr.Button("Look again", elem_id="again", size="sm", visible=False)
     with gr.Accordion("The answers as JSON, to copy", open=False):
-        values = gr.Code("", language="json", label="JSON", interactive=False, elem_id="json", lines=6)
+        values = gr.HTML(render.hint(EMPTY_JSON), elem_id="json", js_on_load=COPY)
 
     def on_painting(given: Any, request: gr.Request) -> list[Any]:
         return show(questions, given, request.session_hash)
@@ -110,7 +118,7 @@ def add_examples(examples: Sequence[Path], painting: gr.Image) -> None:
 def show(questions: Questions, given: Any, session: str | None) -> list[Any]:
     """The labels of a painting: values for the state and all parts of the tab, those of the others emptied."""
     others = [render.hint(EMPTY_MAP), render.hint(EMPTY_WORKS), gr.update(value=None, interactive=False)]
-    nothing = [gr.update(choices=[], value=None, visible=False), ""]
+    nothing = [gr.update(choices=[], value=None, visible=False), render.hint(EMPTY_JSON)]
     if given is None:
         return [None, render.hint(EMPTY), *nothing, *others]
     try:
@@ -123,7 +131,7 @@ def show(questions: Questions, given: Any, session: str | None) -> list[Any]:
         look,
         render.answers(questions.model.run, look),
         gr.update(choices=choices, value=choices[0][1], visible=True),
-        json.dumps(values, indent=2, ensure_ascii=False),
+        render.json_text(values),
         *others,
     ]
 

@@ -1,6 +1,7 @@
 """The page as people see it, in Chromium: without a network, by mouse and keyboard, on a desk and on a telephone."""
 
 import base64
+import json
 import shutil
 import time
 import zipfile
@@ -173,8 +174,12 @@ def test_a_picture_to_send_and_json_can_be_had(page: Any, painting: Path) -> Non
     assert download.value.suggested_filename == "lilies-labels.png"
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
     page.get_by_text("The answers as JSON, to copy").click()
-    page.wait_for_selector("#json .cm-content")
-    assert '"file": "lilies.png"' in page.inner_text("#json .cm-content")
+    said = page.get_by_role("textbox", name="The answers as JSON").input_value()
+    assert json.loads(said)["file"] == "lilies.png"
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("#json").get_by_role("button", name="Copy").click()
+    page.get_by_text("Copied.").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == said
 
 
 def test_unknown_is_said_in_words(page: Any, run: Run, tmp_path: Path) -> None:
