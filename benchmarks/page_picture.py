@@ -1,7 +1,7 @@
 """The picture of the page in the README and the guide, docs/page.png: one of its examples, drawn by code, labelled.
 
     python benchmarks/page_picture.py docs/page.png
-    python benchmarks/page_picture.py docs/page.png --example 3 --model models/full
+    python benchmarks/page_picture.py docs/page.png --example 2 --model models/full
 
 Starts `painters-mtl app`, and in Chromium takes an example and waits for its labels and its map. To be run again when
 the page or the model that comes along has changed. Needs the extras app and dev, and Chromium.
@@ -50,7 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
     parser.add_argument("--model", default="paintings", help="run folder; without, the model that comes along")
-    parser.add_argument("--example", type=int, default=1, help="which of the examples, from 0 on")
+    parser.add_argument("--example", type=int, default=3, help="which of the examples, from 0 on")
     options = parser.parse_args()
     command = [sys.executable, "-m", "painters_mtl.app", "--model", options.model]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))

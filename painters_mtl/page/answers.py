@@ -33,8 +33,8 @@ def labels(run: "Run", prediction: "Prediction", count: int = TOP) -> dict[str, 
         answers[name] = {
             "answer": UNKNOWN if doubtful and name in UNKNOWN_TASKS else likeliest[0]["class"],
             "doubtful": doubtful,
-            "known": round(prediction.known_scores[name], 4),
-            "threshold": round(run.thresholds.get(name, 0.0), 4),
+            "known": round(prediction.known_scores[name], 6),
+            "threshold": round(run.thresholds.get(name, 0.0), 6),
             "likeliest": likeliest,
             "classes": len(task.classes),
         }
