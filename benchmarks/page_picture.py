@@ -59,7 +59,9 @@ def main() -> int:
         for line in process.stdout:
             if found := re.search(r"open (http://\S+) in a browser", line):
                 picture = Image.open(io.BytesIO(take(found[1], options.example))).convert("RGB")
-                picture.quantize(COLOURS).save(options.output, optimize=True)
+                palette = picture.quantize(COLOURS)
+                dithered = picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+                dithered.save(options.output, optimize=True)
                 print(f"{options.output}: {picture.width} x {picture.height}, {options.output.stat().st_size:,} bytes")
                 return 0
         return 1

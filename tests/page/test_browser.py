@@ -142,7 +142,7 @@ def test_a_dropped_painting_is_labelled_and_explained_without_a_network(page: An
     assert [answers(page)] == said_by(run, painting)
     page.wait_for_selector(".wipe")
     assert page.get_by_role("slider", name="How much of the picture the map covers").is_visible()
-    assert "No collection was given" in page.inner_text("#works")
+    page.locator("#works").get_by_text("No collection was given").wait_for()  # it comes a step later
     assert all(address.startswith(("http://127.0.0.1:", "data:", "blob:")) for address in page.asked)
     assert not page.wrong
     fonts = page.evaluate("[...document.fonts].filter(font => font.status == 'error').length")
