@@ -63,7 +63,7 @@ def main() -> None:
         "painters in training": rows[~unseen[rows]],
         "painters not in training": np.unique(np.concatenate([rows[unseen[rows]], validation[unseen[validation]]])),
     }
-    print(f"{'features':<14}{'task':<28}{'same':>8}{'mAP@10':>9}{'works':>8}")
+    print(f"{'features':<24}{'task':<28}{'same':>8}{'mAP@10':>9}{'works':>8}")
     for name, network in networks(run, data).items():
         features = FeatureExtractor(network, data, run.image_size)
         vectors = features.of(rows, "")[:, 0]
@@ -71,11 +71,11 @@ def main() -> None:
             labels = pd.factorize(data.table[task].replace("", None))[0]
             same, precision = agreement_of_neighbours(vectors, labels[rows], data.groups[rows])
             works = f"{int((labels[rows] >= 0).sum()):,}"
-            print(f"{name:<14}{task:<28}{100 * same:>6.1f} %{100 * precision:>7.1f} %{works:>8}", flush=True)
+            print(f"{name:<24}{task:<28}{100 * same:>6.1f} %{100 * precision:>7.1f} %{works:>8}", flush=True)
         for group, chosen in groups.items():
             value, by_one = pairs_auc(features.of(chosen, "")[:, 0], painters[chosen])
             print(
-                f"{name:<14}AUC, {group:<28} {value:.3f}   ({len(chosen):,} works, {by_one:,} pairs by one)", flush=True
+                f"{name:<24}AUC, {group:<28} {value:.3f}   ({len(chosen):,} works, {by_one:,} pairs by one)", flush=True
             )
 
 
