@@ -98,6 +98,8 @@ def _prepare(model: Any, works: Any) -> None:
         model.load()
     except UserError:  # it was said here, and every question is answered with it
         return
+    except KeyboardInterrupt:  # Ctrl-C, which ends the page, while it was under way
+        return
     if works is not None:
         works.start()
 
