@@ -20,11 +20,11 @@ Exit status: 0 all read, 1 some were not, 2 misuse, 130 interrupted (--resume go
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from painters_mtl.inference.predictor import PredictOptions
     from painters_mtl.runs.run import Run
 
+SHOWN = 10  # pictures of which the labels are printed too
 IN_GALLERY = 3  # likeliest classes shown of each task
 STANDARD_OUTPUT = Path("-")
 
@@ -203,8 +204,22 @@ def _write_output(settings: Settings, job: "LabelJob") -> int:
             print(f"wrote {counted(labelled.rows, 'picture')} to {names}")
         else:
             write_results(output, file_format, prediction_columns(job.run, job.options.top_k))
+            if len(job.files) <= SHOWN:
+                for row in read_table(output, file_format):
+                    print(in_words(row, list(job.run.tasks)))
             print(f"wrote {counted(labelled.rows, 'row')} to {output}")
     return _status(labelled.errors)
+
+
+def in_words(row: Mapping[str, Any], tasks: Sequence[str]) -> str:
+    """A row of the table as a line: its labels with their confidence, or why it has none."""
+    from painters_mtl.data.tasks import UNKNOWN
+
+    if row["error"]:
+        return f"{row['path']}: {row['error']}"
+    # Where a task is answered "unknown", the confidence is that of a class that is not named.
+    shares = {task: f" ({100 * float(row[f'{task}_confidence']):.0f} %)" for task in tasks if row[task] != UNKNOWN}
+    return f"{row['path']}: " + ", ".join(f"{task} {row[task]}{shares.get(task, '')}" for task in tasks)
 
 
 def _status(errors: Sequence[str]) -> int:

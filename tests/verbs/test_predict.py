@@ -481,3 +481,20 @@ def test_tasks_of_a_users_own_can_be_unknown_too(few: Path, tmp_path: Path, caps
     words = [str(few), "--model", str(tmp_path / "run"), "--output", str(tmp_path / "d.csv")]
     assert predict.main([*words, "--unknown-tasks", "painter"]) == 2
     assert "--unknown-tasks painter: the network has no such task, but school, century" in capsys.readouterr().err
+
+
+def test_the_labels_of_a_few_pictures_are_printed_too(folder: Path, few: Path, tmp_path: Path, capsys) -> None:
+    """As the table has them: with the confidence, but for "unknown", and why a picture could not be read."""
+    (few / "torn.jpg").write_bytes(b"no picture")
+    rows = labelled(folder, tmp_path / "labels.csv", few, status=1, unknown=True, unknown_tasks="painter,style")
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines() if line.startswith(str(few)))
+    assert set(lines) == {row["path"] for row in rows} and len(rows) == 6
+    for row in rows:
+        if row["error"]:
+            assert lines[row["path"]] == row["error"]
+            continue
+        said = [
+            f"{task} {row[task]}" + f" ({100 * float(row[f'{task}_confidence']):.0f} %)" * (row[task] != "unknown")
+            for task in TASK_NAMES
+        ]
+        assert lines[row["path"]] == ", ".join(said)
