@@ -67,17 +67,24 @@ def killed_when(cluster: Any, word: str, ready: Callable[[], bool]) -> Iterator[
     node, killed, over = started(lambda: cluster.add_node(**MACHINE)), [], threading.Event()
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
 
-    def works() -> bool:
-        with contextlib.suppress(psutil.Error):
-            return any(word in " ".join(child.cmdline()) for child in raylet.children(recursive=True))
+    def stopped_at_work() -> bool:
+        """Whether a worker does what `word` says; it is held in it, so that it cannot be done before the kill."""
+        for child in raylet.children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if word in " ".join(child.cmdline()):
+                    child.suspend()
+                    if word in " ".join(child.cmdline()):
+                        return True
+                    child.resume()
         return False
 
     def watch() -> None:
         while not over.is_set():
-            if works() and ready():
-                cluster.remove_node(node, allow_graceful=False)
-                killed.append(True)
-                return
+            with contextlib.suppress(psutil.Error):
+                if ready() and stopped_at_work():
+                    cluster.remove_node(node, allow_graceful=False)
+                    killed.append(True)
+                    return
             time.sleep(0.01)
 
     watcher = threading.Thread(target=watch)
