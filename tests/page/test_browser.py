@@ -236,6 +236,20 @@ def test_it_fits_a_telephone_in_the_dark(telephone: Any, run: Run, painting: Pat
     assert sum(dark) < 200 and not telephone.wrong
 
 
+def test_every_tab_is_as_wide_as_the_window_allows(browser: Any, url: str) -> None:
+    for width, scheme in ((390, "dark"), (1180, "light")):
+        tab = opened(browser, url, {"width": width, "height": 800}, color_scheme=scheme)
+        one, widths = next(tab), set()
+        for name in ("Painting", "Folder", "Compare", "Model"):
+            one.get_by_role("tab", name=name).click()
+            one.get_by_role("tab", name=name, selected=True).wait_for()
+            one.wait_for_timeout(300)
+            widths.add(one.evaluate("Math.round(document.querySelector('.gradio-container main').clientWidth)"))
+            assert one.evaluate(SCALE), name
+        assert len(widths) == 1
+        next(tab, None)
+
+
 def test_everything_can_be_reached_and_has_a_name(page: Any, painting: Path) -> None:
     """Every button, field and picture has a name that a screen reader can say."""
     give(page, painting)
