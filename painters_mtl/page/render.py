@@ -27,7 +27,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("painters_mtl.page"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": percent, "plural": plural, "share": lambda value: f"{100 * value:.1f} %"}
+    environment.filters |= {"percent": percent, "plural": plural, "share": lambda value: f"{100 * value:.1f}\u00a0%"}
     return environment
 
 

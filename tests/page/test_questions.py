@@ -217,6 +217,19 @@ def test_a_zip_becomes_a_table(questions: Questions, tmp_path: Path) -> None:
     assert str(questions.uploads.root) not in page + csv.read_text()
 
 
+def test_an_unknown_painter_of_a_folder_has_no_confidence(
+    questions: Questions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The confidence is that of the likeliest painter, and "unknown 98 %" would say the opposite."""
+    monkeypatch.setitem(questions.model.run.thresholds, "painter", 1.1)  # type: ignore[arg-type]
+    files = pictures_in([questions.uploads.file(uploaded(questions, "a.png", drawn(0)))])
+    *_, last = label_pictures(questions.model, files, tmp_path / "labels.csv", threading.Event())
+    (row,) = last.shown
+    page = render.folder(last, ["painter", "style"])
+    assert f"unknown <span>likeliest {row['likeliest']['painter']}</span>" in page
+    assert f"{row['style']} <span>{render.percent(row['style_confidence'])}</span>" in page
+
+
 def test_a_folder_can_be_stopped_and_keeps_what_is_done(questions: Questions, tmp_path: Path) -> None:
     files = [questions.uploads.file(uploaded(questions, f"{k}.png", drawn(k))) for k in range(40)]
     stop, csv = threading.Event(), tmp_path / "labels.csv"
