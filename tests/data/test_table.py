@@ -19,7 +19,7 @@ def test_rows_and_images_without_a_partner_are_counted(tmp_path):
     catalog = labelled(tmp_path, text, "images/a.jpg", "images/b.jpg", "c.jpg")
     assert column(catalog, "style") == ["Cubism"]  # the first row counts
     assert "2 rows of labels.csv name an image that an earlier row names; the earlier row counts." in catalog.notes
-    assert "1 of the 4 rows of labels.csv have no image here and are left out." in catalog.notes
+    assert "1 of the 4 rows of labels.csv has no image here and is left out." in catalog.notes
     assert "2 of the 3 images have no row in labels.csv and are left out." in catalog.notes
 
 
