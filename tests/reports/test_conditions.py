@@ -17,7 +17,7 @@ def sentences(**values: object) -> str:
     ("values", "words"),
     [
         ({"epochs": 7, "patience": 3}, "7 epochs, or until the validation accuracy has not risen for 3 epochs"),
-        ({"fine_tune": "heads"}, ": 15 epochs, or"),
+        ({"fine_tune": "heads"}, ": 15 epochs of at least 27 steps, or"),
         ({"budget": "equal-updates"}, "as many steps as the shared one"),
         ({"task_weights": {"style": 2.0}}, "weighted (painter 1, style 2, genre 1)"),
         ({"label_share": 0.2}, "until 20% of what it is shown has that label"),

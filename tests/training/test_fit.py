@@ -79,7 +79,8 @@ def test_the_folder_is_complete(run: tuple[Path, TrainSettings]) -> None:
     assert sorted(labels["classes"]["style"]) == sorted(STYLES) and sorted(labels["classes"]["genre"]) == sorted(GENRES)
     assert (labels["image_size"], labels["copy_side"], labels["demo"]) == (32, cache_side(32), False)
     assert list((folder / "logs").rglob("events.out.tfevents.*"))
-    for name in ("paintings", "curves", "differences", "reliability", *(f"confusion_{task}" for task in TASK_NAMES)):
+    of_tasks = [f"{figure}_{task}" for figure in ("confusion", "reliability") for task in TASK_NAMES]
+    for name in ("paintings", "loss", "accuracy", "differences", *of_tasks):
         assert (folder / "figures" / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/") >= 7 and "http://" not in page and "https://" not in page

@@ -353,7 +353,7 @@ def test_the_learned_score_tells_the_colours_apart(
     more = ("--score", "learned", "--labels", labels)
     found = scored(run, paintings_of_two, tmp_path / "out.csv", *more)
     said = capsys.readouterr().out
-    assert "learned: AUC" in said and "product: AUC" in said and "cosine: AUC" in said
+    assert all(f"score {name}, validation: AUC" in said for name in ("learned", "product", "cosine"))
     same = [(int(r["image1"][:-4]) - int(r["image2"][:-4])) % 2 == 0 for r in found]
     value = roc_auc_score(same, [float(r["sameArtist"]) for r in found])
     assert value > 0.9 and f"unseen{value:>12.3f}" in said
