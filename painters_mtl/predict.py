@@ -217,9 +217,13 @@ def in_words(row: Mapping[str, Any], tasks: Sequence[str]) -> str:
 
     if row["error"]:
         return f"{row['path']}: {row['error']}"
-    # Where a task is answered "unknown", the confidence is that of a class that is not named.
-    shares = {task: f" ({100 * float(row[f'{task}_confidence']):.0f} %)" for task in tasks if row[task] != UNKNOWN}
-    return f"{row['path']}: " + ", ".join(f"{task} {row[task]}{shares.get(task, '')}" for task in tasks)
+    labels = []
+    for task in (task for task in tasks if task in row):  # a row of an earlier call may hold less
+        confidence = row.get(f"{task}_confidence")
+        # Where a task is answered "unknown", the confidence is that of a class that is not named.
+        share = "" if confidence is None or row[task] == UNKNOWN else f" ({100 * float(confidence):.0f} %)"
+        labels.append(f"{task} {row[task]}{share}")
+    return f"{row['path']}: {', '.join(labels)}"
 
 
 def _status(errors: Sequence[str]) -> int:
