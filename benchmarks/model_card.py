@@ -53,7 +53,7 @@ def wilson(right: int, n: int) -> tuple[float, float]:
 
 
 def over_painters(right: np.ndarray, painters: Sequence[str]) -> tuple[float, float, float]:
-    """A share and its 95 % interval, drawn over painters: works of one painter are not independent."""
+    """A mean over works with its 95 % interval, drawn over painters: works of one painter are not independent."""
     _, clusters = np.unique(np.asarray(painters, str), return_inverse=True)
     sums, counts = (np.bincount(clusters, weights) for weights in (right.astype(float), np.ones(len(right))))
     times = draw_clusters(len(counts), 0)

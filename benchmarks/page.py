@@ -7,9 +7,9 @@ after the other; then 200 people do the same at once, every other one with a fil
 how many were answered, and the most memory that the page has had.
 """
 
+import contextlib
 import io
 import json
-import os
 import re
 import signal
 import subprocess
@@ -17,6 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -79,22 +80,30 @@ def measure(url: str, process: "subprocess.Popen[str]") -> None:
     print(f"most memory: {int(peak[1]) / 1e6:.2f} GB" if peak else "")
 
 
-def main(words: list[str]) -> int:
-    """Start the page, measure, end it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "painters_mtl.app", *words], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
-    )
+@contextlib.contextmanager
+def running(words: list[str]) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """The page, started with these words: its address and its process, which ends with the block.
+
+    Exits with 1 where the page ends without an address.
+    """
+    process = subprocess.Popen([sys.executable, "-m", "painters_mtl.app", *words], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            if found := re.search(r"open (http://\S+) in a browser", line):
-                measure(found[1], process)
-                return 0
-        return 1
+            if address := re.search(r"open (http://\S+) in a browser", line):
+                yield address[1], process
+                return
+        sys.exit(1)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
 
 
+def main(words: list[str]) -> None:
+    """Start the page, measure, end it."""
+    with running(words) as (url, process):
+        measure(url, process)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

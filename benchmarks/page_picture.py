@@ -9,14 +9,10 @@ the page or the model that comes along has changed. Needs the extras app and dev
 
 import argparse
 import io
-import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
+from page import running
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -45,30 +41,19 @@ def take(url: str, example: int) -> bytes:
         return picture
 
 
-def main() -> int:
+def main() -> None:
     """Start the page, take the picture, end it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
     parser.add_argument("--model", default="paintings", help="run folder; without, the model that comes along")
     parser.add_argument("--example", type=int, default=3, help="which of the examples, from 0 on")
     options = parser.parse_args()
-    command = [sys.executable, "-m", "painters_mtl.app", "--model", options.model]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if found := re.search(r"open (http://\S+) in a browser", line):
-                picture = Image.open(io.BytesIO(take(found[1], options.example))).convert("RGB")
-                palette = picture.quantize(COLOURS)
-                dithered = picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-                dithered.save(options.output, optimize=True)
-                print(f"{options.output}: {picture.width} x {picture.height}, {options.output.stat().st_size:,} bytes")
-                return 0
-        return 1
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
+    with running(["--model", options.model]) as (url, _):
+        picture = Image.open(io.BytesIO(take(url, options.example))).convert("RGB")
+    palette = picture.quantize(COLOURS)
+    picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(options.output, optimize=True)
+    print(f"{options.output}: {picture.width} x {picture.height}, {options.output.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

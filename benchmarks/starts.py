@@ -16,13 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from model_card import over_painters
 
 from painters_mtl.common.lazy_imports import import_tensorflow
 from painters_mtl.data.catalog import read_catalog
 from painters_mtl.data.dataset import Dataset, prepare
 from painters_mtl.data.duplicates import group_near_copies
 from painters_mtl.data.split import make_folds
-from painters_mtl.evaluation.intervals import draw_clusters, effective_number, interval
 from painters_mtl.images.cache import build_image_cache, cache_side
 from painters_mtl.training.settings import TrainSettings
 
@@ -37,8 +38,7 @@ def in_both(data: Dataset, other: Path, image_size: int, cache: Path) -> np.ndar
     here = data.images.hashes[data.images.rows >= 0]
     hashes = np.concatenate([here, images.hashes[kept]])
     thumbnails = np.concatenate([data.images.thumbnails[data.image_rows], images.thumbnails[images.rows[kept]]])
-    blank = read_catalog(other).table.head(0).reindex(range(len(hashes)), fill_value="")
-    groups = group_near_copies(blank, hashes, thumbnails)
+    groups = group_near_copies(pd.DataFrame(index=range(len(hashes))), hashes, thumbnails)  # no painter and no title
     return np.isin(groups[: len(here)], groups[len(here) :])
 
 
@@ -76,7 +76,8 @@ def main() -> None:
     left_out = in_both(data, options.trained_on, options.image_size, options.cache)
     print(f"{left_out.sum():,} of {len(left_out):,} works are in {options.trained_on} too, and left out", flush=True)
     splits = [np.where(left_out, "", split) for split in make_folds(data.labels, data.groups, options.folds)]
-    painters = data.table["painter"].to_numpy(str)
+    named = data.table["painter"].to_numpy(str)
+    painters = np.where(named == "", data.groups.astype(str), named)
     print("| trained | task | works | from ImageNet | from paintings | difference (95 %) |", "|---" * 6 + "|", sep="\n")
     for part in options.fine_tune:
         measured = {}
@@ -86,15 +87,10 @@ def main() -> None:
         for name in data.tasks:
             one, other = (measured[weights][0][name] for weights in STARTS)
             works = ~np.isnan(one)
-            groups = np.where(painters == "", data.groups.astype(str), painters)[works]
-            _, clusters = np.unique(groups, return_inverse=True)
-            counts = np.bincount(clusters)
-            times = draw_clusters(len(counts), 0)
-            gains = (times @ np.bincount(clusters, (other - one)[works])) / (times @ counts)
-            gain = interval(100 * gains[:, None], 0, effective_number(clusters))
+            gain, low, high = (100 * value for value in over_painters((other - one)[works], painters[works]))
             shares = " | ".join(f"{100 * side[works].mean():.1f} %" for side in (one, other))
-            ends = f"{gain.low:+.1f} to {gain.high:+.1f}"
-            print(f"| {part} | {name} | {works.sum():,} | {shares} | {gain.mean:+.1f} ({ends}) |", flush=True)
+            ends = f"{low:+.1f} to {high:+.1f}"
+            print(f"| {part} | {name} | {works.sum():,} | {shares} | {gain:+.1f} ({ends}) |", flush=True)
         costs = ", ".join(f"{w} {measured[w][1]:.0f} s in {measured[w][2]} epochs" for w in STARTS)
         print(f"{part}: {costs}; {time.perf_counter() - started:.0f} s in all", flush=True)
 
