@@ -616,7 +616,7 @@ def test_memory_does_not_grow_with_the_pairs(
     names = [f"{k}.jpg" for k in range(300)]
     vectors = round_to_grid(unit_vectors(np.random.default_rng(0).normal(size=(301, 32))))
     peaks = []
-    for n in (10_000, 120_000):
+    for n in (30_000, 240_000):  # both larger than what pandas reads of a file at once, 256 KB
         rng = np.random.default_rng(n)
         lines = [f"{k},{a}.jpg,{b}.jpg\n" for k, (a, b) in enumerate(rng.integers(300, size=(n, 2)))]
         file = tmp_path / f"{n}.csv"
