@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePath
@@ -13,7 +13,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.common.messages import in_singular
 from painters_mtl.data.csv_table import TableFile
 from painters_mtl.data.folder_levels import FolderLevels, resolve_folders
-from painters_mtl.data.known_names import says_nothing
+from painters_mtl.data.known_names import part_of_name, says_nothing
 from painters_mtl.data.settings import LabelSettings
 from painters_mtl.images.files import ImageFile
 
@@ -78,27 +78,63 @@ _INNER_ZIP = re.compile(r"\.zip/", re.IGNORECASE)
 
 
 def images_by_id(folder: Path, images: Sequence[ImageFile], notes: list[str]) -> dict[str, ImageFile]:
-    """Images by their path below the folder; for members of a zip the path they would have, were it unpacked in place
-    (into a folder of the zip's name, where the zip has none), and so for a zip inside it. The same path twice is the
-    same picture: a replacement (the competition has some for damaged files) goes before a file, a file before a member
-    of a zip.
+    """Images by their path below the folder; for members of a zip the path they would have, were it unpacked (see
+    `_unpacked_paths`). The same path twice is the same picture: a replacement (the competition has some for damaged
+    files) goes before a file, a file before a member of a zip. Only two zips may have different pictures of one name.
     """
     below = cache(lambda parent: PurePath(os.path.relpath(parent, folder)).as_posix().removeprefix("."))
     named: list[tuple[str, ImageFile]] = []
+    zipped: dict[str, list[ImageFile]] = {}
     for image in images:
         parent, _, name = image.path.rpartition(os.sep)
         if image.member:
-            member = _INNER_ZIP.sub("/", image.member.replace("\\", "/").lstrip("/"))
-            name = member if "/" in member else f"{Path(name).stem}/{member}"
-        named.append((f"{below(parent)}/{name}".lstrip("/"), image))
-    by_id: dict[str, ImageFile] = {}
+            zipped.setdefault(image.path, []).append(image)
+        else:
+            named.append((f"{below(parent)}/{name}".lstrip("/"), image))
+    files = {image_id for image_id, _ in named}
+    for path, members in zipped.items():
+        named += zip(_unpacked_paths(path, below(path.rpartition(os.sep)[0]), members, files), members, strict=True)
+    different: dict[str, list[ImageFile]] = {}
     for image_id, image in sorted(named, key=lambda item: image_rank(*item)):
-        by_id.setdefault(image_id, image)
-    add_note(notes, len(images) - len(by_id), "images are there twice, in a folder and a zip; one of each is used.")
+        known = different.setdefault(image_id, [])
+        if all(_is_another(one, image, image_id) for one in known):
+            known.append(image)
+    by_id = {image_id: first for image_id, (first, *_) in different.items()}
+    for image_id, (_, *others) in different.items():
+        for image in others:
+            by_id.setdefault(f"{PurePath(image.path).stem}/{image_id}", image)
+    twice = len(images) - len(by_id)
+    add_note(notes, twice, "images are there twice, in a folder and a zip or in two zips; one of each is used.")
     # A table, its CSV and a checksum of it are text.
     text = {i: image for i, image in by_id.items() if i.isascii() or i.encode(errors="ignore").decode() == i}
     add_note(notes, len(by_id) - len(text), "images have names that are not UTF-8 and are left out: rename them.")
     return text
+
+
+def _unpacked_paths(path: str, place: str, members: Sequence[ImageFile], files: Container[str]) -> list[str]:
+    """The paths that the members of a zip would have, were it unpacked; so for a zip inside it.
+
+    That is into its own folder, `place`; but into a folder of the zip's name where it has been unpacked there, where
+    that name says the part of a split (train.zip) and no folder in it does, and for members without a folder.
+
+    Args:
+        files: the ids of the files that are no zip's members.
+    """
+    stem = PurePath(path).stem
+    inside = [_INNER_ZIP.sub("/", image.member.replace("\\", "/").lstrip("/")) for image in members]
+    apart = any(f"{place}/{stem}/{name}".lstrip("/") in files for name in inside) or bool(
+        part_of_name(stem) and not any(map(part_of_name, {name.split("/", 1)[0] for name in inside}))
+    )
+    return [f"{place}/{name if '/' in name and not apart else f'{stem}/{name}'}".lstrip("/") for name in inside]
+
+
+def _is_another(first: ImageFile, image: ImageFile, image_id: str) -> bool:
+    """Whether two zips hold different pictures of one path, neither of which is there to replace the other."""
+    if first.path == image.path or not (first.member and image.member):
+        return False
+    if any("replacement" in image_place(image_id, one) for one in (first, image)):
+        return False
+    return first.checksum() != image.checksum()
 
 
 def image_place(image_id: str, image: ImageFile) -> str:

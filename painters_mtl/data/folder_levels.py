@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from painters_mtl.data.known_names import part_of_name, says_nothing
+from painters_mtl.data.values import name_key
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ def resolve_folders(folders: Collection[str]) -> FolderLevels:
             if tops and all(part_of_name(top) or says_nothing(top) for top in tops):
                 _strip(rest, above, parts, inside)
                 changed = True
+            elif around := _around_others([rest[folder] for folder in inside]):
+                _strip(rest, above, parts, [folder for folder in inside if rest[folder][0] in around])
+                changed = True
     while below := {names[1] for names in rest.values() if len(names) > 1}:
         if not all(part_of_name(name) or says_nothing(name) for name in below):
             break
@@ -58,6 +62,15 @@ def resolve_folders(folders: Collection[str]) -> FolderLevels:
                 rest[folder] = (names[0], *names[2:])
     odd = {names[0] for names in rest.values() if names and (part_of_name(names[0]) or says_nothing(names[0]))}
     return FolderLevels(parts, rest, tuple(sorted(odd)))
+
+
+def _around_others(paths: Collection[tuple[str, ...]]) -> set[str]:
+    """The top folders that hold, for the most part, folders called as others beside them: more/Monet beside Monet."""
+    keys = {names[0]: name_key(names[0]) for names in paths}
+    below: dict[str, set[str]] = {}
+    for top, *names in paths:
+        below.setdefault(top, set()).add(name_key(names[0]) if names else "")
+    return {top for top, names in below.items() if 2 * len(names & (set(keys.values()) - {keys[top]})) > len(names)}
 
 
 def _strip(

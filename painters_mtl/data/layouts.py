@@ -122,7 +122,7 @@ def _usable_tables(collection: Collection, tables: list[TableFile], ask_images: 
     parts = [part_of_name(t.stem) for t in tables]
     if len(tables) < 2 or (all(parts) and len(set(parts)) == len(parts)):
         return tables
-    names = ", ".join(sorted(str(t.path.relative_to(collection.folder)) for t in tables))
+    names = ", ".join(sorted(str(replace(t, path=t.path.relative_to(collection.folder))) for t in tables))
     raise UserError(f"{collection.folder}: several tables could hold the labels ({names}): name one by --table FILE")
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.data import record_tables
 from painters_mtl.data.csv_table import TableFile, csv_header, read_csv, table_ending
-from painters_mtl.images.files import is_passed_over
+from painters_mtl.images.files import ImageFile, is_passed_over
 from painters_mtl.images.zips import open_zip
 
 FEW_FOLDERS = 12  # a folder of so few sub-folders may have its tables in them; one of more is full of paintings
@@ -40,7 +40,14 @@ def find_tables(folder: Path) -> list[TableFile]:
         if depth < DEEPEST:
             few = len(folders) <= FEW_FOLDERS
             waiting += [(path, depth + 1) for path in folders if few or _OF_TABLES.search(path.name)]
-    return [table for _, table in sorted(tables)]
+    files = {table.path for _, table in tables if not table.member}
+    return [table for _, table in sorted(tables) if not _is_unpacked(table, files)]
+
+
+def _is_unpacked(table: TableFile, files: Collection[Path]) -> bool:
+    """Whether a zip's table lies among the files too: beside the zip, or in a folder of its name."""
+    places = (table.path.parent, table.path.parent / table.path.stem)
+    return bool(table.member) and any(place / table.member in files for place in places)
 
 
 def _in_zip(path: Path) -> list[TableFile]:
@@ -55,6 +62,10 @@ def _in_zip(path: Path) -> list[TableFile]:
 def table_at(path: Path, folder: Path) -> TableFile:
     """The table that --table names: a path as it stands, or one below the data folder. Raises `UserError`."""
     for place in (path.expanduser(), folder / path):
+        if (within := ImageFile.of(place)).member:  # archive.zip/labels.csv, as messages write it
+            inside = TableFile(Path(within.path), within.member)
+            if inside in _in_zip(inside.path):
+                return inside
         if place.is_file():
             table = TableFile(place)
             if table.ending:

@@ -5,6 +5,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 from folders import column, draw, labels, touch, zipped
+from PIL import Image
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.catalog import COLUMNS, read_catalog
@@ -135,3 +136,46 @@ def test_unlabelled_images_of_the_test_part_are_left_out(tmp_path):
     catalog = read_catalog(tmp_path)
     assert column(catalog, "painter") == ["Degas", "Monet"]
     assert "1 of the 3 images is in no class folder and is left out." in catalog.notes
+
+
+def test_a_zip_that_was_unpacked_into_a_folder_of_its_name_counts_once(tmp_path):
+    """As "Extract all" leaves it: archive.zip beside archive/; nobody is called "archive"."""
+    names = [f"{painter}/{i}.jpg" for painter in ("Monet", "Degas") for i in range(3)]
+    draw(*(tmp_path / "data" / "archive" / name for name in names[:-1]))  # the last one was not unpacked
+    draw(tmp_path / "plain" / names[-1])
+    draw(*(tmp_path / "plain" / name for name in names))
+    zipped(tmp_path / "data" / "archive.zip", tmp_path / "plain", *names)
+    catalog = read_catalog(tmp_path / "data")
+    assert Counter(column(catalog, "painter")) == {"Monet": 3, "Degas": 3}
+    assert any(note.startswith("5 images are there twice") for note in catalog.notes)
+
+
+def test_zips_called_as_the_parts_of_a_split_are_these_parts(tmp_path):
+    """train.zip and test.zip, each with class folders: files of the same name in both are not the same picture."""
+    names = [f"{painter}/{i}.jpg" for painter in ("Monet", "Degas") for i in range(3)]
+    draw(*(tmp_path / "plain" / name for name in names))
+    for part in ("train", "test"):
+        zipped(tmp_path / "data" / f"{part}.zip", tmp_path / "plain", *names)
+    catalog = read_catalog(tmp_path / "data")
+    assert Counter(zip(column(catalog, "painter"), column(catalog, "part"), strict=True)) == {
+        (painter, part): 3 for painter in ("Monet", "Degas") for part in ("train", "test")
+    }
+
+
+def test_different_pictures_of_one_name_in_two_zips_are_both_there_and_copies_of_a_zip_once(tmp_path):
+    names = [f"{painter}/{i}.jpg" for painter in ("Monet", "Degas") for i in range(3)]
+    draw(*(tmp_path / "one" / name for name in names))
+    for name in names:
+        draw(tmp_path / "two" / name)
+        Image.new("RGB", (9, 9)).save(tmp_path / "two" / name)
+    zipped(tmp_path / "data" / "a.zip", tmp_path / "one", *names)
+    zipped(tmp_path / "data" / "b.zip", tmp_path / "two", *names)
+    zipped(tmp_path / "data" / "b (1).zip", tmp_path / "two", *names)
+    catalog = read_catalog(tmp_path / "data")
+    assert Counter(column(catalog, "painter")) == {"Monet": 6, "Degas": 6}
+    assert catalog.table["id"].is_unique
+
+
+def test_a_folder_around_others_that_are_there_already_is_no_class(tmp_path):
+    touch(tmp_path, "Monet/1.jpg", "Degas/2.jpg", "from a friend/monet/3.jpg", "from a friend/Degas/4.jpg")
+    assert Counter(column(read_catalog(tmp_path), "painter")) == {"Monet": 2, "Degas": 2}

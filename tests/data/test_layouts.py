@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from folders import column, draw, labels, touch, write
+from folders import column, draw, labels, touch, write, zipped
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.catalog import read_catalog
@@ -201,3 +201,23 @@ def test_the_cases(cases):
     assert "12 cells of painter hold a placeholder (nan)" in notes["placeholders"]
     assert "24 cells of style hold a placeholder (NULL, n/a)" in notes["placeholders"]
     assert "12 cells of painter say that it is unknown (unknown)" in notes["unknown_painter"]
+
+
+def test_a_table_that_lies_in_a_zip_and_unpacked_is_one_table(tmp_path):
+    touch(tmp_path / "archive", "images/1.jpg", "images/2.jpg")
+    write(tmp_path / "archive" / "art.csv", "filename,artist\n1.jpg,Monet\n2.jpg,Degas\n")
+    zipped(tmp_path / "archive.zip", tmp_path / "archive", "art.csv", "images/1.jpg", "images/2.jpg")
+    assert labels(read_catalog(tmp_path), "painter") == {
+        "archive/images/1.jpg": ("Monet",), "archive/images/2.jpg": ("Degas",)
+    }  # fmt: skip
+
+
+def test_a_table_in_a_zip_can_be_named_as_the_message_writes_it(tmp_path):
+    touch(tmp_path / "in", "1.jpg", "2.jpg")
+    write(tmp_path / "in" / "a.csv", "filename,artist\n1.jpg,Monet\n2.jpg,Degas\n")
+    write(tmp_path / "in" / "b.csv", "filename,artist\n1.jpg,Manet\n2.jpg,Cezanne\n")
+    zipped(tmp_path / "data" / "all.zip", tmp_path / "in", "a.csv", "b.csv", "1.jpg", "2.jpg")
+    with pytest.raises(UserError, match=r"several tables could hold the labels \(all\.zip/a\.csv, all\.zip/b\.csv\)"):
+        read_catalog(tmp_path / "data")
+    catalog = read_catalog(tmp_path / "data", LabelSettings(table=Path("all.zip/b.csv")))
+    assert column(catalog, "painter") == ["Manet", "Cezanne"]
