@@ -4,7 +4,7 @@ catalog = read_catalog(Path("data/painter-by-numbers"))
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,13 +84,22 @@ def tidy(rows: pd.DataFrame, own_tasks: Sequence[str], notes: list[str]) -> pd.D
         before = table[column]
         table[column] = mapped(before, function)
         if column in labels:
-            table[column] = one_spelling(table[column])
+            table[column], spellings = one_spelling(table[column])
+            _note_spellings(column, spellings, notes)
             _note_missing(column, before, table[column], notes)
         changed = (table[column] != before) & ((table[column] != "") | (column not in labels))
         add_note(notes, int(changed.sum()), f"cells of {column} were cleaned (white space, spelling, values that say "
                  "nothing).")  # fmt: skip
     table["part"] = _whole_split(table["part"], notes)
     return table
+
+
+def _note_spellings(column: str, spellings: Mapping[str, str], notes: list[str]) -> None:
+    """Note which names of a task were taken for others that are only spelt in another way."""
+    if spellings:
+        some = ", ".join(f"{name} is {chosen}" for name, chosen in sorted(spellings.items())[:3])
+        more = " ..." if len(spellings) > 3 else ""
+        notes.append(f"{column}: names that differ only in accents, hyphens or quotes are one class ({some}{more}).")
 
 
 def _note_missing(column: str, before: pd.Series, after: pd.Series, notes: list[str]) -> None:

@@ -51,7 +51,8 @@ def name_key(text: str) -> str:
 # "Unknown", in the languages of museums' catalogues, compared by `name_key`.
 _UNKNOWN_WORDS = frozenset(
     name_key("""
-unknown unidentified unattributed anonymous anonym anon anonymus unsigned uncredited unbekannt unbekannte unbekannter
+unknown unidentified unattributed anonymous anonym anon anonymus unsigned uncredited unclassified uncategorized
+uncategorised unlabeled unlabelled unsorted unbekannt unbekannte unbekannter
 unbekanntes anonymer inconnu inconnue inconnus anonyme anonimo anonima anonimi desconocido desconocida desconhecido
 desconhecida sconosciuto sconosciuta ignoto ignota onbekend onbekende anoniem anonieme okand okant ukjent ukendt
 tuntematon nieznany nieznana neznamy neznam ismeretlen necunoscut bilinmeyen неизвестный неизвестная неизвестен
@@ -59,6 +60,11 @@ tuntematon nieznany nieznana neznamy neznam ismeretlen necunoscut bilinmeyen н�
 """).split()
 )
 _UNKNOWN_TEXTS = frozenset(["佚名", "無名", "无名", "不詳", "不详", "作者不詳", "作者不明", "不明", "작자미상", "미상"])
+# What may stand beside such a word and still name no class: ArtGAN's "Unknown Genre".
+_KINDS = word_set("a an the artist painter genre style movement period school class category label subject type")
+_NOBODY = word_set("various other others misc miscellaneous") | {
+    "n n", "not known", "no artist", "no painter", "various artists", "other artists", "other painters",
+}  # fmt: skip
 # What may stand beside such a word and still name nobody: "Unknown Dutch artist, 17th century".
 _ROLES = frozenset(
     name_key("""
@@ -98,7 +104,7 @@ def is_nobody(name: str) -> bool:
     words = name_key(name).split()
     rest = [word for word in words if word not in _UNKNOWN_WORDS]
     if len(rest) == len(words):
-        return words == ["n", "n"] or " ".join(words) in ("various", "various artists", "not known", "no artist")
+        return " ".join(words) in _NOBODY
     return all(w in _ROLES or w in _NATIONS or re.fullmatch(r"\d+(st|nd|rd|th|e|eme)?", w) for w in rest)
 
 
@@ -111,7 +117,7 @@ def mapped(column: pd.Series, function: Callable[[str], str]) -> pd.Series:
 def clean_label(text: str) -> str:
     """A class name, or "" for a placeholder, for "unknown", and for a list of several names.
 
-    >>> [clean_label(text) for text in ("['Pop Art']", "NULL", "19.0", "['Cubism', 'Dada']", "unknown")]
+    >>> [clean_label(text) for text in ("['Pop Art']", "NULL", "19.0", "['Cubism', 'Dada']", "Unknown Genre")]
     ['Pop Art', '', '19', '', '']
     """
     text = clean(text)
@@ -119,7 +125,8 @@ def clean_label(text: str) -> str:
     if names is not None:
         text = names[0] if len(names) == 1 else ""
     text = re.sub(r"^(\d+)\.0+$", r"\1", text)
-    return "" if is_placeholder(text) or name_key(text) in _UNKNOWN_WORDS else text
+    words = set(name_key(text).split()) - _KINDS
+    return "" if is_placeholder(text) or (words and words <= _UNKNOWN_WORDS) else text
 
 
 def clean_painter(text: str) -> str:
@@ -153,13 +160,34 @@ def list_of_names(text: str) -> list[str] | None:
     return [name for name in map(clean, names) if name]
 
 
-def one_spelling(column: pd.Series) -> pd.Series:
-    """The column with one spelling, the most frequent (else the first by code), of names that differ only in case."""
+_BETWEEN_WORDS = re.compile(r"[\s_.,;:/|()\[\]{}<>«»\"'`´‘’“”„‚\-‐‑–—]+")
+
+
+def spelling_key(text: str) -> str:
+    """What the spellings of one class share: the words, whatever their case, accents, and what stands between them.
+
+    Unlike in `name_key` only letters that Latin shares lose their marks, and a question mark stays: it says something.
+
+    >>> [spelling_key(text) for text in ("Paul_Cézanne", "paul-cezanne", "'Paul Cezanne'", "Paul Cezanne?")]
+    ['paul cezanne', 'paul cezanne', 'paul cezanne', 'paul cezanne?']
+    """
+    if not text.isascii():
+        plain = re.sub("(?<=[A-Za-z])[\u0300-\u036f]+", "", unicodedata.normalize("NFD", text))
+        text = unicodedata.normalize("NFC", plain)
+    return " ".join(_BETWEEN_WORDS.split(text.casefold())).strip()
+
+
+def one_spelling(column: pd.Series) -> tuple[pd.Series, dict[str, str]]:
+    """The column with one spelling, the most frequent (else the first by code), of the names that `spelling_key` takes
+    for one; and what became of those that differ in more than case."""
     counts = Counter(column)
     best: dict[str, str] = {}
+    changed: dict[str, str] = {}
     for name in sorted(counts, key=lambda n: (-counts[n], n)):
-        best.setdefault(name.casefold(), name)
-    return mapped(column, lambda name: best[name.casefold()])
+        chosen = best.setdefault(spelling_key(name) or name, name)
+        if chosen.casefold() != name.casefold():
+            changed[name] = chosen
+    return mapped(column, lambda name: best[spelling_key(name) or name]), changed
 
 
 def repair_mojibake(text: str) -> str:

@@ -179,3 +179,12 @@ def test_different_pictures_of_one_name_in_two_zips_are_both_there_and_copies_of
 def test_a_folder_around_others_that_are_there_already_is_no_class(tmp_path):
     touch(tmp_path, "Monet/1.jpg", "Degas/2.jpg", "from a friend/monet/3.jpg", "from a friend/Degas/4.jpg")
     assert Counter(column(read_catalog(tmp_path), "painter")) == {"Monet": 2, "Degas": 2}
+
+
+def test_folders_of_one_painter_in_other_spellings_are_one_class(tmp_path):
+    """Else the painters of test/ would be others than those of train/."""
+    touch(tmp_path, "train/Paul Cézanne/1.jpg", "train/Edgar Degas/2.jpg", "train/Edgar Degas/3.jpg")
+    touch(tmp_path, "test/paul-cezanne/4.jpg", "test/edgar_degas/5.jpg")
+    catalog = read_catalog(tmp_path)
+    assert Counter(column(catalog, "painter")) == {"Paul Cézanne": 2, "Edgar Degas": 3}
+    assert any("(paul-cezanne is Paul Cézanne)" in note for note in catalog.notes)
