@@ -3,6 +3,7 @@
 catalog = read_catalog(Path("data/painter-by-numbers"))
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pandas as pd
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.collection import Collection, add_note, images_by_id
+from painters_mtl.data.known_names import kind_of_name
 from painters_mtl.data.layouts import read_layout
 from painters_mtl.data.locations import find_data
 from painters_mtl.data.settings import LabelSettings
@@ -24,9 +26,11 @@ from painters_mtl.data.values import (
     clean_painter,
     clean_title,
     is_placeholder,
+    is_record,
     list_of_names,
     mapped,
     one_spelling,
+    spelling_key,
 )
 from painters_mtl.images.files import find_images
 
@@ -87,6 +91,7 @@ def tidy(rows: pd.DataFrame, own_tasks: Sequence[str], notes: list[str]) -> pd.D
             table[column], spellings = one_spelling(table[column])
             _note_spellings(column, spellings, notes)
             _note_missing(column, before, table[column], notes)
+            table[column] = _without_several(column, table[column], notes)
         changed = (table[column] != before) & ((table[column] != "") | (column not in labels))
         add_note(notes, int(changed.sum()), f"cells of {column} were cleaned (white space, spelling, values that say "
                  "nothing).")  # fmt: skip
@@ -107,6 +112,7 @@ def _note_missing(column: str, before: pd.Series, after: pd.Series, notes: list[
     counts = Counter(clean(value) for value in before[(after == "") & (before != "")])
     counts.pop("", None)
     kinds: dict[str, Callable[[str], bool]] = {
+        "hold a record of JSON": is_record,
         "hold several names": lambda text: bool(list_of_names(text)),
         "hold a placeholder": is_placeholder,
         "say that it is unknown": lambda text: True,
@@ -115,6 +121,28 @@ def _note_missing(column: str, before: pd.Series, after: pd.Series, notes: list[
         words = sorted((word for word in counts if is_kind(word)), key=lambda word: (-counts[word], word))
         total = sum(counts.pop(word) for word in words)
         add_note(notes, total, f"cells of {column} {sentence} ({', '.join(words[:5])}) and count as no label.")
+
+
+_SEPARATORS = {"painter": r"[;|]", "style": r"[,;|]", "genre": r"[,;|]"}  # of names; "Monet, Claude" is one
+
+
+def _without_several(column: str, values: pd.Series, notes: list[str]) -> pd.Series:
+    """The column without the cells that hold several names of classes: "Cubism, Dada" is no third style.
+
+    Each name must be a label of its own in the column, or a well-known one.
+    """
+    if column not in _SEPARATORS:
+        return values
+    keys = {spelling_key(value) for value in set(values)} - {""}
+    several = []
+    for value in sorted(set(values)):
+        names = re.split(_SEPARATORS[column], value)
+        if len(names) > 1 and all(spelling_key(name) in keys or column in kind_of_name(name) for name in names):
+            several.append(value)
+    count = int(values.isin(several).sum())
+    some = "; ".join(several[:3])
+    add_note(notes, count, f"cells of {column} hold several names ({some}) and count as no label.")
+    return values.mask(values.isin(several), "")
 
 
 def _whole_split(parts: pd.Series, notes: list[str]) -> pd.Series:

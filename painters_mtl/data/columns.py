@@ -11,16 +11,19 @@ from painters_mtl.data.settings import LabelSettings
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.data.values import clean, clean_label, clean_painter, list_of_names, name_key
 
-ALIASES: dict[str, tuple[str, ...]] = {  # what a column may be called, in lower case, the best name first
+_ALIASES = {  # what a column may be called, in lower case, the best name first
     "filename": ("filename", "new_filename", "file_name", "file", "path", "image", "filepath", "file_path",
                  "image_path", "image_name", "image_file", "img", "img_path", "image_id", "imageid", "picture", "id"),
-    "painter": ("painter", "artist", "artist_name", "painter_name", "author", "author_name", "creator"),
-    "style": ("style", "movement", "art_movement", "period"),
-    "genre": ("genre", "subject", "category"),
+    "painter": ("painter", "artist", "artist_name", "painter_name", "author", "author_name", "creator", "artists"),
+    "style": ("style", "style_name", "movement", "art_movement", "period", "styles"),
+    "genre": ("genre", "genre_name", "subject", "category", "genres"),
     "title": ("title",),
     "date": ("date", "year"),
     "part": ("split", "subset", "partition", "set"),
 }  # fmt: skip
+ALIASES: dict[str, tuple[str, ...]] = {  # artistName too: names of columns are compared in lower case
+    ours: tuple(dict.fromkeys((*names, *(name.replace("_", "") for name in names)))) for ours, names in _ALIASES.items()
+}
 LABEL = ("label", "labels", "class", "target")  # columns that do not say what they hold
 
 
@@ -91,11 +94,14 @@ def _given(name: str, by_key: Mapping[str, str], names: Collection[str], where: 
 def _fullest(ours: str, free: list[str], frame: pd.DataFrame, where: str, notes: list[str]) -> str:
     """The first of the columns that holds at least half as many values as any of them; "" where all are empty."""
     function = clean_painter if ours == "painter" else clean_label
-    if len(free) == 1:  # nothing to compare: the titles of a large table are not all looked at
-        return free[0] if any(function(str(value)) for value in frame[free[0]]) else ""
+    if len(free) == 1 and any(function(str(value)) for value in frame[free[0]]):
+        return free[0]  # nothing to compare: the titles of a large table are not all looked at
     counts = {name: _values(frame[name], function) for name in free}
     full = [name for name in free if counts[name] and 2 * counts[name] >= max(counts.values())]
     if not full:
+        words = sorted({clean(str(value)) for name in free for value in frame[name]} - {""})
+        if ours in TASK_NAMES and words:
+            notes.append(f"{where}: no cell of {free[0]} names a class (such as {words[0]}); {ours} is not read.")
         return ""
     others = [name for name in free if counts[name] and name != full[0]]
     if ours in TASK_NAMES and others:

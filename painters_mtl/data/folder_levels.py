@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from painters_mtl.data.known_names import part_of_name, says_nothing
-from painters_mtl.data.values import name_key
+from painters_mtl.data.values import clean_label, name_key
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def resolve_folders(folders: Collection[str]) -> FolderLevels:
         for branch in branches.values():
             inside = [folder for folder in branch if rest[folder]]
             tops = {rest[folder][0] for folder in inside}
-            if tops and all(part_of_name(top) or says_nothing(top) for top in tops):
+            plain = {top for top in tops if part_of_name(top) or says_nothing(top)}
+            if plain and not any(clean_label(top) for top in tops - plain):  # train, test, unlabeled
                 _strip(rest, above, parts, inside)
                 changed = True
             elif around := _around_others([rest[folder] for folder in inside]):

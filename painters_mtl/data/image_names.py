@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from painters_mtl.data.values import clean
 
@@ -110,7 +111,7 @@ def _plain(name: str) -> str:
     """With slashes, without "./", and from the root where it starts with a drive or the host of an address."""
     name = name.strip().replace("\\", "/")
     if "://" in name:
-        name = re.sub(r"[?#].*", "", name)
+        name = unquote(re.sub(r"[?#].*", "", name))
     if ":" in name:
         name = re.sub(r"^[a-z]+://[^/]*(?=/)|^[A-Za-z]:(?=/)", "", name)
     return name.removeprefix("./")

@@ -64,11 +64,14 @@ _PARTS = {
 _PART_OF = {word: part for part, words in _PARTS.items() for word in words.split()}
 # What may stand beside the name of a part ("Train Data", "seg_train", "test_set"), or alone for no class at all.
 _BESIDE = word_set("""
-a art artwork artworks class classes crop cropped data dataset db file files full fullsize folder images image imgs
-img input inputs jpeg jpegs jpg jpgs label labels large list master medium metadata info annotations original
-originals painting paintings part photo photos picture pictures pics png pngs raw resized scaled seg set sets small
-split splits the thumbnail thumbnails thumbs tiles wikiart
+a art artwork artworks backup backups cache class classes crop cropped data dataset db file files full fullsize folder
+images image imgs img input inputs jpeg jpegs jpg jpgs label labels large list master medium metadata info annotations
+original originals painting paintings part photo photos picture pictures pics png pngs raw resized scaled seg set sets
+small split splits the temp thumbnail thumbnails thumbs tiles tmp wikiart
 """)
+
+
+SHARD = re.compile(r"-\d+-of-\d+$")  # of a table that Hugging Face wrote in pieces: train-00000-of-00002
 
 
 @cache
@@ -78,6 +81,7 @@ def part_of_name(name: str) -> str:
     >>> [part_of_name(name) for name in ("Train Data", "seg_test", "training_set", "dev", "train_1", "Trainer")]
     ['train', 'test', 'train', 'validation', 'train', '']
     """
+    name = SHARD.sub("", name)
     words = [word for word in name_key(_between_cases(name)).split() if not word.isdecimal()]
     joined = [
         w for word in words for w in re.sub(r"(?<=.)(set|data|images|imgs)$", r" \1", word.rstrip("0123456789")).split()

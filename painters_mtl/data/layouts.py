@@ -6,7 +6,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.data.collection import Collection, Reading, without_small_copies
 from painters_mtl.data.columns import names_files_and_labels
 from painters_mtl.data.csv_table import TableFile
-from painters_mtl.data.known_names import part_of_name
+from painters_mtl.data.known_names import SHARD, part_of_name
 from painters_mtl.data.locations import LAYOUTS
 from painters_mtl.data.readers import (
     best_artworks,
@@ -108,7 +108,7 @@ def _is_usable(collection: Collection, candidate: TableFile) -> bool:
 
 
 def _usable_tables(collection: Collection, tables: list[TableFile], ask_images: bool) -> list[TableFile]:
-    """The one table that can label images, or those of a split (train.csv, test.csv); else none.
+    """The one table that can label images, those of a split (train.csv, test.csv), or the pieces of one; else none.
 
     Raises `UserError` where several can, since it is not clear which is meant.
 
@@ -119,8 +119,11 @@ def _usable_tables(collection: Collection, tables: list[TableFile], ask_images: 
     tables = [t for t in tables if _is_usable(collection, t)]
     if ask_images:
         tables = [t for t in tables if table.names_most_images(collection, t)]
-    parts = [part_of_name(t.stem) for t in tables]
-    if len(tables) < 2 or (all(parts) and len(set(parts)) == len(parts)):
+    whole = {SHARD.sub("", t.stem) for t in tables}
+    parts = [part_of_name(stem) for stem in whole]
+    if len({t.stem for t in tables}) == len(tables) and (
+        len(whole) < 2 or (all(parts) and len(set(parts)) == len(parts))
+    ):
         return tables
     names = ", ".join(sorted(str(replace(t, path=t.path.relative_to(collection.folder))) for t in tables))
     raise UserError(f"{collection.folder}: several tables could hold the labels ({names}): name one by --table FILE")
@@ -139,7 +142,14 @@ def _columns_hint(collection: Collection) -> str:
                 f". {candidate.name} has the columns {columns}: if it says what the images show, name them, as in "
                 "--columns filename=COLUMN painter=COLUMN, or take some as the tasks with --tasks"
             )
+    for path in sorted(collection.folder.iterdir()):
+        if path.suffix.lower() in _OTHER_TABLES:
+            return f". {path.name} is no table that is read here: save it as CSV, or as JSON lines (.jsonl)"
     return ""
+
+
+_OTHER_TABLES = (".xlsx", ".xls", ".ods", ".numbers", ".json", ".xml", ".yaml", ".yml", ".db", ".sqlite", ".arrow",
+                 ".feather", ".pkl")  # fmt: skip
 
 
 def _contents(collection: Collection) -> str:

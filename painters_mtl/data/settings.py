@@ -69,6 +69,8 @@ class LabelSettings(StoredSettings):
                 raise UserError(
                     f"--folders {self.folders}: {level or 'an empty level'} is none of painter, style, genre"
                 )
+        if self.folders and not self.folders.strip("*/"):
+            raise UserError(f"--folders {self.folders} names no task: say which level is the painter, style or genre")
         for name, classes in self.requested_classes().items():
             if isinstance(classes, int) and classes < 2:
                 option = f"--{name}s" if name in TASK_NAMES else f"--classes {name}="

@@ -120,18 +120,28 @@ def clean_label(text: str) -> str:
     >>> [clean_label(text) for text in ("['Pop Art']", "NULL", "19.0", "['Cubism', 'Dada']", "Unknown Genre")]
     ['Pop Art', '', '19', '', '']
     """
-    text = clean(text)
-    names = list_of_names(text)
-    if names is not None:
-        text = names[0] if len(names) == 1 else ""
+    text = _one_name(clean(text))
     text = re.sub(r"^(\d+)\.0+$", r"\1", text)
     words = set(name_key(text).split()) - _KINDS
     return "" if is_placeholder(text) or (words and words <= _UNKNOWN_WORDS) else text
 
 
+def _one_name(text: str) -> str:
+    """The text, the only name of a list, or "" for another list, and for a record of JSON."""
+    names = list_of_names(text)
+    if names is not None:
+        return names[0] if len(names) == 1 else ""
+    return "" if is_record(text) else text
+
+
+def is_record(text: str) -> bool:
+    """Whether a cell holds a record, as JSON or Python write it: {"name": "Dada"}."""
+    return text.startswith("{") and text.endswith("}") and ":" in text
+
+
 def clean_painter(text: str) -> str:
-    """A painter's name, or "" for a placeholder and for words such as "unknown" and "anonymous"."""
-    text = clean(text)
+    """A painter's name, or "" for a placeholder, for words such as "unknown" and "anonymous", and for several names."""
+    text = _one_name(clean(text))
     return "" if is_placeholder(text) or is_nobody(text) else text
 
 

@@ -41,6 +41,7 @@ _SYSTEM_NAMES = frozenset(
         *("$recycle.bin", "recycler", "recycled", "system volume information"),  # Windows
         *("__macosx", "network trash folder", "temporary items", "thevolumesettingsfolder"),  # macOS
         *("lost+found", ".thumbnails"),  # Linux
+        "__pycache__",
     )
 )
 

@@ -49,3 +49,20 @@ def test_the_real_gallery(paintings):
         "painter": 1108, "style": 838, "genre": 636}  # fmt: skip
     assert len(catalog.table) == 1309 and catalog.table["id"].str.startswith("images/").all()
     assert not any("have no" in note for note in catalog.notes)
+
+
+def test_cells_with_several_names_are_no_classes_of_their_own(tmp_path):
+    rows = ["Cubism, Dada", "Cubism", "Dada|Rococo", "Dada, Zurich", "['Cubism', 'Dada']"]
+    text = "filename,artist,style\n" + "".join(f'{k}.jpg,"Monet, Claude","{style}"\n' for k, style in enumerate(rows))
+    catalog = labelled(tmp_path, text, *(f"{k}.jpg" for k in range(5)))
+    assert column(catalog, "style") == ["", "Cubism", "", "Dada, Zurich", ""]  # there is no style Zurich
+    assert set(column(catalog, "painter")) == {"Monet, Claude"}
+    assert "2 cells of style hold several names (Cubism, Dada; Dada|Rococo) and count as no label." in catalog.notes
+
+
+def test_lists_and_records_of_json_are_no_names(tmp_path):
+    rows = ["""['Claude Monet']""", """['Monet', 'Manet']""", "{'name': 'Monet'}"]
+    text = "filename;artist\n" + "".join(f"{k}.jpg;{artist}\n" for k, artist in enumerate(rows))
+    catalog = labelled(tmp_path, text, *(f"{k}.jpg" for k in range(3)))
+    assert column(catalog, "painter") == ["Claude Monet", "", ""]
+    assert "1 cell of painter holds a record of JSON ({'name': 'Monet'}) and counts as no label." in catalog.notes

@@ -22,8 +22,9 @@ def some(name: str, rows: int = 6) -> list[str]:
 @pytest.mark.parametrize(
     ("ours", "name"),
     [("painter", n) for n in ("painter", "artist", "artist_name", "artist name", "author", "creator", "painter_name")]
-    + [("style", n) for n in ("style", "movement", "period", "art_movement")]
-    + [("genre", n) for n in ("genre", "subject", "category")],
+    + [("painter", n) for n in ("artistname", "artists")]  # artistName, in lower case
+    + [("style", n) for n in ("style", "movement", "period", "art_movement", "stylename", "styles")]
+    + [("genre", n) for n in ("genre", "subject", "category", "genres")],
 )
 def test_usual_names(ours, name):
     assert chosen({"file_name": some("f"), name: some("v"), "year": some("y")})[0] == {ours: name, "date": "year"}
@@ -115,6 +116,7 @@ def test_which_tables_can_label_images():
         ({"columns": {"mood": "m"}}, "--columns mood=m: mood is unknown"),
         ({"folders": "style", "columns": {"style": "s"}}, "leave one out"),
         ({"folders": "school"}, "--folders school: school is none of"),
+        ({"folders": "*/*"}, r"--folders \*/\* names no task"),
         ({"tasks": ("school",), "classes": {"style": "3"}}, "--classes style is unknown: school"),
         ({"tasks": ("school",), "classes": {"school": "1"}}, "--classes school= 1 is too few"),
     ],
@@ -132,3 +134,9 @@ def test_classes_of_tasks_of_ones_own():
     assert named.requested_classes() == {"school": ("Dutch", "Flemish")}
     names = {"school": ("Dutch; Flemish", "Sienese"), "painter": ("A", "B"), "century": ("17", "18")}
     assert settings.with_classes(names).requested_classes() == names
+
+
+def test_a_column_without_any_class_is_said():
+    columns, notes = chosen({"artist": some("a"), "genre": ["{'name': 'portrait'}"] * 6})
+    assert columns == {"painter": "artist"}
+    assert notes == ["t.csv: no cell of genre names a class (such as {'name': 'portrait'}); genre is not read."]

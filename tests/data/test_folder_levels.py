@@ -19,6 +19,8 @@ from painters_mtl.data.folder_levels import resolve_folders
         (["train/wikiart/Cubism", "test/wikiart/Dada"], ["train", "test"], [("Cubism",), ("Dada",)]),
         (["images/images/Monet", "resized/resized"], ["", ""], [("Monet",), ()]),
         (["train_1", "train_2", "test"], ["train", "train", "test"], [()] * 3),
+        (["train/Monet", "test/Monet", "unlabeled"], ["train", "test", ""], [("Monet",), ("Monet",), ()]),
+        (["Monet", "Degas", "more/Degas"], ["", "", ""], [("Monet",), ("Degas",), ("Degas",)]),
         (["", "Monet"], ["", ""], [(), ("Monet",)]),
         (["Monet/deep/er", "Degas"], ["", ""], [("Monet", "deep", "er"), ("Degas",)]),
         (

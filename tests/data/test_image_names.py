@@ -40,6 +40,7 @@ IDS = [
         ("C:\\Users\\me\\images\\A.jpg", "images/a.jpg"),
         ("D:/photos/b.jpg", "images/B.JPG"),
         ("https://museum.example/iiif/a.jpg", "images/a.jpg"),
+        ("https://museum.example/iiif/Zo%C3%AB%20b.jpg", "images/Zoë  b.jpg"),
         ("dataset/images/a.jpg", "images/a.jpg"),
     ],
 )

@@ -120,6 +120,14 @@ def test_the_columns_of_a_table_that_labels_nothing_are_named(tmp_path):
         read_catalog(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["catalogue.xlsx", "labels.json"])
+def test_a_table_of_a_kind_that_is_not_read_is_named(tmp_path, name):
+    draw(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    write(tmp_path / name, "[]")
+    with pytest.raises(UserError, match=f"{name} is no table that is read here: save it as CSV, or as JSON lines"):
+        read_catalog(tmp_path)
+
+
 @pytest.mark.real
 def test_pictures_without_labels_are_refused(paintings):
     with pytest.raises(UserError, match="75 images"):
@@ -130,6 +138,7 @@ def test_pictures_without_labels_are_refused(paintings):
     ("images", "sentence"),
     [
         (["Monet/1.jpg", "Degas/1.jpg", "test/1.jpg"], "folders called test stand beside Degas, Monet"),
+        (["Monet/1.jpg", "Degas/1.jpg", "backup/1.jpg"], "folders called backup stand beside Degas, Monet"),
         (["Monet/1.jpg", "Degas/1.jpg", "images/9.jpg"], "folders called images stand beside Degas, Monet"),
         (["Monet/1.jpg", "Degas/1.jpg", "Cubism/1.jpg"], r"some are called as styles or genres \(Cubism\)"),
         (["00/1.jpg", "01/1.jpg", "02/1.jpg"], "00, 01, 02, which are no names of classes"),

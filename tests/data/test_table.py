@@ -123,6 +123,7 @@ def test_tables_and_images_in_one_zip(tmp_path):
         (("file_name", "artist", "style", "genre"), lambda row: (f"/home/me/old/images/{row[0]}", *row[1:])),
         (("file_name", "artist", "style", "genre"), lambda row: (f"C:\\old\\{row[0]}", *row[1:])),
         (("image", "artist", "style", "genre"), lambda row: (f"https://museum.example/full/{row[0]}?w=400", *row[1:])),
+        (("fileName", "artistName", "styles", "genres"), lambda row: row),
     ],
 )
 def test_usual_names_of_columns_and_files(tmp_path, header, cells):
@@ -169,12 +170,22 @@ def test_a_column_that_divides(tmp_path):
     saved(tmp_path, "labels.csv", [(*row, part) for row, part in zip(WORKS, parts, strict=True)], (*NAMES, "subset"))
     catalog = read_catalog(touch(tmp_path, *(row[0] for row in WORKS)))
     assert column(catalog, "part") == ["train", "validation", "test", ""]
+    assert (
+        "labels.csv: subset is no part of a split where it is extra (train, validation and test are)." in catalog.notes
+    )
     assert any(note.endswith("1 train, 1 validation, 1 test, and 1 in none (--split new divides them anew).")
                for note in catalog.notes)  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "names", [("train.csv", "valid.csv", "test.csv"), ("labels_train.csv", "labels_val.csv", "labels_test.csv")]
+    "names",
+    [
+        ("train.csv", "valid.csv", "test.csv"),
+        ("labels_train.csv", "labels_val.csv", "labels_test.csv"),
+        tuple(
+            f"{part}-00000-of-00001.jsonl" for part in ("train", "validation", "test")
+        ),  # as Hugging Face writes them
+    ],
 )
 def test_a_table_a_part(tmp_path, names):
     for name, part in zip(names, ("train", "validation", "test"), strict=True):
@@ -182,6 +193,21 @@ def test_a_table_a_part(tmp_path, names):
         touch(tmp_path, *(f"images/{row[0]}" for row in split_names(part)))
     catalog = read_catalog(tmp_path)
     assert Counter(column(catalog, "part")) == {"train": 4, "validation": 4, "test": 4}
+
+
+def test_the_same_names_in_each_part_under_a_table_a_part(tmp_path):
+    """train.csv calls train/a.jpg a.jpg, and test.csv calls test/a.jpg so."""
+    for part in ("train", "test"):
+        touch(saved(tmp_path, f"{part}.csv"), *(f"{part}/{row[0]}" for row in WORKS))
+    assert labels(read_catalog(tmp_path), "painter", "part") == {
+        f"{part}/{row[0]}": (row[1], part) for part in ("test", "train") for row in WORKS}  # fmt: skip
+
+
+def test_a_table_in_pieces_is_one(tmp_path):
+    saved(tmp_path, "works-00000-of-00002.jsonl", WORKS[:2])
+    saved(tmp_path, "works-00001-of-00002.jsonl", WORKS[2:])
+    catalog = read_catalog(touch(tmp_path, *(row[0] for row in WORKS)))
+    assert column(catalog, "painter") == [row[1] for row in WORKS]
 
 
 @pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv", "metadata.parquet", "labels.csv"])

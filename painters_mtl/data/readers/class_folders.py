@@ -52,7 +52,7 @@ def _kinds(collection: Collection, levels: FolderLevels) -> list[str]:
         others = [name for name in names if name not in odd]
         raise UserError(
             f"{where}: folders called {some_names(odd)} stand beside {some_names(others)}: put the images of "
-            f"each class into its folder, or {WAY_OUT}"
+            f"each class into its folder and take away what is no class, or {WAY_OUT}"
         )
     if all(re.fullmatch(r"[\d\W_]+|[0-9a-f]{1,2}", name) for name in names):
         raise UserError(

@@ -12,7 +12,7 @@ from painters_mtl.data.image_names import ImageNames
 from painters_mtl.data.known_names import part_of_name
 from painters_mtl.data.record_tables import picture_columns
 from painters_mtl.data.tables import column_names, read_table
-from painters_mtl.data.values import mapped
+from painters_mtl.data.values import clean, mapped
 
 SAMPLE = 500  # rows by which the column of file names is told
 
@@ -79,9 +79,20 @@ def _labels(collection: Collection, table: TableFile, names: ImageNames) -> tupl
             "with their names in a column file_name"
         )
     ids = names.match(frame[column].tolist(), base)
+    part = part_of_name(table.stem) or part_of_name(base.rpartition("/")[2])
+    if part and any(len(fitting) > 1 for fitting in ids):  # train/1.jpg and test/1.jpg, and train.csv calls it 1
+        parts = collection.levels().parts
+        ids = [[i for i in fitting if parts[folder_of(i)] == part] or fitting for fitting in ids]
     ours = {"filename": column, **chosen}
     rows = pd.DataFrame({name: frame[theirs] for name, theirs in ours.items()}, frame.index, dtype=object)
     rows["id"] = pd.Series(["" if not i else i[0] if len(i) == 1 else " " for i in ids], frame.index, dtype=object)
-    part = part_of_name(table.stem) or part_of_name(base.rpartition("/")[2])
-    rows["part"] = mapped(rows["part"], part_of_name) if "part" in rows else part
+    if "part" in rows:
+        said, rows["part"] = rows["part"], mapped(rows["part"], part_of_name)
+        if strange := sorted({clean(text) for text in said[rows["part"] == ""]} - {""}):
+            notes.append(
+                f"{table.name}: {chosen['part']} is no part of a split where it is {', '.join(strange[:3])}"
+                f"{' ...' if len(strange) > 3 else ''} (train, validation and test are)."
+            )
+    else:
+        rows["part"] = part
     return rows, ours
