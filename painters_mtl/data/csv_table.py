@@ -145,7 +145,12 @@ def _read(
                 row = (row + blank)[:width]
             numbers.append(number)
             cells.append(tuple([row[i] for i in kept]))
-    if not numbers and not long:
+    if not numbers and long:
+        raise UserError(
+            f"{table}: every row has more cells than the {width} of its header (the first on line {long[0]}): a comma "
+            'that is not in quotes, or a quote within quotes that is written \\" and not ""?'
+        )
+    if not numbers:
         raise UserError(f"{table} has column names but no rows; it needs a row an image")
     if long:
         notes.append(

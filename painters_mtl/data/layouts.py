@@ -38,8 +38,10 @@ def read_layout(collection: Collection) -> Reading:
     collection = _once(collection)
     has_classes = len(collection.levels().names()) > 1
     if tables := _labels_tables(collection, has_classes):
+        _note_others(collection, tables)
         return table.read(collection, tables, "labels.csv" if tables[0].name.lower() == "labels.csv" else "table")
     if tables := [t for t in named_tables(collection, "metadata") if _is_usable(collection, t)]:
+        _note_others(collection, tables)
         return image_folder.read(collection, tables)
     if painters := best_artworks.painters_table(collection):
         return best_artworks.read(collection, painters)
@@ -81,6 +83,16 @@ def _labels_tables(collection: Collection, has_classes: bool) -> list[TableFile]
         if other not in usable:
             collection.notes.append(f"{other.name} does not say which image is what, and is not read.")
     return usable
+
+
+def _note_others(collection: Collection, tables: list[TableFile]) -> None:
+    """Note which other tables could label the images, beside those that go first by their name."""
+    same = {t.stem.lower() for t in tables}
+    for other in collection.tables:
+        if other.stem.lower() not in same and other.ending != "txt" and _is_usable(collection, other):
+            collection.notes.append(
+                f"{other.name} could label the images too and is not read, but {tables[0].name} (--table takes it)."
+            )
 
 
 _ENDINGS = ("csv", "tsv", "txt", "jsonl", "ndjson", "parquet")
@@ -142,6 +154,11 @@ def _columns_hint(collection: Collection) -> str:
                 f". {candidate.name} has the columns {columns}: if it says what the images show, name them, as in "
                 "--columns filename=COLUMN painter=COLUMN, or take some as the tasks with --tasks"
             )
+    folder = collection.folder.absolute()
+    for above in folder.parents[:2]:
+        for name in ("labels.csv", "metadata.csv", "metadata.jsonl"):
+            if (above / name).is_file():
+                return f". Above it lies {above / name}: --data {above} reads it, and so does --table {above / name}"
     for path in sorted(collection.folder.iterdir()):
         if path.suffix.lower() in _OTHER_TABLES:
             return f". {path.name} is no table that is read here: save it as CSV, or as JSON lines (.jsonl)"

@@ -139,3 +139,12 @@ def test_memory_does_not_grow_with_columns_of_no_use(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.05 * peaks[0] + 100_000
+
+
+def test_a_table_whose_rows_are_all_too_long_is_refused_with_the_likely_causes(tmp_path):
+    """Quotes as MySQL and Spark write them: each row falls into more cells than there are columns."""
+    (tmp_path / "labels.csv").write_text('filename,title,artist\n"1.jpg","The \\"big, blue\\" one","Monet"\n')
+    with pytest.raises(
+        UserError, match=r"labels\.csv: every row has more cells than the 3 .*line 2.*a quote within quotes"
+    ):
+        read_csv(tmp_path / "labels.csv", [])

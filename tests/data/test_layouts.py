@@ -230,3 +230,20 @@ def test_a_table_in_a_zip_can_be_named_as_the_message_writes_it(tmp_path):
         read_catalog(tmp_path / "data")
     catalog = read_catalog(tmp_path / "data", LabelSettings(table=Path("all.zip/b.csv")))
     assert column(catalog, "painter") == ["Manet", "Cezanne"]
+
+
+def test_another_table_and_folders_that_say_more_are_named(tmp_path):
+    touch(tmp_path, "Cubism/1.jpg", "Cubism/2.jpg", "Baroque/3.jpg")
+    write(tmp_path / "labels.csv", "filename,genre\n1.jpg,portrait\n2.jpg,landscape\n3.jpg,portrait\n")
+    write(tmp_path / "metadata.csv", "file_name,artist\n1.jpg,Monet\n2.jpg,Degas\n3.jpg,Monet\n")
+    catalog = read_catalog(tmp_path)
+    assert Counter(column(catalog, "genre")) == {"portrait": 2, "landscape": 1} and not any(column(catalog, "style"))
+    assert any(note.startswith("metadata.csv could label the images too and is not read") for note in catalog.notes)
+    assert any("(Baroque, Cubism) are not read as labels" in n and "--folders style" in n for n in catalog.notes)
+
+
+def test_a_table_above_the_folder_is_named(tmp_path):
+    draw(*(tmp_path / "data" / "images" / f"{k}.jpg" for k in range(3)))
+    write(tmp_path / "labels.csv", "filename,artist\n")
+    with pytest.raises(UserError, match=rf"Above it lies {tmp_path}/labels.csv: --data {tmp_path} reads it"):
+        read_catalog(tmp_path / "data" / "images")

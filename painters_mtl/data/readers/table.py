@@ -1,6 +1,7 @@
 """A table with a row an image: labels.csv, or any other, alone or one a part of a split."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -9,7 +10,8 @@ from painters_mtl.data.collection import Collection, Reading, folder_of, join_im
 from painters_mtl.data.columns import choose_columns, column_key, file_columns, wanted_columns
 from painters_mtl.data.csv_table import TableFile
 from painters_mtl.data.image_names import ImageNames
-from painters_mtl.data.known_names import part_of_name
+from painters_mtl.data.known_names import kind_of_names, part_of_name
+from painters_mtl.data.readers.class_folders import folder_label, some_names
 from painters_mtl.data.record_tables import picture_columns
 from painters_mtl.data.tables import column_names, read_table
 from painters_mtl.data.values import clean, mapped
@@ -36,12 +38,25 @@ def read(collection: Collection, tables: Sequence[TableFile], layout: str = "tab
     if not any(rows["part"]):
         levels = collection.levels()
         rows = rows.assign(part=[levels.parts[folder_of(i)] for i in rows["id"]])
+    _note_folders(collection, columns)
     used = ", ".join(
         ours if column_key(theirs) == ours else f"{ours} from {theirs}"
         for ours, theirs in columns.items()
         if ours not in ("filename", "title", "date", "part")
     )
     return Reading(layout, f"read as a table, {title}: {used}", rows)
+
+
+def _note_folders(collection: Collection, columns: Iterable[str]) -> None:
+    """Note what folders say that the tables do not, since it is not read."""
+    names = [folder_label(name) for name in collection.levels().names()]
+    kind = kind_of_names(names)[0] or "painter"
+    wanted = kind in collection.settings.task_names() and kind not in columns
+    if wanted and len(names) > 1 and not all(re.fullmatch(r"[\d\W_]+", name) for name in names):
+        collection.notes.append(
+            f"the folders of the images ({some_names(names)}) are not read as labels, since a table says what the "
+            f"images are (--folders {kind} reads them in its place)."
+        )
 
 
 def names_most_images(collection: Collection, table: TableFile) -> bool:
