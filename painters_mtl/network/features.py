@@ -21,20 +21,25 @@ BATCH = 64  # paintings that go through the network at once
 NOT_COMPUTED = ("name", "trainable", "dtype", "seed")  # settings of a layer that do not change what it puts out
 
 
-def cached_features(model: keras.Model, data: Dataset, image_size: int) -> np.ndarray:
-    """Features of all paintings under the backbone as it stands: float32 (n, 2, channels), whole and mirrored.
+def cached_features(model: keras.Model, data: Dataset, image_size: int, wanted: np.ndarray | None = None) -> np.ndarray:
+    """Features of paintings under the backbone as it stands: float32 (n, 2, channels), whole and mirrored.
 
     They are kept in the cache folder, and read back from there whenever a network with the same layers and weights is
     shown the same pictures at the same size, by this run or another one. What was computed before a kill is kept.
 
     Raises `UserError` where the cache cannot be written.
+
+    Args:
+        wanted: int (n,), the rows of the data set that are asked for; without it all.
     """
-    encoder, contents = features_model(model), _contents(data)
+    image_rows = data.image_rows if wanted is None else data.image_rows[wanted]
+    encoder, contents = features_model(model), _contents(data.images, image_rows)
     cache = RowCache(data.images.folder.parent, _key(encoder, image_size, data.images.pixels.shape[1:]))
     if missing := cache.missing(contents):
         with cache.lock(f"computing features in {cache.file.parent}"):
             missing = cache.missing(missing)  # the process that was waited for may have computed them
-            _compute(encoder, data, image_size, contents, missing, cache)
+            row_of = dict(zip(contents, image_rows.tolist(), strict=True))
+            _compute(encoder, data, image_size, row_of, missing, cache)
         cache.trim()
     rows = cache.read(contents)
     if not missing:
@@ -43,11 +48,14 @@ def cached_features(model: keras.Model, data: Dataset, image_size: int) -> np.nd
 
 
 def _compute(
-    encoder: keras.Model, data: Dataset, image_size: int, contents: list[str], missing: list[str], cache: RowCache
+    encoder: keras.Model, data: Dataset, image_size: int, row_of: dict[str, int], missing: list[str], cache: RowCache
 ) -> None:
-    """Put the features of the contents that are missing into the cache, batch by batch."""
+    """Put the features of the contents that are missing into the cache, batch by batch.
+
+    Args:
+        row_of: where the cached image of a content is.
+    """
     forward = forward_function(encoder, image_size)
-    row_of = dict(zip(contents, data.image_rows, strict=True))
     with ProgressBar(total=len(missing), desc="computing features", unit=" paintings") as progress:
         for batch in in_batches(len(missing), BATCH):
             names = missing[batch]
@@ -58,11 +66,10 @@ def _compute(
             progress.update(len(names))
 
 
-def _contents(data: Dataset) -> list[str]:
+def _contents(images: image_cache.ImageCache, image_rows: np.ndarray) -> list[str]:
     """A checksum of each painting's content: of its file, or of the cached image where that is not known."""
-    of_files = dict(zip(data.images.rows.tolist(), data.images.contents.tolist(), strict=True))
-    rows = data.image_rows.tolist()
-    return [of_files.get(row) or content_checksum(data.images.pixels[row].tobytes()) for row in rows]
+    of_files = dict(zip(images.rows.tolist(), images.contents.tolist(), strict=True))
+    return [of_files.get(row) or content_checksum(images.pixels[row].tobytes()) for row in image_rows.tolist()]
 
 
 def _key(encoder: keras.Model, image_size: int, image_shape: tuple[int, ...]) -> str:

@@ -67,7 +67,8 @@ def _only_the_shared_network(settings: TrainSettings, history: pd.DataFrame) -> 
         which = "It alone" if settings.distill else "Where it is distilled, it alone"
         sentences.append(
             f"{which} learns from soft targets too: those of the networks for one task each, which are trained first. "
-            "Their training is not in its costs."
+            "It starts from the mean of their weights, if all began with the same ones, and trains up to twice as many "
+            "epochs. Their training is not in its costs."
         )
     if settings.freeze != "none":
         span = f"for {settings.freeze_epochs} epochs" if settings.freeze_epochs else "throughout"

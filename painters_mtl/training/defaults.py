@@ -4,20 +4,23 @@ import numpy as np
 
 SAMPLES = 100_000  # training samples of a whole training: six minutes at 96 pixels on two cores
 SAMPLES_OF_BEST = 300_000  # with --quality best
+TAUGHT = 2  # times as many samples where teachers answer for each painting (--distill)
 LEARNING_RATE = 2e-3  # at its peak, for 64 paintings a step
 EPOCHS_OF_HEADS = 15  # where only the heads train, an epoch takes a second
 STEPS_OF_HEADS = 27  # of each such epoch, at least: 400 in all
 
 
-def default_epochs(samples: int, demo: bool = False, quality: str = "fast") -> int:
+def default_epochs(samples: int, demo: bool = False, quality: str = "fast", taught: bool = False) -> int:
     """Number of epochs of `samples` each that make some 100,000 samples, but at least 5 and at most 20.
 
-    With --quality best 300,000 and at most 40: mixed crops are not soon learned by heart. The demo is there to be
-    tried, with all its networks, in five minutes: 3.
+    With --quality best 300,000 and at most 40: mixed crops are not soon learned by heart, and so are teachers' answers,
+    of which --distill learns twice as long. The demo is there to be tried, with all its networks, in five minutes: 3.
     """
     if demo:
         return 3
     total, most = (SAMPLES_OF_BEST, 40) if quality == "best" else (SAMPLES, 20)
+    if taught and quality == "fast":
+        total, most = TAUGHT * total, TAUGHT * most
     return int(np.clip(round(total / samples), 5, most))
 
 

@@ -132,7 +132,8 @@ class TrainingLoop:
         steps = self.training_set.steps
         if self.requested_updates:
             return max(1, round(self.requested_updates / steps))
-        default = defaults.default_epochs(steps * self.training_set.batch_size, self.data.demo, self.settings.quality)
+        samples, settings = steps * self.training_set.batch_size, self.settings
+        default = defaults.default_epochs(samples, self.data.demo, settings.quality, settings.distill)
         return self.settings.epochs or (defaults.EPOCHS_OF_HEADS if self.heads_only else default)
 
     def _build(self) -> None:

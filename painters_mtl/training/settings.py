@@ -105,11 +105,11 @@ class TrainSettings(NetworkSettings, DataSettings):
     """For how many epochs --freeze holds; 0: to the end."""
     teachers: tuple[Path, ...] = ()
     """Runs whose predictions are learned too (distillation), also for paintings without a label; one run may teach
-    several tasks."""
+    several tasks, and of several for one task the mean counts."""
     distill: bool = False
     """First train the networks for one task each, then the shared network from their predictions too, also for
-    paintings without a label (Clark et al. 2019, born-again multi-task networks). They are the baselines: none is
-    trained twice."""
+    paintings without a label (Clark et al. 2019, born-again multi-task networks). It starts from the mean of their
+    weights, and trains for twice as many epochs. They are the baselines: none is trained twice."""
     teacher_weight: float = 0.5
     """Share of the loss that is taken from the teachers' predictions."""
     teacher_schedule: Literal["constant", "annealed"] = "constant"
@@ -125,6 +125,13 @@ class TrainSettings(NetworkSettings, DataSettings):
     models. The cached images that this needs are kept, and used by the training."""
 
     NOT_STORED = frozenset({"resume", "dry_run", "checkpoint_minutes", "distribute"})
+
+    def starts_from_teachers(self) -> bool:
+        """Whether --distill begins with the mean of the teachers' weights: where all of them began with the same ones.
+
+        The mean of layers that began with random weights knows nothing (docs/experiments/start-from-and-teachers.md).
+        """
+        return self.distill and self.starts_pretrained() and self.plain_heads() and self.fine_tune != "heads"
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, before anything is read. Raises `UserError` that names the option."""

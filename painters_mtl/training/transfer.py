@@ -22,27 +22,23 @@ from painters_mtl.network.pyramid import pyramid_channels
 from painters_mtl.runs.run import SPLIT, Run, check_teacher_size, open_run
 
 
-def runs_by_task(folders: Sequence[Path], tasks: Mapping[str, Task], option: str) -> dict[str, Run]:
-    """The run that has each task, {task: run}; tasks that no run has are left out.
+def runs_by_task(folders: Sequence[Path], tasks: Mapping[str, Task], option: str) -> dict[str, list[Run]]:
+    """The runs that have each task, {task: runs}; tasks that no run has are left out.
 
-    Raises `UserError` where the classes of a task are not those of `tasks`, or where two runs have the same task.
+    Raises `UserError` where the classes of a task are not those of `tasks`.
 
     Args:
         option: the one that names the folders, without its dashes.
     """
-    runs: dict[str, Run] = {}
+    runs: dict[str, list[Run]] = {}
     for folder in folders:
         run = open_run(folder, option=f"--{option}")
         for name in [name for name in run.tasks if name in tasks]:
-            if name in runs:
-                raise UserError(
-                    f"--{option}: {runs[name].folder} and {folder} both have a head for the {name}: leave one out"
-                )
             if run.tasks[name].classes != tasks[name].classes:
                 unshared = sorted({*run.tasks[name].classes} ^ {*tasks[name].classes})
                 difference = f"such as {unshared[0]!r}" if unshared else "in another order"
                 raise UserError(f"--{option} {folder}: its {name} classes are not those of this data ({difference})")
-            runs[name] = run
+            runs.setdefault(name, []).append(run)
     return runs
 
 
@@ -79,7 +75,12 @@ def warm_start(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
         shared: what the shared layers get: the mean of all the networks' weights ("mean"), the weights of one task's
             network (its name), or nothing: they stay as they are ("imagenet").
     """
-    sources = {name: (run, open_network(run)) for name, run in runs_by_task(folders, tasks, "start-from").items()}
+    sources = {}
+    for name, runs in runs_by_task(folders, tasks, "start-from").items():
+        if len(runs) > 1:
+            both = " and ".join(str(run.folder) for run in runs[:2])
+            raise UserError(f"--start-from: {both} both have a head for the {name}: leave one out")
+        sources[name] = (runs[0], open_network(runs[0]))
     if missing := [name for name in tasks if name not in sources]:
         raise UserError(f"--start-from has no network for the {', '.join(missing)}: name one for each task")
     if shared not in ("mean", "imagenet", *sources):
@@ -136,7 +137,8 @@ def _weights_for(layer: keras.layers.Layer, run: Run, source: keras.Model) -> tu
 def soft_targets(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
     """The teachers' predictions for the training paintings, {task: float32 (n, classes)}, in the order of their rows.
 
-    A teacher sees the whole painting and its mirror image, and the mean of both predictions counts. Its features are
+    A teacher sees the whole painting and its mirror image, and the mean of both predictions counts; so does the mean of
+    several teachers of a task (an ensemble: Hinton, Vinyals & Dean 2015, arXiv 1503.02531). Its features are
     kept in the cache (`features.cached_features`): another student of it, or teachers with the same frozen backbone,
     read them there.
 
@@ -144,9 +146,9 @@ def soft_targets(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Tas
     """
     teachers = runs_by_task(folders, tasks, "teachers")
     rows = data.rows("train")
-    batches = [rows[batch] for batch in in_batches(len(rows), 1024)]
-    targets: dict[str, np.ndarray] = {}
-    for folder, run in {run.folder: run for run in teachers.values()}.items():
+    batches = [*in_batches(len(rows), 1024)]
+    answers: dict[str, list[np.ndarray]] = {name: [] for name in teachers}
+    for folder, run in {run.folder: run for runs in teachers.values() for run in runs}.items():
         check_teacher_size(run, data.images.pixels.shape[-2])
         two_views = data.images.pixels.ndim == 5
         if len(run.views) > 1 and not two_views:
@@ -155,8 +157,8 @@ def soft_targets(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Tas
         if two_views and len(run.views) == 1:
             visible = replace(data, images=replace(data.images, pixels=data.images.pixels[:, 0]))
         model = open_network(run)
-        features, heads = cached_features(model, visible, run.image_size), heads_model(model)
+        features, heads = cached_features(model, visible, run.image_size, rows), heads_model(model)
         outputs = [[heads(features[b, flip], training=False) for flip in range(features.shape[1])] for b in batches]
-        for name in (name for name, teacher in teachers.items() if teacher.folder == folder):
-            targets[name] = np.concatenate([np.mean([flip[name] for flip in flips], axis=0) for flips in outputs])
-    return targets
+        for name in (name for name in run.tasks if name in teachers):
+            answers[name].append(np.concatenate([np.mean([flip[name] for flip in flips], axis=0) for flips in outputs]))
+    return {name: np.mean(several, axis=0) for name, several in answers.items()}

@@ -1,7 +1,9 @@
 """Cached features: those of the network and the pictures that are asked for, whatever the cache held before."""
 
+import contextlib
 import dataclasses
 import random
+import sqlite3
 import time
 from pathlib import Path
 
@@ -58,6 +60,16 @@ def test_networks_with_the_same_weights_and_other_outputs_have_other_features(
     np.testing.assert_allclose(wide, direct(multi_scale, data), atol=1e-6)
     np.testing.assert_array_equal(cached_features(plain, data, SIZE), narrow)
     assert len(list(settings.cache.glob("features-*.sqlite"))) == 2
+
+
+def test_paintings_that_nobody_asks_for_are_not_computed(data: Dataset, settings: TrainSettings) -> None:
+    model, wanted = network(data, settings), np.array([140, 3, 77])
+    some = cached_features(model, data, SIZE, wanted)
+    np.testing.assert_allclose(some, direct(model, data)[wanted], atol=1e-6)
+    (file,) = settings.cache.glob("features-*.sqlite")
+    with contextlib.closing(sqlite3.connect(file)) as rows:
+        assert rows.execute("select count(*) from rows").fetchone() == (3,)
+    np.testing.assert_array_equal(cached_features(model, data, SIZE)[wanted], some)
 
 
 def test_a_small_change_of_a_picture_changes_its_features(data: Dataset, settings: TrainSettings) -> None:

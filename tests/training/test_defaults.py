@@ -58,3 +58,9 @@ def test_small_batches_learn_at_a_smaller_rate_unless_told(tmp_path: Path) -> No
 def test_the_best_quality_trains_three_times_as_long() -> None:
     assert default_epochs(19_500, quality="best") == 15 and default_epochs(19_500) == 5
     assert default_epochs(100, quality="best") == 40 and default_epochs(100, demo=True, quality="best") == 3
+
+
+def test_what_teachers_say_is_learned_for_twice_as_long() -> None:
+    assert default_epochs(10_000, taught=True) == 20 and default_epochs(100, taught=True) == 40
+    assert default_epochs(10_000, quality="best", taught=True) == default_epochs(10_000, quality="best")
+    assert default_epochs(100, demo=True, taught=True) == 3

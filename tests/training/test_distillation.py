@@ -3,6 +3,8 @@
 import dataclasses
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 from helpers import make_data, same_weights, tiny_settings
 
@@ -11,8 +13,10 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import read_json
 from painters_mtl.data.dataset import Dataset, prepare
 from painters_mtl.inference.open_network import open_network
-from painters_mtl.runs.run import CONFIG, open_run
-from painters_mtl.training.fit import fit, fit_single_task
+from painters_mtl.network.multitask import build_model
+from painters_mtl.runs.run import CONFIG, open_run, save_labels, save_model
+from painters_mtl.training.fit import build, fit, fit_single_task
+from painters_mtl.training.run_spec import RunSpec
 from painters_mtl.training.settings import TrainSettings
 
 TASKS = ("painter", "style", "genre")
@@ -63,6 +67,38 @@ def test_the_command_compares_with_its_teachers_and_trains_none_twice(
     assert train.train(dataclasses.replace(settings, overwrite=True, epochs=1)) == 0
     assert not (tmp_path / ".run-replaced").exists()
     assert read_json(tmp_path / "run" / "baselines" / "style" / "metrics.json")["epochs"] == 1
+
+
+@pytest.mark.slow
+def test_it_starts_from_the_mean_of_its_teachers_where_they_began_with_the_same_weights(
+    prepared: tuple[Dataset, TrainSettings], tmp_path: Path
+) -> None:
+    data, small = prepared
+    settings = dataclasses.replace(small, backbone="efficientnet_lite0", weights="imagenet")
+    rng, teachers, kernels = np.random.default_rng(0), [], []
+    for name in TASKS:
+        model = build_model({name: data.tasks[name]}, settings)
+        kernels.append(first_kernel(model).numpy() + rng.normal(size=first_kernel(model).shape).astype(np.float32))
+        first_kernel(model).assign(kernels[-1])
+        teachers.append(tmp_path / name)
+        teachers[-1].mkdir()
+        save_model(model, teachers[-1])
+        save_labels(teachers[-1], {name: data.tasks[name]}, 32, 40, False)
+
+    def started(**changes: object) -> np.ndarray:
+        spec = RunSpec(data, dataclasses.replace(settings, **changes), tmp_path / "new", data.tasks)
+        return first_kernel(build(spec, teachers).full).numpy()
+
+    np.testing.assert_allclose(started(), np.mean(kernels, axis=0), atol=1e-6)
+    # Hidden layers began with random weights.
+    untouched = first_kernel(build_model(data.tasks, settings)).numpy()
+    np.testing.assert_array_equal(started(shared_layers=(8,)), untouched)
+    np.testing.assert_array_equal(started(distill=False), untouched)
+
+
+def first_kernel(model: keras.Model) -> keras.Variable:
+    """The weights of the first convolution of the backbone."""
+    return next(v for v in model.variables if v.name.endswith("kernel") and len(v.shape) == 4)
 
 
 def test_what_cannot_be_is_refused() -> None:

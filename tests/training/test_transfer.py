@@ -126,7 +126,7 @@ def test_what_cannot_be_started_from_is_said(alone: list[Path]) -> None:
     with pytest.raises(UserError, match="--start-shared painters is unknown: mean, imagenet, painter, style, genre"):
         warm_start(network(TASKS, 9), alone, TASKS, "painters")
     with pytest.raises(UserError, match="both have a head for the style"):
-        runs_by_task([alone[1], alone[1]], TASKS, "teachers")
+        warm_start(network(TASKS, 9), [*alone, alone[1]], TASKS, "mean")
     with pytest.raises(UserError, match="style classes are not those of this data \\(such as 'c'\\)"):
         runs_by_task([alone[1]], {"style": Task("style", ("a", "b"))}, "teachers")
     with pytest.raises(UserError, match="in another order"):
@@ -155,6 +155,20 @@ def test_a_teacher_answers_for_paintings_and_their_mirror_images(alone: list[Pat
         wanted = [model(whole_crops(view, 32))["style"] for view in (whole, whole[:, :, ::-1])]
         (found,) = soft_targets(data, (alone[1],), TASKS).values()
         np.testing.assert_allclose(found, np.mean(wanted, axis=0), rtol=1e-4, atol=1e-6)
+
+
+def test_of_several_teachers_of_a_task_the_mean_counts(alone: list[Path], tmp_path: Path) -> None:
+    data = prepare(tiny_settings(make_data(tmp_path / "data", count=40), tmp_path))
+    other = tmp_path / "other"  # it knows two tasks
+    other.mkdir()
+    two = {name: TASKS[name] for name in ("style", "genre")}
+    run.save_model(network(two, 7), other)
+    run.save_labels(other, two, 32, 40, False)
+    one, another = (soft_targets(data, (folder,), TASKS) for folder in (alone[1], other))
+    both = soft_targets(data, (alone[1], other), TASKS)
+    assert set(both) == {"style", "genre"}
+    np.testing.assert_allclose(both["style"], (one["style"] + another["style"]) / 2, atol=1e-7)
+    np.testing.assert_array_equal(both["genre"], another["genre"])
 
 
 # ------------------------------------------------------------------------------------------------- whole trainings
