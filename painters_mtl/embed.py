@@ -50,7 +50,7 @@ class Settings:
 def embed(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
     _check(settings)
-    from painters_mtl.images.files import images_from_arguments
+    from painters_mtl.images.files import images_from_arguments, without
     from painters_mtl.inference import embeddings
     from painters_mtl.inference.vector_files import write_vectors
     from painters_mtl.runs.model_choice import open_run_for_pictures
@@ -58,7 +58,7 @@ def embed(settings: Settings) -> int:
     run = open_run_for_pictures(settings.model)
     files = images_from_arguments(settings.paths)
     if settings.map is not None:  # the map of the last time is no painting
-        files = [file for file in files if not file.is_at(settings.map)]
+        files = without(files, settings.map)
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     say(f"{counted(len(files), 'picture')}, with {run.title}")

@@ -52,21 +52,21 @@ def similar(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
     _check(settings)
     from painters_mtl.common.files import atomic_write
-    from painters_mtl.images.files import find_images, images_from_arguments
+    from painters_mtl.images.files import find_images, images_from_arguments, without
     from painters_mtl.inference import embeddings
-    from painters_mtl.inference.nearest import nearest
+    from painters_mtl.inference.nearest import LoadedVectors, nearest
     from painters_mtl.reports.sheets_neighbours import neighbours_sheet, neighbours_table
     from painters_mtl.runs.model_choice import open_run_for_pictures
 
     run = open_run_for_pictures(settings.model)
     asked = images_from_arguments(settings.paths)
-    files = [file for file in find_images(*settings.within) if not file.is_at(settings.output)]
+    files = without(find_images(*settings.within), settings.output)
     _check_size(settings, run, asked, files)
     question = "one picture" if len(asked) == 1 else f"{len(asked):,} pictures"
     say(f"looking for {question} in {len(files):,} pictures, with {run.title}")
     vectors = embeddings.compute(run, [*asked, *files], settings.cache)
     queries = _readable(vectors, len(asked))
-    matches = nearest(queries, replace(vectors, files=files), settings.count)
+    matches = nearest(queries, LoadedVectors(replace(vectors, files=files)), settings.count)
     for query, own_matches in zip(queries, matches, strict=True):
         print("\n" + neighbours_table(query, own_matches))
     with atomic_write(settings.output) as temporary:

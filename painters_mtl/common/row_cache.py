@@ -27,6 +27,7 @@ from painters_mtl.common.messages import say
 
 LIMIT_GB = 10.0  # of all files of a cache folder; 10 kB a picture come to a million pictures
 FILES = "features-*.sqlite"
+ARRAYS = "directions-*.npy"  # what is made of rows, see `inference.nearest`; it counts for the limit, too
 OLD_FILES = ("vectors-*.sqlite", "store-*/features-*.npy", "store-*/features-*.part")  # of version 0.4, read no more
 CHUNK = 500  # pictures in a question to SQLite
 CONTENT = 16  # bytes of a checksum of a picture's content
@@ -80,8 +81,8 @@ class RowCache:
             os.utime(self.file)  # used now, for `trim`
         try:
             with closing(self._open()) as database:
-                rows: dict[str, np.ndarray] = dict(self._sound(database, list(dict.fromkeys(contents))))
-            return np.stack([rows[content] for content in contents])
+                rows = dict(self._sound(database, list(dict.fromkeys(contents))))
+            return _stacked([rows[content] for content in contents])
         except (sqlite3.Error, KeyError, ValueError) as error:
             raise UserError(f"{self.file} was changed by others while it was read: run this again") from error
 
@@ -128,7 +129,7 @@ class RowCache:
         """Remove the least recently used files of the cache folder, but not this one, until it is below the limit."""
         folder = self.file.parent
         sizes = {}
-        for file in (file for pattern in (FILES, *OLD_FILES) for file in folder.glob(pattern)):
+        for file in (file for pattern in (FILES, ARRAYS, *OLD_FILES) for file in folder.glob(pattern)):
             with suppress(FileNotFoundError):  # another process removes it
                 status = file.stat()
                 sizes[file] = (status.st_mtime, status.st_size)
@@ -138,7 +139,7 @@ class RowCache:
                 break
             if file != self.file:
                 _unlink(file)
-                total, removed = total - size, removed + 1
+                total, removed = total - size, removed + (not file.match(ARRAYS))
         if removed:
             say(
                 f"note: removed the features of {removed} networks that were used least recently from {folder}, "
@@ -167,14 +168,18 @@ class RowCache:
             folder = self.file.parent
             raise UserError(f"--cache {folder} cannot be used ({error}): name a folder to write to") from error
 
-    def _sound(self, database: sqlite3.Connection, contents: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
-        """The rows that are there and have their checksum."""
-        for content, crc, floats in self._select(database, "content, crc, floats", "rows", contents):
+    def _sound(self, database: sqlite3.Connection, contents: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """The rows that are there and have their checksum, in the order they have in the file."""
+        # Their numbers come from SQLite's index alone. By content it would jump to and fro in a file of gigabytes.
+        numbers = sorted(number for _, number in self._select(database, "content, rowid", "rows", contents))
+        for _, content, crc, floats in self._select(database, "rowid, content, crc, floats", "rows", numbers):
             if isinstance(floats, bytes) and zlib.crc32(floats) == crc:
-                yield content, np.frombuffer(floats, FLOATS)
+                yield content, floats
 
     @staticmethod
-    def _select(database: sqlite3.Connection, columns: str, table: str, keys: Sequence[str | bytes]) -> Iterator[tuple]:
+    def _select(
+        database: sqlite3.Connection, columns: str, table: str, keys: Sequence[str] | Sequence[bytes] | Sequence[int]
+    ) -> Iterator[tuple]:
         """The lines of a table whose first column is one of the keys."""
         for chunk in in_batches(len(keys), CHUNK):
             asked = keys[chunk]
@@ -182,6 +187,13 @@ class RowCache:
             yield from database.execute(
                 f"SELECT {columns} FROM {table} WHERE {columns.split(',')[0]} IN ({marks})", asked
             )
+
+
+def _stacked(rows: Sequence[bytes]) -> np.ndarray:
+    """Float32 (n, width), copied once. Raises `ValueError` where there is none, or one has another width."""
+    if len({len(row) for row in rows}) != 1:
+        raise ValueError("there are no rows, or not all have one width")
+    return np.frombuffer(bytearray().join(rows), FLOATS).reshape(len(rows), -1)
 
 
 def _unlink(file: Path) -> None:

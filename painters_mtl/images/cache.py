@@ -236,7 +236,7 @@ def _stamp(file: images.ImageFile) -> str:
         if file.member:
             info = zips.find_member(file.path, file.member).info
             return f"{info.file_size}-{info.CRC:08x}"
-        status = Path(file.path).stat()
+        status = os.stat(file.path)  # noqa: PTH116 - a third of the time for 100,000 of them
         return f"{status.st_size}-{status.st_mtime_ns}"
     except (OSError, ValueError, KeyError, Unreadable):  # ValueError: a NUL in the path; reading it names the reason
         return "missing"

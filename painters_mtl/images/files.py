@@ -72,13 +72,6 @@ class ImageFile:
         """The last part: `x.jpg`."""
         return str(self).rsplit("/", 1)[-1]
 
-    def is_at(self, path: Path) -> bool:
-        """Whether it is the very file at `path`: what a verb has drawn there before is no painting."""
-        try:
-            return not self.member and Path(self.path).samefile(path)
-        except (OSError, ValueError):
-            return False
-
     def read(self) -> bytes:
         """The file's bytes. Raises `Unreadable`; never waits for a pipe or a device."""
         try:
@@ -188,6 +181,22 @@ def find_images(*roots: str | Path) -> list[ImageFile]:
             files = _members(root.path)
         all_files.update(dict.fromkeys(sorted(files, key=lambda f: (_natural(f.path), _natural(f.member), f))))
     return list(all_files)
+
+
+def without(files: Iterable[ImageFile], path: Path) -> list[ImageFile]:
+    """The pictures but the very file at `path`: what a verb has drawn there before is no painting."""
+    try:
+        drawn = path.stat()
+    except (OSError, ValueError):  # nothing is there
+        return list(files)
+
+    def is_drawn(file: ImageFile) -> bool:
+        try:
+            return not file.member and os.path.samestat(os.stat(file.path), drawn)  # noqa: PTH116 - 100,000 paths
+        except (OSError, ValueError):
+            return False
+
+    return [file for file in files if not is_drawn(file)]
 
 
 def holds_images(folder: str | Path, besides: str) -> bool:
@@ -303,4 +312,6 @@ def _is_picture(name: str) -> bool:
 
 def _natural(text: str) -> str:
     """A key that sorts `2.jpg` before `10.jpg`: every number is led by its count of digits."""
+    if not text:  # most pictures are in no zip
+        return ""
     return re.sub("[0-9]+", lambda m: f"{len(m[0].lstrip('0')):05}{m[0]}", text)

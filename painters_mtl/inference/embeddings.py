@@ -154,7 +154,7 @@ def compute(
             else:
                 contents[one.file], waiting[one.file] = one.content, one.outputs["row"]
             if len(waiting) == CHUNK or (k == len(todo) and waiting):
-                places = [(embeddings_file(file), stamps[file], contents[file]) for file in waiting]
+                places = [(place, stamps[file], contents[file]) for file, place in _places(waiting).items()]
                 rows.write({contents[file]: row for file, row in waiting.items()}, places)
                 waiting = {}
         rows.trim()
@@ -170,7 +170,7 @@ def _known_contents(
     """
     if not rows.file.exists():
         return {}
-    places = {file: embeddings_file(file) for file in stamps}
+    places = _places(stamps)
     of_places = rows.contents_of({place: stamps[file] for file, place in places.items()})
     contents = {file: of_places[place] for file, place in places.items() if place in of_places}
     new = [file for file in stamps if file not in contents]
@@ -195,8 +195,22 @@ def _content(file: images.ImageFile) -> str:
 
 def embeddings_file(file: images.ImageFile) -> bytes:
     """Where a picture really lies, behind all links; the same for every way to name it. A path need not be text."""
-    path = file.path if "\0" in file.path else os.path.realpath(file.path)  # no such file can be
-    return f"{path}/{file.member}".encode("utf-8", "surrogateescape")
+    return _places([file])[file]
+
+
+def _places(files: Iterable[images.ImageFile]) -> dict[images.ImageFile, bytes]:
+    """`embeddings_file` of each picture. Links are followed once for each folder and zip, not for each picture."""
+    folders, places = functools.cache(os.path.realpath), {}
+    for file in files:
+        folder, name = os.path.split(file.path)
+        if "\0" in file.path:  # no such file can be
+            path = file.path
+        elif file.member or name in ("", ".", "..") or os.path.islink(file.path):  # noqa: PTH114
+            path = folders(file.path)
+        else:
+            path = os.path.join(folders(folder), name)  # noqa: PTH118 - 100,000 paths
+        places[file] = f"{path}/{file.member}".encode("utf-8", "surrogateescape")
+    return places
 
 
 def count_errors(errors: Iterable[str]) -> str:

@@ -97,6 +97,17 @@ def test_the_least_recently_used_files_go_first(tmp_path: Path, capsys: pytest.C
     assert row_cache.LIMIT_GB == 10
 
 
+def test_arrays_made_of_rows_count_for_the_limit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = RowCache(tmp_path, "one")
+    cache.write({"a": np.zeros(7, np.float32)})
+    for age in range(3):
+        (array := tmp_path / f"directions-{age}.npy").write_bytes(b"x" * 100_000)
+        os.utime(array, (0, 1_000_000 - age))
+    cache.trim(limit_gb=(cache.file.stat().st_size + 100_000) / 1e9)
+    assert {file.name for file in tmp_path.iterdir()} == {cache.file.name, "directions-0.npy"}
+    assert capsys.readouterr().out == ""  # no network's features went
+
+
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"--cache .* cannot be used"):

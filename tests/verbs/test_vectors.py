@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import python, read_rows, small_network
+from helpers import largest_file, python, read_rows, small_network
 from PIL import Image, ImageDraw
 from sklearn.neighbors import NearestNeighbors
 
@@ -343,6 +343,76 @@ def test_the_order_is_that_of_scikit_learn(run: runs.Run, folder: Path, tmp_path
     assert [(m.cosine, m.vector.file) for m in loaded] == [(m.cosine, m.vector.file) for m in found]
     (every,) = nearest([query], among, 1000)
     assert len(every) == len(readable) and [m.cosine for m in every[:20]] == [m.cosine for m in found]
+
+
+@pytest.fixture
+def many(run: runs.Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> embeddings.Vectors:
+    """The vectors of twelve pictures, which are now enough to be kept as one array, and of one that is broken."""
+    monkeypatch.setattr("painters_mtl.inference.nearest.MANY", 12)
+    (folder / "05b.png").write_bytes(b"")
+    return embeddings.compute(run, images.find_images(folder), tmp_path / "cache")
+
+
+def answer(among: embeddings.Vectors | LoadedVectors, k: int = 0) -> list[tuple[float, str]]:
+    """The cosines and names of all that are like picture `k`."""
+    (matches,) = nearest(list(among.at([k])), among, 20)
+    return [(match.cosine, match.vector.file.name) for match in matches]
+
+
+def test_many_vectors_are_kept_as_one_array(many: embeddings.Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = answer(many)
+    assert answer(LoadedVectors(many)) == wanted and len(wanted) == 11
+    (array,) = many.cache.file.parent.glob("directions-*.npy")
+    assert np.load(array).shape == (12, 64)
+    os.utime(array, (10, 10))
+    monkeypatch.setattr(embeddings.Vectors, "feature_blocks", lambda _: pytest.fail("the rows were read again"))
+    again = LoadedVectors(many)
+    assert answer(again) == wanted and answer(again, 12) == answer(LoadedVectors(many), 12)
+    assert array.stat().st_mtime > 10  # used: the cache's limit spares it
+
+
+def test_the_array_of_other_vectors_is_not_taken(many: embeddings.Vectors, run: runs.Run, folder: Path) -> None:
+    """A picture has changed, is gone, is in another place, or another network looks: the answers are those of now."""
+    cache, before = many.cache.file.parent, answer(LoadedVectors(many))
+    drawn(50).save(folder / "07.png")
+    (folder / "05b.png").unlink()
+    changed = embeddings.compute(run, images.find_images(folder), cache)
+    assert answer(LoadedVectors(changed)) == answer(changed) != before
+    mixed = dataclasses.replace(changed, files=changed.files[::-1])
+    assert answer(LoadedVectors(mixed), 11) == answer(changed)
+    (folder / "08.png").rename(folder / "99.png")
+    renamed = embeddings.compute(run, images.find_images(folder), cache)
+    assert answer(LoadedVectors(renamed)) == answer(renamed) != answer(changed)
+    other = embeddings.compute(make_run(cache.parent / "other", seed=3), images.find_images(folder), cache)
+    assert answer(LoadedVectors(other)) == answer(other) != answer(renamed)
+
+
+@pytest.mark.parametrize("kept", [0, 50, 1000, -1])
+def test_an_array_that_was_cut_is_made_again(kept: int, many: embeddings.Vectors) -> None:
+    wanted = answer(LoadedVectors(many))
+    (array,) = many.cache.file.parent.glob("directions-*.npy")
+    whole = array.read_bytes()
+    array.write_bytes(whole[:kept])
+    array.with_name(f".123-{array.name}").write_bytes(b"left by a call that was killed")
+    assert answer(LoadedVectors(many)) == wanted and array.read_bytes() == whole
+    assert not array.with_name(f".123-{array.name}").exists()
+
+
+def test_a_disk_without_room_for_the_array_is_done_without(many: embeddings.Vectors) -> None:
+    with largest_file(2000):
+        assert answer(LoadedVectors(many)) == answer(many)
+    assert not list(many.cache.file.parent.glob("*directions-*"))
+
+
+def test_a_picture_has_one_place_whatever_links_lead_to_it(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    (folder / "link.png").symlink_to("03.png")
+    (folder / "nowhere.png").symlink_to("gone.png")
+    paths = [f"{root}/{name}" for root in (folder, tmp_path / "link") for name in ("03.png", "link.png", "nowhere.png")]
+    paths += [f"{folder}/../link/03.png", f"{folder}/missing.png", "relative.png", "/", f"{folder}/."]
+    places = [embeddings.embeddings_file(images.ImageFile(path)) for path in paths]
+    assert places == [os.fsencode(f"{os.path.realpath(path)}/") for path in paths]
+    assert len(set(places)) == 6
 
 
 def test_of_equal_ones_the_first_come_first(run: runs.Run, folder: Path, tmp_path: Path) -> None:
