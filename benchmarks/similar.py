@@ -9,6 +9,7 @@ and looking up the files takes is no part of it.
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def main() -> None:
         start = time.perf_counter()
         loaded = LoadedVectors(vectors)
         print(f"to keep them as one array, once: {time.perf_counter() - start:.1f} s")
-        ways = {
+        ways: dict[str, Callable[[], Vectors | LoadedVectors]] = {
             "at hand": lambda: loaded,
             "of a new process": lambda: LoadedVectors(vectors),  # as `painters-mtl similar` does
             "row by row": lambda: vectors,

@@ -1,11 +1,15 @@
 """Checks before anything is read: what cannot work is refused now, not after an hour of making cached images."""
 
+import json
 from pathlib import Path
 
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.messages import say
-from painters_mtl.runs.run import CONFIG, check_teacher_size, open_run
+from painters_mtl.runs.model_choice import shipped_model
+from painters_mtl.runs.network_files import NETWORK, WEIGHTS
+from painters_mtl.runs.packaged import is_packaged
+from painters_mtl.runs.run import CONFIG, HEADS, check_teacher_size, open_run
 from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.start_weights import PAINTINGS, with_weights_file
 from painters_mtl.training.tf_config import cluster_asked_for
@@ -49,11 +53,37 @@ def check_sources(settings: TrainSettings, folder: Path) -> None:
 
     for option, sources in (("--start-from", settings.start_from), ("--teachers", settings.teachers)):
         for source in sources:
+            if option == "--start-from":
+                _check_has_heads(source)
             run = open_run(source, option=option)
             if option == "--teachers":
                 check_teacher_size(run, cache_side(settings.image_size))
             if folder.resolve() in (source.resolve(), *source.resolve().parents):
                 raise UserError(f"{option} {source} is part of the run {folder} itself: choose another --name")
+
+
+def _check_has_heads(source: Path) -> None:
+    """Raise `UserError` for a packaged model without the heads of before they were fitted to pyramid maps.
+
+    At the start of a training no head reads such maps. What helps then is its backbone, which --weights takes.
+    """
+    shipped = shipped_model()
+    if str(source) == PAINTINGS and not source.is_dir() and shipped is not None:
+        raise UserError(
+            "--start-from paintings is no folder: --weights paintings starts from the model that comes along"
+        )
+    if not is_packaged(source) or (source / HEADS).is_file():
+        return
+    try:
+        refitted = bool(json.loads((source / NETWORK).read_text(encoding="utf-8"))["multi_scale"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # opening it names what is damaged
+    if refitted:
+        ours = shipped is not None and source.resolve() == shipped.resolve()
+        raise UserError(
+            f"--start-from {source} has no {HEADS}, the heads that a training starts from: use --weights "
+            f"{PAINTINGS if ours else source / WEIGHTS}, which starts from its backbone"
+        )
 
 
 def check_several_workers(settings: TrainSettings, worker: int) -> None:

@@ -1,12 +1,16 @@
 """What is refused before anything is read: sources that do not fit, workers that could not go on."""
 
 import dataclasses
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 from helpers import trained
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.network.backbones import build_backbone
+from painters_mtl.runs.model_choice import shipped_model
 from painters_mtl.runs.run import Run, check_teacher_size
 from painters_mtl.training import preflight
 from painters_mtl.training.preflight import check_several_workers
@@ -25,6 +29,26 @@ def test_sources_that_are_not_there_or_would_be_replaced(tmp_path_factory: pytes
         with pytest.raises(UserError, match=words):
             changed = dataclasses.replace(settings, **{"name": "other", **changes})
             preflight.check_sources(changed, changed.models / changed.name)
+
+
+def test_a_package_without_heads_names_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model that comes along has none: they would make it too large."""
+    shipped = shipped_model()
+    assert shipped is not None and not (shipped / "heads.npz").exists()
+    monkeypatch.chdir(tmp_path)
+    copy = Path(shutil.copytree(shipped, tmp_path / "copy"))
+    for source, words in (
+        (Path("paintings"), "--start-from paintings is no folder: --weights paintings starts from"),
+        (shipped, "has no heads.npz, the heads that a training starts from: use --weights paintings,"),
+        (copy, f"use --weights {copy}/weights.npz, which starts from its backbone"),
+    ):
+        with pytest.raises(UserError, match=re.escape(words)):
+            preflight.check_sources(TrainSettings(start_from=(source,)), tmp_path / "new")
+    preflight.check_sources(TrainSettings(teachers=(shipped,), image_size=160), tmp_path / "new")  # these need none
+    preflight.check_network(TrainSettings(weights=str(copy / "weights.npz")))
+    build_backbone("efficientnet_lite0", 64, str(copy / "weights.npz"))  # what is named does work
+    (copy / "heads.npz").touch()
+    preflight.check_sources(TrainSettings(start_from=(copy,)), tmp_path / "new")
 
 
 def test_a_teacher_knows_pictures_no_smaller_than_its_own() -> None:
