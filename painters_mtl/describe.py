@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from painters_mtl.common import command_line, lazy_imports
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import say
 from painters_mtl.data.settings import DataSettings
 from painters_mtl.network.settings import NetworkSettings
 from painters_mtl.reports.network_diagram import draw, layer_weights
@@ -56,7 +57,10 @@ def _network(settings: DescribeSettings) -> "keras.Model":
     from painters_mtl.runs.model_choice import open_named_run
 
     if settings.model is not None:
-        return open_network(open_named_run(settings.model))
+        run = open_named_run(settings.model)
+        say(f"the network of {run.title}")
+        return open_network(run)
+    say("the network that train would build with these options; --model paintings: that of the model that comes along")
     tasks = {}
     for name, classes in settings.requested_classes().items():
         if classes is None:

@@ -82,6 +82,10 @@ def export(settings: Settings) -> int:
         import_extra(package, "litert" if "litert" in package else settings.format)
     import_tensorflow()
     way_out = "name paintings with --images, or the run's data with --data"
+    if run.packaged and settings.format == "litert-int8":
+        way_out = "--format litert-int8 needs them, to measure ranges and accuracy; name a run folder with --model"
+    elif run.packaged:
+        way_out = "name a folder of paintings to compare on with --images"
     data = None if settings.images else prepare(run_data_settings(run, settings.data, way_out))
     try:
         _write_package(settings, run, data) if settings.format == "package" else _write(settings, run, data)

@@ -90,11 +90,22 @@ Outputs:
 
 Inside `{manifest["file"]}`: {manifest["inside"]}. `manifest.json` says all this for programs, `labels.json` names the
 classes in the order of the probabilities, `{COMPARISON}` holds how it compared with Keras on real paintings.
-
+{_unknown_sentence(manifest)}
 ```python
 {_program(manifest)}
 ```
 """
+
+
+def _unknown_sentence(manifest: dict[str, Any]) -> str:
+    """What a caller must do for an answer that is none of the classes; "" where the run has no thresholds."""
+    if not any(manifest["thresholds"].values()):
+        return ""
+    return (
+        "\nThe probabilities are shares among the classes, also of a picture that belongs to none of them. A score "
+        f"tells such\npictures, which the program computes: below the task's threshold, in `{MANIFEST}`, the class is "
+        "unknown.\n"
+    )
 
 
 def _shape(value: dict[str, Any]) -> str:
@@ -115,14 +126,29 @@ def _program(manifest: dict[str, Any]) -> str:
             f"left, top = (picture.width - {side}) // 2, (picture.height - {side}) // 2  # of a larger picture",
             f"detail = np.asarray(picture.crop((left, top, left + {side}, top + {side})))[None]",
         ]
+    answers = [
+        'for task, classes in json.load(open("labels.json", encoding="utf-8")).items():',
+        "    p = np.asarray(outputs[task])[0]",
+    ]
+    if any(manifest["thresholds"].values()):
+        answers = [
+            f'thresholds = json.load(open("{MANIFEST}", encoding="utf-8"))["thresholds"]',
+            *answers,
+            "    score = p.max()",
+            '    if f"{task}_known" in outputs:',
+            '        another, known = np.asarray(outputs[f"{task}_known"])[0]',
+            "        score = known * score / (known * score + another)",
+            '    doubt = "unknown, perhaps " if score < thresholds.get(task, 0) else ""',
+            '    print(task, doubt + classes[p.argmax()], f"{p.max():.1%}")',
+        ]
+    else:
+        answers += ['    print(task, classes[p.argmax()], f"{p.max():.1%}")']
     return "\n".join(
         [
             *("import json", "", "import numpy as np", imports, "from PIL import Image, ImageOps", ""),
             *pictures,
             *calls,
-            'for task, classes in json.load(open("labels.json", encoding="utf-8")).items():',
-            "    p = np.asarray(outputs[task])[0]",
-            '    print(task, classes[p.argmax()], f"{p.max():.1%}")',
+            *answers,
         ]
     )
 

@@ -210,7 +210,8 @@ def learn(run: Run, data: Path | None, cache: Path) -> PainterHead:
     do not count.
     Raises `UserError` where the run or its data cannot serve.
     """
-    settings = replace(run_data_settings(run, data, "give --data, or take --score cosine"), cache=cache)
+    way_out = "take --score cosine" if run.packaged else "give --data, or take --score cosine"
+    settings = replace(run_data_settings(run, data, way_out), cache=cache)
     from painters_mtl.data.dataset import prepare
 
     return learn_on(run, prepare(settings), settings.seed)

@@ -20,6 +20,8 @@ def run_data_settings(run: Run, place: Path | None, way_out: str) -> DataSetting
         place: where the paintings are now, if not where they were in training.
         way_out: what the user can do where they are not to be found; ends the sentence of the `UserError`.
     """
+    if run.packaged:
+        raise UserError(f"{run.title} does not hold the split of its paintings, as a run folder does: {way_out}")
     for name in (CONFIG, SPLIT):
         if not (run.folder / name).is_file():
             raise UserError(f"{run.folder} lacks {name}, so its own paintings are not known: {way_out}")

@@ -36,7 +36,8 @@ def test_a_trained_model_is_described(
 ) -> None:
     folder, _ = trained(tmp_path_factory)
     assert describe.main(["--model", str(folder), "--output", str(tmp_path / "n.png")]) == 0
-    assert f"{run.open_run(folder).model().count_params():,}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{run.open_run(folder).model().count_params():,}" in said and f"the network of {folder}" in said
     assert Image.open(tmp_path / "n.png").size[0] > 300
 
 

@@ -12,8 +12,11 @@ from random_runs import FORMATS, TASKS, calibrated, make_run, needs_format, pict
 from small_runs import trained_run
 
 from painters_mtl import export
+from painters_mtl.data.tasks import Task
+from painters_mtl.evaluation.open_set import known_score
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference import packaging, parity, runtimes
+from painters_mtl.inference.export_manifest import write_manifest
 from painters_mtl.inference.parity import sample_images
 from painters_mtl.runs.run import Run, open_run
 
@@ -97,6 +100,50 @@ def test_the_readme_is_a_program_that_labels_a_picture(
     report = json.loads((output / "comparison.json").read_text())
     assert report["paintings"] == 7 and max(report["largest_difference"].values()) < 1e-5
     assert report["one_at_a_time_differs_by"] < 1e-5
+
+
+def test_the_readme_knows_of_works_that_belong_to_no_class(tmp_path: Path) -> None:
+    """Its last lines, run on outputs that are made up: as `predict`, it doubts what is below the threshold."""
+    tasks = {**TASKS, "genre": Task("genre", ("portrait", "landscape"))}
+    run = Run(tmp_path, tasks, 32, 40, False, dict.fromkeys(tasks, 1.0), thresholds={"painter": 0.5, "style": 0.5})
+    widths = {"painter": 3, "painter_known": 2, "style": 2, "genre": 2}
+    write_manifest(run, "litert", tmp_path / "model.tflite", widths, tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "below the task's threshold" in text
+    code = text.split("```python\n")[1].split("```")[0].partition("thresholds =")
+    labels = [tasks[name].classes[0] for name in tasks]
+    for known, style, doubted in ((0.9, 0.9, (0, 0)), (0.2, 0.9, (1, 0)), (0.9, 0.45, (0, 1))):
+        outputs = {
+            "painter": [[0.8, 0.1, 0.1]],
+            "painter_known": [[1 - known, known]],
+            "style": [[style, style - 0.1]],
+            "genre": [[0.6, 0.4]],  # it has no threshold
+        }
+        made_up = f"import json\nimport numpy as np\noutputs = {outputs}\n"
+        lines = python("-c", made_up + "".join(code[1:]), cwd=tmp_path).stdout.splitlines()
+        wanted = ["unknown, perhaps " * doubt + label for doubt, label in zip((*doubted, 0), labels, strict=True)]
+        assert [line.partition(" ")[2].rpartition(" ")[0] for line in lines] == wanted
+        scores = known_score(np.array([0.8, 0.1, 0.1]), np.array([1 - known, known])), style
+        assert [bool(run.unknown(n, s)) for n, s in zip(("painter", "style"), scores, strict=True)] == [
+            *map(bool, doubted)
+        ]
+
+
+def test_the_model_that_comes_along_says_what_to_compare_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no split: --data would not help, and is not named."""
+    monkeypatch.chdir(tmp_path)
+    for file_format, said in (
+        ("saved_model", "name a folder of paintings to compare on with --images"),
+        ("litert-int8", "name a run folder with --model"),
+    ):
+        if file_format == "litert-int8":
+            needs_format("litert")
+        assert export.main(["--model", "paintings", "--output", "out", "--format", file_format]) == 2
+        error = capsys.readouterr().err
+        assert "the model that comes along does not hold" in error and said in error
+        assert "--data" not in error and "config.json" not in error
 
 
 @pytest.mark.slow
