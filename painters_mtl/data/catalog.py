@@ -88,7 +88,9 @@ def tidy(rows: pd.DataFrame, own_tasks: Sequence[str], notes: list[str]) -> pd.D
         before = table[column]
         table[column] = mapped(before, function)
         if column in labels:
-            table[column], spellings = one_spelling(table[column])
+            # In a task of the user's own a sign may be all that tells two classes: <1800 and >1800, A and A-.
+            key = str.casefold if column in own_tasks else spelling_key
+            table[column], spellings = one_spelling(table[column], key)
             _note_spellings(column, spellings, notes)
             _note_missing(column, before, table[column], notes)
             table[column] = _without_several(column, table[column], notes)

@@ -187,17 +187,17 @@ def spelling_key(text: str) -> str:
     return " ".join(_BETWEEN_WORDS.split(text.casefold())).strip()
 
 
-def one_spelling(column: pd.Series) -> tuple[pd.Series, dict[str, str]]:
-    """The column with one spelling, the most frequent (else the first by code), of the names that `spelling_key` takes
-    for one; and what became of those that differ in more than case."""
+def one_spelling(column: pd.Series, key: Callable[[str], str] = spelling_key) -> tuple[pd.Series, dict[str, str]]:
+    """The column with one spelling, the most frequent (else the first by code), of the names with the same key; and
+    what became of those that differ in more than case."""
     counts = Counter(column)
     best: dict[str, str] = {}
     changed: dict[str, str] = {}
     for name in sorted(counts, key=lambda n: (-counts[n], n)):
-        chosen = best.setdefault(spelling_key(name) or name, name)
+        chosen = best.setdefault(key(name) or name, name)
         if chosen.casefold() != name.casefold():
             changed[name] = chosen
-    return mapped(column, lambda name: best[spelling_key(name) or name]), changed
+    return mapped(column, lambda name: best[key(name) or name]), changed
 
 
 def repair_mojibake(text: str) -> str:

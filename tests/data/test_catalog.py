@@ -4,9 +4,10 @@ import os
 import shutil
 
 import pytest
-from folders import column, draw, labelled
+from folders import column, draw, labelled, write
 
 from painters_mtl.data.catalog import COLUMNS, read_catalog
+from painters_mtl.data.settings import LabelSettings
 
 
 def test_values_are_text_and_the_real_tables_quirks_are_put_right(tmp_path):
@@ -58,6 +59,15 @@ def test_cells_with_several_names_are_no_classes_of_their_own(tmp_path):
     assert column(catalog, "style") == ["", "Cubism", "", "Dada, Zurich", ""]  # there is no style Zurich
     assert set(column(catalog, "painter")) == {"Monet, Claude"}
     assert "2 cells of style hold several names (Cubism, Dada; Dada|Rococo) and count as no label." in catalog.notes
+
+
+def test_in_a_task_of_ones_own_a_sign_may_be_all_that_tells_two_classes(tmp_path):
+    cells = ["<1800", ">1800", "A", "A-", "a"]
+    text = "filename,artist,age\n" + "".join(f"{k}.jpg,Monet,{cell}\n" for k, cell in enumerate(cells))
+    draw(*(tmp_path / f"{k}.jpg" for k in range(5)))
+    write(tmp_path / "labels.csv", text)
+    catalog = read_catalog(tmp_path, LabelSettings(data=tmp_path, tasks=("painter", "age")))
+    assert column(catalog, "age") == ["<1800", ">1800", "A", "A-", "A"]
 
 
 def test_lists_and_records_of_json_are_no_names(tmp_path):
