@@ -169,7 +169,7 @@ def build(spec: RunSpec, teachers: Sequence[Path] = ()) -> Assignment:
     full = build_model(tasks, with_weights_file(settings))
     if settings.start_from:
         warm_start(full, settings.start_from, spec.tasks, settings.start_shared)
-    elif settings.starts_from_teachers():
+    elif settings.starts_from_teachers() and len(teachers) == len(spec.tasks):  # a task may be too scarce for one
         warm_start(full, teachers, spec.tasks, "mean")
     network = with_heads(full, spec.tasks)
     targets = soft_targets(data, teachers, spec.tasks) if teachers else {}
