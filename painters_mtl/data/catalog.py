@@ -141,10 +141,9 @@ def _without_several(column: str, values: pd.Series, notes: list[str]) -> pd.Ser
         names = re.split(_SEPARATORS[column], value)
         if len(names) > 1 and all(spelling_key(name) in keys or column in kind_of_name(name) for name in names):
             several.append(value)
-    count = int(values.isin(several).sum())
-    some = "; ".join(several[:3])
-    add_note(notes, count, f"cells of {column} hold several names ({some}) and count as no label.")
-    return values.mask(values.isin(several), "")
+    hold_several, some = values.isin(several), "; ".join(several[:3])
+    add_note(notes, int(hold_several.sum()), f"cells of {column} hold several names ({some}) and count as no label.")
+    return values.mask(hold_several, "")
 
 
 def _whole_split(parts: pd.Series, notes: list[str]) -> pd.Series:

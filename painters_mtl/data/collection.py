@@ -15,6 +15,7 @@ from painters_mtl.data.csv_table import TableFile
 from painters_mtl.data.folder_levels import FolderLevels, resolve_folders
 from painters_mtl.data.known_names import part_of_name, says_nothing
 from painters_mtl.data.settings import LabelSettings
+from painters_mtl.images.cache import file_stamps
 from painters_mtl.images.files import ImageFile
 
 
@@ -134,7 +135,8 @@ def _is_another(first: ImageFile, image: ImageFile, image_id: str) -> bool:
         return False
     if any("replacement" in image_place(image_id, one) for one in (first, image)):
         return False
-    return first.checksum() != image.checksum()
+    one, other = file_stamps((first, image))
+    return one != other
 
 
 def image_place(image_id: str, image: ImageFile) -> str:

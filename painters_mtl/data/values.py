@@ -192,12 +192,9 @@ def one_spelling(column: pd.Series, key: Callable[[str], str] = spelling_key) ->
     what became of those that differ in more than case."""
     counts = Counter(column)
     best: dict[str, str] = {}
-    changed: dict[str, str] = {}
-    for name in sorted(counts, key=lambda n: (-counts[n], n)):
-        chosen = best.setdefault(key(name) or name, name)
-        if chosen.casefold() != name.casefold():
-            changed[name] = chosen
-    return mapped(column, lambda name: best[key(name) or name]), changed
+    chosen = {name: best.setdefault(key(name) or name, name) for name in sorted(counts, key=lambda n: (-counts[n], n))}
+    changed = {name: spelling for name, spelling in chosen.items() if spelling.casefold() != name.casefold()}
+    return mapped(column, chosen.__getitem__), changed
 
 
 def repair_mojibake(text: str) -> str:

@@ -94,14 +94,6 @@ class ImageFile:
         except ValueError as error:  # a NUL in the path
             raise Unreadable("missing", str(error), str(self)) from error
 
-    def checksum(self) -> tuple[int, int]:
-        """Of a zip's member, as the zip's own list has it: CRC and size. (0, 0) where there is none."""
-        try:
-            info = zips.find_member(self.path, self.member).info
-        except (OSError, KeyError, Unreadable):
-            return 0, 0
-        return info.CRC, info.file_size
-
     def _read_member(self) -> bytes:
         try:
             (archive, lock), info = zips.find_member(self.path, self.member)

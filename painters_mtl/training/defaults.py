@@ -13,8 +13,9 @@ STEPS_OF_HEADS = 27  # of each such epoch, at least: 400 in all
 def default_epochs(samples: int, demo: bool = False, quality: str = "fast", taught: bool = False) -> int:
     """Number of epochs of `samples` each that make some 100,000 samples, but at least 5 and at most 20.
 
-    With --quality best 300,000 and at most 40: mixed crops are not soon learned by heart, and so are teachers' answers,
-    of which --distill learns twice as long. The demo is there to be tried, with all its networks, in five minutes: 3.
+    With --quality best 300,000 and at most 40: mixed crops are not soon learned by heart. Neither are teachers'
+    answers, so --distill learns twice as long. The demo is there to be tried, with all its networks, in five
+    minutes: 3.
     """
     if demo:
         return 3
