@@ -11,6 +11,7 @@ from painters_mtl.common.errors import display_path
 from painters_mtl.common.files import atomic_write
 from painters_mtl.common.lazy_imports import figure_style
 from painters_mtl.common.messages import say
+from painters_mtl.data.tasks import UNKNOWN
 from painters_mtl.inference.nearest import unit_vectors
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ COLOURS = (
     "#e58bb5", "#5aa9e6",
 )  # fmt: skip
 OTHERS = "#9a9a9a"
+NO_CLASS = "#d8d8d8"  # of points that are called unknown
 PROJECTIONS = {"tsne": "t-SNE", "pca": "PCA"}
 
 
@@ -124,17 +126,22 @@ def _draw_points(axis: Any, points: np.ndarray, labels: Sequence[tuple[str, floa
 
     classes = [name for name, _ in labels]
     confidences = np.array([confidence for _, confidence in labels])
-    counts = Counter(classes).most_common()
+    unknown = classes.count(UNKNOWN)
+    counts = Counter(name for name in classes if name != UNKNOWN).most_common()
     colours = {name: to_rgb(colour) for (name, _), colour in zip(counts[:NAMED], COLOURS, strict=False)}
+    colours[UNKNOWN] = to_rgb(NO_CLASS)
     colour = np.array([colours.get(name, to_rgb(OTHERS)) for name in classes])
     # Doubtful points pale towards white rather than become transparent: many of them do not add up to a sure one.
     strength = np.clip(confidences, 0, 1)[:, None] ** 1.5 * 0.9 + 0.1
-    order = np.argsort(confidences, kind="stable")  # the sure ones on top
+    is_class = np.array([name != UNKNOWN for name in classes])
+    order = np.lexsort((confidences, is_class))  # the sure ones on top, and what has no class below all
     size = float(np.clip(9000 / len(points), 5, 60))
     axis.scatter(*points[order].T, size, (1 - strength + strength * colour)[order], linewidths=0)
     entries = [(f"{name}  {count:,}", colours[name]) for name, count in counts[:NAMED]]
     if others := counts[NAMED:]:
         entries.append((f"{len(others)} others  {sum(count for _, count in others):,}", to_rgb(OTHERS)))
+    if unknown:
+        entries.append((f"{UNKNOWN}  {unknown:,}", colours[UNKNOWN]))
     dots = [axis.scatter([], [], 40, [colour], linewidths=0, label=text) for text, colour in entries]
     legend = axis.legend(
         handles=dots, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2, frameon=False, fontsize=9,

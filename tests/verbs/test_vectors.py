@@ -670,6 +670,18 @@ def test_the_points_of_a_map_have_the_colours_of_its_legend() -> None:
     assert len(genre.get_legend().get_texts()) == 4
 
 
+def test_points_without_a_class_are_grey_and_below_the_others() -> None:
+    """However many they are, "unknown" takes no class's colour and stands last in the legend."""
+    points = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    labels = [("unknown", 1.0), ("Dots", 0.2), ("unknown", 0.9), ("unknown", 1.0)]
+    (axis,) = map_figure(points, {"style": labels}).axes
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["Dots  1", "unknown  3"]
+    of_class, of_none = (handle.get_facecolor()[0][:3] for handle in axis.get_legend().legend_handles)
+    assert np.ptp(of_none) == 0 < np.ptp(of_class)
+    assert axis.collections[0].get_offsets()[-1].tolist() == [1.0, 0.0]
+    np.testing.assert_allclose(axis.collections[0].get_facecolors()[-2, :3], of_none)
+
+
 def test_a_map_shows_a_part_of_many(
     run: runs.Run, first: embeddings.Vectors, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
