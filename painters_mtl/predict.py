@@ -66,7 +66,7 @@ class Settings:
     """the tasks that may be answered "unknown", such as painter,style; without it painter"""
     balanced: bool = False
     """name rare classes more often: raises the accuracy averaged over the classes, lowers that over all paintings"""
-    balance_strength: float = 0.5
+    balance_strength: float = 0.6  # `evaluation.balance.STRENGTH`, without loading numpy for --help
     """how far --balanced goes: 0 not at all, 1 as if all classes were equally frequent"""
     tta: Literal["none", "flip", "crops"] = "none"
     """label several versions of each picture and take the mean: flip, the picture and its mirror image; crops, five
