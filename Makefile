@@ -41,7 +41,8 @@ PAINTINGS ?= ../shared/paintings/wikiart
 MODEL_OPTIONS ?= --quality best --epochs 12 --seed 0
 MODEL_OPTIONS_160 ?= --quality best --image-size 160 --epochs 10 --learning-rate 0.001 --seed 0
 MODEL_SPLIT := data/model-split.csv
-MODEL_TRAIN := $(BIN)/painters-mtl train --data $(PAINTINGS) --split $(MODEL_SPLIT) --no-baselines --overwrite
+MODEL_TRAIN := $(BIN)/painters-mtl train --data $(PAINTINGS) --split $(MODEL_SPLIT) --weights imagenet \
+  --no-baselines --overwrite
 
 model: $(READY)
 	@date "+%H:%M: training on $(PAINTINGS) with $(MODEL_OPTIONS)"

@@ -23,6 +23,7 @@ from painters_mtl.training.preflight import check_network, check_sources
 from painters_mtl.training.quality import with_quality
 from painters_mtl.training.resume import resume_command, settings_to_resume
 from painters_mtl.training.run_folder import new_run_folder, prepare_run_folder, run_folder_lock
+from painters_mtl.training.start_weights import seen_codes, with_known_start
 
 if TYPE_CHECKING:
     from painters_mtl.data.dataset import Dataset
@@ -45,7 +46,8 @@ def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
     from painters_mtl.data.dataset import prepare
     from painters_mtl.data.summary import split_summary
 
-    data = prepare(settings, cross_validated=settings.folds > 0)
+    data = prepare(settings, cross_validated=settings.folds > 0, seen_codes=seen_codes(settings))
+    settings = with_known_start(settings, data)
     if settings.dry_run:
         print(split_summary(data))
         return 0

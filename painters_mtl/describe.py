@@ -67,7 +67,7 @@ def _network(settings: DescribeSettings) -> "keras.Model":
             raise UserError(f"describe sees no paintings: say how many classes {name} has, as in --classes {name}=12")
         names = tuple(map(str, range(classes))) if isinstance(classes, int) else classes
         tasks[name] = Task(name, names)
-    if settings.weights in ("imagenet", "paintings"):  # what the backbone starts as is not drawn
+    if settings.weights in ("auto", "imagenet", "paintings"):  # what the backbone starts as is not drawn
         settings = dataclasses.replace(settings, weights="none")
     return build_model(tasks, settings, multi_scale=settings.ends_multi_scale())
 

@@ -161,18 +161,20 @@ def _write(settings: Settings, run: "Run", data: "Dataset | None") -> None:
 
 def _write_package(settings: Settings, run: "Run", data: "Dataset | None") -> None:
     """As `_write`, for the form that this program opens itself; compared on all test paintings."""
+    from painters_mtl.data.seen_works import codes_of
     from painters_mtl.images.files import find_images
     from painters_mtl.inference import packaging, painter_pairs, parity
 
-    labels, head = None, painter_pairs.load_head(run)
+    labels, codes, head = None, None, painter_pairs.load_head(run)
     if data is None:
         images = parity.sample_images(run, find_images(*settings.images), COMPARED)
     else:
         test = data.rows("test")
         images, labels = _images(data, test), {name: values[test] for name, values in data.labels.items()}
+        codes = codes_of(data.images.hashes[data.images.rows >= 0][data.rows("train")])
         head = head or _learn_painters(run, data)
     with atomic_folder(settings.output.absolute(), settings.overwrite) as folder:
-        packaging.save_package(run, folder, head)
+        packaging.save_package(run, folder, head, codes)
         packaging.add_litert(run, folder)
         comparison = packaging.compare_package(run, folder, images, labels)
         print(f"compared with the run in 32 bits on {len(images):,} paintings\n{comparison_table(comparison)}")

@@ -58,10 +58,12 @@ def trained_run(
     return runs.open_run(folder)
 
 
-def package(run: runs.Run, folder: Path, head: PainterHead | None = None, litert: bool = False) -> runs.Run:
+def package(
+    run: runs.Run, folder: Path, head: PainterHead | None = None, litert: bool = False, codes: np.ndarray | None = None
+) -> runs.Run:
     """The packaged model of a run; with what LiteRT needs, which takes seconds, where it is asked for."""
     folder.mkdir(parents=True)
-    packaging.save_package(run, folder, head)
+    packaging.save_package(run, folder, head, codes)
     if litert:
         packaging.add_litert(run, folder)
     packaging.finish_package(run, folder, {"paintings": 0})

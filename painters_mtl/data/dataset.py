@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.messages import in_singular, say
+from painters_mtl.common.messages import counted, in_singular, say
 from painters_mtl.data.catalog import Catalog, read_catalog
 from painters_mtl.data.classes import choose_classes
 from painters_mtl.data.demo.collection import make_demo
 from painters_mtl.data.duplicates import group_near_copies, largest_group
 from painters_mtl.data.locations import DEMO_FOLDER, find_data, way_to_images, without_images
+from painters_mtl.data.seen_works import MOST_SEEN, seen_among, with_seen_in_train
 from painters_mtl.data.settings import NEW_SPLIT, DataSettings
 from painters_mtl.data.split import PARTS, given_parts, make_split, notes_about_split
 from painters_mtl.data.split_file import check_split_file, load_split
@@ -37,6 +38,7 @@ class Dataset:
     demo: bool = False  # the paintings are drawn by code
     folder: Path = Path()  # where they are from; with --task-data, the first of the folders
     groups: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 (n,): near-copies share a number
+    seen: np.ndarray | None = None  # bool (n,): trained the model that comes along; None: nobody asked
 
     def rows(self, part: str) -> np.ndarray:
         """Positions of the paintings of a part of the split."""
@@ -83,7 +85,7 @@ class Dataset:
         return task, task.encode(self.table["painter"])
 
 
-def prepare(settings: DataSettings, cross_validated: bool = False) -> Dataset:
+def prepare(settings: DataSettings, cross_validated: bool = False, seen_codes: np.ndarray | None = None) -> Dataset:
     """The paintings, classes, labels and split that the settings ask for, with the cached images made.
 
     The demo is drawn where it is asked for or nothing else is there. Prints a note for all that was left out or
@@ -91,6 +93,8 @@ def prepare(settings: DataSettings, cross_validated: bool = False) -> Dataset:
 
     Args:
         cross_validated: folds will divide all of the paintings anew, so notes about this one split are left out.
+        seen_codes: uint32, of the works that trained the network which the training may begin with (`seen_works`). A
+            split that is made here has such paintings in train alone, unless they are too many.
     """
     folder, table, notes = _paintings(settings)
     table = _with_labels(folder, table, settings, notes)
@@ -103,9 +107,11 @@ def prepare(settings: DataSettings, cross_validated: bool = False) -> Dataset:
     labels = {name: task.encode(table[name]) for name, task in tasks.items()}
     rows = images.rows >= 0
     groups = group_near_copies(table, images.hashes[rows], images.thumbnails[image_rows], images.contents[rows])
-    split, split_notes = _split(table, labels, groups, settings)
+    demo = is_demo(folder)
+    seen = None if seen_codes is None or demo else seen_among(images.hashes[rows], seen_codes)
+    split, split_notes = _split(table, labels, groups, settings, seen)
     notes += [*class_notes, *_note_about_groups(table, groups)]
-    data = Dataset(table, tasks, labels, split, images, image_rows, notes, is_demo(folder), folder, groups)
+    data = Dataset(table, tasks, labels, split, images, image_rows, notes, demo, folder, groups, seen)
     if not cross_validated:
         notes += [*split_notes, *data.notes_about_painters()]
     _check_parts(data)
@@ -210,14 +216,25 @@ def _choose_classes(table: pd.DataFrame, settings: DataSettings) -> tuple[dict[s
 
 
 def _split(
-    table: pd.DataFrame, labels: dict[str, np.ndarray], groups: np.ndarray, settings: DataSettings
+    table: pd.DataFrame,
+    labels: dict[str, np.ndarray],
+    groups: np.ndarray,
+    settings: DataSettings,
+    seen: np.ndarray | None,
 ) -> tuple[np.ndarray, list[str]]:
     """The split of a file, that which the data comes with, or a new one; and notes."""
     if settings.split not in (None, NEW_SPLIT):
         return load_split(settings.split, table, groups)
     given = np.full(len(table), "", object) if settings.split == NEW_SPLIT else given_parts(table)
     split = make_split(table, labels, groups, settings.seed, given=given)
-    return split, notes_about_split(labels, groups, split, given)
+    notes = notes_about_split(labels, groups, split, given)
+    if seen is not None and 0 < seen.mean() <= MOST_SEEN and not np.isin(given, PARTS[1:]).any():
+        split = with_seen_in_train(split, groups, seen)
+        notes.append(
+            f"{counted(int(seen.sum()), 'painting')} trained the model that comes along, as far as pictures tell: all "
+            "such works and their near-copies are in train, so that no test is too good."
+        )
+    return split, notes
 
 
 def is_demo(folder: Path) -> bool:

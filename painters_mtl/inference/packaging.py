@@ -40,7 +40,7 @@ from painters_mtl.runs.network_files import (
     save_network_files,
     write_arrays,
 )
-from painters_mtl.runs.packaged import write_package_manifest
+from painters_mtl.runs.packaged import TRAINING_WORKS, training_codes_arrays, write_package_manifest
 from painters_mtl.runs.run import HEADS, METRICS, Run, copy_labels
 
 LARGEST = 8_000_000  # bytes of all files
@@ -57,14 +57,15 @@ def in_16_bits(array: np.ndarray) -> np.ndarray:
         return to_byte_planes(array) if array.ndim > 1 and array.dtype == np.float32 else array
 
 
-def save_package(run: Run, folder: Path, head: PainterHead | None) -> None:
+def save_package(run: Run, folder: Path, head: PainterHead | None, codes: np.ndarray | None = None) -> None:
     """Write the files of a packaged model into an empty folder, all but the manifest: see `finish_package`.
 
     Beside labels, network and weights, as far as they are there: the run's metrics, the heads that another training can
-    start from, and the head by which `pairs` tells painters apart.
+    start from, the head by which `pairs` tells painters apart, and the codes of the training works.
 
     Args:
-        head: the last of these.
+        head: by which `pairs` tells painters apart.
+        codes: of the training works, uint32 (n,), as `data.seen_works` has them.
 
     Raises `UserError` for a run that has no arrays, and for weights that 16 bits cannot hold.
     """
@@ -84,7 +85,7 @@ def save_package(run: Run, folder: Path, head: PainterHead | None) -> None:
     copy_labels(run, folder)
     if (run.folder / METRICS).is_file():
         shutil.copyfile(run.folder / METRICS, folder / METRICS)
-    for name, more in _optional_arrays(run, folder, head).items():
+    for name, more in _optional_arrays(run, folder, head, codes).items():
         write_arrays(folder / name, more, compressed=True)
         if size_of(folder) > LARGEST:
             (folder / name).unlink()
@@ -127,9 +128,13 @@ def _compare_litert(packaged: Run, images: np.ndarray, in_keras: Mapping[str, np
         return compare_outputs(outputs_in_batches(open_exported("litert", file), images), in_keras)
 
 
-def _optional_arrays(run: Run, folder: Path, head: PainterHead | None) -> dict[str, Mapping[str, np.ndarray]]:
+def _optional_arrays(
+    run: Run, folder: Path, head: PainterHead | None, codes: np.ndarray | None
+) -> dict[str, Mapping[str, np.ndarray]]:
     """The arrays of files that not every run has, by file."""
     arrays: dict[str, Mapping[str, np.ndarray]] = {}
+    if codes is not None:
+        arrays[TRAINING_WORKS] = training_codes_arrays(codes)
     if (run.folder / HEADS).is_file():
         with np.load(run.folder / HEADS, allow_pickle=False) as heads:
             arrays[HEADS] = {name: in_16_bits(heads[name]) for name in heads}

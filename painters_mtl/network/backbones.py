@@ -32,8 +32,8 @@ def build_backbone(
     Args:
         name: "efficientnet_lite0", "small_convnet", or a network of `keras.applications` such as "ResNet50".
         image_size: the side in pixels that it must be fit for; it takes images of other sizes too.
-        weights: "imagenet", "none"/None for a random start, or the path of a `.weights.h5` or `.keras` file,
-            or of the `weights.npz` of a run.
+        weights: "imagenet", "none"/None for a random start, or the path of a `.weights.h5` or `.keras` file, or of
+            the `weights.npz` of a run. "auto", which a training decides (`start_weights`), is "imagenet" here.
         rescaling: factors of the three channels, for a network that has them behind its Normalization with ImageNet's
             weights only (EfficientNetB0 to B7), and whose weights come later; see `rescaling_behind_normalization`.
 
@@ -43,7 +43,7 @@ def build_backbone(
     if image_size < SMALLEST:
         raise UserError(f"--image-size {image_size} is too small: a backbone needs at least {SMALLEST} pixels")
     weights = None if weights in (None, "none", "None", "") else str(weights)
-    imagenet = weights == "imagenet"
+    imagenet = weights in ("imagenet", "auto")
     if name == efficientnet_lite.NAME:
         backbone = efficientnet_lite.efficientnet_lite0()
         if imagenet:
@@ -147,8 +147,8 @@ def set_layer_weights(layer: keras.layers.Layer, weights: list[np.ndarray]) -> N
 def _load_file(backbone: keras.Model, file: Path) -> None:
     if not file.is_file():
         raise UserError(
-            f"--weights {file} is not there: give imagenet, paintings, none, a .weights.h5 or .keras file, or the "
-            "weights.npz of a run"
+            f"--weights {file} is not there: give auto, imagenet, paintings, none, a .weights.h5 or .keras file, or "
+            "the weights.npz of a run"
         )
     try:
         if file.suffix == ".npz":

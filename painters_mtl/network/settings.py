@@ -14,9 +14,10 @@ class NetworkSettings(InputSettings):
 
     backbone: str = "efficientnet_lite0"
     """efficientnet_lite0 (its ImageNet weights come with pip), small_convnet, or any network of keras.applications."""
-    weights: str = "imagenet"
+    weights: str = "auto"
     """What the backbone starts from: imagenet, none (random weights), paintings (the backbone of the model that comes
-    along, which was trained on WikiArt's paintings), or a weights file, such as the weights.npz of a run."""
+    along, which was trained on WikiArt's paintings), or a weights file, such as the weights.npz of a run. auto:
+    paintings, where the training can then be tested on works that this model never saw; else imagenet."""
     fine_tune: Literal["heads", "top", "all"] = "top"
     """What trains: heads (the backbone is frozen), top (the upper half of the backbone too), or all."""
     shared_layers: tuple[int, ...] = ()

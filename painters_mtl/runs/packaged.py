@@ -10,13 +10,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import write_json
 from painters_mtl.runs.keras_file import MODEL
 from painters_mtl.runs.network_files import NETWORK, WEIGHTS
 
+if TYPE_CHECKING:
+    import numpy as np
+
+TRAINING_WORKS = "training_works.npz"  # the codes of the paintings that trained the network (`data.seen_works`)
 MANIFEST, LABELS = "manifest.json", "labels.json"
 FORMAT, VERSION = "package", 1  # what the manifest says of itself; a program that knows lower versions refuses it
 NEEDED = (LABELS, NETWORK, WEIGHTS)
@@ -74,6 +78,27 @@ def check_packaged(folder: Path) -> None:
             raise UserError(f"{file} cannot be read ({error.strerror or error}): {WAY_OUT}") from error
         if checksum != stored["sha256"]:
             raise UserError(f"{file} is not as it was written (its checksum is another): {WAY_OUT}")
+
+
+def training_codes_arrays(codes: "np.ndarray") -> "dict[str, np.ndarray]":
+    """The arrays that keep codes of training works, uint32 (n,): sorted, each as its distance from the one before.
+
+    So they need two thirds of their bytes; in what order the works were, nobody need know.
+    """
+    import numpy as np
+
+    return {"distances": np.diff(np.unique(codes), prepend=np.uint32(0))}
+
+
+def training_codes(folder: Path) -> "np.ndarray | None":
+    """The codes of the paintings that trained a packaged model, uint32 (n,); None where it keeps none."""
+    import numpy as np
+
+    if not (folder / TRAINING_WORKS).is_file():
+        return None
+    check_packaged(folder)
+    with np.load(folder / TRAINING_WORKS, allow_pickle=False) as stored:
+        return np.cumsum(stored["distances"], dtype=np.uint32)
 
 
 def _sha256(file: Path) -> str:

@@ -28,7 +28,7 @@ from painters_mtl.training.run_folder import new_run_folder, run_folder_lock
 from painters_mtl.training.run_result import RunResult
 from painters_mtl.training.run_spec import RunSpec
 from painters_mtl.training.settings import TrainSettings
-from painters_mtl.training.start_weights import with_weights_file
+from painters_mtl.training.start_weights import AUTO, with_known_start, with_weights_file
 from painters_mtl.training.training_set import Assignment
 from painters_mtl.training.transfer import soft_targets, warm_start
 
@@ -64,6 +64,8 @@ def fit(
             default those of the run's baselines.
     """
     tasks = dict(data.tasks if tasks is None else tasks)
+    if settings.weights == AUTO:  # a notebook; the verbs know it already
+        settings = with_known_start(settings, data)
     spec = RunSpec(data, settings, folder, tasks, updates, keep_model, teachers_folder or folder / run.BASELINES)
     devices = connect(settings.distribute)
     with run_folder_lock(folder, wait=False) if devices.chief else contextlib.nullcontext():

@@ -5,13 +5,12 @@ from pathlib import Path
 
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.messages import say
 from painters_mtl.runs.model_choice import shipped_model
 from painters_mtl.runs.network_files import NETWORK, WEIGHTS
 from painters_mtl.runs.packaged import is_packaged
 from painters_mtl.runs.run import CONFIG, HEADS, check_teacher_size, open_run
 from painters_mtl.training.settings import TrainSettings
-from painters_mtl.training.start_weights import PAINTINGS, with_weights_file
+from painters_mtl.training.start_weights import AUTO, IMAGENET, PAINTINGS, with_weights_file
 from painters_mtl.training.tf_config import cluster_asked_for
 
 
@@ -23,9 +22,10 @@ def check_network(settings: TrainSettings, trained_here: bool = True) -> None:
     """
     if settings.weights == PAINTINGS:
         settings = with_weights_file(settings)
-        say("note: --weights paintings was trained on works of WikiArt: test results on those works are too good")
-    if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():
-        raise UserError(f"--weights {settings.weights} is not there: give a weights file, imagenet, paintings, or none")
+    if settings.weights not in (AUTO, IMAGENET, "none") and not Path(settings.weights).is_file():
+        raise UserError(
+            f"--weights {settings.weights} is not there: give a weights file, auto, imagenet, paintings, or none"
+        )
     if settings.backbone in ("efficientnet_lite0", "small_convnet"):
         return
     lazy_imports.import_tensorflow()
@@ -35,7 +35,7 @@ def check_network(settings: TrainSettings, trained_here: bool = True) -> None:
     if not trained_here or cluster_asked_for(settings.distribute) is not None:
         find_application(settings.backbone)
     else:
-        build_backbone(settings.backbone, settings.image_size, settings.weights)
+        build_backbone(settings.backbone, settings.image_size, with_weights_file(settings).weights)
 
 
 def check_sources(settings: TrainSettings, folder: Path) -> None:

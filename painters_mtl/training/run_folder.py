@@ -156,8 +156,8 @@ def changes(settings: TrainSettings, file: Path) -> list[str]:
     same = {"overwrite", "baselines", "cache", "memory_gb", "name", "models", "seeds", "strategies"}
     if not (file.parent / BASELINES).is_dir() and "seeds" not in now:
         same.add("budget")  # of the baselines, and there are none
-    if now["precision"] == "auto":
-        same.add("precision")  # a training goes on in the precision that "auto" meant where it began
+    # A training goes on with what "auto" stood for where it began.
+    same |= {name for name in ("precision", "weights") if now[name] == "auto"}
     for values in (before, now):  # however the place was written
         for key in ("data", "split"):
             values[key] = values.get(key) and str(Path(values[key]).resolve())

@@ -1,20 +1,28 @@
 """--weights paintings: a training begins with the backbone of the model that comes along, or says why it cannot."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import fitted, make_data, tiny_settings
 from small_runs import package, trained_run
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.data.dataset import prepare
+from painters_mtl.data.seen_works import codes_of
+from painters_mtl.data.split_file import save_split
 from painters_mtl.inference.open_network import open_network
 from painters_mtl.network.backbones import build_backbone
 from painters_mtl.network.multitask import backbone_of
 from painters_mtl.runs.model_choice import shipped_model
 from painters_mtl.runs.run import Run, open_run
+from painters_mtl.studies.settings import CompareSettings
+from painters_mtl.studies.study import datasets_of_folds
+from painters_mtl.train import train
 from painters_mtl.training.preflight import check_network
-from painters_mtl.training.start_weights import weights_file, with_weights_file
+from painters_mtl.training.start_weights import seen_codes, weights_file, with_known_start, with_weights_file
 
 
 @pytest.fixture
@@ -47,12 +55,9 @@ def test_weights_of_a_run_are_a_weights_file(tmp_path: Path) -> None:
         build_backbone("small_convnet", 32, tmp_path / "weights.npz")
 
 
-def test_another_backbone_is_refused_before_anything_is_read(
-    shipped: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_backbone_is_refused_before_anything_is_read(shipped: Run, tmp_path: Path) -> None:
     settings = tiny_settings(tmp_path, tmp_path, weights="paintings")
     check_network(settings)
-    assert "test results on those works are too good" in capsys.readouterr().out
     assert weights_file(settings) == shipped.folder / "weights.npz"
     for name in ("efficientnet_lite0", "ResNet50"):
         other = tiny_settings(tmp_path, tmp_path, weights="paintings", backbone=name)
@@ -72,3 +77,90 @@ def test_where_no_model_comes_along_it_is_said(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(shipped_model, "__defaults__", ((),))
     with pytest.raises(UserError, match="--weights paintings: no model comes along"):
         check_network(tiny_settings(tmp_path, tmp_path, weights="paintings"))
+
+
+def shipped_knows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hashes: np.ndarray) -> None:
+    """Let a small package come along that was trained on paintings with these hashes."""
+    folder = tmp_path / "_paintings"
+    if not folder.exists():
+        package(trained_run(tmp_path / "shipped"), folder, codes=codes_of(hashes))
+    monkeypatch.setattr(shipped_model, "__defaults__", ((folder,),))
+
+
+def test_works_that_trained_the_start_are_in_train_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--weights auto: the model that comes along, where no painting of the other parts trained it."""
+    settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="auto", epochs=1)
+    before = prepare(settings)
+    hashes = before.images.hashes[before.images.rows >= 0]
+    tested = before.rows("test")[:3]
+    shipped_knows(monkeypatch, tmp_path, hashes[tested])
+    assert train(settings) == 0
+    said, folder = capsys.readouterr().out, settings.models / "run"
+    assert "the backbone starts from the model that comes along" in said
+    assert "3 paintings trained the model that comes along, as far as pictures tell" in said
+    split = pd.read_csv(folder / "split.csv").set_index("id")["split"]
+    copies = np.isin(before.groups, before.groups[tested])
+    wanted = np.where(copies & np.isin(before.split, ["test", "validation"]), "train", before.split)
+    assert split.reindex(before.table["id"]).tolist() == wanted.tolist()
+    assert '"weights": "paintings"' in (folder / "config.json").read_text()
+    # The same command finds its run again, and each fold keeps these works in train.
+    assert train(settings) == 0
+    assert "is trained already: reusing it" in capsys.readouterr().out
+    study = CompareSettings(**{**dataclasses.asdict(settings), "weights": "paintings"}, folds=3)
+    for fold in datasets_of_folds(prepare(study, seen_codes=seen_codes(study)), study):
+        assert set(fold.split[tested]) == {"train"} and len(fold.rows("test")) > 5
+
+
+def test_where_the_start_knows_too_many_or_the_split_is_given_it_is_imagenets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="auto")
+    before = prepare(settings)
+    hashes = before.images.hashes[before.images.rows >= 0]
+    shipped_knows(monkeypatch, tmp_path, hashes[::2])
+    data = prepare(settings, seen_codes=seen_codes(settings))
+    assert data.split.tolist() == before.split.tolist()
+    assert data.seen is not None and data.seen[::2].all()
+    capsys.readouterr()
+    assert with_known_start(settings, data).weights == "imagenet"
+    measured = int((data.seen & (data.split != "train")).sum())
+    assert f"from ImageNet's weights: {measured} paintings of the test and validation parts" in capsys.readouterr().out
+    # Whoever names the start gets it, and is told.
+    named = dataclasses.replace(settings, weights="paintings")
+    assert with_known_start(named, data).weights == "paintings"
+    assert f"{measured} paintings of the test and validation parts trained the model" in capsys.readouterr().out
+    # A split that the user gives is not altered, however few it is about.
+    save_split(tmp_path / "split.csv", before.table, before.split, before.tasks)
+    few = dataclasses.replace(data, seen=np.arange(len(data.table)) == data.rows("test")[0])
+    assert with_known_start(settings, few).weights == "imagenet"
+    given = dataclasses.replace(settings, split=tmp_path / "split.csv")
+    assert prepare(given, seen_codes=codes_of(hashes[:3])).split.tolist() == before.split.tolist()
+
+
+@pytest.mark.parametrize("change", [{"backbone": "efficientnet_lite0"}, {"start_from": (Path("models/run"),)}, {}])
+def test_auto_is_imagenet_where_the_model_that_comes_along_is_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+) -> None:
+    """Another backbone, a run to start from, or a package that does not say what trained it."""
+    settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="auto")
+    data = prepare(settings)
+    if change:
+        shipped_knows(monkeypatch, tmp_path, data.images.hashes[:0])
+    else:
+        shipped_model_of = package(trained_run(tmp_path / "shipped"), tmp_path / "_paintings").folder
+        monkeypatch.setattr(shipped_model, "__defaults__", ((shipped_model_of,),))
+    settings = dataclasses.replace(settings, **change)  # type: ignore[arg-type]
+    assert seen_codes(settings) is None
+    assert with_known_start(settings, data).weights == "imagenet"
+
+
+def test_the_demo_starts_from_imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pictures are no paintings."""
+    settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="auto")
+    data = prepare(settings)
+    shipped_knows(monkeypatch, tmp_path, data.images.hashes[:1])
+    nobody = np.zeros(len(data.table), bool)
+    assert with_known_start(settings, dataclasses.replace(data, seen=nobody)).weights == "paintings"
+    assert with_known_start(settings, dataclasses.replace(data, seen=nobody, demo=True)).weights == "imagenet"
