@@ -91,12 +91,11 @@ def training_codes_arrays(codes: "np.ndarray") -> "dict[str, np.ndarray]":
 
 
 def training_codes(folder: Path) -> "np.ndarray | None":
-    """The codes of the paintings that trained a packaged model, uint32 (n,); None where it keeps none."""
+    """The codes of the paintings that trained a sound package (`check_packaged`), uint32 (n,); None if it keeps none."""
     import numpy as np
 
     if not (folder / TRAINING_WORKS).is_file():
         return None
-    check_packaged(folder)
     with np.load(folder / TRAINING_WORKS, allow_pickle=False) as stored:
         return np.cumsum(stored["distances"], dtype=np.uint32)
 

@@ -65,13 +65,16 @@ def with_known_start(settings: T, data: "Dataset") -> T:
 
 
 def _shipped_start(settings: "TrainSettings") -> Path | None:
-    """The folder of the model that comes along, where the settings may start from its backbone; else None."""
+    """The folder of the model that comes along, where the settings may start from its backbone; else None.
+
+    Raises `UserError` where one of its files is damaged.
+    """
     if settings.weights not in (AUTO, PAINTINGS) or (settings.weights == AUTO and settings.start_from):
         return None
-    folder = shipped_model()
-    if folder is None or _same_name(_backbone_of(folder)) != _same_name(settings.backbone):
+    if (folder := shipped_model()) is None:
         return None
-    return folder
+    check_packaged(folder)
+    return folder if _same_name(_backbone_of(folder)) == _same_name(settings.backbone) else None
 
 
 def with_weights_file(settings: S) -> S:

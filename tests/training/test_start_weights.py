@@ -69,8 +69,11 @@ def test_another_backbone_is_refused_before_anything_is_read(shipped: Run, tmp_p
 
 def test_damaged_weights_are_named(shipped: Run, tmp_path: Path) -> None:
     (shipped.folder / "weights.npz").write_bytes((shipped.folder / "weights.npz").read_bytes()[:-9])
-    with pytest.raises(UserError, match=r"_paintings/weights\.npz is not as it was written"):
-        check_network(tiny_settings(tmp_path, tmp_path, weights="paintings"))
+    for word in ("paintings", "auto"):
+        with pytest.raises(UserError, match=r"_paintings/weights\.npz is not as it was written"):
+            settings = tiny_settings(tmp_path, tmp_path, weights=word)
+            check_network(settings)
+            seen_codes(settings)
 
 
 def test_where_no_model_comes_along_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
