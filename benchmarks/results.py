@@ -53,8 +53,8 @@ STUDIES = (
         "wikiart: each painting tested once, in five folds, 96 pixels",
         "wikiart",
         ("--seeds", "1", "--folds", "5", "--strategies", "distilled"),
-        "The recipe was chosen by 3,183 validation works of one split, with its 2,712 test works in view; here all works "
-        "are tested, each by networks that never saw it.",
+        "The recipe was chosen by the 3,183 validation works of one split, with its 2,712 test works in view; here all "
+        "works are tested, each by networks that never saw it.",
     ),
     Study(
         "wikiart-best",

@@ -91,7 +91,7 @@ def training_codes_arrays(codes: "np.ndarray") -> "dict[str, np.ndarray]":
 
 
 def training_codes(folder: Path) -> "np.ndarray | None":
-    """The codes of the paintings that trained a sound package (`check_packaged`), uint32 (n,); None if it keeps none."""
+    """The codes of the works that trained a sound package (`check_packaged`), uint32 (n,); None if it keeps none."""
     import numpy as np
 
     if not (folder / TRAINING_WORKS).is_file():
