@@ -115,10 +115,11 @@ def accuracies(card: Card) -> str:
         test, calibration = card.metrics["test"][task], card.metrics["calibration"][task]
         table.append(
             [task, f"{len(works):,}", f"**{percent(share)}** ({percent(low)} to {percent(high)})",
-             percent(test["top3"]), percent(test["macro_f1"]), percent(test["majority"]), percent(calibration["error"])]
+             percent(test["top3"]), percent(test["macro_f1"]), percent(test["majority"]), percent(calibration["error"]),
+             percent(calibration["error_by_chance"])]
         )  # fmt: skip
     header = ["", "test works", "right, % (95 %, over painters)", "among the first three", "macro-F1",
-              "always the commonest class", "calibration error"]  # fmt: skip
+              "always the commonest class", "calibration error", "by chance"]  # fmt: skip
     return rows_of(table, header)
 
 
