@@ -60,7 +60,7 @@ def compare(
         alone: for each task, the network with that head alone, on the same seeds and folds.
         milliseconds: for one painting, of the shared network and then of each of `alone`.
 
-    Returns {"seeds", "tasks": {task: {"n", "drawn", "alone", "shared", "difference": {statistic: [mean, low, high]},
+    Returns {"seeds", "folds", "tasks": {task: {"n", "drawn", "alone", "shared", "difference": {statistic: [mean, low, high]},
     "verdict", "mcnemar_p", "agreement", "f1": {"alone", "shared"}}}, "gain": {statistic: [mean, low, high]}, "cost":
     ...}. Shares are from 0 to 1, the gain is in percent, costs are per seed; "drawn" is what the bootstrap draws, and
     their effective number; statistics are accuracy and macro_f1.
@@ -85,7 +85,8 @@ def compare(
     for (name, seeds), speed in zip(alone.items(), milliseconds[1:], strict=True):
         cost[name] = _cost(seeds, speed)
     cost["alone"] = {key: float(np.sum([cost[name][key] for name in alone])) for key in cost["shared"]}
-    return {"seeds": len(shared), "tasks": tasks, "gain": _triples(intervals[""]), "cost": cost}
+    folds = len(shared[0])
+    return {"seeds": len(shared), "folds": folds, "tasks": tasks, "gain": _triples(intervals[""]), "cost": cost}
 
 
 def compare_strategies(data: Dataset, one: SeedResults, other: SeedResults, names: Sequence[str]) -> dict[str, Any]:

@@ -16,6 +16,10 @@ ONE_TRAINING = (
     "One training of each network is no evidence about the recipe: the next one may differ by more than its interval. "
     "For evidence, train several of each: painters-mtl compare --seeds 5"
 )
+EACH_FOLD_ONCE = (
+    "Each fold was trained once: the intervals are about paintings, and do not know how far another training of a fold "
+    "would differ. Look whether the folds agree (metrics.json of each below runs), or train several of each: --seeds 3"
+)
 
 
 def ends_text(low: float, high: float, unit: str = "") -> str:
@@ -34,7 +38,9 @@ def verdicts(result: Mapping[str, Any]) -> list[str]:
     text = f"mean relative gain {gain.mean:+.1f} % ({ends_text(gain.low, gain.high, ' %')})"
     words = {"better": "a gain, ", "worse": "a loss, ", NO_VERDICT: ""}
     lines.append(f"over all tasks: {words.get(kind := verdict(gain, result['seeds']), f'{kind}, ')}{text}")
-    return lines + [ONE_TRAINING] * (result["seeds"] == 1)
+    if result["seeds"] > 1:
+        return lines
+    return [*lines, EACH_FOLD_ONCE if result.get("folds", 1) > 1 else ONE_TRAINING]
 
 
 def _task_sentence(name: str, values: Mapping[str, Any]) -> str:
