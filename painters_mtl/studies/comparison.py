@@ -60,9 +60,9 @@ def compare(
         alone: for each task, the network with that head alone, on the same seeds and folds.
         milliseconds: for one painting, of the shared network and then of each of `alone`.
 
-    Returns {"seeds", "folds", "tasks": {task: {"n", "drawn", "alone", "shared", "difference": {statistic: [mean, low, high]},
-    "verdict", "mcnemar_p", "agreement", "f1": {"alone", "shared"}}}, "gain": {statistic: [mean, low, high]}, "cost":
-    ...}. Shares are from 0 to 1, the gain is in percent, costs are per seed; "drawn" is what the bootstrap draws, and
+    Returns {"seeds", "folds", "tasks": {task: {"n", "drawn", "alone", "shared", "difference": {statistic: [mean, low,
+    high]}, "verdict", "mcnemar_p", "agreement", "f1": {"alone", "shared"}}}, "gain": {statistic: [mean, low, high]},
+    "cost": ...}. Shares are from 0 to 1, the gain is in percent, costs are per seed; "drawn" is what the bootstrap draws, and
     their effective number; statistics are accuracy and macro_f1.
     """
     one = {name: task_predictions(data, name, shared) for name in alone}
