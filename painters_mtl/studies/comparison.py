@@ -62,8 +62,8 @@ def compare(
 
     Returns {"seeds", "folds", "tasks": {task: {"n", "drawn", "alone", "shared", "difference": {statistic: [mean, low,
     high]}, "verdict", "mcnemar_p", "agreement", "f1": {"alone", "shared"}}}, "gain": {statistic: [mean, low, high]},
-    "cost": ...}. Shares are from 0 to 1, the gain is in percent, costs are per seed; "drawn" is what the bootstrap draws, and
-    their effective number; statistics are accuracy and macro_f1.
+    "cost": ...}. Shares are from 0 to 1, the gain is in percent, costs are per seed; "drawn" is what the bootstrap
+    draws, and their effective number; statistics are accuracy and macro_f1.
     """
     one = {name: task_predictions(data, name, shared) for name in alone}
     other = {name: task_predictions(data, name, seeds) for name, seeds in alone.items()}
