@@ -63,7 +63,13 @@ STUDIES = (
         ("--quality", "best", "--seeds", "1"),
         "The recipe was chosen by validation, and without this test part.",
     ),
-    Study("gallery", "gallery: 1,309 paintings, five folds", "gallery", ("--seeds", "1", "--folds", "5"), FAST),
+    Study(
+        "gallery",
+        "gallery: 1,309 paintings, five folds",
+        "gallery",
+        ("--weights", "imagenet", "--seeds", "1", "--folds", "5"),
+        FAST,
+    ),
     Study("pbn64", "pbn64: the competition's paintings at 64 pixels, two styles", "pbn64", ("--seeds", "3"), FAST),
 )
 

@@ -23,7 +23,7 @@ from painters_mtl.training.preflight import check_network, check_sources
 from painters_mtl.training.quality import with_quality
 from painters_mtl.training.resume import resume_command, settings_to_resume
 from painters_mtl.training.run_folder import new_run_folder, prepare_run_folder, run_folder_lock
-from painters_mtl.training.start_weights import seen_codes, with_known_start
+from painters_mtl.training.start_weights import seen_codes, with_known_start, with_stored_start
 
 if TYPE_CHECKING:
     from painters_mtl.data.dataset import Dataset
@@ -46,8 +46,9 @@ def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
     from painters_mtl.data.dataset import prepare
     from painters_mtl.data.summary import split_summary
 
+    settings = with_stored_start(settings, folder)
     data = prepare(settings, cross_validated=settings.folds > 0, seen_codes=seen_codes(settings))
-    settings = with_known_start(settings, data)
+    settings = with_known_start(settings, data, folds=settings.folds > 0)
     if settings.dry_run:
         print(split_summary(data))
         return 0

@@ -27,7 +27,7 @@ from painters_mtl.training.quality import with_quality
 from painters_mtl.training.resume import resume_command, settings_to_resume
 from painters_mtl.training.run_folder import prepare_run_folder
 from painters_mtl.training.settings import TrainSettings
-from painters_mtl.training.start_weights import seen_codes, with_known_start
+from painters_mtl.training.start_weights import seen_codes, with_known_start, with_stored_start
 from painters_mtl.training.tf_config import cluster_asked_for
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def train(settings: TrainSettings, named: frozenset[str] = frozenset()) -> int:
     from painters_mtl.data.dataset import prepare
     from painters_mtl.data.summary import split_summary
 
+    settings = with_stored_start(settings, folder)
     data = prepare(settings, seen_codes=seen_codes(settings))
     settings = with_known_start(settings, data)
     if settings.dry_run:

@@ -21,6 +21,7 @@ from painters_mtl.data.split_file import check_split_file, load_split
 from painters_mtl.data.tasks import ALL_PAINTERS, NO_LABEL, TASK_NAMES, Task, known_output
 from painters_mtl.images.cache import ImageCache, build_image_cache, cache_side
 
+LEAST_LEFT = 0.5  # of the labelled works of a task in test or validation, when seen works leave for train
 MIN_WORKS = 10  # of a painter, for a class of its own in the head over all painters
 
 
@@ -228,8 +229,12 @@ def _split(
     given = np.full(len(table), "", object) if settings.split == NEW_SPLIT else given_parts(table)
     split = make_split(table, labels, groups, settings.seed, given=given)
     notes = notes_about_split(labels, groups, split, given)
-    if seen is not None and 0 < seen.mean() <= MOST_SEEN and not np.isin(given, PARTS[1:]).any():
-        split = with_seen_in_train(split, groups, seen)
+    if seen is None or not 0 < seen.mean() <= MOST_SEEN or np.isin(given, PARTS[1:]).any():
+        return split, notes
+    moved = with_seen_in_train(split, groups, seen)
+    parts = [(values >= 0) & (split == part) for values in labels.values() for part in PARTS[1:]]
+    if all((moved[rows] != "train").sum() >= LEAST_LEFT * rows.sum() for rows in parts):
+        split = moved
         notes.append(
             f"{counted(int(seen.sum()), 'painting')} trained the model that comes along, as far as pictures tell: all "
             "such works and their near-copies are in train, so that no test is too good."

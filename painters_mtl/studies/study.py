@@ -50,7 +50,7 @@ def datasets_of_folds(data: Dataset, settings: CompareSettings) -> list[Dataset]
     if not settings.folds:
         return [data]
     splits = make_folds(data.labels, data.groups, settings.folds, settings.seed)
-    if settings.weights == "paintings" and data.seen is not None and data.seen.mean() <= MOST_SEEN:
+    if settings.weights != "imagenet" and data.seen is not None and data.seen.mean() <= MOST_SEEN:
         splits = [with_seen_in_train(split, data.groups, data.seen) for split in splits]
     return [replace(data, split=split) for split in splits]
 

@@ -3,14 +3,16 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.messages import counted, say
+from painters_mtl.data.seen_works import MOST_SEEN
 from painters_mtl.network.settings import NetworkSettings
 from painters_mtl.runs.model_choice import shipped_model
 from painters_mtl.runs.network_files import NETWORK, WEIGHTS
 from painters_mtl.runs.packaged import check_packaged, training_codes
+from painters_mtl.runs.run import CONFIG
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,40 +25,57 @@ S = TypeVar("S", bound=NetworkSettings)
 T = TypeVar("T", bound="TrainSettings")
 
 
+def with_stored_start(settings: T, folder: Path) -> T:
+    """The settings with the word that --weights auto stood for where the run or study in `folder` began, if one did."""
+    if settings.weights != AUTO or settings.overwrite:
+        return settings
+    return replace(settings, weights=_stored(folder).get("weights", AUTO))
+
+
 def seen_codes(settings: "TrainSettings") -> "np.ndarray | None":
     """The codes of the works that trained what the backbone may start from, for `dataset.prepare`: uint32 (n,).
 
-    None where it does not start from the model that comes along, or that model keeps none.
+    None where neither the backbone nor a run to start or learn from has its weights from the model that comes along, or
+    that model keeps no codes.
     """
     folder = _shipped_start(settings)
     return None if folder is None else training_codes(folder)
 
 
-def with_known_start(settings: T, data: "Dataset") -> T:
+def with_known_start(settings: T, data: "Dataset", folds: bool = False) -> T:
     """The settings with the word that --weights auto stands for; a line says which, and why not the other.
 
-    It is paintings where no painting of the validation and test parts trained the model that comes along: from it,
-    every collection that was measured is learned better (docs/experiments/own-painters.md).
+    It is paintings where no painting of the validation and test parts looks like a work that trained the model that
+    comes along: from it, every collection that was measured is learned better (docs/experiments/own-painters.md).
+
+    Args:
+        folds: cross-validation tests every painting but the seen ones, if these are not too many.
     """
-    folder = _shipped_start(settings)
-    if folder is None or data.demo:
-        return replace(settings, weights=IMAGENET) if settings.weights == AUTO else settings
+    start, auto = _shipped_start(settings), settings.weights == AUTO
+    otherwise = replace(settings, weights=IMAGENET) if auto else settings
+    if start is None or data.demo:
+        return otherwise
     if data.seen is None:  # nothing is known of the works that trained it
         if settings.weights == PAINTINGS:
             say("note: --weights paintings was trained on works of WikiArt: test results on those works are too good")
-        return replace(settings, weights=IMAGENET) if settings.weights == AUTO else settings
+        return otherwise
     measured = data.seen & ((data.split == "test") | (data.split == "validation"))
+    if folds:
+        measured = data.seen & (data.seen.mean() > MOST_SEEN)
     those = f"{counted(int(measured.sum()), 'painting')} of the test and validation parts"
-    if settings.weights == PAINTINGS:
+    if not auto or settings.start_from:
         if measured.any():
-            say(f"note: --weights paintings: {those} trained the model that comes along: test results are too good")
-        return settings
+            say(
+                f"note: {those} trained the model that comes along, as far as pictures tell, and this training has its "
+                "start or its teachers from there: test results are too good"
+            )
+        return otherwise
     if measured.any():
         say(
-            f"the backbone starts from ImageNet's weights: {those} trained the model that comes along "
-            "(--weights paintings starts from it all the same)"
+            f"the backbone starts from ImageNet's weights: {those} trained the model that comes along, as far as "
+            "pictures tell (--weights paintings starts from it all the same)"
         )
-        return replace(settings, weights=IMAGENET)
+        return otherwise
     say(
         "the backbone starts from the model that comes along, whose weights are for non-commercial use "
         "(--weights imagenet: from ImageNet's)"
@@ -65,16 +84,41 @@ def with_known_start(settings: T, data: "Dataset") -> T:
 
 
 def _shipped_start(settings: "TrainSettings") -> Path | None:
-    """The folder of the model that comes along, where the settings may start from its backbone; else None.
+    """The folder of the model that comes along, where the training may have weights or answers from it; else None.
 
     Raises `UserError` where one of its files is damaged.
     """
-    if settings.weights not in (AUTO, PAINTINGS) or (settings.weights == AUTO and settings.start_from):
+    if (shipped := shipped_model()) is None:
         return None
-    if (folder := shipped_model()) is None:
-        return None
-    check_packaged(folder)
-    return folder if _same_name(_backbone_of(folder)) == _same_name(settings.backbone) else None
+    by_word = settings.weights == PAINTINGS or (settings.weights == AUTO and not settings.start_from)
+    if by_word and _same_name(_backbone_of(shipped)) == _same_name(settings.backbone):
+        check_packaged(shipped)
+        return shipped
+    file = Path(settings.weights)
+    sources = [*settings.start_from, *settings.teachers, *([file.parent] if file.is_file() else [])]
+    return shipped if any(_descends(source, shipped, set()) for source in sources) else None
+
+
+def _descends(folder: Path, shipped: Path, visited: set[Path]) -> bool:
+    """Whether the weights or the teachers of a run are, over whatever runs between, those of the package `shipped`."""
+    if (folder := folder.resolve()) in visited:
+        return False
+    visited.add(folder)
+    stored = _stored(folder)
+    if folder == shipped.resolve() or stored.get("weights") == PAINTINGS:
+        return True
+    before = [Path(name) for key in ("start_from", "teachers") for name in stored.get(key) or ()]
+    if (file := Path(str(stored.get("weights", "")))).suffix:
+        before.append(file.parent)
+    return any(_descends(source, shipped, visited) for source in before)
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    """What the config.json of a run says; nothing where it is missing or damaged."""
+    try:
+        return dict(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def with_weights_file(settings: S) -> S:
@@ -107,7 +151,11 @@ def weights_file(settings: NetworkSettings) -> Path | None:
 
 
 def _backbone_of(folder: Path) -> str:
-    return str(json.loads((folder / NETWORK).read_text(encoding="utf-8"))["settings"]["backbone"])
+    try:
+        return str(json.loads((folder / NETWORK).read_text(encoding="utf-8"))["settings"]["backbone"])
+    except (OSError, ValueError, KeyError, TypeError):
+        check_packaged(folder)  # names the damage
+        raise
 
 
 def _same_name(backbone: str) -> str:

@@ -1,6 +1,7 @@
 """--weights paintings: a training begins with the backbone of the model that comes along, or says why it cannot."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,13 @@ from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.studies.study import datasets_of_folds
 from painters_mtl.train import train
 from painters_mtl.training.preflight import check_network
-from painters_mtl.training.start_weights import seen_codes, weights_file, with_known_start, with_weights_file
+from painters_mtl.training.start_weights import (
+    seen_codes,
+    weights_file,
+    with_known_start,
+    with_stored_start,
+    with_weights_file,
+)
 
 
 @pytest.fixture
@@ -97,12 +104,12 @@ def test_works_that_trained_the_start_are_in_train_alone(
     settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="auto", epochs=1)
     before = prepare(settings)
     hashes = before.images.hashes[before.images.rows >= 0]
-    tested = before.rows("test")[:3]
+    tested = before.rows("test")[:1]
     shipped_knows(monkeypatch, tmp_path, hashes[tested])
     assert train(settings) == 0
     said, folder = capsys.readouterr().out, settings.models / "run"
     assert "the backbone starts from the model that comes along" in said
-    assert "3 paintings trained the model that comes along, as far as pictures tell" in said
+    assert "1 painting trained the model that comes along, as far as pictures tell" in said
     split = pd.read_csv(folder / "split.csv").set_index("id")["split"]
     copies = np.isin(before.groups, before.groups[tested])
     wanted = np.where(copies & np.isin(before.split, ["test", "validation"]), "train", before.split)
@@ -167,3 +174,73 @@ def test_the_demo_starts_from_imagenet(tmp_path: Path, monkeypatch: pytest.Monke
     nobody = np.zeros(len(data.table), bool)
     assert with_known_start(settings, dataclasses.replace(data, seen=nobody)).weights == "paintings"
     assert with_known_start(settings, dataclasses.replace(data, seen=nobody, demo=True)).weights == "imagenet"
+
+
+def test_a_run_goes_on_from_the_start_that_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a run that began from random weights, the same command without --weights finds the same run."""
+    settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="none", epochs=1)
+    hashes = prepare(settings).images.hashes
+    shipped_knows(monkeypatch, tmp_path, hashes[:0])
+    assert train(settings) == 0
+    auto = dataclasses.replace(settings, weights="auto")
+    assert with_stored_start(auto, settings.models / "run").weights == "none"
+    assert with_stored_start(dataclasses.replace(auto, overwrite=True), settings.models / "run").weights == "auto"
+    capsys.readouterr()
+    assert train(auto) == 0
+    assert "is trained already: reusing it" in capsys.readouterr().out
+
+
+def test_runs_that_descend_from_the_model_are_not_tested_on_its_works_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By --start-from, by --teachers and by a weights file, also at second hand."""
+    settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="none", epochs=1)
+    before = prepare(settings)
+    tested = before.rows("test")[:1]
+    hashes = before.images.hashes[before.images.rows >= 0]
+    shipped_knows(monkeypatch, tmp_path, hashes[tested])
+    for name, stored in (
+        ("child", {"weights": "paintings"}),
+        ("grandchild", {"weights": "imagenet", "start_from": [str(tmp_path / "child")]}),
+        ("stranger", {"weights": "imagenet", "start_from": [str(tmp_path / "stranger")]}),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(stored))
+        (tmp_path / name / "weights.npz").touch()
+
+    def known(**changes: object) -> bool:
+        changed = dataclasses.replace(settings, **changes)  # type: ignore[arg-type]
+        codes = seen_codes(changed)
+        if codes is not None:
+            data = prepare(changed, seen_codes=codes)
+            assert set(data.split[tested]) == {"train"}
+            assert with_known_start(changed, data).weights == changed.weights
+        return codes is not None
+
+    assert not known()
+    for name, wanted in (("child", True), ("grandchild", True), ("stranger", False)):
+        folder = tmp_path / name
+        assert known(start_from=(folder,)) is wanted
+        assert known(teachers=(folder,)) is wanted
+        assert known(weights=str(folder / "weights.npz")) is wanted
+    assert known(weights=str(tmp_path / "_paintings" / "weights.npz"))
+
+
+def test_seen_works_stay_where_a_task_would_lose_its_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fifth of the paintings, and every test work with a genre: then the start is ImageNet's."""
+    settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="auto")
+    before = prepare(settings)
+    with_genre = before.labels["genre"] >= 0
+    tested = np.flatnonzero((before.split == "test") & with_genre)
+    assert 0 < len(tested) <= 12
+    hashes = before.images.hashes[before.images.rows >= 0]
+    shipped_knows(monkeypatch, tmp_path, hashes[tested])
+    data = prepare(settings, seen_codes=seen_codes(settings))
+    assert data.split.tolist() == before.split.tolist()
+    assert with_known_start(settings, data).weights == "imagenet"
+    # Folds test every other painting, so a few seen ones do not speak against the start.
+    assert with_known_start(settings, data, folds=True).weights == "paintings"
+    many = dataclasses.replace(data, seen=np.arange(len(data.table)) % 3 == 0)
+    assert with_known_start(settings, many, folds=True).weights == "imagenet"
