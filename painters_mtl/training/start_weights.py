@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.messages import counted, say
-from painters_mtl.data.seen_works import MOST_SEEN
 from painters_mtl.network.settings import NetworkSettings
 from painters_mtl.runs.model_choice import shipped_model
 from painters_mtl.runs.network_files import NETWORK, WEIGHTS
@@ -59,6 +58,8 @@ def with_known_start(settings: T, data: "Dataset", folds: bool = False) -> T:
         if settings.weights == PAINTINGS:
             say("note: --weights paintings was trained on works of WikiArt: test results on those works are too good")
         return otherwise
+    from painters_mtl.data.seen_works import MOST_SEEN  # not at the top: --help does without NumPy
+
     measured = data.seen & ((data.split == "test") | (data.split == "validation"))
     if folds:
         measured = data.seen & (data.seen.mean() > MOST_SEEN)
