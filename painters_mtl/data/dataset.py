@@ -50,6 +50,10 @@ class Dataset:
         painters = self.table["painter"].to_numpy()
         return (painters != "") & np.isin(painters, painters[self.rows("train")])
 
+    def few_seen(self) -> bool:
+        """Whether it is known which works are seen, and they are so few that the others are enough to test on."""
+        return self.seen is not None and bool(self.seen.mean() <= MOST_SEEN)
+
     def trainable_tasks(self) -> list[str]:
         """The tasks that a network can learn and be tested on alone: those with labels in both parts."""
         return [

@@ -7,7 +7,7 @@ from typing import Any
 
 from painters_mtl.common.files import atomic_write, write_json
 from painters_mtl.data.dataset import Dataset
-from painters_mtl.data.seen_works import MOST_SEEN, with_seen_in_train
+from painters_mtl.data.seen_works import with_seen_in_train
 from painters_mtl.data.split import make_folds
 from painters_mtl.runs.run import COMPARISON
 from painters_mtl.studies.comparison import SeedResults, compare, compare_strategies, study_table
@@ -50,7 +50,7 @@ def datasets_of_folds(data: Dataset, settings: CompareSettings) -> list[Dataset]
     if not settings.folds:
         return [data]
     splits = make_folds(data.labels, data.groups, settings.folds, settings.seed)
-    if settings.weights != "imagenet" and data.seen is not None and data.seen.mean() <= MOST_SEEN:
+    if settings.weights != "imagenet" and data.seen is not None and data.few_seen():
         splits = [with_seen_in_train(split, data.groups, data.seen) for split in splits]
     return [replace(data, split=split) for split in splits]
 

@@ -50,19 +50,15 @@ def with_known_start(settings: T, data: "Dataset", folds: bool = False) -> T:
     Args:
         folds: cross-validation tests every painting but the seen ones, if these are not too many.
     """
-    start, auto = _shipped_start(settings), settings.weights == AUTO
+    auto = settings.weights == AUTO
     otherwise = replace(settings, weights=IMAGENET) if auto else settings
-    if start is None or data.demo:
-        return otherwise
-    if data.seen is None:  # nothing is known of the works that trained it
-        if settings.weights == PAINTINGS:
+    if data.seen is None or data.demo:  # no such start, or nothing is known of the works that trained it
+        if settings.weights == PAINTINGS and not data.demo:
             say("note: --weights paintings was trained on works of WikiArt: test results on those works are too good")
         return otherwise
-    from painters_mtl.data.seen_works import MOST_SEEN  # not at the top: --help does without NumPy
-
     measured = data.seen & ((data.split == "test") | (data.split == "validation"))
     if folds:
-        measured = data.seen & (data.seen.mean() > MOST_SEEN)
+        measured = data.seen & (not data.few_seen())
     those = f"{counted(int(measured.sum()), 'painting')} of the test and validation parts"
     if not auto or settings.start_from:
         if measured.any():
