@@ -35,14 +35,15 @@ train: $(READY)
 	$(BIN)/python -m painters_mtl.train $(ARGS)
 
 # make model      trains the model that comes along again, from the paintings in PAINTINGS, and writes models/paintings and
-# its card. It trains twice: at 128 pixels, then at 160 from there, taught by the first. Same machine, same weights: seed
-# 0, and the split is drawn by code. It says how long it takes as it goes.
+# its card. First at 128 pixels: a network for each task alone, then the shared one, taught by the three. Then the shared
+# one trains on at 160 pixels, taught by all four. Same machine, same weights: seed 0, and the split is drawn by code. It
+# says how long it takes as it goes.
 PAINTINGS ?= ../shared/paintings/wikiart
-MODEL_OPTIONS ?= --quality best --epochs 12 --seed 0
-MODEL_OPTIONS_160 ?= --quality best --image-size 160 --epochs 10 --learning-rate 0.001 --seed 0
+MODEL_OPTIONS ?= --quality best --epochs 12 --seed 0 --distill
+MODEL_OPTIONS_160 ?= --quality best --image-size 160 --epochs 10 --learning-rate 0.001 --seed 0 --no-baselines
 MODEL_SPLIT := data/model-split.csv
-MODEL_TRAIN := $(BIN)/painters-mtl train --data $(PAINTINGS) --split $(MODEL_SPLIT) --weights imagenet \
-  --no-baselines --overwrite
+MODEL_TRAIN := $(BIN)/painters-mtl train --data $(PAINTINGS) --split $(MODEL_SPLIT) --weights imagenet --overwrite
+MODEL_AT_128 := models/paintings-at-128
 
 model: $(READY)
 	@date "+%H:%M: training on $(PAINTINGS) with $(MODEL_OPTIONS)"
@@ -50,7 +51,8 @@ model: $(READY)
 	$(BIN)/python benchmarks/model_split.py $(PAINTINGS) $(MODEL_SPLIT)
 	$(MODEL_TRAIN) $(MODEL_OPTIONS) --name paintings-at-128
 	@date "+%H:%M: training goes on with $(MODEL_OPTIONS_160)"
-	$(MODEL_TRAIN) $(MODEL_OPTIONS_160) --start-from models/paintings-at-128 --teachers models/paintings-at-128 \
+	$(MODEL_TRAIN) $(MODEL_OPTIONS_160) --start-from $(MODEL_AT_128) \
+	  --teachers $(MODEL_AT_128) $(MODEL_AT_128)/baselines/painter $(MODEL_AT_128)/baselines/style $(MODEL_AT_128)/baselines/genre \
 	  --name paintings-in-32-bits
 	$(BIN)/painters-mtl export --model models/paintings-in-32-bits --format package --output models/paintings --overwrite
 	@date "+%H:%M: trained and packaged"

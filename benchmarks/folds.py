@@ -1,12 +1,15 @@
 """Cross-validation of a training here and of a PyTorch fine-tuning, on the same folds, classes and test paintings.
 
     .venv/bin/python benchmarks/folds.py ../shared/paintings/gallery --image-size 192 --out FOLDS
+    .venv/bin/python benchmarks/folds.py ../shared/paintings/gallery --image-size 192 --out FOLDS --weights paintings
     PYTHON benchmarks/folds.py FOLDS --peer ../shared/peers/pytorch_finetune.py --size 192 --epochs 8
 
 For small collections, where one split says little. The first line makes the folds (`make_folds`: copies stay together),
-leaves them in FOLDS and trains on each; the second, with a Python that has PyTorch, trains the peer on them: on the
-validation paintings too, for it has no use for them, unless --same-paintings has it train on those alone that ours
-trains on. Accuracy is over the test paintings of all folds together.
+leaves them in FOLDS and trains on each; the second trains on the same folds with other options of `train`; the third,
+with a Python that has PyTorch, trains the peer on them: on the validation paintings too, for it has no use for them,
+unless --same-paintings has it train on those alone that ours trains on. --leave-out FOLDER drops the works that are in
+that collection too, by their pictures: for a start that was trained on it. Accuracy is over the test paintings of all
+folds together.
 """
 
 import argparse
@@ -22,21 +25,32 @@ from accuracy import ours
 TASKS = {"painter": "artist", "style": "style", "genre": "genre"}  # ours, and the peer's names for them
 
 
-def make(data: Path, image_size: int, out: Path, folds: int, more: list[str]) -> None:
-    """Write fold-K.csv, train on each, print the accuracy of each and of all."""
+def make(data: Path, image_size: int, out: Path, folds: int, leave_out: Path | None) -> list[Path]:
+    """Write fold-K.csv."""
+    from starts import in_both
+
     from painters_mtl.data.dataset import prepare
     from painters_mtl.data.split import make_folds
     from painters_mtl.training.settings import TrainSettings
 
-    found = prepare(TrainSettings(data=data, image_size=image_size))
+    settings = TrainSettings(data=data, image_size=image_size)
+    found = prepare(settings)
     table = pd.DataFrame({"id": found.table["id"], "file": found.table["file"].map(lambda p: str(Path(p).resolve()))})
     for name in TASKS:
         table[name] = found.tasks[name].decode(found.labels[name])
-    splits = make_folds(found.labels, found.groups, folds)
+    left_out = np.zeros(len(table), bool)
+    if leave_out is not None:
+        left_out = in_both(found, leave_out, image_size, settings.cache)
+        print(f"{left_out.sum():,} of {len(left_out):,} works are in {leave_out} too, and left out", flush=True)
     out.mkdir(parents=True, exist_ok=True)
     files = [out / f"fold-{k}.csv" for k in range(folds)]
-    for file, split in zip(files, splits, strict=True):
-        table.assign(split=split)[split != ""].to_csv(file, index=False)
+    for file, split in zip(files, make_folds(found.labels, found.groups, folds), strict=True):
+        table.assign(split=split)[(split != "") & ~left_out].to_csv(file, index=False)
+    return files
+
+
+def train(data: Path, image_size: int, files: list[Path], more: list[str]) -> None:
+    """Train on each fold, print the accuracy of each and of all."""
     total: dict[str, list[float]] = {}
     for file in files:
         measured = ours(data, image_size, 0, ["--split", str(file), *more])
@@ -77,10 +91,14 @@ if __name__ == "__main__":
     parser.add_argument("--image-size", type=int, default=192)
     parser.add_argument("--out", type=Path, default=Path("folds"))
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--leave-out", type=Path)
     parser.add_argument("--peer", type=Path)
     parser.add_argument("--same-paintings", action="store_true")
     args, rest = parser.parse_known_args()
     if args.peer is None:
-        make(args.folder, args.image_size, args.out, args.folds, rest)
+        files = sorted(args.out.glob("fold-*.csv")) or make(
+            args.folder, args.image_size, args.out, args.folds, args.leave_out
+        )
+        train(args.folder, args.image_size, files, rest)
     else:
         peer(args.folder, args.peer, ("train",) if args.same_paintings else ("train", "validation"), rest)

@@ -35,7 +35,7 @@ from painters_mtl.images.decode import cached_image
 from painters_mtl.images.files import find_images
 from painters_mtl.inference.packaging import size_of
 from painters_mtl.inference.runtime_choice import open_runtime
-from painters_mtl.runs.run import CONFIG, HISTORY, METRICS, SPLIT, Run, open_run
+from painters_mtl.runs.run import BASELINES, CONFIG, HISTORY, METRICS, SPLIT, Run, open_run
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 SHOWN = 8  # confusions of a task
@@ -337,7 +337,14 @@ def trainings(folder: Path) -> list[str]:
     """The training of a run, in words, and before it that of the run that it started from."""
     config, metrics = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (CONFIG, METRICS))
     before = [sentence for start in config["start_from"] for sentence in trainings(Path(start))]
-    taught = ", with that network as its teacher" if config["teachers"] else ""
+    taught = ""
+    if config["distill"]:
+        alone = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob(f"{BASELINES}/*/{METRICS}")]
+        seconds = sum(one["training_seconds"] for one in alone)
+        taught = f" from the mean of {len(alone)} networks for one task each, its teachers ({seconds:,.0f} s more)"
+    elif config["teachers"]:
+        more = " and its teachers" if len(config["teachers"]) > 1 else ""
+        taught = f", with that network{more} as its teacher{'s' if more else ''}"
     epochs = len(pd.read_csv(folder / HISTORY))
     return [
         *before,

@@ -137,6 +137,15 @@ def read_json(path: Path) -> Any:
     return _with_nan(json.loads(path.read_text(encoding="utf-8")))
 
 
+def read_if_sound(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file; {} where the file is missing or damaged, or holds something else."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
 def _with_nan(values: Any) -> Any:
     if isinstance(values, dict):
         return {key: _with_nan(value) for key, value in values.items()}

@@ -1,6 +1,5 @@
 """From the settings to what a network can be trained on: catalogue, cached images, classes, labels, split."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import read_if_sound
 from painters_mtl.common.messages import counted, in_singular, say
 from painters_mtl.data.catalog import Catalog, read_catalog
 from painters_mtl.data.classes import choose_classes
@@ -248,10 +248,7 @@ def _split(
 
 def is_demo(folder: Path) -> bool:
     """Whether a folder holds paintings that `make_demo` drew."""
-    try:
-        return "version" in json.loads((folder / "demo.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
+    return "version" in read_if_sound(folder / "demo.json")
 
 
 def _describe(tasks: dict[str, Task]) -> str:

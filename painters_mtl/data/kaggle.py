@@ -7,7 +7,6 @@ for name in sizes:
 """
 
 import errno
-import json
 import os
 import re
 import zipfile
@@ -17,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import write_json
+from painters_mtl.common.files import read_if_sound, write_json
 from painters_mtl.common.messages import ProgressBar, say
 
 COMPETITION = "painter-by-numbers"
@@ -94,10 +93,7 @@ def damage(file: Path) -> str:
 
 
 def _tested(folder: Path) -> dict[str, list[int]]:
-    try:
-        return dict(json.loads((folder / TESTED).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
+    return read_if_sound(folder / TESTED)
 
 
 def _stamp(file: Path) -> list[int]:

@@ -21,12 +21,12 @@ import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import atomic_folder, user_cache, write_json
+from painters_mtl.common.files import atomic_folder, read_if_sound, user_cache, write_json
 from painters_mtl.common.lazy_imports import import_extra, import_tensorflow
 from painters_mtl.common.messages import say
 from painters_mtl.inference.litert_template import fill_template, has_template, keras_on_drawn_pictures
@@ -82,7 +82,7 @@ def export_on_first_use(run: "Run", name: str, sample: "Sequence[ImageFile]" = (
     try:
         if not folder.is_dir():
             _export(run, name, folder, sample)
-        elif _stamp(folder, name) != _read_object(folder / CHECK).get("stamp"):
+        elif _stamp(folder, name) != read_if_sound(folder / CHECK).get("stamp"):
             _compare_with_keras(run, name, folder, sample)
     except OSError as error:
         raise UserError(
@@ -98,7 +98,7 @@ def ready_without_tensorflow(run: "Run") -> str:
     """
     for name in installed():
         folder = exports_folder(run) / name / _key(run)
-        exported = folder.is_dir() and _stamp(folder, name) == _read_object(folder / CHECK).get("stamp")
+        exported = folder.is_dir() and _stamp(folder, name) == read_if_sound(folder / CHECK).get("stamp")
         if exported or (name == "litert" and has_template(run)):
             return name
     return ""
@@ -195,7 +195,7 @@ def fastest_runtime(run: "Run", sample: "Sequence[ImageFile]" = ()) -> str:
         return "keras"
     file = exports_folder(run) / SPEEDS
     valid_for = {"key": _key(run), "processor": _processor(), **{name: _version(name) for name in names}}
-    measured = _read_object(file)
+    measured = read_if_sound(file)
     if measured.get("valid_for") == valid_for and measured.get("fastest") in ("keras", *names):
         return str(measured["fastest"])
     if len(sample) < MANY:
@@ -287,12 +287,3 @@ def _processor() -> str:
     except (OSError, StopIteration):
         pass
     return f"{name}, {os.cpu_count()} cores"
-
-
-def _read_object(file: Path) -> dict[str, Any]:
-    """A JSON file's object; {} if it is missing or damaged."""
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}

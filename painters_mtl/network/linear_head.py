@@ -23,6 +23,7 @@ class FitSettings:
     seed: int = 0
     rate: float = LEARNING_RATE  # at first; it falls to 0 along a cosine
     hidden: int = 0  # width of a hidden layer before the softmax, ReLU; 0: none
+    penalty: float = 0.0  # on the softmax kernel's squares, instead of decoupled weight decay; 0: that decay
 
 
 def fit_linear_head(features: np.ndarray, labels: np.ndarray, classes: int, settings: FitSettings) -> list[np.ndarray]:
@@ -38,13 +39,16 @@ def fit_linear_head(features: np.ndarray, labels: np.ndarray, classes: int, sett
     steps = max(1, len(labels) // BATCH)
     epochs = max(EPOCHS, -(-settings.updates // steps))
     keras.utils.set_random_seed(settings.seed)
-    layers = [keras.layers.Dense(classes, kernel_initializer="zeros")]  # what no painting speaks of stays 0
+    penalty = keras.regularizers.L2(settings.penalty) if settings.penalty else None
+    # What no painting speaks of stays 0.
+    layers = [keras.layers.Dense(classes, kernel_initializer="zeros", kernel_regularizer=penalty)]
     if settings.hidden:
         layers = [keras.layers.Dense(settings.hidden, activation="relu"), keras.layers.Dropout(DROPOUT), *layers]
     network = keras.Sequential([keras.Input(mean.shape), keras.layers.Dropout(DROPOUT), *layers])
     schedule = keras.optimizers.schedules.CosineDecay(settings.rate, steps * epochs)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    network.compile(keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY), loss)
+    decay = 0.0 if penalty else WEIGHT_DECAY
+    network.compile(keras.optimizers.AdamW(schedule, weight_decay=decay), loss)
     rng = np.random.default_rng(settings.seed)
     for _ in ProgressBar(range(epochs), settings.title, unit=" epochs"):
         for rows in np.resize(rng.permutation(len(labels)), (steps, min(BATCH, len(labels)))):

@@ -1,8 +1,8 @@
 """What a model is, for the tab "The model": read from the files of its run folder."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from painters_mtl.common.files import read_if_sound
 from painters_mtl.runs.run import CONFIG, METRICS, REPORT
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ NOT_FOR = (
 
 def model_card(run: "Run", name: str) -> dict[str, Any]:
     """{"model", "demo", "what": a sentence, "tested": {task: metrics}, "not_for", "classes": {task: names}}."""
-    metrics, config = _read(run, METRICS), _read(run, CONFIG)
+    # A model that comes along holds only what it needs.
+    metrics, config = (read_if_sound(run.folder / name) for name in (METRICS, CONFIG))
     what = f"It looks at each painting squashed to {run.image_size} x {run.image_size} pixels"
     if len(run.views) > 1:
         what += " and at its middle at a higher resolution"
@@ -36,12 +37,3 @@ def report(run: "Run") -> str:
         return (run.folder / REPORT).read_text(encoding="utf-8")
     except OSError:
         return ""
-
-
-def _read(run: "Run", name: str) -> dict[str, Any]:
-    """A JSON file of the run; {} where it has none: a model that comes along holds only what it needs."""
-    try:
-        values = json.loads((run.folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}

@@ -3,11 +3,11 @@
 A run on the demo knows eight invented painters: it answers where it is named, and nowhere else.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import read_if_sound
 from painters_mtl.common.messages import warn
 from painters_mtl.runs.packaged import is_packaged
 from painters_mtl.runs.run import LABELS, METRICS, MODEL, Run, open_run
@@ -77,10 +77,7 @@ def finished_runs(models: Path) -> list[Path]:
 
 def _of_demo(folder: Path) -> bool:
     """Whether a run was trained on the demo; one whose labels are damaged is not passed over, but named when opened."""
-    try:
-        return bool(json.loads((folder / LABELS).read_text(encoding="utf-8")).get("demo"))
-    except (OSError, ValueError, AttributeError):
-        return False
+    return bool(read_if_sound(folder / LABELS).get("demo"))
 
 
 def _with_title(run: Run, title: str) -> Run:

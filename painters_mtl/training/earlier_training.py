@@ -2,12 +2,11 @@
 
 import dataclasses
 import io
-import json
 
 import pandas as pd
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import read_json
+from painters_mtl.common.files import read_if_sound, read_json
 from painters_mtl.common.messages import say
 from painters_mtl.network.precision import policy
 from painters_mtl.runs.run import CONFIG, METRICS
@@ -41,10 +40,7 @@ def _stored_precision(spec: RunSpec) -> str:
     begun = any((spec.folder / name).exists() for name in (checkpoint.CHECKPOINT, METRICS))
     if spec.settings.overwrite or not begun:
         return ""
-    try:
-        precision = str(json.loads((spec.folder / CONFIG).read_text(encoding="utf-8"))["precision"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+    precision = str(read_if_sound(spec.folder / CONFIG).get("precision", ""))
     return "" if precision == "auto" else precision
 
 

@@ -9,7 +9,7 @@ right after seconds of fitting (docs/experiments.md). Classifiers may well be tr
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -23,8 +23,11 @@ from painters_mtl.network.linear_head import FitSettings, fit_linear_head
 from painters_mtl.network.pyramid import pyramid_channels
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the fitted head in the one that is kept
+OF_EVERY_MAP = (0.0, 0.25, 0.5)  # of the head that is fitted to every map
+PENALTY = 1e-2  # on the squares of that head's kernel: without it the last map would be trusted too much
 MOST = 12_000  # training paintings that a head is fitted to
 UPDATES, FAST = 400, 3e-3  # of such a fit, at least; its learning rate
+Weights = list[np.ndarray]  # kernel and bias
 LEAST_SPREAD = 0.1  # of the mean channel's standard deviation: a channel that says nothing is not blown up
 
 
@@ -33,15 +36,20 @@ class _Head:
     """A head, and what it reads of the paintings it is fitted to and chosen by."""
 
     layer: Any  # the Dense layer with the softmax
-    channels: np.ndarray  # int (m,): the channels that it is fitted to
-    training_inputs: np.ndarray  # float32 (n, m), of these channels
+    channels: np.ndarray  # int (m,): those of `channels_to_fit`
+    training_inputs: np.ndarray  # float32 (n, all channels), as are those of validation
     training_labels: np.ndarray
-    validation_inputs: np.ndarray  # float32 (n, all channels)
+    validation_inputs: np.ndarray
     validation_labels: np.ndarray
 
 
 def refit_heads(
-    network: keras.Model, data: Dataset, tasks: Iterable[str], seed: int, features: FeatureExtractor
+    network: keras.Model,
+    data: Dataset,
+    tasks: Iterable[str],
+    seed: int,
+    features: FeatureExtractor,
+    every_map: bool = False,
 ) -> list[str]:
     """Tasks whose head is another one now: fitted to features of whole training paintings, in place.
 
@@ -52,17 +60,31 @@ def refit_heads(
 
     Args:
         features: of whole paintings under this network.
+        every_map: then a head that is fitted to all maps, with a penalty on its weights, is mixed in in the same way,
+            up to a half (docs/experiments/which-maps.md).
     """
     changed = []
     for name, head in _heads(network, data, _rows_by_task(data, tasks, seed), features).items():
         before = head.layer.get_weights()
-        fitted = _fit(head, seed, f"fitting the {name} head")
-        candidates = [[(1 - share) * a + share * b for a, b in zip(before, fitted, strict=True)] for share in SHARES]
-        best = min(candidates, key=lambda weights: _validation_loss(head, weights))
-        if best is not candidates[0]:
-            head.layer.set_weights(best)
+        settings = FitSettings(UPDATES, f"fitting the {name} head", seed, FAST)
+        kept = _best_mix(head, before, _fit(head, head.channels, settings), SHARES)
+        if every_map:
+            settings = replace(settings, title=f"fitting the {name} head to all maps", penalty=PENALTY)
+            every = np.arange(head.training_inputs.shape[1])
+            kept = _best_mix(head, kept, _fit(head, every, settings), OF_EVERY_MAP)
+        if kept is not before:
+            head.layer.set_weights(kept)
             changed.append(name)
     return changed
+
+
+def _best_mix(head: _Head, before: Weights, fitted: Weights, shares: Iterable[float]) -> Weights:
+    """The mix of two heads under which the validation paintings' labels are likeliest; `before` itself for share 0."""
+    mixes = [
+        before if share == 0 else [(1 - share) * a + share * b for a, b in zip(before, fitted, strict=True)]
+        for share in shares
+    ]
+    return min(mixes, key=lambda weights: _validation_loss(head, weights))
 
 
 def channels_to_fit(head_features: Any) -> np.ndarray:
@@ -120,7 +142,7 @@ def _heads(
         heads[name] = _Head(
             network.get_layer(name),
             channels,
-            of_head[np.ix_(np.searchsorted(every, train), channels)],
+            of_head[np.searchsorted(every, train)],
             labels[train],
             of_head[np.searchsorted(every, validation)],
             labels[validation],
@@ -128,19 +150,18 @@ def _heads(
     return heads
 
 
-def _fit(head: _Head, seed: int, title: str) -> list[np.ndarray]:
-    """Kernel and bias of a head fitted to its channels; for all other channels the kernel is 0."""
-    inputs = head.training_inputs
+def _fit(head: _Head, channels: np.ndarray, settings: FitSettings) -> Weights:
+    """Kernel and bias of a head fitted to these channels; for all others the kernel is 0."""
+    inputs = head.training_inputs[:, channels]
     spread = inputs.std(axis=0)  # of each channel, for one map is not like another
     spread += LEAST_SPREAD * spread.mean() or 1.0
-    settings = FitSettings(UPDATES, title, seed, FAST)
     kernel, bias = fit_linear_head(inputs[:, None] / spread, head.training_labels, head.layer.units, settings)
     whole = np.zeros_like(head.layer.get_weights()[0])
-    whole[head.channels] = kernel / spread[:, None]
+    whole[channels] = kernel / spread[:, None]
     return [whole, bias]
 
 
-def _validation_loss(head: _Head, weights: list[np.ndarray]) -> float:
+def _validation_loss(head: _Head, weights: Weights) -> float:
     """The mean cross-entropy of the validation paintings' labels, at the temperature that suits the weights best."""
     kernel, bias = weights
     return likeliest_temperature(head.validation_labels, head.validation_inputs @ kernel + bias)[1]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import file_lock, read_json
+from painters_mtl.common.files import file_lock, read_if_sound, read_json
 from painters_mtl.common.messages import say
 from painters_mtl.runs.packaged import is_packaged
 from painters_mtl.runs.run import BASELINES, COMPARISON, CONFIG, LABELS, METRICS, MODEL
@@ -58,10 +58,7 @@ def is_whole(folder: Path) -> bool:
 
 def is_study(folder: Path) -> bool:
     """Whether the folder is that of a study, by its config.json."""
-    try:
-        return "seeds" in json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        return False
+    return "seeds" in read_if_sound(folder / CONFIG)
 
 
 def _is_of_use(folder: Path) -> bool:

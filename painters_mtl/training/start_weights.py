@@ -3,9 +3,10 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import read_if_sound
 from painters_mtl.common.messages import counted, say
 from painters_mtl.network.settings import NetworkSettings
 from painters_mtl.runs.model_choice import shipped_model
@@ -28,7 +29,7 @@ def with_stored_start(settings: T, folder: Path) -> T:
     """The settings with the word that --weights auto stood for where the run or study in `folder` began, if one did."""
     if settings.weights != AUTO or settings.overwrite:
         return settings
-    return replace(settings, weights=_stored(folder).get("weights", AUTO))
+    return replace(settings, weights=read_if_sound(folder / CONFIG).get("weights", AUTO))
 
 
 def seen_codes(settings: "TrainSettings") -> "np.ndarray | None":
@@ -101,21 +102,13 @@ def _descends(folder: Path, shipped: Path, visited: set[Path]) -> bool:
     if (folder := folder.resolve()) in visited:
         return False
     visited.add(folder)
-    stored = _stored(folder)
+    stored = read_if_sound(folder / CONFIG)
     if folder == shipped.resolve() or stored.get("weights") == PAINTINGS:
         return True
     before = [Path(name) for key in ("start_from", "teachers") for name in stored.get(key) or ()]
     if (file := Path(str(stored.get("weights", "")))).suffix:
         before.append(file.parent)
     return any(_descends(source, shipped, visited) for source in before)
-
-
-def _stored(folder: Path) -> dict[str, Any]:
-    """What the config.json of a run says; nothing where it is missing or damaged."""
-    try:
-        return dict(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
 
 
 def with_weights_file(settings: S) -> S:

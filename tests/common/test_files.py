@@ -14,7 +14,15 @@ import pytest
 from helpers import locked_elsewhere
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.files import atomic_write, file_lock, read_json, remove_leftovers, write_json, write_text
+from painters_mtl.common.files import (
+    atomic_write,
+    file_lock,
+    read_if_sound,
+    read_json,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
@@ -113,3 +121,13 @@ def test_what_json_does_not_have_comes_back(tmp_path: Path) -> None:
     back = read_json(tmp_path / "a.json")
     assert back["a"][0] == 1.5 and math.isnan(back["a"][1]) and back["a"][2][0] == 2 and math.isnan(back["a"][2][1])
     assert back["Ä"] == values["Ä"]
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"7", b"null", b"{", b"", b"\xff"])
+def test_a_file_that_holds_no_mapping_is_as_if_it_were_missing(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "a.json"
+    assert read_if_sound(file) == {}
+    file.write_bytes(content)
+    assert read_if_sound(file) == {}
+    write_json(file, {"a": 1, "b": None})
+    assert read_if_sound(file) == {"a": 1, "b": None}

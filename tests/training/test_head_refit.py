@@ -157,6 +157,53 @@ def test_a_widened_network_says_the_same_until_its_heads_are_fitted_to_the_finer
     assert accuracy(wide, data, "test") > 0.75
 
 
+def test_a_head_may_gain_from_all_maps_after_the_pyramid_maps(data: Dataset) -> None:
+    """With labels of which a third is wrong, no head fits all; a penalised one beside it makes validation likelier."""
+    rng = np.random.default_rng(0)
+    labels = {
+        name: np.where(rng.random(len(of)) < 1 / 3, rng.integers(len(data.tasks[name].classes), size=len(of)), of)
+        for name, of in data.labels.items()
+    }
+    data = dataclasses.replace(data, labels=labels)
+    kernels, losses = [], []
+    for every_map in (False, True):
+        model = untrained_network(data)
+        wide = with_multi_scale_heads(model, data.tasks, tiny_settings(Path(), Path()))
+        refit_heads(wide, data, data.tasks, 0, FeatureExtractor(wide, data, 32), every_map)
+        outputs = predict_in_batches(
+            forward_function(wide, 32), data.images.pixels, data.image_rows[data.rows("validation")]
+        )
+        kernels.append({name: wide.get_layer(name).kernel.numpy() for name in data.tasks})
+        losses.append(
+            {name: lowest_loss(data.labels[name][data.rows("validation")], outputs[name]) for name in outputs}
+        )
+    last = features_model(model).output.shape[-1]
+    moved = []
+    for name in data.tasks:
+        plain, mixed = kernels[0][name], kernels[1][name]
+        if np.array_equal(plain, mixed):
+            assert losses[1][name] == losses[0][name]
+            continue
+        moved.append(name)
+        assert losses[1][name] < losses[0][name]
+        # The head before the fits had nothing to do with the labels: what is new in the last map's part is the fit's.
+        assert not np.allclose(mixed[:last], plain[:last])
+    assert moved
+
+
+def lowest_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The mean cross-entropy of the labels at the best of 400 temperatures."""
+    known = labels >= 0
+    logits = np.log(np.maximum(probabilities[known], 1e-30))
+    found = []
+    for temperature in np.geomspace(0.05, 20, 400):
+        scaled = logits / temperature
+        scaled -= scaled.max(axis=1, keepdims=True)
+        right = scaled[np.arange(len(scaled)), labels[known]] - np.log(np.exp(scaled).sum(axis=1))
+        found.append(-right.mean())
+    return float(min(found))
+
+
 def test_a_backbone_that_is_another_without_imagenets_weights_stays_what_it_is(data: Dataset) -> None:
     """Keras gives EfficientNet a layer without weights more where the weights are ImageNet's."""
     backbone = small_convnet()
