@@ -78,7 +78,7 @@ def _only_the_shared_network(settings: TrainSettings, history: pd.DataFrame) -> 
         features = "the pyramid maps of the backbone" if settings.ends_multi_scale() else "the finished features"
         sentences.append(
             f"At the end, each head is fitted anew to {features}, as a linear probe, where that is better in "
-            "validation."
+            f"validation{', then to all features too, with a penalty' if settings.quality == 'best' else ''}."
         )
     if f"{ALL_PAINTERS}_loss" in history:
         sentences.append(

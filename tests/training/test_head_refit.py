@@ -27,6 +27,7 @@ from painters_mtl.network.multitask import (
 )
 from painters_mtl.runs.run import open_run
 from painters_mtl.training import head_refit
+from painters_mtl.training.fit import fit
 from painters_mtl.training.head_refit import refit_heads
 
 
@@ -159,12 +160,7 @@ def test_a_widened_network_says_the_same_until_its_heads_are_fitted_to_the_finer
 
 def test_a_head_may_gain_from_all_maps_after_the_pyramid_maps(data: Dataset) -> None:
     """With labels of which a third is wrong, no head fits all; a penalised one beside it makes validation likelier."""
-    rng = np.random.default_rng(0)
-    labels = {
-        name: np.where(rng.random(len(of)) < 1 / 3, rng.integers(len(data.tasks[name].classes), size=len(of)), of)
-        for name, of in data.labels.items()
-    }
-    data = dataclasses.replace(data, labels=labels)
+    data = with_wrong_labels(data)
     kernels, losses = [], []
     for every_map in (False, True):
         model = untrained_network(data)
@@ -189,6 +185,30 @@ def test_a_head_may_gain_from_all_maps_after_the_pyramid_maps(data: Dataset) -> 
         # The head before the fits had nothing to do with the labels: what is new in the last map's part is the fit's.
         assert not np.allclose(mixed[:last], plain[:last])
     assert moved
+
+
+@pytest.mark.slow
+def test_quality_best_fits_to_all_maps_too(tmp_path: Path) -> None:
+    settings = tiny_settings(
+        make_data(tmp_path / "data", count=300, missing=0.0), tmp_path, epochs=1, refit=True, painter_known=False
+    )
+    data = with_wrong_labels(dataset.prepare(settings))
+    fast, best = (
+        fit(data, dataclasses.replace(settings, quality=quality), tmp_path / quality) for quality in ("fast", "best")
+    )
+    pd.testing.assert_frame_equal(fast.history, best.history)  # the trainings are the same
+    one, other = (open_run(tmp_path / quality).model() for quality in ("fast", "best"))
+    assert any(not same_weights(one.get_layer(n).get_weights(), other.get_layer(n).get_weights()) for n in data.tasks)
+
+
+def with_wrong_labels(data: Dataset) -> Dataset:
+    """The same paintings; a third of the labels is drawn at random."""
+    rng = np.random.default_rng(0)
+    labels = {
+        name: np.where(rng.random(len(of)) < 1 / 3, rng.integers(len(data.tasks[name].classes), size=len(of)), of)
+        for name, of in data.labels.items()
+    }
+    return dataclasses.replace(data, labels=labels)
 
 
 def lowest_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
