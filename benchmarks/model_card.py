@@ -159,11 +159,12 @@ def unknown(card: Card) -> str:
     """What the scores for unknown classes are worth; their form differs between versions of metrics.json."""
     found = card.metrics.get("unknown") or {}
     by_task = {"painter": found} if "groups" in found else found
+    whose = {"not in training": "painters not in training", "in training": "other painters in training"}
     table = []
     for task, measured in by_task.items():
         for group, values in (measured or {}).get("groups", {}).items():
             table.append(
-                [task, group, f"{values['n']:,}", f"{values['auroc']:.2f}", percent(values["refused"]),
+                [task, whose.get(group, f"other {task}s {group}"), f"{values['n']:,}", f"{values['auroc']:.2f}", percent(values["refused"]),
                  percent(measured["kept"])]
             )  # fmt: skip
     header = [

@@ -62,6 +62,15 @@ def test_the_readme_is_short_and_its_links_lead_to_files() -> None:
         assert (ROOT / link).exists(), f"README.md links to {link}"
 
 
+def test_the_second_command_of_the_readme_uses_what_the_first_makes() -> None:
+    first, second = (shlex.split(command) for command in commands(README)[:2])
+    (arguments,) = (word.removeprefix("ARGS=").split() for word in first if word.startswith("ARGS="))
+    made, _ = parse_arguments(settings_class("train"), arguments, "train")
+    used, _ = parse_arguments(settings_class("predict"), verb_call(shlex.join(second))[1:], "predict")
+    assert first[:2] == ["make", "train"] and used.model == made.models / made.name
+    assert verb_call(shlex.join(second))[1] == f"{made.data}/images"
+
+
 def test_every_verb_has_a_guide_and_a_line_in_the_readme() -> None:
     text = README.read_text(encoding="utf-8")
     for verb in VERBS:

@@ -17,7 +17,8 @@ class NetworkSettings(InputSettings):
     weights: str = "auto"
     """What the backbone starts from: imagenet, none (random weights), paintings (the backbone of the model that comes
     along, which was trained on WikiArt's paintings), or a weights file, such as the weights.npz of a run. auto:
-    paintings, where no painting of the test and validation parts looks like a work that trained it; else imagenet."""
+    paintings, where no painting of the test and validation parts looks like a work that trained it, or such works are
+    few and may all be in train; else imagenet."""
     fine_tune: Literal["heads", "top", "all"] = "top"
     """What trains: heads (the backbone is frozen), top (the upper half of the backbone too), or all."""
     shared_layers: tuple[int, ...] = ()
