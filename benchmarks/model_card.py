@@ -163,10 +163,9 @@ def unknown(card: Card) -> str:
     table = []
     for task, measured in by_task.items():
         for group, values in (measured or {}).get("groups", {}).items():
-            table.append(
-                [task, whose.get(group, f"other {task}s {group}"), f"{values['n']:,}", f"{values['auroc']:.2f}", percent(values["refused"]),
-                 percent(measured["kept"])]
-            )  # fmt: skip
+            works = whose.get(group, f"other {task}s {group}")
+            refused, kept = percent(values["refused"]), percent(measured["kept"])
+            table.append([task, works, f"{values['n']:,}", f"{values['auroc']:.2f}", refused, kept])
     header = [
         "",
         "works of others",

@@ -92,7 +92,6 @@ from painters_mtl.reports.network_diagram import diagram
 ours = build_model(data.tasks, settings)
 print(parameter_table(ours))
 diagram(ours)
-plt.show()
 
 # %% [markdown]
 # ## Three losses, and labels that are missing

@@ -161,10 +161,10 @@ for merge, network in variants.items():
 pd.DataFrame(rows).T
 
 # %%
+from IPython.display import display
+
 for merge, network in variants.items():
-    diagram(network)
-    plt.title(f"--merge {merge}")
-    plt.show()
+    display(diagram(network, title=f"--merge {merge}"))
 
 # %% [markdown]
 # ## From trained single-task models

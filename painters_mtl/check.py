@@ -118,13 +118,10 @@ def check_pictures(settings: Settings) -> int:
 
     if not settings.paths:
         raise UserError("name a folder, a zip or files, or --data FOLDER, as in: painters-mtl check FOLDER")
-    if settings.threads < 0:
-        raise UserError(f"--threads must be 0 or more, not {settings.threads}")
+    command_line.check_numbers(settings, threads=0)
     output = settings.output
-    if output and not output.parent.is_dir():
-        raise UserError(f"there is no folder {output.parent} to write {output.name} to")
-    if output and output.is_dir():
-        raise UserError(f"--output must name a file, and {output} is a folder")
+    if output:
+        command_line.check_output("--output", output, ())
     files = images_from_arguments(settings.paths)
     if not files:
         names = ", ".join(display_path(path) for path in settings.paths)

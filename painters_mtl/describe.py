@@ -38,10 +38,7 @@ class DescribeSettings(NetworkSettings, DataSettings):
 
 def describe(settings: DescribeSettings) -> int:
     """The verb: table to the terminal, diagram to a file."""
-    if settings.output.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise UserError(f"--output {settings.output} must end in .png, .svg or .pdf")
-    if not settings.output.absolute().parent.is_dir():
-        raise UserError(f"--output {settings.output}: there is no folder {settings.output.parent}")
+    command_line.check_output("--output", settings.output, (".png", ".svg", ".pdf"))
     lazy_imports.import_tensorflow()
     network = _network(settings)
     print(parameter_table(network))

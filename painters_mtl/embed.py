@@ -20,7 +20,7 @@ from typing import Literal
 import tyro
 
 from painters_mtl.common import command_line
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import UserError, count_reasons
 from painters_mtl.common.messages import counted, say
 
 
@@ -72,7 +72,7 @@ def embed(settings: Settings) -> int:
 
         write_map(vectors, settings.map, settings.projection)
     if vectors.errors:
-        reasons = embeddings.count_errors(vectors.errors.values())
+        reasons = count_reasons(vectors.errors.values())
         print(
             f"{counted(len(vectors.errors), 'picture')} could not be read ({reasons}): see the column error",
             file=sys.stderr,

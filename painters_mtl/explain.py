@@ -171,7 +171,7 @@ def _write_sheets(
             try:  # a second time, for the network's cached image is too small to be looked at
                 pixels = load_image(output.file, longest=2 * SIDE).pixels
             except Unreadable as reason:
-                error = f"{reason.reason} ({reason.detail})"
+                error = reason.in_words
         if error:
             unreadable += 1
             ProgressBar.write(f"{display_path(str(output.file))} cannot be read: {error}", file=sys.stderr)

@@ -19,7 +19,6 @@ Exit status: 0 all read, 1 some were not, 2 misuse, 130 interrupted (--resume go
 
 import contextlib
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from painters_mtl.common import command_line
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import UserError, count_reasons
 from painters_mtl.common.messages import counted, say
 
 if TYPE_CHECKING:
@@ -229,9 +228,8 @@ def in_words(row: Mapping[str, Any], tasks: Sequence[str]) -> str:
 def _status(errors: Sequence[str]) -> int:
     """0, or 1 where pictures could not be read; says how many, and why."""
     if errors:
-        counts = Counter(error.split(" (")[0] for error in errors)
-        reasons = ", ".join(f"{n} {reason}" for reason, n in counts.most_common())
-        print(f"{counted(len(errors), 'picture')} could not be read ({reasons}): see the column error", file=sys.stderr)
+        could_not = f"{counted(len(errors), 'picture')} could not be read ({count_reasons(errors)})"
+        print(f"{could_not}: see the column error", file=sys.stderr)
     return 1 if errors else 0
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from painters_mtl.common import command_line
-from painters_mtl.common.errors import UserError, display_path
+from painters_mtl.common.errors import UserError, count_reasons, display_path
 from painters_mtl.common.messages import counted, say
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def similar(settings: Settings) -> int:
     unreadable = [vectors.errors[file] for file in files if file in vectors.errors]
     if unreadable:
         print(
-            f"{counted(len(unreadable), 'picture')} could not be read ({embeddings.count_errors(unreadable)}): "
+            f"{counted(len(unreadable), 'picture')} could not be read ({count_reasons(unreadable)}): "
             "painters-mtl check names them",
             file=sys.stderr,
         )

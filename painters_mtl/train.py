@@ -99,7 +99,8 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
             links = {f"{name} alone": f"{BASELINES}/{name}/{REPORT}" for name in alone}
             for name, one in alone.items():
                 back = {"the network for all tasks": f"../../{REPORT}"}
-                write_report(folder / BASELINES / name, data, settings, one, links=back)
+                own = TrainSettings.load(folder / BASELINES / name / CONFIG)  # a network for one task has no strategy
+                write_report(folder / BASELINES / name, data, own, one, links=back)
             write_report(folder, data, settings, shared, result, links)
             print(text(result))
     print(f"wrote {folder}: open {folder / 'report.html'}, or label paintings:")

@@ -1,5 +1,8 @@
 """The two exceptions that are meant for the user, and how paths and reasons are shown."""
 
+from collections import Counter
+from collections.abc import Iterable
+
 REASONS = (
     "missing",
     "no permission",
@@ -28,16 +31,30 @@ class Unreadable(Exception):
         super().__init__(reason, detail, path)  # all three, so that it can be pickled
         self.reason, self.detail, self.path = reason, detail, path
 
+    @property
+    def in_words(self) -> str:
+        """The reason, with the detail in brackets where there is one."""
+        return f"{self.reason} ({self.detail})" if self.detail else self.reason
+
     def __str__(self) -> str:
-        return f"{display_path(self.path) or 'the picture'} cannot be read: {self.reason}" + (
-            f" ({self.detail})" if self.detail else ""
-        )
+        return f"{display_path(self.path) or 'the picture'} cannot be read: {self.in_words}"
+
+
+def count_reasons(errors: Iterable[str]) -> str:
+    """Why pictures could not be read, counted: "3 empty, 1 not an image"; each error as `Unreadable.in_words`."""
+    counts = Counter(error.split(" (")[0] for error in errors)
+    return ", ".join(f"{n:,} {reason}" for reason, n in counts.most_common())
 
 
 def display_path(path: str) -> str:
     """A path as it can be printed anywhere: on one line, bytes that are not UTF-8 as escapes."""
     text = path.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def first_line(error: BaseException, most: int = 160) -> str:
+    """The first line of a library's error, in at most so many characters; the error's type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
 
 
 def shorten(error: BaseException) -> str:

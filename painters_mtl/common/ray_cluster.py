@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from painters_mtl.common import lazy_imports
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import UserError, first_line
 from painters_mtl.common.lazy_imports import import_extra
 
 MAX_TRIES = 4  # of one training, or of a group of files in which nothing at all came back, before somebody must look
@@ -78,11 +78,6 @@ def check_cluster(address: str) -> Any:
 
 def _address(address: str) -> str:
     return address or os.environ.get("RAY_ADDRESS", "") or "local"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error of Ray, which may come with a traceback of another machine."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 @dataclass(frozen=True)

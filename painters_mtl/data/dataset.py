@@ -18,7 +18,8 @@ from painters_mtl.data.seen_works import MOST_SEEN, seen_among, with_seen_in_tra
 from painters_mtl.data.settings import NEW_SPLIT, DataSettings
 from painters_mtl.data.split import PARTS, given_parts, make_split, notes_about_split
 from painters_mtl.data.split_file import check_split_file, load_split
-from painters_mtl.data.tasks import ALL_PAINTERS, NO_LABEL, TASK_NAMES, Task, known_output
+from painters_mtl.data.tasks import ALL_PAINTERS, NO_LABEL, TASK_NAMES, Task, known_output, plural
+from painters_mtl.evaluation.balance import class_counts
 from painters_mtl.images.cache import ImageCache, build_image_cache, cache_side
 
 LEAST_LEFT = 0.5  # of the labelled works of a task in test or validation, when seen works leave for train
@@ -252,8 +253,7 @@ def is_demo(folder: Path) -> bool:
 
 
 def _describe(tasks: dict[str, Task]) -> str:
-    plural = {name: f"{name}s" if name in TASK_NAMES else f"classes of {name}" for name in tasks}
-    return ", ".join(f"{len(task.classes)} {plural[name]}" for name, task in tasks.items())
+    return ", ".join(f"{len(task.classes)} {plural(name)}" for name, task in tasks.items())
 
 
 def _check_parts(data: Dataset) -> None:
@@ -267,7 +267,7 @@ def _check_parts(data: Dataset) -> None:
     train = data.rows("train")
     for name, task in data.tasks.items():
         labels = data.labels[name][train]
-        counts = np.bincount(labels[labels >= 0], minlength=len(task.classes))
+        counts = class_counts(labels, len(task.classes))
         if empty := [c for c, n in zip(task.classes, counts, strict=True) if n == 0]:
             raise UserError(f"no training painting has the {name} {empty[0]!r}: change the classes or the --split")
 

@@ -14,9 +14,11 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import read_if_sound, write_json
+from painters_mtl.common.lazy_imports import environment, import_extra
 from painters_mtl.common.messages import ProgressBar, say
 
 COMPETITION = "painter-by-numbers"
@@ -164,31 +166,20 @@ def _fetch(name: str, folder: Path) -> Path | None:
     kagglehub = _import_kagglehub()
     from kagglehub.exceptions import DataCorruptionError
 
-    before = os.environ.get("KAGGLEHUB_CACHE")
-    os.environ["KAGGLEHUB_CACHE"] = str(folder / PARTIAL)
     try:
-        with _explained(name):
+        with environment(KAGGLEHUB_CACHE=str(folder / PARTIAL)), _explained(name):
             return Path(kagglehub.competition_download(COMPETITION, path=name))
     except DataCorruptionError:  # kagglehub deleted it
         return None
-    finally:
-        if before is None:
-            del os.environ["KAGGLEHUB_CACHE"]
-        else:
-            os.environ["KAGGLEHUB_CACHE"] = before
 
 
 def _partial(folder: Path, name: str) -> Path:
     return folder / PARTIAL / "competitions" / COMPETITION / name
 
 
-def _import_kagglehub():  # type: ignore[no-untyped-def]  # a module
+def _import_kagglehub() -> Any:
     os.environ.setdefault("KAGGLEHUB_VERBOSITY", "error")  # it tells where its cache is, which is no longer so
-    try:
-        import kagglehub
-    except ImportError as error:
-        raise UserError('kagglehub is not installed: pip install "painters-mtl[kaggle]"') from error
-    return kagglehub
+    return import_extra("kagglehub", "kaggle")
 
 
 @contextmanager

@@ -36,6 +36,11 @@ def check_task_name(name: str) -> None:
                         "school gives it another name")  # fmt: skip
 
 
+def plural(task: str) -> str:
+    """What the classes of a task are called: "painters"; of a column of somebody's own "classes of century"."""
+    return f"{task}s" if task in TASK_NAMES else f"classes of {task}"
+
+
 def known_output(task: str) -> str:
     """The name of a head with two classes, beside that of a task: is it by, or of, none of the task's classes?"""
     return f"{task}_known"

@@ -11,7 +11,8 @@ FEWEST = 20  # labelled validation paintings; from fewer no temperature is fitte
 def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities at a temperature: the softmax of the logits divided by it; float32, shape as given.
 
-    Above 1 they become less sure, below 1 surer; the order of the classes stays. `soften(soften(p, t), 1 / t)` is p.
+    Above 1 they become less sure, below 1 surer; the order of the classes stays. Applied at t and then at
+    1 / t, it gives the same probabilities back.
     """
     p = np.maximum(probabilities.astype(np.float64), 1e-12)
     powers = (p / p.max(axis=1, keepdims=True)) ** (1 / temperature)

@@ -44,7 +44,7 @@ def threshold(labels: np.ndarray, scores: np.ndarray) -> float:
 def measure_unknown(
     scores: np.ndarray, limit: float, known: np.ndarray, others: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    """How well a score and its threshold part works of a task's classes from others.
+    """How well a score and its threshold separate works of a task's classes from others.
 
     Args:
         scores: of the test paintings, float (n,).

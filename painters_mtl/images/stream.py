@@ -88,8 +88,7 @@ def _outputs(batch: list[tuple[ImageFile, Future[Decoded]]], forward: Forward) -
     position = 0  # among the pictures that could be read
     for file, result in decoded:
         if isinstance(result, Unreadable):
-            detail = f" ({result.detail})" if result.detail else ""
-            rows.append(ImageOutput(file, None, error=result.reason + detail))
+            rows.append(ImageOutput(file, None, error=result.in_words))
         else:
             picture, _, content = result
             of_picture = {name: values[position] for name, values in outputs.items()}

@@ -51,7 +51,7 @@ class Layout:
         self.big_endian = header.startswith(b"MM")
 
     def read_wrong(self) -> bool:
-        """Whether Pillow would read other pixels than there are, in a way that `mend_tiles` and `mend` cannot undo."""
+        """Whether Pillow would read other pixels than there are, in a way that `_mend_tiles` and `mend` cannot undo."""
         compressed = self.compression != NO_COMPRESSION
         rgb_planes = self.colours == RGB and self.extra in ((), (UNASSOCIATED,))
         cmyk_planes = self.colours == CMYK and not self.extra and self.bits == 8

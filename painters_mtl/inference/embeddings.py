@@ -14,7 +14,6 @@ that was cut off goes on where it stood. Several processes may use it at once; a
 import functools
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -211,12 +210,6 @@ def _places(files: Iterable[images.ImageFile]) -> dict[images.ImageFile, bytes]:
             path = os.path.join(folders(folder), name)  # noqa: PTH118 - 100,000 paths
         places[file] = f"{path}/{file.member}".encode("utf-8", "surrogateescape")
     return places
-
-
-def count_errors(errors: Iterable[str]) -> str:
-    """Why pictures could not be read, counted: "3 empty, 1 not an image"."""
-    counts = Counter(error.split(" (")[0] for error in errors)
-    return ", ".join(f"{n:,} {reason}" for reason, n in counts.most_common())
 
 
 def model_key(run: Run) -> str:

@@ -31,7 +31,7 @@ def save_graph(run: Run, network: keras.Model, folder: Path, calibrated: bool) -
     Outputs: those of the network by name, float32 (n, ...).
 
     Args:
-        calibrated: divide the logits by the run's temperatures, as `calibration.soften` does.
+        calibrated: divide the logits by the run's temperatures, as `calibration.apply_temperature` does.
     """
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from painters_mtl.common.errors import UserError, display_path
 from painters_mtl.common.messages import say
+from painters_mtl.data.tasks import UNKNOWN
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference.predictor import PredictOptions, prediction_columns, prediction_rows
 from painters_mtl.inference.result_tables import Row
@@ -92,7 +93,9 @@ def _same_labels(row: Row, new: Row, run: "Run", tolerance: float) -> bool:
         if abs(row[f"{task}_confidence"] - confidence) > tolerance:
             return False
         tied = confidence - new.get(f"{task}_2_confidence", 0.0) <= tolerance
-        at_threshold = abs(new.get(f"{task}_known", 1.0) - run.thresholds.get(task, 0.0)) <= tolerance
+        at_threshold = UNKNOWN in (row[task], new[task])  # for all that is known where the score is not in the table
+        if (score := new.get(f"{task}_known")) is not None:
+            at_threshold = abs(score - run.thresholds.get(task, 0.0)) <= tolerance
         if row[task] != new[task] and not tied and not at_threshold:
             return False
     return True

@@ -23,7 +23,7 @@ from painters_mtl.inference.litert_template import TEMPLATE, drawn_images, fill_
 from painters_mtl.inference.open_network import open_network
 from painters_mtl.inference.painter_pairs import HEAD, PainterHead, head_arrays
 from painters_mtl.inference.parity import (
-    accuracy_loss,
+    accuracy_losses,
     compare_outputs,
     evenly_spaced,
     outputs_in_batches,
@@ -185,8 +185,7 @@ def compare_package(
         in_keras = {name: values[some] for name, values in after.items()}
         comparison["litert"] = _compare_litert(_as_packaged(run, folder), images[some], in_keras)
     if labels is not None:
-        losses = {name: accuracy_loss(labels[name], before[name], after[name]) for name in run.tasks}
-        comparison["accuracy"] = {name: value for name, value in losses.items() if value["paintings"]}
+        comparison["accuracy"] = accuracy_losses(run.tasks, labels, before, after)
     return comparison
 
 

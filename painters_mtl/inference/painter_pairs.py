@@ -69,7 +69,7 @@ def inner_products(vectors: np.ndarray, first: np.ndarray, second: np.ndarray) -
     """Scores of pairs of rows: float64 (pairs,).
 
     Args:
-        vectors: float64 (rows, channels) from `on_grid`.
+        vectors: float64 (rows, channels) from `round_to_grid`.
         first, second: int (pairs,), rows.
     """
     rows, at_row = _distinct(first, len(vectors))

@@ -1,6 +1,6 @@
 """Does a network in another runtime give what it gives in Keras? Compared on real pictures before it is trusted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,12 +119,20 @@ def compare_export(
     apart = max(float(np.abs(values - exported[name][: len(values)]).max()) for name, values in one_by_one.items())
     comparison = {"format": file_format, **compare_outputs(exported, calibrated), "one_at_a_time_differs_by": apart}
     if labels is not None:
-        comparison["accuracy"] = {
-            name: accuracy_loss(labels[name], calibrated[name], exported[name])
-            for name in run.tasks
-            if (labels[name] >= 0).any()
-        }
+        comparison["accuracy"] = accuracy_losses(run.tasks, labels, calibrated, exported)
     return comparison
+
+
+def accuracy_losses(
+    tasks: Iterable[str],
+    labels: Mapping[str, np.ndarray],
+    in_keras: Mapping[str, np.ndarray],
+    exported: Mapping[str, np.ndarray],
+) -> dict[str, dict[str, float]]:
+    """`accuracy_loss` of each task that has a label, {task: ...}."""
+    return {
+        name: accuracy_loss(labels[name], in_keras[name], exported[name]) for name in tasks if (labels[name] >= 0).any()
+    }
 
 
 def accuracy_loss(labels: np.ndarray, in_keras: np.ndarray, exported: np.ndarray) -> dict[str, float]:

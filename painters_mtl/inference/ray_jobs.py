@@ -1,7 +1,7 @@
 """`predict --engine ray`: the machines of a Ray cluster share the files of a folder.
 
 What is done on the machines is what is done without it: `predictor.prediction_rows`. Files come back as whole groups or
-not at all; what a machine had in its hands when it died, another one labels.
+not at all; what a machine was labelling when it died, another one labels.
 """
 
 import json
@@ -60,7 +60,7 @@ def label_on_ray(
         resources = worker_resources(ray, cpus)
         size = options.batch_size
         size *= max(1, min(MAX_BATCHES, len(files) // (4 * resources.count * size)))
-        # Groups of whole batches: a picture is in the same company as without Ray, and its numbers are the same.
+        # Groups of whole batches: a picture is in the same batch as without Ray, and its numbers are the same.
         groups = [files[i : i + size] for i in range(0, len(files), size)]
         missing, tries = dict(enumerate(groups)), 0
         while missing:

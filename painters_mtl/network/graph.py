@@ -22,10 +22,10 @@ PROBE = 256  # side of the image by which the sizes of maps are told
 def named_tensors(model: keras.Model) -> dict[str, Any]:
     """The tensors of a network of `build_model` by name, (n, channels) each.
 
-    features: what the backbone gives, pooled. trunk: the tensor at which the tasks part, behind the last shared hidden
-    layer; without any, or with one that is called for each of two views, the features. `{task}_features`: what a head
-    reads, before its dropout. `{task}`: the probabilities. A model of the heads alone has all but what is before its
-    input.
+    features: what the backbone gives, pooled. trunk: the tensor at which the branches of the tasks begin, behind the
+    last shared hidden layer; without any, or with one that is called for each of two views, the features.
+    `{task}_features`: what a head reads, before its dropout. `{task}`: the probabilities. A model of the heads alone
+    has all but what is before its input.
     """
     nodes: dict[str, list[Any]] = {}
     for node in model_nodes(model):

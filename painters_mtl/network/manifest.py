@@ -19,7 +19,7 @@ from painters_mtl.network.backbones import build_backbone, rescaling_behind_norm
 from painters_mtl.network.graph import named_tensors
 from painters_mtl.network.multitask import backbone_of, build_model, with_known_head
 from painters_mtl.network.pyramid import pyramid_channels
-from painters_mtl.network.settings import NetworkSettings
+from painters_mtl.network.settings import NetworkSettings, backbone_key
 from painters_mtl.network.weight_names import named_variables, set_arrays
 
 FORMAT = 1  # of the manifest; a program that knows only lower ones refuses it
@@ -36,7 +36,7 @@ def describe_network(network: keras.Model, settings: NetworkSettings) -> dict[st
         settings: those that it was built with.
     """
     backbone, tensors = backbone_of(network), named_tensors(network)
-    if backbone.name.lower().replace("_", "") != settings.backbone.lower().replace("_", ""):
+    if backbone_key(backbone.name) != backbone_key(settings.backbone):
         return None
     heads = {name: output.shape[-1] for name, output in network.output.items()}
     known_heads = {

@@ -1,7 +1,7 @@
 """The network: one shared backbone, optional shared layers, then a branch and a softmax head for each task.
 
 Its tensors have names, which `graph.named_tensors` finds: `features`, pooled from the backbone's maps; `trunk`, at
-which the tasks part; `{task}_features`, which a head reads; `{task}`, its probabilities.
+which the branches of the tasks begin; `{task}_features`, which a head reads; `{task}`, its probabilities.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from painters_mtl.network.graph import FEATURES, named_tensors
 from painters_mtl.network.pyramid import pyramid_features, with_pyramid_maps
 from painters_mtl.network.settings import NetworkSettings
 
-PROJECTION = "projection"  # the layer that every branch goes through behind the split
+PROJECTION = "projection"  # the layer that every branch goes through, behind the trunk
 
 
 def build_model(
@@ -92,7 +92,7 @@ def _inputs_and_features(backbone: keras.Model, settings: NetworkSettings, multi
 
 
 def _trunks(features: Any, settings: NetworkSettings) -> dict[str, Any]:
-    """For each view, the tensor at which the tasks part that see it."""
+    """For each view, the tensor at which the branches of the tasks begin that see it."""
     views, hidden = settings.views, _hidden(settings.shared_layers, settings.dropout, "shared")
     if settings.merge == "none":
         channels = features.shape[-1] // len(views)
@@ -142,7 +142,7 @@ def with_known_head(network: keras.Model, task: Task, width: int) -> keras.Model
     A softmax behind a hidden layer of its own on the features; its layers are named `{task}_0` and `{task}`.
 
     Args:
-        task: `data.Dataset.painter_known`, such as "painter_known" with the classes another and known.
+        task: `data.Dataset.known_class_task`, such as "painter_known" with the classes another and known.
         width: of the hidden layer.
     """
     hidden = keras.layers.Dense(width, activation="relu", name=f"{task.name}_0")

@@ -78,3 +78,8 @@ class NetworkSettings(InputSettings):
     def ends_multi_scale(self) -> bool:
         """Whether the heads read the pyramid maps of the backbone at the end: where they are fitted again to them."""
         return self.refits_heads() and self.plain_heads()
+
+
+def backbone_key(name: str) -> str:
+    """The name of a backbone as names are compared: EfficientNetB0, efficientnet_b0 and efficientnetb0 are one."""
+    return name.lower().replace("_", "")

@@ -71,8 +71,3 @@ def percent(share: float) -> str:
     """
     said = "under 1 %" if share < 0.01 else "over 99 %" if share > 0.99 else f"{100 * share:.0f} %"
     return said.replace(" %", "\u00a0%")
-
-
-def plural(task: str) -> str:
-    """What the classes of a task are called: "painters"; of a column of somebody's own "classes of century"."""
-    return f"{task}s" if task in ("painter", "style", "genre") else f"classes of {task}"

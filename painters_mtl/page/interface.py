@@ -11,7 +11,7 @@ from painters_mtl.page.folder import label_pictures, pictures_in
 from painters_mtl.page.guard import FOLDER
 from painters_mtl.page.limits import AT_ONCE, NEAREST
 from painters_mtl.page.questions import Questions, sentence
-from painters_mtl.page.render import picture_url
+from painters_mtl.reports.html import picture_url
 
 LIMIT = {"concurrency_id": "network", "concurrency_limit": AT_ONCE}
 

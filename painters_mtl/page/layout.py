@@ -5,8 +5,8 @@ from pathlib import Path
 
 import gradio as gr
 
+from painters_mtl.data.tasks import plural
 from painters_mtl.page import interface, render, tab_compare, tab_folder, tab_painting
-from painters_mtl.page.answers import plural
 from painters_mtl.page.model_card import report
 from painters_mtl.page.questions import Questions
 from painters_mtl.runs.model_choice import shipped_model

@@ -1,4 +1,4 @@
-"""What a model is, for the tab "The model": read from the files of its run folder."""
+"""What a model is, for the tab "Model": read from the files of its run folder."""
 
 from typing import TYPE_CHECKING, Any
 

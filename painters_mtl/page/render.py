@@ -1,7 +1,6 @@
 """Values to the HTML that the page shows: templates with escaping, pictures as data URLs."""
 
 import base64
-import io
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
-from PIL import Image
 
+from painters_mtl.data.tasks import plural
 from painters_mtl.images.files import ImageFile
-from painters_mtl.page.answers import labels, percent, plural
+from painters_mtl.page.answers import labels, percent
 from painters_mtl.page.collection import thumbnail_url
+from painters_mtl.reports.html import picture_url
 
 if TYPE_CHECKING:
     from painters_mtl.page.folder import Progress
@@ -125,10 +125,3 @@ def report_frame(page: str) -> str:
         f'<iframe class="report" title="report of the training" sandbox="" srcdoc="{jinja2.filters.escape(page)}">'
         "</iframe>"
     )
-
-
-def picture_url(pixels: np.ndarray) -> str:
-    """A picture as a data URL, a JPEG."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""The tab "A folder": a zip or many pictures to a table and a gallery, with progress, a stop and a CSV."""
+"""The tab "Folder": a zip or many pictures to a table and a gallery, with progress, a stop and a CSV."""
 
 import threading
 import time

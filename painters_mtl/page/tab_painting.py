@@ -1,4 +1,4 @@
-"""The tab "One painting": drop it, read its labels, see what speaks for them, and the works that are most like it."""
+"""The tab "Painting": drop it, read its labels, see what speaks for them, and the works that are most like it."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from painters_mtl.data.dataset import Dataset
+from painters_mtl.evaluation.balance import class_counts
 from painters_mtl.reports.figures import thumbnail
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ def most_confused(labels: np.ndarray, probabilities: np.ndarray, most: int = MOS
 def confusions_in_words(data: Dataset, result: "RunResult", task: str) -> list[str]:
     """A sentence for each pair of classes that is confused most, with what may be the reason."""
     labels, classes = data.labels[task], data.tasks[task].classes
-    train = data.rows("train")
-    trained = np.bincount(labels[train][labels[train] >= 0], minlength=len(classes))
+    trained = class_counts(labels[data.rows("train")], len(classes))
     sentences = []
     for pair in most_confused(labels[result.test_rows], result.test_probabilities[task]):
         true, other, count = classes[pair.true], classes[pair.predicted], len(pair.positions)

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from painters_mtl.common.lazy_imports import figure_style
+
 if TYPE_CHECKING:
     import keras
+    from matplotlib.figure import Figure
 
 TASK_COLOURS = ("#c05a2b", "#2b7a4b", "#7a4b9e", "#8a6d1f")
 SHARED_COLOUR = "#1f5fa8"
@@ -22,10 +25,8 @@ def draw(network: "keras.Model", file: Path) -> str:
     if shutil.which("dot") and importlib.util.find_spec("pydot"):
         keras.utils.plot_model(network, file, show_shapes=True, show_layer_names=True)
         return "graphviz"
-    import matplotlib
-
-    matplotlib.use("Agg")
-    diagram(network).savefig(file, dpi=120, bbox_inches="tight")
+    with figure_style():
+        diagram(network).savefig(file, dpi=120, bbox_inches="tight")
     return "matplotlib (graphviz is not installed)"
 
 
@@ -62,16 +63,16 @@ def layer_inputs(network: "keras.Model") -> dict[str, list[str]]:
     }
 
 
-def diagram(network: "keras.Model") -> Any:
-    """A matplotlib figure of the layers as boxes: the image on top, the heads at the bottom, a column for each task."""
-    import matplotlib.pyplot as plt
-
+def diagram(network: "keras.Model", title: str = "") -> "Figure":
+    """A figure of the layers as boxes: the image on top, the heads at the bottom, a column for each task."""
     from painters_mtl.network.graph import heads_by_layer
 
     tasks, tasks_of, inputs = list(network.output), heads_by_layer(network), layer_inputs(network)
     places = _places(tasks, tasks_of, inputs)
     lines = 1 + max(-y for _, y in places.values())
-    figure, axis = plt.subplots(figsize=(COLUMN_INCHES * len(tasks) + 0.6, lines))
+    with figure_style() as Figure:
+        figure = Figure(figsize=(COLUMN_INCHES * len(tasks) + 0.6, lines))
+        axis = figure.subplots()
     for name, (x, y) in places.items():
         for source in inputs[name]:
             start = places[source]
@@ -86,7 +87,8 @@ def diagram(network: "keras.Model") -> Any:
     axis.set_xlim(min(0, *columns) - 0.6, max(len(tasks) - 1, *columns) + 0.6)
     axis.set_ylim(-lines + 0.4, 0.6)
     axis.set_axis_off()
-    axis.set_title("blue: shared by the tasks; other colours: one task's own", fontsize=9)
+    colours = "blue: shared by the tasks; other colours: one task's own"
+    axis.set_title(f"{title}\n{colours}" if title else colours, fontsize=9)
     return figure
 
 

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.split import PARTS
 from painters_mtl.data.tasks import Task
+from painters_mtl.evaluation.balance import STRENGTH, class_counts
 from painters_mtl.reports.comparison_figures import differences_figure
 from painters_mtl.reports.conditions import conditions, validation_note
 from painters_mtl.reports.figures import MOST_CLASSES, contact_sheet, examples, figures_of_run
@@ -65,6 +64,7 @@ def write_report(
         links=links or {},
         files=[name for name in FILES if (folder / name).exists()],
         command=repeat_command("train", settings) if len(tasks) == len(data.tasks) else "",
+        balance_strength=STRENGTH,
         conditions=conditions(settings, result.history, tasks, data.demo),
         validation_note=validation_note(settings),
         costs=COSTS,
@@ -95,6 +95,8 @@ def _summary(settings: TrainSettings, result: "RunResult") -> str:
 
 def _start(settings: TrainSettings) -> str:
     """What the backbone's weights were before the training."""
+    if settings.starts_from_teachers():
+        return "the mean of the networks for one task each"
     if settings.start_from and settings.start_shared != "imagenet":
         source = "the mean" if settings.start_shared == "mean" else f"that of {settings.start_shared}"
         return f"{source} of earlier runs"
@@ -116,5 +118,5 @@ def _parts(data: Dataset, tasks: Sequence[str]) -> list[list[str]]:
 def _class_counts(data: Dataset, task: Task) -> str:
     """The classes of a task with their training paintings, as text."""
     labels = data.labels[task.name][data.rows("train")]
-    counts = np.bincount(labels[labels >= 0], minlength=len(task.classes))
+    counts = class_counts(labels, len(task.classes))
     return ", ".join(f"{name} {count:,}" for name, count in zip(task.classes, counts, strict=True))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common import lazy_imports
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import UserError, first_line
 from painters_mtl.common.files import atomic_write
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ def load_keras_file(file: Path) -> "keras.Model":
     try:
         return keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # keras raises whatever its parts raise
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{file} cannot be loaded by Keras {keras.__version__} ({reason}): train it again or get a sound copy"
+            f"{file} cannot be loaded by Keras {keras.__version__} ({first_line(error)}): train it again or get a "
+            "sound copy"
         ) from error
 
 

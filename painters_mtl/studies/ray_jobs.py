@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common import interrupts, lazy_imports
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import UserError, first_line
 from painters_mtl.common.messages import say
 from painters_mtl.common.ray_cluster import (
     MAX_TRIES,
     WorkerResources,
     enter_worker,
-    first_line,
     has_room,
     ray_connection,
     worker_resources,

@@ -18,7 +18,8 @@ ONE_TRAINING = (
 )
 EACH_FOLD_ONCE = (
     "Each fold was trained once: the intervals are about paintings, and do not know how far another training of a fold "
-    "would differ. See whether the folds agree (metrics.json in each folder of runs/), or train several of each: --seeds 3"
+    "would differ. See whether the folds agree (metrics.json in each folder of runs/), or train several of each: "
+    "--seeds 3"
 )
 
 

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import UserError, first_line
 from painters_mtl.common.messages import say
 from painters_mtl.training.tf_config import Cluster, cluster_asked_for
 
@@ -213,7 +213,7 @@ def connect(distribute: str = "none") -> Devices:
         try:
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
         except (tf.errors.OpError, RuntimeError) as error:
-            raise UserError(f"the workers of TF_CONFIG do not come together ({str(error).splitlines()[0]})") from error
+            raise UserError(f"the workers of TF_CONFIG do not come together ({first_line(error)})") from error
         return Devices(strategy, cluster)
     gpus = tf.config.list_logical_devices("GPU")
     if distribute == "auto" and len(gpus) < 2:

@@ -157,9 +157,9 @@ def _fit_network(
 def build(spec: RunSpec, teachers: Sequence[Path] = ()) -> Assignment:
     """The network, with pretrained weights or those of earlier runs, the labels of its heads and the soft targets.
 
-    The head of eight painters learns from a fraction of the paintings; a head over all painters lets every painting
-    teach the features to tell painters apart. It is no part of the finished network. Where no weights are shared that
-    train, it could teach nobody.
+    The head of the chosen painters learns from a fraction of the paintings; a head over all painters lets every
+    painting teach the features to tell painters apart. It is no part of the finished network. Where no weights are
+    shared that train, it could teach nobody.
     """
     data, settings, tasks = spec.data, spec.settings, dict(spec.tasks)
     labels = {name: data.labels[name] for name in tasks}

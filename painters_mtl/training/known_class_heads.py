@@ -69,10 +69,10 @@ def _fitted(
 ) -> Weights | None:
     """A head fitted to training works of known classes and of others; None without a known one.
 
-    It has a hidden layer, for no plane parts eight painters from all others. Fitted twice, to the same channels as the
-    heads of the tasks (`head_refit.channels_to_fit`), and to all, where these are others: in a small collection the
-    last map has learned its paintings by heart, in a large one it knows more. The one that parts the validation works
-    better is kept.
+    It has a hidden layer, for the works of the chosen painters are not linearly separable from all others. Fitted
+    twice, to the same channels as the heads of the tasks (`head_refit.channels_to_fit`), and to all, where these are
+    others: in a small collection the last map has learned its paintings by heart, in a large one it knows more. The one
+    that separates the validation works better is kept.
 
     Args:
         known: int (n,), of `Dataset.known_class_task`.
@@ -97,11 +97,11 @@ def _fitted(
         whole = np.zeros((len(every), width), np.float32)
         whole[channels] = kernel
         heads.append([whole, *rest])
-    return max(heads, key=lambda weights: _parts(weights, unseen[:, 0], known[said])) if len(heads) > 1 else heads[0]
+    return max(heads, key=lambda weights: _roc_auc(weights, unseen[:, 0], known[said])) if len(heads) > 1 else heads[0]
 
 
-def _parts(weights: Weights, inputs: np.ndarray, known: np.ndarray) -> float:
-    """How well a head parts known works from others: the area under its ROC curve."""
+def _roc_auc(weights: Weights, inputs: np.ndarray, known: np.ndarray) -> float:
+    """The area under the ROC curve of a head's log odds: known works against others."""
     from sklearn.metrics import roc_auc_score
 
     kernel, bias, head, offset = weights

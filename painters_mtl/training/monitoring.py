@@ -168,5 +168,9 @@ class Progress:
         return self.trained / max(time.perf_counter() - self.started, 1e-9)
 
     def time_left(self, epoch: int) -> str:
-        """How long the epochs after this one take, if each takes as long, as minutes and seconds."""
-        return ProgressBar.format_interval((self.epochs - epoch - 1) * (time.perf_counter() - self.started))
+        """How long the epochs after this one take, if each takes as long, as minutes and seconds.
+
+        An epoch that was gone on with in its middle is taken for as long as its speed makes it.
+        """
+        whole = self.steps * self.batch_size / self.trained if self.trained else 1.0
+        return ProgressBar.format_interval((self.epochs - epoch - 1) * whole * (time.perf_counter() - self.started))

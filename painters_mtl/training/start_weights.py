@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import read_if_sound
 from painters_mtl.common.messages import counted, say
-from painters_mtl.network.settings import NetworkSettings
+from painters_mtl.network.settings import NetworkSettings, backbone_key
 from painters_mtl.runs.model_choice import shipped_model
 from painters_mtl.runs.network_files import NETWORK, WEIGHTS
 from painters_mtl.runs.packaged import check_packaged, training_codes
@@ -89,7 +89,7 @@ def _shipped_start(settings: "TrainSettings") -> Path | None:
     if (shipped := shipped_model()) is None:
         return None
     by_word = settings.weights == PAINTINGS or (settings.weights == AUTO and not settings.start_from)
-    if by_word and _same_name(_backbone_of(shipped)) == _same_name(settings.backbone):
+    if by_word and backbone_key(_backbone_of(shipped)) == backbone_key(settings.backbone):
         check_packaged(shipped)
         return shipped
     file = Path(settings.weights)
@@ -126,7 +126,7 @@ def with_weights_file(settings: S) -> S:
         )
     check_packaged(folder)
     backbone = _backbone_of(folder)
-    if _same_name(backbone) != _same_name(settings.backbone):
+    if backbone_key(backbone) != backbone_key(settings.backbone):
         raise UserError(
             f"--weights paintings is the backbone of the model that comes along, {backbone}: leave --backbone "
             f"{settings.backbone} out, or use --weights imagenet"
@@ -146,7 +146,3 @@ def _backbone_of(folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         check_packaged(folder)  # names the damage
         raise
-
-
-def _same_name(backbone: str) -> str:
-    return backbone.lower().replace("_", "")

@@ -36,7 +36,7 @@ class Forward(NamedTuple):
     task_losses: list[tf.Tensor]
     """Float32 scalars."""
     features: tf.Tensor
-    """Where the branches part: float32 (n, channels)."""
+    """Where the branches of the tasks begin: float32 (n, channels)."""
 
 
 class Gradients(NamedTuple):
@@ -88,7 +88,7 @@ class TrainStep:
         # TensorFlow's own variables: of a Keras variable, the gradient that is not there fails instead of being 0.
         self.shared = [v.value for v in self.groups.shared]
         self.branches = [v.value for head in self.heads for v in self.groups.branches[head]]
-        # One network gives the probabilities and, on the way, the features at which the branches part.
+        # One network gives the probabilities and, on the way, the features at which the branches begin.
         self.network = keras.Model(network.input, {TRUNK: named_tensors(network)[TRUNK], **network.output})
         self.strategy = STRATEGIES[settings.strategy](len(self.tasks), settings.seed)
         self.devices = devices or Devices()

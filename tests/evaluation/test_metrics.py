@@ -1,6 +1,7 @@
 """The metrics against scikit-learn's."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -111,3 +112,16 @@ def test_mean_accuracy_is_over_the_tasks_with_a_label() -> None:
     whole = {"accuracy": 1.0, "n": 1}
     assert mean_accuracy({"painter": half, "style": whole, "genre": nothing}) == 0.75
     assert math.isnan(mean_accuracy({"genre": nothing}))
+
+
+def test_memory_grows_with_the_classes_and_not_with_their_square() -> None:
+    classes, n = 5_000, 20
+    labels = np.arange(n, dtype=np.int32) * 7
+    probabilities = np.zeros((n, classes), np.float32)
+    probabilities[np.arange(n), np.where(np.arange(n) < 15, labels, 0)] = 1
+    task_metrics(labels, probabilities, labels)  # what is imported late is there
+    tracemalloc.start()
+    found = task_metrics(labels, probabilities, labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found["mean_recall"] == 0.75 and peak < 20_000_000  # a confusion matrix has 200 MB

@@ -8,6 +8,8 @@ import pytest
 from helpers import read_rows, trained
 
 from painters_mtl import predict
+from painters_mtl.data.tasks import UNKNOWN
+from painters_mtl.inference.finished_results import _same_labels
 from painters_mtl.runs import run as runs
 
 
@@ -96,3 +98,17 @@ def test_what_another_model_made_is_not_mixed_in(
     output.write_text("path;painter\n")
     assert label(folder, output, files, "--resume") == 2
     assert "is no table that predict wrote" in capsys.readouterr().err
+
+
+def test_a_score_on_the_threshold_of_any_task_may_fall_on_either_side(folder: Path) -> None:
+    run = runs.open_run(folder)
+    row = {f"{task}_confidence": 0.8 for task in run.tasks} | {task: run.tasks[task].classes[0] for task in run.tasks}
+    more = {f"{task}_2_confidence": 0.1 for task in run.tasks}
+    score = run.thresholds["painter"] + 0.5
+    for task in run.tasks:
+        other = row | more | {"painter_known": score, task: run.tasks[task].classes[1]}
+        assert not _same_labels(row, other, run, 1e-3)  # another class, as sure as before
+        doubted = row | more | {"painter_known": score, task: UNKNOWN}
+        assert _same_labels(row, doubted, run, 1e-3) == (task != "painter")  # whose score is in the table, and far off
+    near = row | more | {"painter_known": run.thresholds["painter"] + 5e-4, "painter": UNKNOWN}
+    assert _same_labels(row, near, run, 1e-3)

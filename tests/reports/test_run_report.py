@@ -13,7 +13,7 @@ from made_results import collection, result
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.evaluation.metrics import all_metrics
-from painters_mtl.reports.run_report import write_report
+from painters_mtl.reports.run_report import _start, write_report
 from painters_mtl.studies.comparison import compare
 from painters_mtl.training.run_result import RunResult
 from painters_mtl.training.settings import TrainSettings
@@ -122,3 +122,9 @@ def test_the_report_of_a_training_is_one_sound_file(tmp_path_factory: Any) -> No
         [f"{100 * m[key]:.1f} %" for key in ("accuracy", "mean_recall", "macro_f1")] for m in balanced.values()
     ]
     assert [row[5] for row in rows] == [f"{100 * m['majority']:.1f} %" for m in measured.values()]
+
+
+def test_where_the_backbone_of_a_distilled_network_starts() -> None:
+    taught = TrainSettings(distill=True)
+    assert _start(taught) == "the mean of the networks for one task each"
+    assert _start(TrainSettings(distill=True, weights="none")) == "random weights"

@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,16 @@ def test_a_bar_shows_paintings_a_second_and_the_time_left_on_a_terminal_alone(
         re.search(r"epoch 2: +75%.* 60.0/80.0 \[.*<\d\d:\d\d, .* paintings/s, loss 0.250\]", bar) for bar in bars
     )
     assert progress.time_left(0) == progress.time_left(1) == "00:00"
+
+
+def test_the_time_left_after_half_an_epoch_is_that_of_whole_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resumed in the middle of an epoch: two of its four steps take 10 s after the first, so an epoch takes 40 s."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    progress = Progress(epochs=3, steps=4, batch_size=10)
+    progress.begin_epoch(0, steps_done=2)
+    for _ in range(2):
+        clock[0] += 10
+        progress.add(1, loss=0.25)
+    progress.end_steps()
+    assert progress.time_left(0) == "01:20" and progress.time_left(1) == "00:40" and progress.time_left(2) == "00:00"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from helpers import small_network, trained
+from helpers import python, small_network, trained
 from PIL import Image
 
 from painters_mtl import describe
@@ -41,7 +41,17 @@ def test_a_trained_model_is_described(
     assert Image.open(tmp_path / "n.png").size[0] > 300
 
 
-@pytest.mark.parametrize(("output", "words"), [("n.gif", "must end in .png"), ("no/where/n.png", "no folder no/where")])
+@pytest.mark.parametrize(
+    ("output", "words"), [("n.gif", "must end in .png"), ("no/where/n.png", "in a folder that is there")]
+)
 def test_where_nothing_can_be_written(output: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert describe.main(["--output", output]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_backend_of_matplotlib_that_is_none_does_not_matter(tmp_path: Path) -> None:
+    command = ("-m", "painters_mtl.describe", "--backbone", "small_convnet", "--weights", "none", "--output")
+    done = python(*command, tmp_path / "n.png", MPLBACKEND="no-such-backend")
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "n.png").size[0] > 300

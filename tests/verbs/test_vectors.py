@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from sklearn.neighbors import NearestNeighbors
 
 from painters_mtl import embed, predict, similar
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import UserError, count_reasons
 from painters_mtl.common.row_cache import RowCache
 from painters_mtl.data.tasks import Task
 from painters_mtl.evaluation.calibration import apply_temperature
@@ -162,7 +162,7 @@ def test_unreadable_pictures_keep_their_place(run: runs.Run, folder: Path, tmp_p
     errors = {Path(one.file.path).name: one.error for one in found if one.features is None}
     assert list(errors) == ["03.png", "07.png"] and found.computed == 10 and len(found) == 12
     assert errors["03.png"].startswith("empty") and errors["07.png"].startswith("not an image")
-    assert embeddings.count_errors(errors.values()) == "1 empty, 1 not an image"
+    assert count_reasons(errors.values()) == "1 empty, 1 not an image"
 
 
 # ------------------------------------------------------------------------------------------------- the cache
