@@ -163,9 +163,10 @@ for figure in reliability_figures(data, outcome).values():
 # `painters-mtl explain IMAGE` covers its bright cells too, and says so where others matter as much.
 
 # %%
+from painters_mtl.evaluation.heatmaps import overlay, stretched
 from painters_mtl.images.decode import cached_image
 from painters_mtl.inference.open_network import open_network
-from painters_mtl.network import gradcam
+from painters_mtl.network.gradcam import gradcam
 
 model = open_network(run)
 shown = files[:4]
@@ -173,15 +174,15 @@ copies = np.stack(
     [cached_image(file.read(), 224)[1] for file in shown]
 )  # larger than in training: a map of 14 x 14 cells
 chosen = {task: [one.probabilities[task].argmax() for one in labelled[: len(shown)]] for task in run.tasks}
-maps = {task: gradcam.gradcam(model, copies, task, chosen[task]) for task in run.tasks}
+maps = {task: gradcam(model, copies, task, chosen[task]) for task in run.tasks}
 figure, axes = plt.subplots(len(shown), 1 + len(run.tasks), figsize=(11, 2.8 * len(shown)))
 for line, file, one, k in zip(axes, shown, labelled, range(len(shown)), strict=False):
     pixels = images.load_image(file, longest=300).pixels
     line[0].imshow(pixels)
     for axis, task in zip(line[1:], run.tasks, strict=True):
         p = one.probabilities[task]
-        heat = gradcam.stretched(maps[task][k], pixels.shape[1], pixels.shape[0])
-        axis.imshow(gradcam.overlay(pixels, heat))
+        heat = stretched(maps[task][k], pixels.shape[1], pixels.shape[0])
+        axis.imshow(overlay(pixels, heat))
         axis.set_title(f"{task}: {run.tasks[task].classes[p.argmax()]} {p.max():.0%}", fontsize=8)
     for axis in line:
         axis.set_axis_off()

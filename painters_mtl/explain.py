@@ -157,7 +157,7 @@ def _write_sheets(
     from painters_mtl.reports.sheets_explanation import SIDE, panel_rows, write_explanation_sheet
 
     import_tensorflow()
-    from painters_mtl.network.gradcam import likeness, scaled
+    from painters_mtl.evaluation.heatmaps import likeness, scaled
 
     unreadable = 0
     maps: dict[str, list[np.ndarray]] = {name: [] for name in tasks}

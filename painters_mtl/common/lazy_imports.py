@@ -1,41 +1,26 @@
 """Packages that are imported when they are needed: TensorFlow, Keras and Matplotlib as this program needs them, extras.
 
 The user's own settings of these libraries (keras.json, matplotlibrc, KERAS_BACKEND, MPLBACKEND, the rest of the
-environment) may be made for other programs. They do not reach the networks and figures made here, and stay as they are.
+environment) may be made for other programs. They do not reach the networks made here, and stay as they are.
 """
 
 import contextlib
 import ctypes
-import functools
 import importlib
 import importlib.util
-import io
 import logging
 import os
 import sys
 import threading
 import traceback
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from painters_mtl.common.errors import UserError, shorten
-from painters_mtl.common.messages import warn
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # What Keras looks for when it is imported, for parts that nobody calls here: a third of the time to the first label.
 ONLY_TRIED = ("matplotlib", "pandas", "sklearn")
-# Families that hold what DejaVu Sans, Matplotlib's own font, lacks: Chinese, Japanese and Korean above all.
-FALLBACK_FONTS = (
-    *(f"Noto Sans CJK {region}" for region in ("JP", "SC", "TC", "KR")),
-    *(f"Noto Sans {region}" for region in ("JP", "SC", "TC", "KR")),
-    *("Source Han Sans", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "IPAexGothic", "IPAGothic", "TakaoGothic"),
-    *("Droid Sans Fallback", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Yu Gothic", "MS Gothic"),
-    *("Microsoft YaHei", "SimHei", "Malgun Gothic", "Arial Unicode MS", "Unifont"),
-)
 
 
 def import_extra(module: str, extra: str) -> Any:
@@ -171,69 +156,13 @@ def _keep_freed_memory() -> None:
 # ------------------------------------------------------------------------------------------------- Matplotlib
 
 
-@contextlib.contextmanager
-def figure_style(settings: Mapping[str, Any] | None = None) -> Iterator[type["Figure"]]:
-    """Matplotlib's `Figure`, with Matplotlib's default settings for the time of the block: draw and save inside it.
-
-    >>> with figure_style({"font.size": 9}) as Figure:    # doctest: +SKIP
-    ...     figure = Figure(figsize=(6, 4), layout="constrained")
-    ...     figure.subplots().set_title("Ba$$ Painter")
-    ...     figure.savefig("figure.png")
-
-    A `Figure` made without pyplot needs no backend and no display, and is freed when the last name for it goes; as the
-    value of a cell a notebook shows it. Text is
-    drawn as it stands: a "$" in a painter's name begins no formula. Letters that Matplotlib's own font lacks are taken
-    from another font of the machine; where none has them they become boxes, and one sentence on standard error names a
-    font to install. Axes with a logarithmic scale need a plain formatter: Matplotlib labels them with formulas.
-
-    Args:
-        settings: rc settings that differ from Matplotlib's defaults.
-    """
-    import_matplotlib()
-    from matplotlib import style
-
-    own = {"text.parse_math": False, "font.family": ["DejaVu Sans", *_fallback_fonts()], **(settings or {})}
-    with _missing_letters_in_one_sentence(), style.context(own, after_reset=True):
-        yield _figure_class()
-
-
-@functools.cache
-def _figure_class() -> type["Figure"]:
-    from matplotlib.figure import Figure
-
-    class NotebookFigure(Figure):
-        """A figure that notebooks show also where nothing has told them how: pyplot does that, and is not used here."""
-
-        def _repr_png_(self) -> bytes | None:
-            if _are_shown_as_jpeg(type(self)):
-                return None
-            buffer = io.BytesIO()
-            with figure_style():
-                self.savefig(buffer, format="png", bbox_inches="tight")
-            return buffer.getvalue()
-
-    return NotebookFigure
-
-
-def _are_shown_as_jpeg(figures: type) -> bool:
-    """Whether the notebook shows such figures as JPEG by itself (%config InlineBackend.figure_format = "jpeg")."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is None:
-        return False
-    try:
-        shell.display_formatter.formatters["image/jpeg"].lookup_by_type(figures)
-    except KeyError:
-        return False
-    return True
-
-
 def import_matplotlib() -> Any:
     """The package matplotlib, also where the user's settings keep it from being imported.
 
     An MPLBACKEND that is no backend and a matplotlibrc that is no text do that. All other settings of the user are
     read, for figures of the user's own; `figure_style` keeps them out of the figures that are drawn here.
     """
-    with _muted("matplotlib"):
+    with muted("matplotlib"):
         try:
             return importlib.import_module("matplotlib")
         except Exception:
@@ -246,37 +175,6 @@ def import_matplotlib() -> Any:
             # A matplotlibrc in the working folder comes before the one that MATPLOTLIBRC names.
             with environment(MPLBACKEND="agg", MATPLOTLIBRC=str(defaults)), contextlib.chdir(defaults):
                 return importlib.import_module("matplotlib")
-
-
-@functools.cache
-def _fallback_fonts() -> list[str]:
-    """Those of `FALLBACK_FONTS` that this machine has."""
-    with _muted("matplotlib"):  # it says so when it makes its list of fonts, which takes some seconds the first time
-        from matplotlib import font_manager
-
-        families = {font.name for font in font_manager.fontManager.ttflist}
-    return [name for name in FALLBACK_FONTS if name in families]
-
-
-_told = False  # whether the sentence about missing letters was printed
-
-
-@contextlib.contextmanager
-def _missing_letters_in_one_sentence() -> Iterator[None]:
-    """Print one sentence for the process instead of Matplotlib's warning for each letter that no font has."""
-    global _told
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.filterwarnings("always", r"(?s)Glyph .* missing from", UserWarning)
-        yield
-    missing = [w for w in caught if str(w.message).startswith("Glyph ")]
-    for other in (w for w in caught if w not in missing):
-        warnings.warn_explicit(other.message, other.category, other.filename, other.lineno, source=other.source)
-    if missing and not _told:
-        _told = True
-        warn(
-            "note: some letters in the figures are boxes, because no font of this machine has them: a font such as "
-            "Noto Sans CJK helps"
-        )
 
 
 @contextlib.contextmanager
@@ -295,7 +193,7 @@ def environment(**values: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _muted(logger: str) -> Iterator[None]:
+def muted(logger: str) -> Iterator[None]:
     """Keep off standard error what a library logs below an error."""
     log = logging.getLogger(logger)
     level = log.level

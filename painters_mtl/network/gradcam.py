@@ -1,7 +1,7 @@
 """What in a picture speaks for an answer: maps of class activation for any head of `multitask.build_model`.
 
     maps = gradcam(model, cached_images, "painter", [3])      # float32 (1, h, w): what speaks for class 3
-    heat = stretched(maps[0], picture.width, picture.height)  # over the whole painting
+    heat = stretched(maps[0], picture.width, picture.height)  # `evaluation.heatmaps`: over the whole painting
     overlay(pixels, heat)                                     # uint8, to be shown
 
 The heads read means of feature maps A of the backbone: of the last one, and of finer pyramid maps (`pyramid`). What
@@ -25,11 +25,11 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from painters_mtl.common.iteration import in_batches
 from painters_mtl.data.tasks import known_output
 from painters_mtl.evaluation.faithfulness import CELLS, carried
+from painters_mtl.evaluation.heatmaps import scaled
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.forward import input_crops, pixels_spec
 from painters_mtl.network.graph import FEATURES, PROBE, block_outputs, map_shapes, named_tensors, producing_node
@@ -38,7 +38,6 @@ from painters_mtl.network.multitask import backbone_of
 TOP = -1  # as a class to explain: the likeliest one
 METHODS = ("finer", "levels", "layercam", "last")  # the first is the best of them (benchmarks/explanations.py)
 AGAINST = ("others", "mean", "nothing")
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 Maps = list[list[tf.Tensor]]  # for each view the map that is explained, then its pyramid maps; (n, h, w, channels)
 
@@ -232,48 +231,3 @@ def _float32(values: tf.Tensor) -> tf.Tensor:
 def _any(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
     """Of which pictures any gradient, (n, h, w, channels) each, is not 0: bool (n,)."""
     return tf.reduce_any([tf.reduce_any(g != 0, axis=(1, 2, 3)) for g in gradients], axis=0)
-
-
-def scaled(maps: np.ndarray) -> np.ndarray:
-    """Each picture's map to 0 to 1: float32 (n, ...) divided by its largest value. What is below 0 becomes 0."""
-    maps = np.maximum(maps, 0)
-    top = maps.reshape(len(maps), -1).max(axis=1).reshape(-1, *[1] * (maps.ndim - 1))
-    return np.divide(maps, top, out=np.zeros_like(maps), where=top > 0)
-
-
-def likeness(maps: np.ndarray) -> float:
-    """How much the maps of different pictures are the same: mean cosine of all pairs of (n, ...), 0 to 1.
-
-    Near 1 they tell of the network and not of the pictures. NaN where fewer than two maps hold anything.
-    """
-    flat = maps.reshape(len(maps), -1).astype(np.float64)
-    flat = flat[flat.any(axis=1)]
-    n = len(flat)
-    if n < 2:
-        return float("nan")
-    unit = flat / np.linalg.norm(flat, axis=1, keepdims=True)
-    return float((np.square(unit.sum(axis=0)).sum() - n) / (n * (n - 1)))
-
-
-def stretched(heat: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A map (h, w) over a picture of that size: float32 (height, width), bicubic, never above or below its cells.
-
-    The network saw the whole picture squashed to a square, so the map's square is the whole picture, and each cell its
-    own part of it.
-    """
-    image = Image.fromarray(np.ascontiguousarray(heat, np.float32))
-    large = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
-    return np.clip(large, heat.min(), heat.max())
-
-
-def overlay(pixels: np.ndarray, heat: np.ndarray, strength: float = 0.5) -> np.ndarray:
-    """A picture in grey under its map: uint8 (h, w, 3), with `heat` (h, w) in 0 to 1 in matplotlib's inferno.
-
-    Grey, because the painting's own colours would be mistaken for the map's; inferno, because equal steps of it look
-    equal, and its brightness survives a print in black and white.
-    """
-    from matplotlib import colormaps
-
-    grey = (pixels @ np.array(LUMA))[..., None]
-    mixed = (1 - strength) * grey + strength * 255 * colormaps["inferno"](np.clip(heat, 0, 1))[..., :3]
-    return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)

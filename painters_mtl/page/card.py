@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from painters_mtl.common.lazy_imports import figure_style
+from painters_mtl.common.figure_style import figure_style
 from painters_mtl.page.answers import percent
 
 WIDTH, HEIGHT, DPI = 1200, 800, 100  # pixels

@@ -162,7 +162,7 @@ class PageModel:
             classes: {task: number of the class}; of other tasks it is the likeliest one.
         """
         explained = self._heats(look.cached, classes)
-        from painters_mtl.network.gradcam import scaled
+        from painters_mtl.evaluation.heatmaps import scaled
 
         heats: dict[str, np.ndarray | None] = {}
         for task, of_task in explained.items():

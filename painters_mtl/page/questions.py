@@ -84,7 +84,7 @@ class Questions:
         heat = self.model.heats(look, {task: numbers[name]})[task]
         if heat is None:
             raise UserError(f"{task} is judged by the middle of the painting alone: there is no map of the whole of it")
-        from painters_mtl.network.gradcam import overlay, stretched  # what imports TensorFlow was called above
+        from painters_mtl.evaluation.heatmaps import overlay, stretched
         from painters_mtl.reports.sheets_explanation import UNPROVEN
 
         pixels = look.pixels()

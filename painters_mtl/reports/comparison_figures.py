@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from painters_mtl.common.lazy_imports import figure_style
+from painters_mtl.common.figure_style import figure_style
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.reports.figures import BLUE, GREY, INK, PANEL, RIGHT, WRONG, confusion_figure, shortened
 from painters_mtl.studies.comparison import SeedResults, task_predictions

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.errors import Unreadable
-from painters_mtl.common.lazy_imports import figure_style
+from painters_mtl.common.figure_style import figure_style
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.evaluation import metrics
 from painters_mtl.evaluation.calibration import apply_temperature, reliability

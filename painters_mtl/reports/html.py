@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import numpy as np
 
+from painters_mtl.common.figure_style import figure_style
 from painters_mtl.common.files import atomic_write, write_text
-from painters_mtl.common.lazy_imports import figure_style
 from painters_mtl.runs import run
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from painters_mtl.common.lazy_imports import figure_style
+from painters_mtl.common.figure_style import figure_style
 
 if TYPE_CHECKING:
     import keras

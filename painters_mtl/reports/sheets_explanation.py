@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from painters_mtl.common.lazy_imports import figure_style
+from painters_mtl.common.figure_style import figure_style
 from painters_mtl.data.tasks import UNKNOWN, Task, known_output
 from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.evaluation.open_set import known_score
@@ -52,7 +52,7 @@ def panel_rows(run: "Run", tasks: Mapping[str, Task], output: "ImageOutput", pix
             "painter stands out", bool, where the map was checked (`covering.stand_out`).
         pixels: the painting, uint8 (h, w, 3).
     """
-    from painters_mtl.network.gradcam import scaled
+    from painters_mtl.evaluation.heatmaps import scaled
 
     assert output.outputs is not None
     pictures = [pixels]
@@ -138,7 +138,7 @@ def _draw_row(
     """Draw the picture and its panels, with their titles above `top`."""
     from PIL import Image
 
-    from painters_mtl.network.gradcam import overlay, stretched
+    from painters_mtl.evaluation.heatmaps import overlay, stretched
 
     pixels = np.asarray(Image.fromarray(row.picture).resize(size, Image.Resampling.LANCZOS))
     for place, lines in enumerate(titles):

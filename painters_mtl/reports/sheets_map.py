@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from painters_mtl.common.errors import display_path
+from painters_mtl.common.figure_style import figure_style
 from painters_mtl.common.files import atomic_write
-from painters_mtl.common.lazy_imports import figure_style
 from painters_mtl.common.messages import say
 from painters_mtl.data.tasks import UNKNOWN
 from painters_mtl.inference.nearest import unit_vectors

@@ -13,7 +13,7 @@ import pytest
 from made_results import collection, result
 from PIL import Image
 
-from painters_mtl.common.lazy_imports import figure_style
+from painters_mtl.common.figure_style import figure_style
 from painters_mtl.evaluation.metrics import confusion
 from painters_mtl.reports import figures
 from painters_mtl.reports.html import save_figures
