@@ -94,7 +94,7 @@ def _train(data: "Dataset", settings: TrainSettings, folder: Path, chief: bool) 
         if alone and not interrupted and chief:
             from painters_mtl.studies.summary import text
 
-            result = one_against_three(data, settings, shared, alone)
+            result = compare_with_baselines(data, settings, shared, alone)
             write_json(folder / COMPARISON, result)
             links = {f"{name} alone": f"{BASELINES}/{name}/{REPORT}" for name in alone}
             for name, one in alone.items():
@@ -123,7 +123,7 @@ def fit_baselines(data: "Dataset", settings: TrainSettings, folder: Path, update
     return results
 
 
-def one_against_three(
+def compare_with_baselines(
     data: "Dataset", settings: TrainSettings, shared: "RunResult", alone: "dict[str, RunResult]"
 ) -> dict[str, Any]:
     """The comparison of one run, as `comparison.compare` gives it."""

@@ -89,7 +89,7 @@ def _split_in_order(
     """`make_split` of rows in the order of their ids."""
     labelled = has_label(labels)
     split, to_train = _as_given(table, groups, labelled, given)
-    missing = [part_of_member for part_of_member in PARTS[1:] if not (split == part_of_member).any()]
+    missing = [part for part in PARTS[1:] if not (split == part).any()]
     shares = dict(zip(PARTS, fractions, strict=True))
     if missing == ["validation"] and (split[from_competition_test(table)] == "test").any():
         shares |= {"train": 1 - COMPETITION_VALIDATION, "validation": COMPETITION_VALIDATION}

@@ -5,7 +5,7 @@ import numpy as np
 BINS = 15
 RANGE = (0.05, 20.0)  # of temperatures
 DRAWS = 200  # of `error_by_chance`
-FEWEST = 20  # labelled validation paintings; from fewer no temperature is fitted
+MIN_LABELLED = 20  # labelled validation paintings; from fewer no temperature is fitted
 
 
 def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
@@ -29,7 +29,7 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     1.0 where fewer than 20 paintings have a label.
     """
     labelled = labels >= 0
-    if labelled.sum() < FEWEST:
+    if labelled.sum() < MIN_LABELLED:
         return 1.0
     logits = np.log(np.maximum(probabilities[labelled].astype(np.float64), 1e-12))
     return likeliest_temperature(labels[labelled], logits)[0]

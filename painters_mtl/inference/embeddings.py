@@ -192,13 +192,13 @@ def _content(file: images.ImageFile) -> str:
         return ""
 
 
-def embeddings_file(file: images.ImageFile) -> bytes:
+def real_location(file: images.ImageFile) -> bytes:
     """Where a picture really lies, behind all links; the same for every way to name it. A path need not be text."""
     return _places([file])[file]
 
 
 def _places(files: Iterable[images.ImageFile]) -> dict[images.ImageFile, bytes]:
-    """`embeddings_file` of each picture. Links are followed once for each folder and zip, not for each picture."""
+    """`real_location` of each picture. Links are followed once for each folder and zip, not for each picture."""
     folders, places = functools.cache(os.path.realpath), {}
     for file in files:
         folder, name = os.path.split(file.path)

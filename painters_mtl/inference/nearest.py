@@ -16,7 +16,7 @@ from painters_mtl.common.files import atomic_write, remove_leftovers
 from painters_mtl.common.interrupts import stop_if_requested
 from painters_mtl.common.iteration import in_batches
 from painters_mtl.common.row_cache import ARRAYS, cache_key
-from painters_mtl.inference.embeddings import embeddings_file
+from painters_mtl.inference.embeddings import real_location
 
 if TYPE_CHECKING:
     from painters_mtl.inference.embeddings import Vector, Vectors
@@ -140,12 +140,12 @@ def _largest(
         direction: of the query, float64.
         cosines: with all pictures, float32 as they come from the blocks, which round them differently.
     """
-    own_file, asked = embeddings_file(query.file), count
+    own_file, asked = real_location(query.file), count
     while True:
         asked = min(asked + 1, len(cosines))  # one more than wanted, for the query's own file
         least = np.partition(cosines, len(cosines) - asked)[len(cosines) - asked] if asked else np.inf
         chosen = np.flatnonzero((cosines >= least - ROUNDING) & (cosines > -np.inf))
-        others = [k for k in chosen.tolist() if embeddings_file(among.files[k]) != own_file]
+        others = [k for k in chosen.tolist() if real_location(among.files[k]) != own_file]
         if len(others) >= count or asked == len(cosines):
             break
         asked *= 2  # it is reached by many paths

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-3  # of a probability, in 32 bits
 AGREEMENT = 0.99  # share of pictures whose likeliest class stays, in fewer bits
-FEWEST = 20  # pictures without which a share of 99 % means nothing
+MIN_PICTURES = 20  # pictures without which a share of 99 % means nothing
 COMPARED = 64  # pictures, at most
 
 

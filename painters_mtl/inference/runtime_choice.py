@@ -30,7 +30,13 @@ from painters_mtl.common.files import atomic_folder, read_if_sound, user_cache, 
 from painters_mtl.common.lazy_imports import import_extra, import_tensorflow
 from painters_mtl.common.messages import say
 from painters_mtl.inference.litert_template import fill_template, has_template, keras_on_drawn_pictures
-from painters_mtl.inference.parity import FEWEST, compare_outputs, outputs_in_batches, parity_faults, sample_images
+from painters_mtl.inference.parity import (
+    MIN_PICTURES,
+    compare_outputs,
+    outputs_in_batches,
+    parity_faults,
+    sample_images,
+)
 from painters_mtl.inference.runtimes import FILES, PACKAGES, installed, keras_forward, open_exported, openvino_core
 
 if TYPE_CHECKING:
@@ -165,7 +171,7 @@ def _images_to_compare(run: "Run", name: str, sample: "Sequence[ImageFile]") -> 
 
     A sample of under 20 pictures shows little, and what passes is trusted from then on: the run's own are taken.
     """
-    if len(sample) < FEWEST:
+    if len(sample) < MIN_PICTURES:
         from painters_mtl.runs.training_data import paintings_of_run
 
         sample = paintings_of_run(run) or sample
@@ -173,10 +179,10 @@ def _images_to_compare(run: "Run", name: str, sample: "Sequence[ImageFile]") -> 
         raise UserError(
             f"--runtime {name} must first be compared with Keras, and there are no paintings to do that on: label some"
         )
-    if _precision(name) != "f32" and len(sample) < FEWEST:
+    if _precision(name) != "f32" and len(sample) < MIN_PICTURES:
         raise UserError(
-            f"--runtime {name} computes in fewer bits and must first be compared with Keras on {FEWEST} paintings; "
-            f"here are {len(sample)}: label more at once, or use --runtime {_format(name)}"
+            f"--runtime {name} computes in fewer bits and must first be compared with Keras on {MIN_PICTURES} "
+            f"paintings; here are {len(sample)}: label more at once, or use --runtime {_format(name)}"
         )
     return sample_images(run, sample)
 

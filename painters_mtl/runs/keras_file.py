@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import keras
 
 MODEL = "model.keras"
-MOST = 4 << 30  # bytes of a network, unpacked; the largest of keras.applications has 1.4 GB
+MAX_UNPACKED_BYTES = 4 << 30  # bytes of a network, unpacked; the largest of keras.applications has 1.4 GB
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def read_keras_file(file: Path) -> KerasFile:
     try:
         with zipfile.ZipFile(file) as archive:
             members = [archive.getinfo(name) for name in ("config.json", "model.weights.h5")]
-            if sum(member.file_size for member in members) > MOST:
-                raise ValueError(f"it would be larger than {MOST >> 30} GB in memory")
+            if sum(member.file_size for member in members) > MAX_UNPACKED_BYTES:
+                raise ValueError(f"it would be larger than {MAX_UNPACKED_BYTES >> 30} GB in memory")
             layers, weights = map(archive.read, members)
         return KerasFile(file, layers, weights, json.loads(layers))
     # RuntimeError: a password, a compression that Python does not know, or JSON in a thousand brackets

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write, write_json
 from painters_mtl.common.half_floats import from_byte_planes
-from painters_mtl.runs.keras_file import MOST
+from painters_mtl.runs.keras_file import MAX_UNPACKED_BYTES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +83,7 @@ def read_network_files(folder: Path, digest: str = "") -> "tuple[dict[str, Any],
         same = manifest["weights_checksum"] == _checksum(data) and digest in ("", _checksum(text))
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             size = sum(member.file_size for member in archive.infolist())
-        if same and size <= MOST:
+        if same and size <= MAX_UNPACKED_BYTES:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
                 return manifest, {name: from_byte_planes(array) for name, array in stored.items()}
     except DAMAGE as error:

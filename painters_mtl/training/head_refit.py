@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from painters_mtl.data.dataset import Dataset
-from painters_mtl.evaluation.calibration import FEWEST, likeliest_temperature
+from painters_mtl.evaluation.calibration import MIN_LABELLED, likeliest_temperature
 from painters_mtl.network.features import FeatureExtractor
 from painters_mtl.network.graph import FEATURES, named_tensors
 from painters_mtl.network.linear_head import FitSettings, fit_linear_head
@@ -112,7 +112,7 @@ def _rows_by_task(data: Dataset, tasks: Iterable[str], seed: int) -> dict[str, t
         train = np.sort(drawn[data.labels[name][drawn] >= 0][:MOST])
         validation = data.rows("validation")
         validation = validation[data.labels[name][validation] >= 0]
-        if len(train) and len(validation) >= FEWEST:
+        if len(train) and len(validation) >= MIN_LABELLED:
             rows[name] = train, validation
     return rows
 

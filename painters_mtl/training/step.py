@@ -28,7 +28,7 @@ from painters_mtl.training.weight_groups import SHARED, GroupOptimizers, group_w
 ZERO = tf.UnconnectedGradients.ZERO
 
 
-class Forward(NamedTuple):
+class PartLosses(NamedTuple):
     """A part of a batch through the network."""
 
     head_losses: tf.Tensor
@@ -163,12 +163,12 @@ class TrainStep:
         }
         return {head: taught * turn[head] for head, taught in self.losses.taught_heads(batch).items()}
 
-    def task_losses(self, batch_part: Batch, totals: BatchTotals | None, training: bool = True) -> Forward:
+    def task_losses(self, batch_part: Batch, totals: BatchTotals | None, training: bool = True) -> PartLosses:
         """The losses of a batch, or of a part of the batch that has these totals."""
         outputs = self.network(batch_part.images, training=training)
         head_losses = self.losses.of_heads(outputs, batch_part, totals)
         stacked = tf.stack([head_losses[head] for head in self.heads])
-        return Forward(stacked, self.losses.of_tasks(head_losses), outputs[TRUNK])
+        return PartLosses(stacked, self.losses.of_tasks(head_losses), outputs[TRUNK])
 
     def weighted_gradients(self, batch: Batch, present: tf.Tensor) -> Gradients:
         """Gradients of the weighted sum of the tasks' losses, in one backward pass.
@@ -196,7 +196,7 @@ class TrainStep:
         head_losses, *gradients = self.parts.sum(batch, of_part, shapes)
         return Gradients(head_losses, gradients[: len(self.shared)], gradients[len(self.shared) :])
 
-    def _weights_from_losses(self, tape: tf.GradientTape, forward: Forward, present: tf.Tensor) -> tf.Tensor:
+    def _weights_from_losses(self, tape: tf.GradientTape, forward: PartLosses, present: tf.Tensor) -> tf.Tensor:
         """The strategy's weights, float32 (tasks,), from the losses on all devices."""
         norms = None
         if self.strategy.needs_features:
@@ -260,7 +260,7 @@ class TrainStep:
         """The gradients on the shared weights of the first task's loss, then of the second's, and so on."""
         return [g for loss in losses for g in tape.gradient(loss, self.shared, unconnected_gradients=ZERO)]
 
-    def _feature_norms(self, tape: tf.GradientTape, forward: Forward) -> tf.Tensor:
+    def _feature_norms(self, tape: tf.GradientTape, forward: PartLosses) -> tf.Tensor:
         """The norm of each task's gradient at the shared features: float32 (tasks,)."""
         gradients = [tape.gradient(loss, forward.features, unconnected_gradients=ZERO) for loss in forward.task_losses]
         return tf.stack([tf.norm(tf.cast(tf.nest.flatten(g)[0], tf.float32)) for g in gradients])

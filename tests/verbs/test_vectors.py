@@ -212,7 +212,7 @@ def test_pictures_that_were_moved_are_not_computed_again(run: runs.Run, folder: 
     found = embeddings.compute(run, files, cache)
     assert found.computed == 0
     np.testing.assert_array_equal(features_of(found), before[order])
-    places = {embeddings.embeddings_file(file): stamp for file, stamp in zip(files, file_stamps(files), strict=True)}
+    places = {embeddings.real_location(file): stamp for file, stamp in zip(files, file_stamps(files), strict=True)}
     assert found.cache.contents_of(places).keys() == places.keys()
 
 
@@ -410,7 +410,7 @@ def test_a_picture_has_one_place_whatever_links_lead_to_it(folder: Path, tmp_pat
     (folder / "nowhere.png").symlink_to("gone.png")
     paths = [f"{root}/{name}" for root in (folder, tmp_path / "link") for name in ("03.png", "link.png", "nowhere.png")]
     paths += [f"{folder}/../link/03.png", f"{folder}/missing.png", "relative.png", "/", f"{folder}/."]
-    places = [embeddings.embeddings_file(images.ImageFile(path)) for path in paths]
+    places = [embeddings.real_location(images.ImageFile(path)) for path in paths]
     assert places == [os.fsencode(f"{os.path.realpath(path)}/") for path in paths]
     assert len(set(places)) == 6
 
