@@ -113,8 +113,10 @@ def check_output(option: str, file: Path, endings: Sequence[str]) -> None:
     if endings and file.suffix.lower() not in endings:
         raise UserError(f"{option} {file} must end in {' or '.join(endings)}")
     folder = file.absolute().parent
-    if not folder.is_dir() or file.is_dir():
-        raise UserError(f"{option} {file} cannot be written: name a file in a folder that is there")
+    if file.is_dir():
+        raise UserError(f"{option} {file} is a folder: name a file in it")
+    if not folder.is_dir():
+        raise UserError(f"{option} {file} cannot be written: there is no folder {file.parent}")
     if not os.access(folder, os.W_OK):
         raise UserError(f"{option} {file} cannot be written: no permission in {folder}")
 

@@ -49,7 +49,7 @@ def test_a_model_in_a_thousand_brackets_or_too_large_is_one_sentence(
         archive.writestr("model.weights.h5", b"")
     with pytest.raises(UserError, match=r"model\.keras cannot be loaded"):
         runs.open_run(tmp_path / "a").check()
-    monkeypatch.setattr(keras_file, "MOST", 1000)
+    monkeypatch.setattr(keras_file, "MAX_UNPACKED_BYTES", 1000)
     with pytest.raises(UserError, match=r"model\.keras cannot be loaded \(it would be larger"):
         runs.open_run(tmp_path / "a").check()
 

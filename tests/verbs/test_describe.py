@@ -42,7 +42,7 @@ def test_a_trained_model_is_described(
 
 
 @pytest.mark.parametrize(
-    ("output", "words"), [("n.gif", "must end in .png"), ("no/where/n.png", "in a folder that is there")]
+    ("output", "words"), [("n.gif", "must end in .png"), ("no/where/n.png", "no folder no/where")]
 )
 def test_where_nothing_can_be_written(output: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert describe.main(["--output", output]) == 2
