@@ -114,7 +114,8 @@ def fit_baselines(data: "Dataset", settings: TrainSettings, folder: Path, update
     """The results of the baselines, {task: result}: a network for each task alone; ends at one that Ctrl-C ended."""
     from painters_mtl.training.fit import fit_single_task
 
-    results = {}
+    # --overwrite has emptied the run folder already: what is in it now are the teachers of --distill.
+    settings, results = dataclasses.replace(settings, overwrite=False), {}
     for name in data.trainable_tasks():
         say(f"a network for {name} alone, for comparison (--no-baselines leaves these networks out)")
         results[name] = fit_single_task(data, settings, folder / name, name, updates)

@@ -63,8 +63,9 @@ def test_the_command_compares_with_its_teachers_and_trains_none_twice(
     assert printed.count("is trained already") == 3
     compared = read_json(tmp_path / "run" / "comparison.json")
     assert set(compared["tasks"]) == set(TASKS)
-    # --overwrite makes all anew, and nothing of the old run is left in its way.
+    # --overwrite makes all anew, each once, and nothing of the old run is left in its way.
     assert train.train(dataclasses.replace(settings, overwrite=True, epochs=1)) == 0
+    assert capsys.readouterr().out.count("is trained already") == 3
     assert not (tmp_path / ".run-replaced").exists()
     assert read_json(tmp_path / "run" / "baselines" / "style" / "metrics.json")["epochs"] == 1
 
