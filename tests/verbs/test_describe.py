@@ -41,9 +41,7 @@ def test_a_trained_model_is_described(
     assert Image.open(tmp_path / "n.png").size[0] > 300
 
 
-@pytest.mark.parametrize(
-    ("output", "words"), [("n.gif", "must end in .png"), ("no/where/n.png", "no folder no/where")]
-)
+@pytest.mark.parametrize(("output", "words"), [("n.gif", "must end in .png"), ("no/where/n.png", "no folder no/where")])
 def test_where_nothing_can_be_written(output: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert describe.main(["--output", output]) == 2
     assert words in capsys.readouterr().err
