@@ -37,7 +37,8 @@ class _Head:
 
     layer: Any  # the Dense layer with the softmax
     channels: np.ndarray  # int (m,): those of `channels_to_fit`
-    training_inputs: np.ndarray  # float32 (n, all channels), as are those of validation
+    inputs: np.ndarray  # float32 (n, all channels), of all paintings that any head is fitted to or chosen by
+    training_rows: np.ndarray  # those of `inputs` that it is fitted to
     training_labels: np.ndarray
     validation_inputs: np.ndarray
     validation_labels: np.ndarray
@@ -70,7 +71,7 @@ def refit_heads(
         kept = _best_mix(head, before, _fit(head, head.channels, settings), SHARES)
         if every_map:
             settings = replace(settings, title=f"fitting the {name} head to all maps", penalty=PENALTY)
-            every = np.arange(head.training_inputs.shape[1])
+            every = np.arange(head.inputs.shape[1])
             kept = _best_mix(head, kept, _fit(head, every, settings), OF_EVERY_MAP)
         if kept is not before:
             head.layer.set_weights(kept)
@@ -142,7 +143,8 @@ def _heads(
         heads[name] = _Head(
             network.get_layer(name),
             channels,
-            of_head[np.searchsorted(every, train)],
+            of_head,
+            np.searchsorted(every, train),
             labels[train],
             of_head[np.searchsorted(every, validation)],
             labels[validation],
@@ -152,7 +154,7 @@ def _heads(
 
 def _fit(head: _Head, channels: np.ndarray, settings: FitSettings) -> Weights:
     """Kernel and bias of a head fitted to these channels; for all others the kernel is 0."""
-    inputs = head.training_inputs[:, channels]
+    inputs = head.inputs[np.ix_(head.training_rows, channels)]
     spread = inputs.std(axis=0)  # of each channel, for one map is not like another
     spread += LEAST_SPREAD * spread.mean() or 1.0
     kernel, bias = fit_linear_head(inputs[:, None] / spread, head.training_labels, head.layer.units, settings)
