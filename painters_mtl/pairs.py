@@ -12,8 +12,9 @@ Without --pairs all pairs of the pictures are scored, and written with their nam
 
 A higher score means "rather the same painter"; --score chooses what the score is made of. The learned score needs the
 paintings of the training once (--data, by default those the run names); it is then kept in the run folder as
-same_painter.npz. With --labels the AUC is reported too, with 95 % intervals: for painters with works in the training,
-for those without, and for all. Exit status: 0 done, 1 some pictures are missing or could not be read, 2 misuse.
+same_painter.npz. With --labels the AUC is reported too, with 95 % intervals: for painters with works in the training
+(for a packaged model: with 10 works in it), for those without, and for all. Exit status: 0 done, 1 some pictures are
+missing or could not be read, 2 misuse.
 """
 
 import sys
@@ -73,7 +74,7 @@ def pairs(settings: Settings) -> int:
     _check(settings)
     from painters_mtl.images.files import find_images
     from painters_mtl.inference import pair_tables
-    from painters_mtl.inference.pair_scoring import ScoreOptions, pair_vectors, print_auc
+    from painters_mtl.inference.pair_scoring import ScoreOptions, pair_vectors, print_auc, trained_painters
     from painters_mtl.runs.model_choice import open_named_run, open_run_for_pictures
 
     run = open_run_for_pictures(settings.model)
@@ -92,6 +93,7 @@ def pairs(settings: Settings) -> int:
         )
     say(f"{count:,} pairs of {len(names):,} pictures, with {run.title}")
     painters = pair_tables.read_painters(settings.labels) if settings.labels else {}
+    trained = trained_painters(run) if settings.labels else set[str]()
     options = ScoreOptions(settings.score, settings.data, settings.cache, settings.batch_size, settings.threads)
     models = [pair_vectors(run, list(files.values()), options)]
     if against is not None:
@@ -99,7 +101,7 @@ def pairs(settings: Settings) -> int:
     labelled = _write(settings, files, count, models, painters)
     print(f"wrote {count:,} scores to {settings.output}", flush=True)
     if settings.labels is not None:
-        print_auc(labelled, run, against)
+        print_auc(labelled, trained, run, against)
     return _report_missing([name for name in names if name not in files], models[0].errors)
 
 

@@ -40,6 +40,15 @@ class Unreadable(Exception):
         return f"{display_path(self.path) or 'the picture'} cannot be read: {self.in_words}"
 
 
+def may_pass(error: str) -> bool:
+    """Whether a picture that could not be read may be readable the next time, the file being the same.
+
+    Args:
+        error: as `Unreadable.in_words`, or its reason alone.
+    """
+    return error.split(" (")[0] in ("missing", "no permission", "read error")
+
+
 def count_reasons(errors: Iterable[str]) -> str:
     """Why pictures could not be read, counted: "3 empty, 1 not an image"; each error as `Unreadable.in_words`."""
     counts = Counter(error.split(" (")[0] for error in errors)

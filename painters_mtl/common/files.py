@@ -50,10 +50,12 @@ def atomic_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
             temporary.replace(folder)
         except OSError:
             if not folder.is_dir():  # else another process was faster
+                if old.is_dir():
+                    old.replace(folder)
                 raise
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:

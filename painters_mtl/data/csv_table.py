@@ -24,6 +24,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.data.values import clean
 
 _SUFFIX = re.compile(r"\.(csv|tsv|txt|jsonl|ndjson|parquet)(\.gz|\.zip)?$", re.IGNORECASE)
+csv.field_size_limit(64 << 20)  # of a cell; a description, or a picture in base64, may be above the usual 131,072
 _LAST = ("csv", "tsv", "txt", "jsonl", "ndjson", "parquet", "gz", "zip")
 
 
@@ -164,11 +165,16 @@ def _read(
 def _rows(table: TableFile, encoding: str) -> Iterator[Iterator[tuple[int, list[str]]]]:
     """An iterator over the rows that are not empty: the number of the line on which each ends, and its cells."""
     with table.open() as binary:
-        buffered = io.BufferedReader(binary)  # type: ignore[type-var]
-        start = buffered.peek(2)[:2]
-        encoding = encoding or ("utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        buffered, of_start = with_unicode_encoding(binary)
+        encoding = encoding or of_start
         errors = "replace" if encoding == "cp1252" else "strict"
         yield _parsed(table, io.TextIOWrapper(buffered, encoding, errors, newline=""))
+
+
+def with_unicode_encoding(binary: IO[bytes]) -> tuple[io.BufferedReader, str]:
+    """The same bytes, and what they are read as: UTF-16 where they begin with its byte order mark, else UTF-8."""
+    buffered = io.BufferedReader(binary)  # type: ignore[type-var]
+    return buffered, "utf-16" if buffered.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
 def _parsed(table: TableFile, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
@@ -178,7 +184,7 @@ def _parsed(table: TableFile, lines: Iterable[str]) -> Iterator[tuple[int, list[
         skipped += 1
         excel = re.fullmatch(r"sep=(.)\s*", line)  # Excel's way of naming the delimiter
         first = "" if excel else line
-    delimiter = max(",;\t|", key=first.count)
+    delimiter = max(",;\t|", key=re.sub('"[^"]*"', "", first).count)
     record: list[str] = []  # the lines of the row that is being read
 
     def remembered() -> Iterator[str]:

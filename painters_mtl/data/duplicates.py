@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from painters_mtl.data.csv_table import clean
+from painters_mtl.data.values import clean
 from painters_mtl.images.fingerprints import THUMBNAIL
 
 # Bits of 64 in which the hashes of two near-copies may differ. The hash only names candidates; the pixels decide.

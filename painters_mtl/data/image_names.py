@@ -67,7 +67,7 @@ class ImageNames:
         if name.startswith("/"):
             if name.startswith(self.folder):
                 return name[len(self.folder) :]
-            return "" if self._is_folder(name.rpartition("/")[0]) and Path(name).exists() else name
+            return "" if self._is_folder(name.rpartition("/")[0]) and _is_there(name, Path.exists) else name
         inside = posixpath.normpath(f"{base}/{name}" if base else name)
         if inside in self.ids or ".." in name.split("/"):
             return "" if inside.startswith("../") else inside
@@ -75,7 +75,7 @@ class ImageNames:
 
     def _is_folder(self, path: str) -> bool:
         if path not in self.folders:
-            self.folders[path] = Path(path or "/").is_dir()
+            self.folders[path] = _is_there(path or "/", Path.is_dir)
         return self.folders[path]
 
     def _by_end(self, name: str, spelling: Callable[[str], str]) -> list[str]:
@@ -101,6 +101,14 @@ class ImageNames:
                 index.setdefault(_last(path), []).append((image_id, path))
             self.indexes[spelling] = index
         return self.indexes[spelling]
+
+
+def _is_there(path: str, kind: Callable[[Path], bool]) -> bool:
+    """False also for what can be no path here, such as an address that is too long for one."""
+    try:
+        return kind(Path(path))
+    except OSError:
+        return False
 
 
 def _last(path: str) -> str:

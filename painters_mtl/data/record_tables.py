@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from painters_mtl.common.errors import UserError, shorten
-from painters_mtl.data.csv_table import TableFile
+from painters_mtl.data.csv_table import TableFile, with_unicode_encoding
 from painters_mtl.data.values import clean
 
 
@@ -38,19 +38,16 @@ def read_json_lines(table: TableFile, columns: Collection[str]) -> pd.DataFrame:
     return pd.DataFrame(values, numbers, dtype=object)
 
 
-def json_lines_columns(table: TableFile, lines: int = 100) -> list[str]:
-    """The names that the first lines have, in lower case."""
-    names: dict[str, None] = {}
-    for number, record in _records(table):
-        names.update(dict.fromkeys(clean(name).lower() for name in record))
-        if number >= lines:
-            break
-    return list(names)
+def json_lines_columns(table: TableFile) -> list[str]:
+    """The names that any of the lines has, in lower case: a line may leave out what it has no value for."""
+    names = dict.fromkeys(name for _, record in _records(table) for name in record)
+    return list(dict.fromkeys(clean(name).lower() for name in names))
 
 
 def _records(table: TableFile) -> Iterator[tuple[int, dict[str, Any]]]:
-    with table.open() as file:
-        for number, line in enumerate(io.TextIOWrapper(file, "utf-8-sig", errors="replace"), 1):
+    with table.open() as binary:
+        buffered, encoding = with_unicode_encoding(binary)
+        for number, line in enumerate(io.TextIOWrapper(buffered, encoding, errors="replace"), 1):
             if not line.strip():
                 continue
             try:
@@ -78,7 +75,10 @@ def read_parquet(table: TableFile, columns: Collection[str]) -> pd.DataFrame:
         class_names = _class_names(file.schema_arrow.metadata or {})
         frame = {}
         for key, field in kept.items():
-            data = file.read(columns=[paths[key]]).column(0).to_pylist()
+            try:
+                data = file.read(columns=[paths[key]]).column(0).to_pylist()
+            except (OSError, ValueError) as error:
+                raise _damaged(table, error) from error
             if _holds_pictures(field):
                 data = [record and record.get("path") for record in data]
             labels = class_names.get(field.name, [])
@@ -114,7 +114,11 @@ def _parquet(table: TableFile) -> Any:
         with table.open() as file:
             return parquet.ParquetFile(io.BytesIO(file.read()))
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-        raise UserError(f"{table} cannot be read ({shorten(error)}); get a fresh copy of it") from error
+        raise _damaged(table, error) from error
+
+
+def _damaged(table: TableFile, error: Exception) -> UserError:
+    return UserError(f"{table} cannot be read ({shorten(error)}); get a fresh copy of it")
 
 
 def _holds_pictures(field: Any) -> bool:

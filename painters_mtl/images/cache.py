@@ -5,8 +5,8 @@ x side x 3 bytes: the whole picture squashed to a square, so that all have one s
 `thumbnails.u8` holds a small grey picture of each in the same order, by which near-copies are told; they and the
 perceptual hashes are of one size whatever `side` is, so that the split does not depend on `--image-size`.
 `manifest.journal` (see `common.journal`) has an entry for each picture: what it was made from, its perceptual hash, or
-why it was refused. All only grow. An entry is written after its pixels, so that a run that was killed goes on where it
-stood. One process at a time writes.
+why it was refused. An entry is written after its pixels, so that a run that was killed goes on where it stood; what is
+torn or lost at the end of a file is cut off, and made again. One process at a time writes.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common import interrupts
-from painters_mtl.common.errors import Unreadable, UserError
+from painters_mtl.common.errors import Unreadable, UserError, may_pass
 from painters_mtl.common.files import atomic_write, file_lock, remove_leftovers
 from painters_mtl.common.journal import Journal, read_records, record_bytes
 from painters_mtl.common.messages import ProgressBar
@@ -34,7 +34,6 @@ VERSION = 3  # of the folder; another one is another folder
 MARGIN = 1.25  # the cached images are larger than what the network sees by this, so that crops keep their detail
 COMPARED_SIDE = 120  # side of the pictures that perceptual hashes and thumbnails are made of; that of 96 x MARGIN
 CHUNK = 512  # pictures between two writes
-PASSING = ("missing", "no permission", "read error")  # refusals that may be over the next time, the file being the same
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ def _todo(jobs: Sequence[Job], entries: Entries) -> list[Job]:
     todo = []
     for job in jobs:
         entry = entries.get(job[0])
-        if entry is None or entry.stamp != job[2] or entry.reason in PASSING:
+        if entry is None or entry.stamp != job[2] or may_pass(entry.reason):
             todo.append(job)
     return todo
 

@@ -1,8 +1,8 @@
 """Zips, read in place: each is opened once in a process, and a zip inside a zip is read too.
 
 A zip inside a zip is copied to an unnamed temporary file, which its members are then read from. So one may have at most
-`MAX_NESTED` bytes, a few are open at a time, and one inside that is refused: a zip of some kilobytes can hold more than
-any disk does.
+`MAX_NESTED` bytes, `MAX_LISTING` of them for the list of its members; a few are open at a time, and one inside that is
+refused: a zip of some kilobytes can hold more than any disk does.
 """
 
 import os
@@ -13,12 +13,14 @@ import zipfile
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from painters_mtl.common import interrupts
 from painters_mtl.common.errors import Unreadable, shorten
 
 MAX_NESTED = 1 << 30  # bytes of a zip inside a zip
+MAX_LISTING = 8 << 20  # bytes of its list of members: some 80,000, which fill 70 MB of memory
+MAX_MEMBERS = 1_000_000  # of a zip and the zips inside it
 COPIED = 1 << 20  # bytes that are copied at a time
 
 _nesting = threading.Lock()  # one zip inside a zip is opened at a time, and by one thread only
@@ -92,7 +94,24 @@ def member_names(path: str) -> list[str]:
             with suppress(OSError, Unreadable):  # reading it names the reason
                 inside = [f"{name}/{member}" for member in open_zip(path, name).zip.namelist()]
         names.update(dict.fromkeys([name] if inside is None else inside))
+        if len(names) > MAX_MEMBERS:
+            raise Unreadable("too large", f"more than {MAX_MEMBERS:,} files in it: unpack it", path)
     return list(names)
+
+
+def listing_bytes(file: BinaryIO) -> int:
+    """The size of a zip's list of members, in bytes, as its last record says: known before the list is read."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - (1 << 16) - 22 - 20 - 56))  # behind at most 64 KB of comment
+    end = file.read()
+    if (at := end.rfind(b"PK\5\6")) < 0:
+        return 0
+    size = int.from_bytes(end[at + 12 : at + 16], "little")
+    if (
+        at >= 20 and end[at - 20 : at - 16] == b"PK\6\7"
+    ):  # zip64: another record counts, 56 bytes long, which stands before that
+        starts = (match.start() for match in re.finditer(rb"PK\x06\x06", end[:at]))
+        size = max((int.from_bytes(end[start + 40 : start + 48], "little") for start in starts), default=size)
+    return size
 
 
 def close_all() -> None:
@@ -124,4 +143,9 @@ def _open_nested(archive: Archive, info: zipfile.ZipInfo, *_stamp: int) -> Archi
     finally:
         with archive.lock:
             member.close()
+    if (listing := listing_bytes(copy)) > MAX_LISTING:
+        detail = (
+            f"a zip inside a zip, whose list of files has {listing:,} bytes; the limit is {MAX_LISTING:,}: unpack it"
+        )
+        raise Unreadable("too large", detail)
     return Archive(zipfile.ZipFile(copy), threading.Lock())

@@ -66,7 +66,7 @@ class Vectors:
     run: Run
     files: Sequence[images.ImageFile]
     errors: Mapping[images.ImageFile, str]  # those of the files that could not be read, and why
-    computed: int  # how many were not in the cache
+    computed: int  # how many went through the network, since they were not in the cache
     contents: Mapping[images.ImageFile, str]  # checksums of those that could be read
     cache: RowCache
 

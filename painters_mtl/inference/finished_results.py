@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from painters_mtl.common.errors import UserError, display_path
+from painters_mtl.common.errors import UserError, display_path, may_pass
 from painters_mtl.common.messages import say
 from painters_mtl.data.tasks import UNKNOWN
 from painters_mtl.images.files import ImageFile
@@ -29,7 +29,7 @@ NO_COLUMNS = {"doubtful", "likeliest", "thumbnail"}  # of a gallery's rows
 
 @dataclass(frozen=True)
 class FinishedResults:
-    """The rows of a finished output."""
+    """The rows of a finished output, without pictures that are asked for and may be readable now."""
 
     file: Path
     rows: Callable[[], Iterator[Row]]  # one after the other, each time from the file
@@ -46,10 +46,13 @@ def read_finished(
         files: the pictures that are asked for.
     """
     by_shown = {display_path(str(each)): str(each) for each in files}  # Parquet holds paths as they are shown
+    asked = set(by_shown.values())
 
     def rows() -> Iterator[Row]:
         for row in read_rows(file):
-            yield row | {"path": by_shown.get(row["path"], row["path"])}
+            path = by_shown.get(row["path"], row["path"])
+            if not (path in asked and may_pass(row["error"])):
+                yield row | {"path": path}
 
     columns = set(prediction_columns(run, top_k))
     paths = set()

@@ -12,7 +12,13 @@ from painters_mtl.common.messages import ProgressBar, counted, say, warn
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference.finished_results import FinishedResults, check_finished, read_finished
 from painters_mtl.inference.predictor import PredictOptions, open_forward, prediction_columns, prediction_rows
-from painters_mtl.inference.result_files import ResultJournal, journal_file, sort_rows
+from painters_mtl.inference.result_files import (
+    ResultJournal,
+    journal_file,
+    leave_out_passing_errors,
+    sort_rows,
+    write_journal,
+)
 from painters_mtl.inference.result_tables import Row, write_text_rows
 
 if TYPE_CHECKING:
@@ -103,24 +109,25 @@ def label_into_journal(
     """Label the pictures into the journal of an output, in the order of the files.
 
     Args:
-        resume: label only those that are neither in the journal of a run that was cut off nor in a finished output.
+        resume: label only those that are neither in the journal of a run that was cut off nor in a finished output,
+            and those that could not be read then and may be readable now.
         read_rows: reads a finished output.
 
     Raises `UserError` where the rows that are there were made by another model or with other options.
     """
-    finished = None
-    if resume and output.exists() and not journal_file(output).exists():
+    made_with, asked = _made_with(job, file_format), {str(file) for file in job.files}
+    if resume and journal_file(output).exists():
+        leave_out_passing_errors(output, asked)
+    elif resume and output.exists():
         finished = _finished(job, output, read_rows)
-        if finished.paths.issuperset(map(str, job.files)):
+        if finished.paths.issuperset(asked):
             errors = [row["error"] for row in finished.rows() if row["error"]]
             return LabelledOutput(len(finished.paths), errors, nothing_new=True)
-    with ResultJournal(output, _made_with(job, file_format), resume) as journal, going_on(journal.file):
-        done = finished.paths if finished else journal.done
-        for row in finished.rows() if finished else ():
-            journal.write(row)
-        if done:
-            say(f"going on: {counted(len(done), 'picture')} done already")
-        left = [file for file in job.files if str(file) not in done]
+        write_journal(output, made_with, finished.rows())
+    with ResultJournal(output, made_with, resume) as journal, going_on(journal.file):
+        if journal.done:
+            say(f"going on: {counted(len(journal.done), 'picture')} done already")
+        left = [file for file in job.files if str(file) not in journal.done]
         say(f"labelling {counted(len(left), 'picture')} with {job.run.title}")
         for row in label_files(job, left):
             journal.write(row)

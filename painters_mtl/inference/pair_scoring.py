@@ -129,9 +129,13 @@ def write_scores(
     return LabelledPairs(scored, one, other, names)
 
 
-def print_auc(labelled: LabelledPairs, run: "Run", against: "Run | None" = None) -> None:
-    """Print the AUC of each group of painters, and with a second model the difference."""
-    trained = {painter.casefold() for painter in trained_painters(run)}
+def print_auc(labelled: LabelledPairs, trained: set[str], run: "Run", against: "Run | None" = None) -> None:
+    """Print the AUC of each group of painters, and with a second model the difference.
+
+    Args:
+        trained: the painters with works in the training of `run`.
+    """
+    trained = {painter.casefold() for painter in trained}
     in_training = np.array([name.casefold() in trained for name in labelled.painters], bool)
     pairs = Pairs(labelled.one, labelled.other, in_training)
     if not (labelled.one == labelled.other).any():
@@ -145,7 +149,12 @@ def print_auc(labelled: LabelledPairs, run: "Run", against: "Run | None" = None)
 
 
 def trained_painters(run: "Run") -> set[str]:
-    """The painters with works in the training of a run."""
+    """The painters with works in the training of a run; of a packaged model those with 10 works, which its head knows.
+
+    Raises `UserError` where nothing says who they are.
+    """
+    if run.packaged and (head := painter_pairs.load_head(run)) is not None:
+        return set(head.painters)
     from painters_mtl.data.csv_table import read_csv
     from painters_mtl.runs.run import SPLIT
 

@@ -12,7 +12,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.common.interrupts import stop_if_requested
 from painters_mtl.common.messages import ProgressBar, say
 from painters_mtl.data.catalog import read_catalog, tidy
-from painters_mtl.data.columns import choose_columns, file_columns, wanted_columns
+from painters_mtl.data.columns import ALIASES, choose_columns, column_key, file_columns, wanted_columns
 from painters_mtl.data.csv_table import TableFile
 from painters_mtl.data.image_names import ImageNames
 from painters_mtl.data.settings import CollectionSettings
@@ -97,7 +97,10 @@ def _labels_table(file: Path) -> pd.DataFrame:
     try:
         files = file_columns(frame, names, settings, table.name)[0]
         painter = choose_columns(frame, names, settings, table.name, notes)["painter"]
-    except (UserError, KeyError):
+    except (UserError, KeyError) as error:
+        has_both = all(any(column_key(n) in ALIASES[of] for n in names) for of in ("filename", "painter"))
+        if has_both and isinstance(error, UserError):  # of the values
+            raise
         raise UserError(f"--labels {file} needs the columns filename and painter; it has {', '.join(names)}") from None
     return tidy(pd.DataFrame({"id": frame[files], "painter": frame[painter]}, dtype=object), (), notes)
 

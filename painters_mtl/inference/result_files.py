@@ -7,12 +7,13 @@ behind a first record that says what they are made with. A run that was cut off 
 import base64
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import UserError, may_pass
 from painters_mtl.common.files import atomic_write
 from painters_mtl.common.journal import Journal, read_records, record_bytes
 from painters_mtl.inference.result_tables import Row, write_table
@@ -102,6 +103,20 @@ def journal_rows(journal: Path) -> Iterator[Row]:
     for number, record in enumerate(read_records(journal)):
         if number:
             yield json.loads(record.content)
+
+
+def write_journal(output: Path, made_with: Mapping[str, Any], rows: Iterable[Row]) -> None:
+    """Write the journal of an output whole, with these rows: a kill leaves what was there, or all of them."""
+    with atomic_write(journal_file(output)) as temporary, temporary.open("wb") as out:
+        out.writelines(record_bytes(json.dumps(each).encode() for each in chain([made_with], rows)))
+
+
+def leave_out_passing_errors(output: Path, paths: Container[str]) -> None:
+    """Take the rows of those pictures out of a journal that may be readable now, so that they are tried again."""
+    rows = [json.loads(record.content) for record in read_records(journal_file(output))]
+    left = [row for row in rows[1:] if not (row["path"] in paths and may_pass(row.get("error", "")))]
+    if len(left) < len(rows) - 1:
+        write_journal(output, rows[0], left)
 
 
 def sort_rows(journal: Path, paths: Iterable[str]) -> None:

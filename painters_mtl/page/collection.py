@@ -71,7 +71,7 @@ class Collection:
         """
         if self._vectors is None:
             return []
-        query = Vector(ImageFile(look.name), self._model.features(look), {})
+        query = Vector(ImageFile(""), self._model.features(look), {})  # what was uploaded is no file of the folder
         (matches,) = nearest([query], self._vectors, count)
         return [
             {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from painters_mtl.common.errors import UserError, display_path
 from painters_mtl.images.files import ImageFile, find_images
-from painters_mtl.images.zips import is_zip
+from painters_mtl.images.zips import MAX_LISTING, is_zip, listing_bytes
 from painters_mtl.inference.predictor import PredictOptions, prediction_columns, prediction_rows
 from painters_mtl.inference.result_files import ResultJournal, write_results
 from painters_mtl.inference.result_tables import Row
@@ -18,7 +18,6 @@ from painters_mtl.page import limits
 if TYPE_CHECKING:
     from painters_mtl.page.model import PageModel
 
-MAX_LISTING = 8 << 20  # bytes of the list that a zip has of its members: some 80,000
 BATCH = 16  # pictures that go through the network at once: others have their turn in between
 
 
@@ -62,10 +61,8 @@ def _check_zip(upload: ImageFile) -> None:
     if not is_zip(upload.path):
         return
     with Path(upload.path).open("rb") as file:
-        file.seek(max(0, file.seek(0, 2) - (1 << 16) - 22))  # the last record, behind at most 64 KB of comment
-        end = file.read()
-    at = end.rfind(b"PK\5\6")
-    if at >= 0 and int.from_bytes(end[at + 12 : at + 16], "little") > MAX_LISTING:
+        listing = listing_bytes(file)
+    if listing > MAX_LISTING:
         raise UserError(
             f"{upload.name} lists more files than the page takes: painters-mtl predict takes any number, on the "
             "machine itself"

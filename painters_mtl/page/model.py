@@ -18,6 +18,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -31,6 +32,7 @@ from painters_mtl.inference.embeddings import named_forward
 from painters_mtl.inference.predictor import Prediction, prediction_of
 from painters_mtl.inference.runtime_choice import open_runtime, ready_without_tensorflow
 from painters_mtl.page.limits import SHOWN_SIDE
+from painters_mtl.runs.model_choice import PAINTINGS, shipped_model
 
 if TYPE_CHECKING:
     import keras
@@ -91,6 +93,12 @@ class _Once(Generic[T]):
             return self._made[0]
 
 
+def shown_name(folder: Path) -> str:
+    """The name of a run's folder, "paintings" of the model that comes along; the page shows no path."""
+    folder, shipped = folder.resolve(), shipped_model()
+    return PAINTINGS.name if shipped is not None and folder == shipped.resolve() else folder.name
+
+
 class PageModel:
     """The network of a run, opened by the first question or by `load`, and kept: what several functions need, once."""
 
@@ -106,8 +114,8 @@ class PageModel:
 
     @property
     def name(self) -> str:
-        """The name of the run's folder, "paintings" of the model that comes along; the page shows no path."""
-        return self.run.folder.resolve().name.lstrip("_")
+        """How the page calls the model."""
+        return shown_name(self.run.folder)
 
     @property
     def explains_at_once(self) -> bool:

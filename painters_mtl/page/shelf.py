@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from painters_mtl.common.errors import UserError
 from painters_mtl.page.answers import labels
 from painters_mtl.page.limits import MODELS_KEPT
-from painters_mtl.page.model import PageModel, opening
+from painters_mtl.page.model import PageModel, opening, shown_name
 from painters_mtl.runs.model_choice import shipped_model
 from painters_mtl.runs.run import BASELINES, LABELS, network_file, open_run
 
@@ -72,10 +72,10 @@ def _folders_beside(main: PageModel) -> Mapping[str, list[Path]]:
     named |= _alone(folder, main.name)
     for run in sorted(file.parent for file in folder.parent.glob(f"*/{LABELS}")):
         if run != folder and _is_finished(run) and not run.name.startswith("."):
-            named.setdefault(run.name.lstrip("_"), [run])
-            named |= _alone(run, run.name)
+            named.setdefault(shown_name(run), [run])
+            named |= _alone(run, shown_name(run))
     if (shipped := shipped_model()) is not None:
-        named.setdefault(shipped.name.lstrip("_"), [shipped])
+        named.setdefault(shown_name(shipped), [shipped])
     return named
 
 

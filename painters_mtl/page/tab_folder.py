@@ -62,7 +62,8 @@ def label(questions: Questions, given: Any, session: str | None) -> Iterator[lis
     stop = _stops[session or ""] = threading.Event()
     last = 0.0
     try:
-        pictures = pictures_in([questions.uploads.file(each, session) for each in given])
+        uploads = [questions.uploads.file(each, session) for each in given]
+        pictures = pictures_in(uploads)
         csv = questions.uploads.folder_for(session) / "labels.csv"
         tasks = list(questions.model.run.tasks)
         busy = [gr.update(interactive=False), gr.update(interactive=True)]
@@ -72,6 +73,7 @@ def label(questions: Questions, given: Any, session: str | None) -> Iterator[lis
                 yield [render.folder(progress, tasks), *idle, file]
             elif time.monotonic() - last > REFRESH:
                 last = time.monotonic()
+                questions.uploads.keep(uploads)
                 yield [render.folder(progress, tasks), *busy, gr.update(interactive=False)]
     except (Unreadable, UserError) as error:
         yield [render.problem(sentence(error)), *idle, gr.update()]

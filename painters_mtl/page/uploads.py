@@ -64,6 +64,12 @@ class Uploads:
                 self._sessions[session].add(where)
         return ImageFile(str(where))
 
+    def keep(self, files: Iterable[ImageFile]) -> None:
+        """Count files as asked for now, so that none of them goes while others are read."""
+        for path in {file.path for file in files}:
+            with suppress(OSError):
+                os.utime(path)
+
     def folder_for(self, session: str | None) -> Path:
         """A new folder for files that are made for a page, such as a CSV; it goes as uploads do."""
         made = Path(tempfile.mkdtemp(prefix="made-", dir=self.folder))

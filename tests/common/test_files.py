@@ -15,6 +15,7 @@ from helpers import locked_elsewhere
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import (
+    atomic_folder,
     atomic_write,
     file_lock,
     read_if_sound,
@@ -131,3 +132,15 @@ def test_a_file_that_holds_no_mapping_is_as_if_it_were_missing(tmp_path: Path, c
     assert read_if_sound(file) == {}
     write_json(file, {"a": 1, "b": None})
     assert read_if_sound(file) == {"a": 1, "b": None}
+
+
+def test_a_folder_that_cannot_be_replaced_is_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / "old.txt").write_text("old")
+    with pytest.raises(OSError), atomic_folder(folder, replace=True) as temporary:
+        temporary.rmdir()  # so that nothing can take its place
+    assert [path.name for path in tmp_path.iterdir()] == ["export"] and (folder / "old.txt").read_text() == "old"
+    with atomic_folder(folder, replace=True) as temporary:
+        (temporary / "new.txt").write_text("new")
+    assert [path.name for path in tmp_path.rglob("*")] == ["export", "new.txt"]

@@ -21,6 +21,8 @@ from painters_mtl.data.csv_table import TableFile, csv_header, read_csv
         ("filename,artist\na.jpg,Édouard Manet\n", "latin-1", 1),
         ("filename,artist\na.jpg,Édouard Manet,\nb.jpg,Manet, Édouard\n", "utf-8", 1),
         (",filename,artist,date\n0,a.jpg,Édouard Manet\n", "utf-8", 0),
+        ('filename;artist;"style, or movement, or school"\na.jpg;Édouard Manet;x\n', "utf-8", 0),
+        (f"filename,artist,embedding\na.jpg,Édouard Manet,{'0' * 200_000}\n", "utf-8", 0),
     ],
 )
 def test_csv_dialects(tmp_path, text, encoding, noted):

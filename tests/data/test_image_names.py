@@ -42,6 +42,7 @@ IDS = [
         ("https://museum.example/iiif/a.jpg", "images/a.jpg"),
         ("https://museum.example/iiif/Zo%C3%AB%20b.jpg", "images/Zoë  b.jpg"),
         ("dataset/images/a.jpg", "images/a.jpg"),
+        (f"https://museum.example/{'x' * 300}/images/a.jpg", "images/a.jpg"),
     ],
 )
 def test_one_image_is_meant(tmp_path, name, image_id):
@@ -49,7 +50,18 @@ def test_one_image_is_meant(tmp_path, name, image_id):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "c.jpg", "ages/a.jpg", "../a.jpg", "C:\\a.jpg", "/a.jpg", "x", "images/../../a.jpg"]
+    "name",
+    [
+        "",
+        "c.jpg",
+        "https://museum.example/" + "x" * 300,
+        "ages/a.jpg",
+        "../a.jpg",
+        "C:\\a.jpg",
+        "/a.jpg",
+        "x",
+        "images/../../a.jpg",
+    ],
 )
 def test_no_image_is_meant(tmp_path, name):
     assert ImageNames(tmp_path, IDS).match([name]) == [[]]

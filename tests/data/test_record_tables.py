@@ -51,6 +51,32 @@ def test_bad_json_lines_are_named(tmp_path, text, sentence):
         read_json_lines(TableFile(write(tmp_path / "t.jsonl", text)), {"a"})
 
 
+def test_what_only_late_lines_have_is_a_column_too(tmp_path):
+    """Records often leave out what has no value."""
+    records = [{"file_name": f"{k}.jpg"} | ({"Style": "Dada"} if k >= 120 else {}) for k in range(140)]
+    file = TableFile(write(tmp_path / "t.jsonl", "\n".join(map(json.dumps, records))))
+    assert json_lines_columns(file) == ["file_name", "style"]
+    assert read_json_lines(file, {"file_name", "style"})["style"].tolist() == [""] * 120 + ["Dada"] * 20
+
+
+def test_json_lines_may_be_utf_16(tmp_path):
+    text = "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS)
+    file = TableFile(write(tmp_path / "t.jsonl", text, "utf-16"))
+    assert read_json_lines(file, WANTED).to_numpy().tolist() == VALUES
+
+
+def test_a_parquet_file_whose_data_are_damaged_is_named(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
+    file = tmp_path / "t.parquet"
+    parquet.write_table(pyarrow.table({"filename": [f"{k}.jpg" for k in range(200)]}), file)
+    content = bytearray(file.read_bytes())
+    content[4:40] = bytes(36)  # behind the mark at the start; what the columns are stands at the end
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"t\.parquet cannot be read .*get a fresh copy"):
+        read_parquet(TableFile(file), {"filename"})
+
+
 def test_the_time_grows_with_the_lines_and_not_with_their_square(tmp_path):
     lines = [json.dumps({"file_name": f"{k}.jpg", "artist": "Ada", "genre": "portrait"}) for k in range(40_000)]
     table = TableFile(write(tmp_path / "t.jsonl", "\n".join(lines)))

@@ -317,6 +317,37 @@ def test_a_zip_inside_a_zip_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     assert zeros.reason == "damaged zip" and peak < 5_000_000
 
 
+def test_the_list_of_a_zip_inside_a_zip_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused before the list is read, which takes ten times its size of memory."""
+    many = zipped({f"{k:060}.jpg": b"" for k in range(2000)}, zipfile.ZIP_STORED)
+    (tmp_path / "outer.zip").write_bytes(zipped({"many.zip": many, "few.zip": zipped({"a.jpg": b""})}))
+    monkeypatch.setattr(zips, "MAX_LISTING", 100_000)
+    files = {file.member: file for file in find_images(tmp_path)}
+    assert list(files) == ["few.zip/a.jpg", "many.zip"]
+    refused = refusal(files["many.zip"])
+    assert refused.reason == "too large" and f"list of files has {2000 * (46 + 64):,} bytes" in refused.detail
+    monkeypatch.setattr(zips, "MAX_MEMBERS", 2)
+    (tmp_path / "outer.zip").write_bytes(zipped({f"{k}.jpg": b"" for k in range(3)}))
+    with pytest.raises(Unreadable, match="more than 2 files"):
+        zips.member_names(str(tmp_path / "outer.zip"))
+
+
+def test_the_size_of_a_zips_list_is_known_before_it_is_read() -> None:
+    """Also of a zip64, whose older field, with 32 bits, nobody reads and anybody can set."""
+    assert zips.listing_bytes(io.BytesIO(b"no zip")) == zips.listing_bytes(io.BytesIO()) == 0
+    assert zips.listing_bytes(io.BytesIO(zipped({}))) == 0
+    buffer = io.BytesIO(zipped({"a.jpg": b"1", "bb.jpg": b"2"}))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.comment = b"a comment" * 100
+    assert zips.listing_bytes(buffer) == 2 * 46 + len("a.jpg") + len("bb.jpg")
+    buffer = io.BytesIO(zipped({f"{k:06}": b"" for k in range(70_000)}, zipfile.ZIP_STORED))  # more than 16 bits count
+    content = buffer.getvalue()
+    end = content.rindex(b"PK\5\6")
+    lying = content[: end + 12] + (50).to_bytes(4, "little") + content[end + 16 :]
+    assert len(zipfile.ZipFile(io.BytesIO(lying)).namelist()) == 70_000
+    assert zips.listing_bytes(io.BytesIO(lying)) == zips.listing_bytes(buffer) == 70_000 * (46 + 6)
+
+
 def test_nested_case(cases: Path) -> None:
     files = find_images(cases / "zips" / "nested.zip")
     assert [file.member for file in files] == ["003.jpg", *(f"part1.zip/00{k}.jpg" for k in range(3))]

@@ -1,7 +1,9 @@
 """--resume with a finished output: rows that the same network made are kept, and only new pictures are labelled."""
 
+import csv
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,10 @@ from helpers import read_rows, trained
 from painters_mtl import predict
 from painters_mtl.data.tasks import UNKNOWN
 from painters_mtl.inference.finished_results import _same_labels
+from painters_mtl.inference.labelling import LabelJob, _made_with
+from painters_mtl.inference.predictor import PredictOptions
+from painters_mtl.inference.result_files import ResultJournal, write_journal
+from painters_mtl.inference.result_tables import Row
 from painters_mtl.runs import run as runs
 
 
@@ -33,6 +39,13 @@ def files(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> list[Path
 
 def label(folder: Path, output: Path, files: list[Path], *more: str) -> int:
     return predict.main([*map(str, files), "--model", str(folder), "--output", str(output), *more])
+
+
+def write_csv(file: Path, rows: list[dict[str, str]], columns: list[str]) -> None:
+    with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as out:
+        table = csv.DictWriter(out, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "html"])
@@ -72,6 +85,40 @@ def test_rows_of_other_pictures_stay_and_come_first(
     files[9].unlink()
     assert label(folder, output, files[4:6], "--resume") == 0
     assert "its rows are kept unchecked" in capsys.readouterr().out and len(read_rows(output)) == 8
+
+
+def test_what_may_be_readable_now_is_tried_again(folder: Path, files: list[Path], tmp_path: Path) -> None:
+    """A network drive that was away: in a finished table, and in the journal of a run that was cut off."""
+    output = tmp_path / "out.csv"
+    assert label(folder, output, files) == 1
+    whole, rows = output.read_bytes(), read_rows(output)
+    errors = {
+        str(files[2]): "read error (Input/output error)",
+        str(files[5]): "no permission",
+        "elsewhere.png": "missing",
+    }
+    cells = [{"path": row["path"], "error": errors[row["path"]]} if row["path"] in errors else row for row in rows]
+    write_csv(output, [*cells, {"path": "elsewhere.png", "error": "missing"}], list(rows[0]))
+    assert label(folder, output, files, "--resume") == 1
+    assert sorted(output.read_bytes().splitlines()[2:]) == sorted(whole.splitlines()[1:])
+    assert read_rows(output)[0]["path"] == "elsewhere.png"  # nobody asked for it now
+    output.unlink()
+    with ResultJournal(
+        output, _made_with(LabelJob(runs.open_run(folder), files, PredictOptions(runtime="auto")), "csv")
+    ) as journal:
+        journal.write({"path": str(files[1]), "error": "missing"})
+    assert label(folder, output, files, "--resume") == 1
+    assert output.read_bytes() == whole
+
+
+def test_rows_of_a_finished_table_go_into_the_journal_together_or_not_at_all(tmp_path: Path) -> None:
+    def rows() -> Iterator[Row]:
+        yield from ({"path": f"{k}.jpg", "error": ""} for k in range(40))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_journal(tmp_path / "out.csv", {"model": "x"}, rows())
+    assert not list(tmp_path.iterdir())  # else the next --resume would forget the table for it
 
 
 def test_what_another_model_made_is_not_mixed_in(

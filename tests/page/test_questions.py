@@ -127,6 +127,13 @@ def test_two_models_and_the_baselines_are_compared(questions: Questions) -> None
         questions.compare(given, "first", "/etc")
 
 
+def test_runs_with_underscores_are_all_there(models: Path, tmp_path: Path) -> None:
+    for name in ("_x", "x"):
+        shutil.copytree(models / "first", tmp_path / name)
+    names = Shelf(PageModel(open_run(tmp_path / "_x"))).names()
+    assert names == ["_x", f"_x, {ALONE}", "x", f"x, {ALONE}", "paintings"]
+
+
 def test_why_a_model_cannot_be_opened_is_said_on_the_terminal_alone(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,6 +183,22 @@ def test_the_nearest_works_of_a_collection(questions: Questions, tmp_path: Path)
     assert state == "5 works of works; 1 could not be read"
     page = render.nearest(found, state)
     assert page.count("<img") == 3 and str(tmp_path) not in page
+
+
+def test_an_upload_is_no_work_that_happens_to_have_its_name(
+    questions: Questions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed in range(3):
+        (tmp_path / f"{seed}.png").write_bytes(drawn(seed))
+    collection = Collection(Path(), questions.model, tmp_path / "cache")
+    asked = Questions(questions.shelf, questions.uploads, collection)
+    collection.start()
+    wait_for(collection)
+    found, _ = asked.nearest(asked.look(uploaded(asked, "2.png", drawn(1))), 3)
+    assert [match["work"] for match in found][:1] == ["1.png"] and {match["work"] for match in found} == {
+        f"{k}.png" for k in range(3)
+    }
 
 
 def test_a_collection_that_cannot_be_used_says_why(questions: Questions, tmp_path: Path) -> None:

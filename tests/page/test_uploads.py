@@ -54,6 +54,16 @@ def test_what_is_old_goes_and_what_is_asked_for_stays(uploads: Uploads) -> None:
     assert not old.exists() and not old.parent.exists() and not broken_off.exists() and used.exists()
 
 
+def test_what_waits_for_its_turn_stays(uploads: Uploads) -> None:
+    paths = [put(uploads, f"{k}.jpg", bytes([k]), age=1700) for k in range(3)]
+    waiting = [uploads.file({"path": str(path)}) for path in paths]
+    for path in paths:  # half an hour later
+        os.utime(path, (time.time() - 1799,) * 2)
+    uploads.keep(waiting)
+    uploads.sweep(time.time() + 60)
+    assert all(path.exists() for path in paths)
+
+
 def test_the_oldest_make_room(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_STORED", 25)
     files = [put(uploads, f"{k}.jpg", bytes([k]) * 10, age=100 - k) for k in range(4)]

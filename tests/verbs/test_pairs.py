@@ -35,9 +35,10 @@ from painters_mtl.inference.painter_pairs import (
     softmax,
 )
 from painters_mtl.inference.pair_auc import Pairs, auc, auc_draws, draw_painters, intervals
-from painters_mtl.inference.pair_scoring import PairVectors, write_scores
+from painters_mtl.inference.pair_scoring import PairVectors, trained_painters, write_scores
 from painters_mtl.inference.pair_tables import images_by_name, match_names, read_painters, read_pairs, survey_pairs
 from painters_mtl.network.linear_head import FitSettings, fit_linear_head
+from painters_mtl.runs.model_choice import shipped_model
 from painters_mtl.runs.run import Run, open_run
 from painters_mtl.training.settings import TrainSettings
 
@@ -427,6 +428,10 @@ def test_a_table_of_labels_is_read_as_a_folder_is(tmp_path: Path) -> None:
     wrong = table(tmp_path / "wrong.csv", [("1.png", "Dots")], "filename,texture")
     with pytest.raises(UserError, match=r"wrong.csv needs the columns filename and painter; it has filename, texture"):
         read_painters(wrong)
+    unknown = table(tmp_path / "unknown.csv", [("1.png", "unknown"), ("2.png", "")], "filename,painter")
+    with pytest.raises(UserError) as error:
+        read_painters(unknown)
+    assert "needs the columns filename and painter" not in str(error.value)  # which it has
 
 
 def test_names_without_endings_mean_the_files(run: Run, paintings_of_two: Path, tmp_path: Path) -> None:
@@ -662,3 +667,10 @@ def test_real_labels_say_who_is_who(paintings: Path) -> None:
     known = [name for name in test if name in read]
     assert len(test) == 1614 and len(known) == 1612
     assert np.mean([raw[name] == read[name] for name in known]) > 0.98
+
+
+def test_the_painters_of_the_model_that_comes_along_are_known_without_its_split() -> None:
+    shipped = shipped_model()
+    assert shipped is not None and not (shipped / "split.csv").exists()
+    painters = trained_painters(open_run(shipped))
+    assert {"Claude Monet", "Rembrandt", "Fernand Leger"} <= painters and len(painters) > 100
