@@ -171,9 +171,9 @@ def _rows(table: TableFile, encoding: str) -> Iterator[Iterator[tuple[int, list[
         yield _parsed(table, io.TextIOWrapper(buffered, encoding, errors, newline=""))
 
 
-def with_unicode_encoding(binary: IO[bytes]) -> tuple[io.BufferedReader, str]:
+def with_unicode_encoding(binary: IO[bytes]) -> tuple[IO[bytes], str]:
     """The same bytes, and what they are read as: UTF-16 where they begin with its byte order mark, else UTF-8."""
-    buffered = io.BufferedReader(binary)  # type: ignore[type-var]
+    buffered: io.BufferedReader = io.BufferedReader(binary)  # type: ignore[arg-type]
     return buffered, "utf-16" if buffered.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 

@@ -19,6 +19,7 @@ FEW_SEEDS = 3  # up to here, trainings that seem to differ by nothing may do so 
 FEWEST_PAINTERS = 5  # from fewer, how much painters differ cannot be told
 STATISTICS = ("accuracy", "macro_f1")
 NO_VERDICT = "no verdict from one training"
+NO_INTERVAL = "no interval: too few works, or none right"
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,13 @@ def verdict(difference: Interval, seeds: int) -> str:
     Args:
         difference: of a statistic where more is better.
         seeds: trainings of each side. With a single one it is `NO_VERDICT`: the next training of the same recipe may
-            well differ by more than the interval is wide, which knows nothing of other trainings.
+            well differ by more than the interval is wide, which knows nothing of other trainings. Where there is no
+        interval, it is `NO_INTERVAL`.
     """
     if seeds < 2:
         return NO_VERDICT
+    if difference.low != difference.low:
+        return NO_INTERVAL
     if difference.low > 0:
         return "better"
     return "worse" if difference.high < 0 else "no difference shown"

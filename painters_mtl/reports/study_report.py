@@ -122,11 +122,11 @@ def trainings(
 def mean_schedule(summaries: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
     """The mean over trainings of what each says of its task schedule, metrics.json's "turns"; {} without any."""
     means = {}
-    for task in summaries[0] if summaries else ():
+    for task in dict.fromkeys(task for summary in summaries for task in summary):  # a training may give one no turn
         losses: dict[str, list[float]] = {}
-        for summary in summaries:
-            for steps, loss in summary[task]["loss_after"].items():
-                losses.setdefault(steps, []).append(loss)
-        share = float(np.mean([summary[task]["share"] for summary in summaries]))
+        of_task = [summary.get(task, {"share": 0.0, "loss_after": {}}) for summary in summaries]
+        for steps, loss in (item for each in of_task for item in each["loss_after"].items()):
+            losses.setdefault(steps, []).append(loss)
+        share = float(np.mean([each["share"] for each in of_task]))
         means[task] = {"share": share, "loss_after": {steps: float(np.mean(v)) for steps, v in losses.items()}}
     return means

@@ -78,8 +78,9 @@ class Run:
         beside = {known_output(name) for name in self.tasks}
         classes = {name: count for name, count in heads.items() if name not in beside}
         if classes != (named := {name: len(task.classes) for name, task in self.tasks.items()}):
+            network = self.network_file.name
             raise UserError(
-                f"{self.folder / LABELS} does not belong to {MODEL}: it has {named} classes, that {classes}"
+                f"{self.folder / LABELS} does not belong to {network}: it has {named} classes, that {classes}"
             )
 
     def trained_head(self, task: str) -> "list[np.ndarray]":

@@ -58,14 +58,15 @@ def training_jobs(
 def run_job(job: TrainingJob, datasets: Sequence[Dataset], settings: TrainSettings, steps: int) -> RunResult:
     """The result of one training, done now or read back.
 
-    What is trained already is never thrown away here: `compare` has seen to --overwrite.
+    What is trained already is never thrown away here: `compare` has seen to --overwrite. Nor has a training to be there
+    where the study goes on: one that was kept without its network is trained again where it is to teach.
 
     Args:
         datasets: the data of each fold.
         steps: those of the training that it waited for.
     """
     values = {field.name: getattr(settings, field.name) for field in fields(TrainSettings)}
-    own_settings = TrainSettings(**{**values, "seed": job.seed, "overwrite": False})
+    own_settings = TrainSettings(**{**values, "seed": job.seed, "overwrite": False, "resume": False})
     if job.for_all_tasks:
         way = {"distill": True} if job.kind == DISTILLED else {"strategy": job.kind}
         own_settings = replace(own_settings, **way)  # type: ignore[arg-type]

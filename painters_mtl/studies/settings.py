@@ -1,6 +1,7 @@
 """The settings of a study: all that a training can be told, and how often and where to train."""
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from painters_mtl.common import command_line
@@ -19,7 +20,8 @@ class CompareSettings(TrainSettings):
     seeds: int = 5
     """How many trainings of each network; they differ in everything that chance decides, but not in the split."""
     folds: int = 0
-    """Cross-validate: every painting is in the test part of one of so many splits. 0: the one split of a training."""
+    """Cross-validate: every painting is in the test part of one of so many splits, but for those that trained the model
+    which the backbone starts from. 0: the one split of a training."""
     strategies: tuple[Literal["all", "distilled"] | Strategy, ...] = ("joint",)
     """The ways of training the tasks together that are compared with the baselines (see --strategy); all: every one.
     distilled: joint, and taught by the baselines of the same seed (see --distill)."""
@@ -45,9 +47,8 @@ class CompareSettings(TrainSettings):
             raise UserError(f"--folds {self.folds} cannot be: 2 or more, or 0 for one split")
         if self.folds and self.split is not None:
             raise UserError("--folds makes splits of its own: leave --split out")
-        if "all" in self.strategies:
-            self.strategies = STRATEGIES
-        self.strategies = tuple(dict.fromkeys(self.strategies))
+        every = (STRATEGIES if name == "all" else (name,) for name in self.strategies)
+        self.strategies = tuple(dict.fromkeys(chain.from_iterable(every)))
         self.check_sharing([name for name in self.strategies if name != DISTILLED])
         self._check_distilled()
         if self.strategy != "joint":

@@ -5,7 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from painters_mtl.common.files import atomic_write, write_json
+from painters_mtl.common.messages import counted, say
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.seen_works import with_seen_in_train
 from painters_mtl.data.split import make_folds
@@ -51,8 +54,19 @@ def datasets_of_folds(data: Dataset, settings: CompareSettings) -> list[Dataset]
         return [data]
     splits = make_folds(data.labels, data.groups, settings.folds, settings.seed)
     if settings.weights != "imagenet" and data.seen is not None and data.few_seen():
-        splits = [with_seen_in_train(split, data.groups, data.seen) for split in splits]
+        before, splits = splits, [with_seen_in_train(split, data.groups, data.seen) for split in splits]
+        left_out = _tested(before) & ~_tested(splits)
+        say(
+            f"note: {counted(int(left_out.sum()), 'painting')} trained the model that the backbone starts from, as far "
+            "as pictures tell, or are near-copies of one: they stay in train, and no fold tests them"
+        )
     return [replace(data, split=split) for split in splits]
+
+
+def _tested(splits: Sequence[np.ndarray]) -> np.ndarray:
+    """Whether a painting is in the test part of any split: bool (n,)."""
+    tested: np.ndarray = np.any([split == "test" for split in splits], axis=0)
+    return tested
 
 
 def compare_all(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from painters_mtl.evaluation.intervals import NO_VERDICT, Interval, verdict
+from painters_mtl.evaluation.intervals import NO_INTERVAL, NO_VERDICT, Interval, verdict
 
 COSTS = (  # label, key and format of what a network costs
     ("parameters", "parameters", ",.0f"),
@@ -38,7 +38,8 @@ def verdicts(result: Mapping[str, Any]) -> list[str]:
     gain = Interval(*result["gain"]["accuracy"])
     text = f"mean relative gain {gain.mean:+.1f} % ({ends_text(gain.low, gain.high, ' %')})"
     words = {"better": "a gain, ", "worse": "a loss, ", NO_VERDICT: ""}
-    lines.append(f"over all tasks: {words.get(kind := verdict(gain, result['seeds']), f'{kind}, ')}{text}")
+    kind = verdict(gain, result["seeds"])
+    lines.append(f"over all tasks: {kind if kind == NO_INTERVAL else words.get(kind, f'{kind}, ') + text}")
     if result["seeds"] > 1:
         return lines
     return [*lines, EACH_FOLD_ONCE if result.get("folds", 1) > 1 else ONE_TRAINING]
@@ -47,6 +48,8 @@ def verdicts(result: Mapping[str, Any]) -> list[str]:
 def _task_sentence(name: str, values: Mapping[str, Any]) -> str:
     mean, low, high = (100 * value for value in values["difference"]["accuracy"])
     evidence = f"on {values['n']:,} paintings; McNemar's p {p_value(values['mcnemar_p'])}"
+    if values["verdict"] == NO_INTERVAL:
+        return f"{name}: {mean:+.1f} points of accuracy for one network for all {evidence}; {NO_INTERVAL}"
     if values["verdict"] == NO_VERDICT:
         interval = ends_text(low, high)
         return f"{name}: {mean:+.1f} points of accuracy for one network for all ({interval}) {evidence}"

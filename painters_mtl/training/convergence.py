@@ -25,23 +25,24 @@ def check_finite(losses: np.ndarray, weights: Iterable[np.ndarray], epoch: int, 
 
 
 def chance_warning(validation: Mapping[str, Mapping[str, float]], learning_rate: float) -> str:
-    """The sentence for a network that has learned nothing; "" for one that is better than chance in any task.
+    """The sentence for a network that is no better than chance in any task, else "".
 
-    Chance is the accuracy of always naming the class that is most frequent in training.
+    Chance is the accuracy of always naming the class that is most frequent in training; where that is always right,
+    nothing can be better.
 
     Args:
         validation: metrics of the validation paintings by task, from `metrics.all_metrics`.
         learning_rate: as the settings have it; 0: the default.
     """
-    measured = {name: values for name, values in validation.items() if values["n"]}
+    measured = {name: values for name, values in validation.items() if values["n"] and values["majority"] < 1}
     if not measured or any(values["accuracy"] > values["majority"] for values in measured.values()):
         return ""
     figures = ", ".join(
-        f"{name} {100 * values['accuracy']:.1f} % where that gives {100 * values['majority']:.1f} %"
+        f"{name} {100 * values['accuracy']:.1f} % of {values['n']:,} where that gives {100 * values['majority']:.1f} %"
         for name, values in measured.items()
     )
     lower = f"a lower --learning-rate (it was {learning_rate:g}), or " if learning_rate else ""
     return (
-        "warning: the network has learned nothing: on the validation paintings it is no better than always naming the "
-        f"most frequent class ({figures}); train again with {lower}more --epochs or paintings"
+        "warning: on the validation paintings the network is no better than always naming the most frequent class "
+        f"({figures}); train again with {lower}more --epochs or paintings"
     )

@@ -89,7 +89,8 @@ def finalize(spec: RunSpec, trained: TrainedNetwork, key: str) -> RunResult:
     }
     if trained.turns:
         measured["turns"] = trained.turns
-    if warning := chance_warning(measured["validation"], spec.settings.learning_rate):
+    warning = chance_warning(measured["validation"], spec.settings.learning_rate)
+    if warning and not trained.interrupted:
         warn(warning)
     history = pd.DataFrame(trained.history)
     result = RunResult(history, measured, spec.data.rows("test"), of_test.calibrated, trained.interrupted)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import remove_leftovers
 from painters_mtl.common.messages import say
 from painters_mtl.data.dataset import Dataset
@@ -164,6 +165,10 @@ def build(spec: RunSpec, teachers: Sequence[Path] = ()) -> Assignment:
     data, settings, tasks = spec.data, spec.settings, dict(spec.tasks)
     labels = {name: data.labels[name] for name in tasks}
     weights = {name: settings.loss_weights().get(name, 1.0) for name in tasks}
+    if not any(weights.values()):
+        raise UserError(
+            f"--task-weights are 0 for all tasks that have labels here ({', '.join(tasks)}): give one of them a weight"
+        )
     if settings.other_painters > 0 and "painter" in tasks and settings.trains_shared_weights():
         task, numbers = data.all_painters_task()
         if len(task.classes) > len(tasks["painter"].classes):

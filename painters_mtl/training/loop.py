@@ -277,7 +277,9 @@ class TrainingLoop:
 
         measured = self.devices.computed_by_chief(measure)
         accuracies = {f"val_{task}_accuracy": values["accuracy"] for task, values in measured.items()}
-        return {**accuracies, "val_score": metrics.mean_accuracy(measured)}
+        # A task of weight 0 has not trained: its accuracy says nothing of the epoch.
+        trained = {task: values for task, values in measured.items() if self.assignment.loss_weights[task]}
+        return {**accuracies, "val_score": metrics.mean_accuracy(trained)}
 
     def keep_best(self, score: float) -> None:
         """Keep the network of the last epoch if it is the best so far."""

@@ -94,21 +94,21 @@ class TaskTurns(Observer):
     def __init__(self, tasks: Sequence[str]) -> None:
         self.tasks = list(tasks)
         self.turns: dict[str, list[tuple[int, float]]] = {}
-        """{task: for each of its turns the steps since the last one, and the loss}; saved with a checkpoint."""
+        """{task: for each of its turns the steps since the last one of the epoch, 0 for the first, and the loss}; saved
+        with a checkpoint."""
 
     def after_training(self, epoch: TrainedEpoch) -> dict[str, float]:
-        """Note the turns of the epoch; the first turn of a task in an epoch is left out."""
+        """Note the turns of the epoch."""
         last_turn: dict[int, int] = {}
         for step, task in enumerate(epoch.task_schedule):
             name = self.tasks[task]
-            if task in last_turn:
-                loss = float(epoch.losses[step, epoch.heads.index(name)])
-                self.turns.setdefault(name, []).append((step - last_turn[task], loss))
+            loss = float(epoch.losses[step, epoch.heads.index(name)])
+            self.turns.setdefault(name, []).append((step - last_turn.get(task, step), loss))
             last_turn[task] = step
         return {}
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """{task: {"share": of all turns, "loss_after": {steps between turns: mean loss}}}, without turns empty.
+        """{task: {"share": of all turns, "loss_after": {steps between turns: mean loss}}}, without any turns empty.
 
         Where the task before has overwritten what the others need, the loss grows with the steps between two turns:
         alternating training's known weakness.

@@ -9,7 +9,7 @@ from painters_mtl.runs.model_choice import shipped_model
 from painters_mtl.runs.network_files import NETWORK, WEIGHTS
 from painters_mtl.runs.packaged import is_packaged
 from painters_mtl.runs.run import CONFIG, HEADS, check_teacher_size, open_run
-from painters_mtl.training.settings import TrainSettings
+from painters_mtl.training.settings import DISTILL_ON_ONE_MACHINE, TrainSettings
 from painters_mtl.training.start_weights import AUTO, IMAGENET, PAINTINGS, with_weights_file
 from painters_mtl.training.tf_config import cluster_asked_for
 
@@ -87,11 +87,13 @@ def _check_has_heads(source: Path) -> None:
 
 
 def check_several_workers(settings: TrainSettings, worker: int) -> None:
-    """Raise `UserError` for what several workers could not go on from after a stop.
+    """Raise `UserError` for what several workers cannot do, or could not go on from after a stop.
 
     Args:
         worker: the number of this one.
     """
+    if settings.distill:
+        raise UserError(DISTILL_ON_ONE_MACHINE)
     if not settings.name or settings.overwrite:
         raise UserError(
             "several workers need a --name and no --overwrite: the same command on all must be able to go on after a "

@@ -47,7 +47,9 @@ def _is_empty(folder: Path) -> bool:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether the folder holds a training that came to its end, or a study with a comparison."""
+    """Whether the folder holds a training, with its comparison if it has one, or a study that came to its end."""
+    if is_study(folder):
+        return read_if_sound(folder / COMPARISON).get("seeds", 0) >= read_if_sound(folder / CONFIG)["seeds"]
     if (folder / COMPARISON).exists():
         return True
     try:

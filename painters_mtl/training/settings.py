@@ -10,6 +10,11 @@ from painters_mtl.common.settings import ABOVE_0, AT_LEAST_1, BELOW_1, FROM_0_TO
 from painters_mtl.data.settings import DataSettings
 from painters_mtl.network.settings import NetworkSettings
 
+DISTILL_ON_ONE_MACHINE = (
+    "--distill is for one machine: with several, train the networks for one task each first (any run makes them), then "
+    "name them behind --teachers"
+)
+
 Strategy = Literal["joint", "alternate", "uncertainty", "dwa", "gradnorm", "famo", "pcgrad", "cagrad", "upgrad"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
@@ -109,12 +114,12 @@ class TrainSettings(NetworkSettings, DataSettings):
     distill: bool = False
     """First train the networks for one task each, then the shared network from their predictions too, also for
     paintings without a label (Clark et al. 2019, born-again multi-task networks). It starts from the mean of their
-    weights, and trains for twice as many epochs. They are the baselines: none is trained twice."""
+    weights, and trains for up to twice as many epochs. They are the baselines: none is trained twice."""
     teacher_weight: float = 0.5
     """Share of the loss that is taken from the teachers' predictions."""
     teacher_schedule: Literal["constant", "annealed"] = "constant"
-    """constant: --teacher-weight throughout; annealed: from twice that at the first step, in a straight line to 0 at
-    the last, so that the labels alone have the last word."""
+    """constant: --teacher-weight throughout; annealed: from twice that (at most 1) at the first step, in a straight
+    line to 0 at the last, so that the labels alone have the last word."""
     temperature: float = 2.0
     """Temperature of the distillation: above 1 it makes the teachers' predictions softer."""
     patience: int = 6
@@ -192,10 +197,7 @@ class TrainSettings(NetworkSettings, DataSettings):
                 "one, leave --budget out"
             )
         if self.distribute == "multiworker":
-            raise UserError(
-                "--distill is for one machine: with several, train the networks for one task each first (any run makes "
-                "them), then name them behind --teachers"
-            )
+            raise UserError(DISTILL_ON_ONE_MACHINE)
 
     def loss_weights(self) -> dict[str, float]:
         """The weights of the losses, {task: weight}: those asked for, else those of docs/experiments.md."""

@@ -61,12 +61,13 @@ def with_known_start(settings: T, data: "Dataset", folds: bool = False) -> T:
     if folds:
         measured = data.seen & (not data.few_seen())
     those = f"{counted(int(measured.sum()), 'painting')} of the test and validation parts"
-    if not auto or settings.start_from:
-        if measured.any():
-            say(
-                f"note: {those} trained the model that comes along, as far as pictures tell, and this training has its "
-                "start or its teachers from there: test results are too good"
-            )
+    started = not auto or settings.start_from
+    if measured.any() and (started or _learns_from_shipped(settings)):
+        say(
+            f"note: {those} trained the model that comes along, as far as pictures tell, and this training has its "
+            "start or its teachers from there: test results are too good"
+        )
+    if started:
         return otherwise
     if measured.any():
         say(
@@ -95,6 +96,12 @@ def _shipped_start(settings: "TrainSettings") -> Path | None:
     file = Path(settings.weights)
     sources = [*settings.start_from, *settings.teachers, *([file.parent] if file.is_file() else [])]
     return shipped if any(_descends(source, shipped, set()) for source in sources) else None
+
+
+def _learns_from_shipped(settings: "TrainSettings") -> bool:
+    """Whether a teacher is the model that comes along, or has its weights or answers from there."""
+    shipped = shipped_model()
+    return shipped is not None and any(_descends(teacher, shipped, set()) for teacher in settings.teachers)
 
 
 def _descends(folder: Path, shipped: Path, visited: set[Path]) -> bool:

@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
 from painters_mtl.evaluation.intervals import (
+    NO_INTERVAL,
     NO_VERDICT,
     Interval,
     TaskPredictions,
@@ -114,7 +115,7 @@ def test_verdicts_follow_the_interval() -> None:
     assert verdict(Interval(1, 0.1, 2), 2) == "better"
     assert verdict(Interval(-1, -2, -0.1), 2) == "worse"
     assert verdict(Interval(1, -0.1, 2), 2) == "no difference shown"
-    assert verdict(Interval(1, float("nan"), float("nan")), 2) == "no difference shown"
+    assert verdict(Interval(1, float("nan"), float("nan")), 2) == NO_INTERVAL
 
 
 def test_one_training_gets_no_verdict_where_trainings_differ() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from painters_mtl.evaluation.intervals import NO_VERDICT
+from painters_mtl.evaluation.intervals import NO_INTERVAL, NO_VERDICT
 from painters_mtl.studies.summary import ONE_TRAINING, ends_text, p_value, strategies_text, text, verdicts
 
 COST = {"parameters": 10.0, "training_seconds": 5.0, "updates": 4.0, "milliseconds": 0.5}
@@ -41,6 +41,14 @@ def test_one_training_is_no_evidence_and_says_so() -> None:
     assert lines[-1] == ONE_TRAINING and "no evidence about the recipe" in ONE_TRAINING
     words = " ".join(lines)
     assert not any(word in words for word in ("better", "worse", "a gain", "a loss", "no difference shown"))
+
+
+def test_without_an_interval_nothing_is_said_of_a_difference() -> None:
+    lines = verdicts(comparison(3, NO_INTERVAL, float("nan"), p=0.01))
+    assert lines[0] == (
+        "school: +2.0 points of accuracy for one network for all on 1,234 paintings; McNemar's p 0.010; " + NO_INTERVAL
+    )
+    assert lines[-1] == f"over all tasks: {NO_INTERVAL}" and "nan" not in " ".join(lines)
 
 
 def test_macro_f1_stands_beside_accuracy() -> None:

@@ -34,8 +34,9 @@ def test_a_loss_that_is_no_number_is_an_error() -> None:
 def test_chance_is_the_most_frequent_class_in_all_tasks() -> None:
     assert chance_warning({"style": task(0.3, 0.3), "genre": task(0.5, 0.4)}, 0.0) == ""
     assert chance_warning({"style": task(NAN, NAN, 0)}, 0.0) == ""
+    assert chance_warning({"style": task(1.0, 1.0)}, 0.0) == ""  # nothing could be better
     words = chance_warning({"style": task(0.3, 0.3), "genre": task(0.2, 0.4), "painter": task(NAN, NAN, 0)}, 10.0)
-    assert "style 30.0 % where that gives 30.0 %, genre 20.0 % where that gives 40.0 %" in words
+    assert "style 30.0 % of 10 where that gives 30.0 %, genre 20.0 % of 10 where that gives 40.0 %" in words
     assert "a lower --learning-rate (it was 10), or more --epochs" in words and "painter" not in words
     assert "--learning-rate" not in chance_warning({"style": task(0.3, 0.3)}, 0.0)
 
@@ -47,7 +48,7 @@ def test_a_learning_rate_that_is_far_too_high_is_said(tmp_path: Path, capsys: py
     changes = {"epochs": 2, "baselines": False, "painter_known": False}
     high = tiny_settings(data, tmp_path, name="high", learning_rate=10.0, **changes)
     assert train.main(arguments(high)) == 0
-    assert "warning: the network has learned nothing" in capsys.readouterr().err
+    assert "warning: on the validation paintings the network is no better than" in capsys.readouterr().err
     overflow = tiny_settings(data, tmp_path, name="overflow", learning_rate=1e30, **changes)
     assert train.main(arguments(overflow)) == 2
     assert "the loss is no longer a finite number in epoch 1" in capsys.readouterr().err

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from helpers import fitted, make_data, same_weights, tiny_settings
 
+from painters_mtl.common.errors import UserError
 from painters_mtl.data.dataset import Dataset, prepare
 from painters_mtl.network.multitask import build_model
 from painters_mtl.runs import run as runs
 from painters_mtl.training import fit as training
 from painters_mtl.training.batches import BatchSequence, crop_batches
+from painters_mtl.training.fit import fit
 from painters_mtl.training.sampling import EpochSampler, label_repeats, steps_in_epoch
 from painters_mtl.training.settings import TrainSettings
 
@@ -36,6 +38,15 @@ def test_a_task_without_weight_has_no_turn(small: Path, tmp_path: Path) -> None:
     changes["task_sampling"] = "uniform"
     _, outcome, _ = fitted(tiny_settings(small, tmp_path, **changes))
     assert set(outcome.metrics["turns"]) == {"painter", "style"}
+
+
+def test_weights_of_0_for_all_tasks_with_labels_are_said(small: Path, tmp_path: Path) -> None:
+    """The data may lack the one task that has a weight."""
+    settings = tiny_settings(small, tmp_path, task_weights={"style": 0.0, "genre": 0.0}, other_painters=0.0)
+    data = prepare(settings)
+    with pytest.raises(UserError, match=r"--task-weights are 0 for all tasks that have labels here \(style, genre\)"):
+        fit(data, settings, tmp_path / "run", {name: data.tasks[name] for name in ("style", "genre")})
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("other_painters", [pytest.param(0.0, marks=pytest.mark.slow), 0.7])

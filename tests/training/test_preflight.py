@@ -66,4 +66,6 @@ def test_several_workers_can_go_on(tmp_path: Path) -> None:
     for other in (TrainSettings(), TrainSettings(name="run", overwrite=True)):
         with pytest.raises(UserError, match="several workers need a --name and no --overwrite"):
             check_several_workers(other, 1)
+    with pytest.raises(UserError, match="--distill is for one machine"):  # also where --distribute auto finds several
+        check_several_workers(TrainSettings(name="run", distill=True, distribute="auto"), 0)
     assert resume_command("train", TrainSettings(distribute="auto"), tmp_path).endswith("--distribute auto")

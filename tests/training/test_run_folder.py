@@ -89,6 +89,22 @@ def test_the_old_run_is_kept_while_the_new_one_is_unfinished(
     assert content(folder) == before and not aside_of(folder).exists()
 
 
+@pytest.mark.parametrize(("done", "kept"), [(1, True), (5, False)])
+def test_the_old_study_is_kept_until_all_seeds_are_done(done: int, kept: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+
+    def study(seeds: int) -> None:
+        (folder / "runs/seed0/joint").mkdir(parents=True, exist_ok=True)
+        (folder / "runs/seed0/joint/metrics.json").touch()
+        (folder / "config.json").write_text('{"seeds": 5}')
+        (folder / "comparison.json").write_text(json.dumps({"seeds": seeds, "strategies": {}}))
+
+    study(5)
+    with new_run_folder(folder, replace=True):
+        study(done)
+    assert aside_of(folder).exists() is kept
+
+
 def test_after_a_kill_the_old_run_comes_back_or_goes(tmp_path: Path) -> None:
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom painters_mtl.training.run_folder import new_run_folder\n"

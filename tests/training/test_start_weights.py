@@ -192,6 +192,19 @@ def test_a_run_goes_on_from_the_start_that_it_began_with(
     assert "is trained already: reusing it" in capsys.readouterr().out
 
 
+def test_a_teacher_that_knows_the_test_paintings_is_said_whatever_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="auto", epochs=1)
+    before = prepare(settings)
+    hashes = before.images.hashes[before.images.rows >= 0]
+    shipped_knows(monkeypatch, tmp_path, hashes[before.rows("test")])
+    teacher = dataclasses.replace(settings, teachers=(tmp_path / "_paintings",))
+    for asked, told in ((settings, False), (teacher, True)):
+        with_known_start(asked, dataclasses.replace(before, seen=before.split == "test"))
+        assert ("its start or its teachers from there: test results are too good" in capsys.readouterr().out) is told
+
+
 def test_runs_that_descend_from_the_model_are_not_tested_on_its_works_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
