@@ -279,6 +279,29 @@ def other_styles(card: Card, folder: Path) -> str:
     )
 
 
+def contemporaries(package: Run, folder: Path) -> str:
+    """What it says of works by painters who are none of its classes and worked beside some of them."""
+    table = pd.read_csv(folder / "labels.csv", dtype=str, keep_default_na=False)
+    known = np.array(package.tasks["painter"].classes, object)
+    table = table[(table["artist"] != "") & ~table["artist"].isin(known)]
+    soft, scores = labels_of(package, ((folder / "images" / name).read_bytes() for name in table["filename"]))
+    doubted = package.unknown("painter", scores["painter"])
+    named = pd.Series(np.where(doubted, "unknown", known[soft["painter"].argmax(axis=1)]), table.index)
+    sure = (~doubted & (soft["painter"].max(axis=1) > 0.8)).mean()
+    most = table["artist"].value_counts()
+    habits = []
+    for painter in most.index[most >= 40]:
+        name, count = next(iter(named[table["artist"] == painter].value_counts().items()))
+        if name != "unknown" and count > most[painter] / 2:
+            habits.append(f"{painter} is mostly called {name} ({count} of {most[painter]})")
+    return (
+        f"Painters who worked beside those that it knows are the hard case. Of {len(table)} works by others, most of "
+        f"them Impressionists (`gallery`; some of these works were in training, as works by others), it calls "
+        f"{percent(doubted.mean())} % unknown, and gives {percent(sure)} % a wrong name with more than 80 % "
+        f"confidence: {', '.join(habits)}."
+    )
+
+
 def originals(card: Card, folder: Path) -> str:
     """Files as they came: how many are read, and how sure it is."""
     pictures, refused = [], 0
@@ -326,6 +349,7 @@ def page(card: Card, paintings: Path) -> str:
         tasks=[(task, by_class(card, task), confusions(card, task)) for task in card.run.tasks],
         unknown=unknown(card),
         other_styles=other_styles(card, paintings / "other_styles"),
+        contemporaries=contemporaries(card.package, paintings / "gallery"),
         changed=changed_pictures(card, paintings / "wikiart"),
         looked_at=min(LOOKED_AT, len(card.test)),
         originals=originals(card, paintings / "originals"),

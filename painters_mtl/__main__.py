@@ -24,6 +24,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if arguments and arguments[0] in VERBS:
         return importlib.import_module(f"painters_mtl.{arguments[0]}").main(arguments[1:])
+    if arguments == ["--version"]:
+        from painters_mtl import __version__
+
+        print(f"painters_mtl {__version__}")
+        return 0
     lines = ["usage: painters-mtl VERB [options]; --help after a verb explains it, --quiet prints only its results", ""]
     lines += [f"  {verb:<8}  {purpose}" for verb, purpose in VERBS.items()]
     asked = arguments in ([], ["-h"], ["--help"])

@@ -14,6 +14,7 @@ Exit status: 0 all is there, 1 you said no, 2 it cannot be had (the reason is pr
 """
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -76,7 +77,7 @@ def download(settings: Settings) -> int:
             fetch_whole(name, output)
         shutil.rmtree(output / PARTIAL, ignore_errors=True)
     if settings.images:
-        print(f"all is in {output}; next: painters-mtl train --data {output}")
+        print(f"all is in {output}; next: painters-mtl train --data {shlex.quote(str(output))}")
     else:
         print(f"the tables are in {output}; fetch the paintings too with --images (without them, train uses the demo)")
     return 0

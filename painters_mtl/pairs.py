@@ -8,7 +8,8 @@ The pairs are `index,image1,image2`, the submission is `index,sameArtist`: a row
 is found by its file name, in folders and zips, and goes through the network once; what was computed is kept in
 data/cache, so that a run that was cut off goes on. Pairs are read and written in chunks, in constant memory. A picture
 that is missing or cannot be read is reported, and its pairs get the score of a painting of which nothing is known.
-Without --pairs all pairs of the pictures are scored, and written with their names.
+Without --pairs all pairs of the pictures are scored, and written with their names, or with their paths where two have
+the same name.
 
 A higher score means "rather the same painter"; --score chooses what the score is made of. The learned score needs the
 paintings of the training once (--data, by default those the run names); it is then kept in the run folder as
@@ -79,13 +80,19 @@ def pairs(settings: Settings) -> int:
 
     run = open_run_for_pictures(settings.model)
     against = open_named_run(settings.against, option="--against") if settings.against else None
-    by_name = pair_tables.images_by_name(find_images(*settings.images))
+    if settings.pairs is None:
+        by_name = pair_tables.images_by_shortest_name(map(find_images, settings.images))
+    else:
+        by_name = pair_tables.images_by_name(find_images(*settings.images))
     if len(by_name) < 2:
         raise UserError(f"--images: there are no two pictures in {', '.join(map(str, settings.images))}")
     count, names = len(by_name) * (len(by_name) - 1) // 2, list(by_name)
     if settings.pairs is not None:
         count, names = pair_tables.survey_pairs(settings.pairs)
-    files = {name: by_name[image] for name, image in pair_tables.match_names(names, by_name).items()}
+        matches = pair_tables.match_names(names, by_name)
+        files = {name: by_name[image] for name, image in matches.items()}
+    else:
+        files = by_name
     if not files:
         raise UserError(
             f"none of the pictures that {settings.pairs} names ({pair_tables.some(names)}) is in --images: is it the "

@@ -32,7 +32,7 @@ from painters_mtl.common.errors import UserError, count_reasons
 from painters_mtl.common.messages import counted, say
 
 if TYPE_CHECKING:
-    from painters_mtl.inference.labelling import LabelJob
+    from painters_mtl.inference.labelling import LabelJob, LabelledOutput
     from painters_mtl.inference.predictor import PredictOptions
     from painters_mtl.runs.run import Run
 
@@ -107,7 +107,7 @@ def predict(settings: Settings) -> int:
         with contextlib.redirect_stdout(sys.stderr):  # notes do not belong to the table
             job = _job(settings)
             say(f"labelling {counted(len(job.files), 'picture')} with {job.run.title}")
-            return _status(print_table(job, settings.output_format, table).errors)
+            return _status(print_table(job, settings.output_format, table))
     job = _job(settings)
     lock = settings.output.with_name(f".{settings.output.name}.lock")
     with file_lock(lock, f"writing {settings.output}", wait=False):
@@ -195,7 +195,7 @@ def _write_output(settings: Settings, job: "LabelJob") -> int:
         labelled = label_into_journal(job, output, file_format, settings.resume, read_rows)
     if labelled.nothing_new:
         print(f"all {len(job.files):,} pictures are in {output} already: nothing is left to do")
-        return _status(labelled.errors)
+        return _status(labelled)
     with going_on(journal_file(output)):
         if file_format == "html":
             pages = write_gallery(output, job.run)
@@ -207,7 +207,7 @@ def _write_output(settings: Settings, job: "LabelJob") -> int:
                 for row in read_table(output, file_format):
                     print(in_words(row, list(job.run.tasks)))
             print(f"wrote {counted(labelled.rows, 'row')} to {output}")
-    return _status(labelled.errors)
+    return _status(labelled)
 
 
 def in_words(row: Mapping[str, Any], tasks: Sequence[str]) -> str:
@@ -222,15 +222,20 @@ def in_words(row: Mapping[str, Any], tasks: Sequence[str]) -> str:
         # Where a task is answered "unknown", the confidence is that of a class that is not named.
         share = "" if confidence is None or row[task] == UNKNOWN else f" ({100 * float(confidence):.0f} %)"
         labels.append(f"{task} {row[task]}{share}")
-    return f"{row['path']}: {', '.join(labels)}"
+    in_part = f"; read in part only ({row['read_in_part']})" if row.get("read_in_part") else ""
+    return f"{row['path']}: {', '.join(labels)}{in_part}"
 
 
-def _status(errors: Sequence[str]) -> int:
+def _status(labelled: "LabelledOutput") -> int:
     """0, or 1 where pictures could not be read; says how many, and why."""
-    if errors:
-        could_not = f"{counted(len(errors), 'picture')} could not be read ({count_reasons(errors)})"
-        print(f"{could_not}: see the column error", file=sys.stderr)
-    return 1 if errors else 0
+    if labelled.read_in_part:
+        in_part = counted(len(labelled.read_in_part), "picture")
+        reasons = count_reasons(labelled.read_in_part)
+        print(f"{in_part} could be read in part only ({reasons}): the labels are of that part", file=sys.stderr)
+    if labelled.errors:
+        could_not = counted(len(labelled.errors), "picture")
+        print(f"{could_not} could not be read ({count_reasons(labelled.errors)})", file=sys.stderr)
+    return 1 if labelled.errors else 0
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,13 +11,17 @@ from painters_mtl.data.settings import LabelSettings
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.data.values import clean, clean_label, clean_painter, list_of_names, name_key
 
-_ALIASES = {  # what a column may be called, in lower case, the best name first
+_ALIASES = {  # what a column may be called, in lower case and without accents, the best name first
     "filename": ("filename", "new_filename", "file_name", "file", "path", "image", "filepath", "file_path",
-                 "image_path", "image_name", "image_file", "img", "img_path", "image_id", "imageid", "picture", "id"),
-    "painter": ("painter", "artist", "artist_name", "painter_name", "author", "author_name", "creator", "artists"),
-    "style": ("style", "style_name", "movement", "art_movement", "period", "styles"),
-    "genre": ("genre", "genre_name", "subject", "category", "genres"),
-    "title": ("title",),
+                 "image_path", "image_name", "image_file", "img", "img_path", "image_id", "imageid", "picture", "datei",
+                 "dateiname", "fichier", "nom_de_fichier", "archivo", "nome_file", "bestand", "bestandsnaam", "id"),
+    "painter": ("painter", "artist", "artist_name", "painter_name", "author", "author_name", "creator", "artists",
+                "maler", "kunstler", "kuenstler", "peintre", "artiste", "pintor", "pittore", "artista", "schilder",
+                "kunstenaar"),
+    "style": ("style", "style_name", "movement", "art_movement", "period", "styles", "stil", "stijl", "estilo",
+              "stile"),
+    "genre": ("genre", "genre_name", "subject", "category", "genres", "gattung", "genero", "genere"),
+    "title": ("title", "titel", "titre", "titulo", "titolo"),
     "date": ("date", "year"),
     "part": ("split", "subset", "partition", "set"),
 }  # fmt: skip

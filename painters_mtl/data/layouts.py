@@ -1,10 +1,12 @@
 """What a folder is taken for: one function, `read_layout`. A new layout is a file in readers/ and a line here."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import counted
 from painters_mtl.data.collection import Collection, Reading, without_small_copies
-from painters_mtl.data.columns import names_files_and_labels
+from painters_mtl.data.columns import column_key, names_files_and_labels
 from painters_mtl.data.csv_table import TableFile
 from painters_mtl.data.known_names import SHARD, part_of_name
 from painters_mtl.data.locations import LAYOUTS
@@ -17,6 +19,7 @@ from painters_mtl.data.readers import (
     wikiart,
 )
 from painters_mtl.data.tables import column_names, table_at
+from painters_mtl.images.files import is_passed_over
 
 
 def read_layout(collection: Collection) -> Reading:
@@ -53,6 +56,12 @@ def read_layout(collection: Collection) -> Reading:
         return wikiart.read(collection)
     if has_classes:
         return class_folders.read(collection)
+    if collection.images and not collection.tables:
+        raise UserError(
+            f"{collection.folder} has {counted(len(collection.images), 'picture')}, and nothing says what they show: "
+            "to label them, painters-mtl predict; to train on them, sort them into one sub-folder a painter, style or "
+            f"genre, or add a labels.csv (filename, painter, style, genre){_columns_hint(collection)}"
+        )
     raise UserError(f"{collection.folder}: needs {LAYOUTS}; it has {_contents(collection)}{_columns_hint(collection)}")
 
 
@@ -148,6 +157,9 @@ def _columns_hint(collection: Collection) -> str:
             names = [name for name in column_names(candidate) if name]
         except UserError:  # no table, whatever its ending
             continue
+        given = {theirs for theirs in collection.settings.columns.values() if not _is_among(theirs, names)}
+        if given and len(names) > 1:
+            return f". {candidate.name} has no column {', '.join(sorted(given))} (--columns); it has {', '.join(names)}"
         if len(names) > 1:
             columns = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
             return (
@@ -160,9 +172,13 @@ def _columns_hint(collection: Collection) -> str:
             if (above / name).is_file():
                 return f". Above it lies {above / name}: --data {above} reads it, and so does --table {above / name}"
     for path in sorted(collection.folder.iterdir()):
-        if path.suffix.lower() in _OTHER_TABLES:
+        if path.suffix.lower() in _OTHER_TABLES and not is_passed_over(path.name):
             return f". {path.name} is no table that is read here: save it as CSV, or as JSON lines (.jsonl)"
     return ""
+
+
+def _is_among(name: str, names: Iterable[str]) -> bool:
+    return column_key(name) in map(column_key, names)
 
 
 _OTHER_TABLES = (".xlsx", ".xls", ".ods", ".numbers", ".json", ".xml", ".yaml", ".yml", ".db", ".sqlite", ".arrow",

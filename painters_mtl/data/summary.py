@@ -4,6 +4,7 @@ print(summary(read_catalog(folder, settings), settings))     # check --data
 print(split_summary(prepare(settings)))                      # train --dry-run
 """
 
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -37,10 +38,8 @@ def summary(catalog: "Catalog", settings: "LabelSettings") -> str:
     lines += ["", *(class_line(task, counts[task.name]) for task in tasks.values())]
     lines += [f"note: {note}" for note in (*notes, *class_notes)]
     if tasks:
-        lines.append(
-            f"next: painters-mtl train --data {catalog.folder}, with the options given here and "
-            "--dry-run, shows the split; without --dry-run it trains"
-        )
+        lines.append("next, with the options given here too: the split (without --dry-run: the training)")
+        lines.append(f"  painters-mtl train --data {shlex.quote(str(catalog.folder))} --dry-run")
     return "\n".join(lines)
 
 

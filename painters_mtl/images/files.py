@@ -38,7 +38,7 @@ _SYSTEM_NAMES = frozenset(
     (
         *("@eadir", "#recycle", "#snapshot", "@tmp"),  # Synology
         *("@__thumb", "@recycle", "@recently-snapshot"),  # QNAP
-        *("$recycle.bin", "recycler", "recycled", "system volume information"),  # Windows
+        *("$recycle.bin", "recycler", "recycled", "system volume information", "thumbs.db"),  # Windows
         *("__macosx", "network trash folder", "temporary items", "thevolumesettingsfolder"),  # macOS
         *("lost+found", ".thumbnails"),  # Linux
         "__pycache__",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CHECKED = 8  # pictures
 TOLERANCE, OF_BF16 = 2e-3, 5e-2  # of a confidence: other batches and other processors round otherwise
-NO_COLUMNS = {"doubtful", "likeliest", "thumbnail"}  # of a gallery's rows
+NOT_ALWAYS = {"doubtful", "likeliest", "thumbnail", "read_in_part"}  # of a gallery's rows, and of damaged pictures
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_finished(
     paths = set()
     for row in rows():
         paths.add(row["path"])
-        if not row["error"] and (different := (set(row) - NO_COLUMNS) ^ columns):
+        if not row["error"] and (different := (set(row) ^ columns) - NOT_ALWAYS):
             raise UserError(
                 f"{file} was made by another model or with another --top-k ({', '.join(sorted(different))}): leave "
                 "--resume out to label everything anew, or give the same"

@@ -45,6 +45,7 @@ class LabelledOutput:
 
     rows: int
     errors: Sequence[str]  # why pictures could not be read
+    read_in_part: Sequence[str]  # what is wrong with pictures of which a part could be read
     nothing_new: bool = False  # the output was finished, and holds all pictures already
 
 
@@ -81,7 +82,7 @@ def print_table(job: LabelJob, file_format: str, out: TextIO) -> LabelledOutput:
         file_format: "csv" or "jsonl".
         out: gets UTF-8, and the bytes of a path that is not as they are, if it has a buffer.
     """
-    count, errors = 0, list[str]()
+    count, errors, read_in_part = 0, list[str](), list[str]()
     buffer = getattr(out, "buffer", None)  # a notebook's standard output has none
     stream = io.TextIOWrapper(buffer, "utf-8", "surrogateescape", newline="") if buffer is not None else out
 
@@ -90,6 +91,7 @@ def print_table(job: LabelJob, file_format: str, out: TextIO) -> LabelledOutput:
         for row in label_files(job, job.files):
             count += 1
             errors.extend([row["error"]] if row["error"] else [])
+            read_in_part.extend([row["read_in_part"]] if row.get("read_in_part") else [])
             yield row
             stream.flush()
 
@@ -100,7 +102,7 @@ def print_table(job: LabelJob, file_format: str, out: TextIO) -> LabelledOutput:
         if isinstance(stream, io.TextIOWrapper) and stream is not out:
             with contextlib.suppress(BrokenPipeError):
                 stream.detach()
-    return LabelledOutput(count, errors)
+    return LabelledOutput(count, errors, read_in_part)
 
 
 def label_into_journal(
@@ -121,8 +123,10 @@ def label_into_journal(
     elif resume and output.exists():
         finished = _finished(job, output, read_rows)
         if finished.paths.issuperset(asked):
-            errors = [row["error"] for row in finished.rows() if row["error"]]
-            return LabelledOutput(len(finished.paths), errors, nothing_new=True)
+            errors, read_in_part = (
+                [row[name] for row in finished.rows() if row.get(name)] for name in ("error", "read_in_part")
+            )
+            return LabelledOutput(len(finished.paths), errors, read_in_part, nothing_new=True)
         write_journal(output, made_with, finished.rows())
     with ResultJournal(output, made_with, resume) as journal, going_on(journal.file):
         if journal.done:
@@ -134,7 +138,7 @@ def label_into_journal(
     if job.engine != "local" or resume:  # Ray's groups come back in any order, also before a cut
         with going_on(journal.file):
             sort_rows(journal.file, map(str, job.files))
-    return LabelledOutput(journal.rows, journal.errors)
+    return LabelledOutput(journal.rows, journal.errors, journal.read_in_part)
 
 
 def _finished(job: LabelJob, output: Path, read_rows: Callable[[Path], Iterator[Row]]) -> FinishedResults:

@@ -2,7 +2,8 @@
 
 import warnings
 import zipfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,31 @@ def images_by_name(files: Sequence[ImageFile]) -> dict[str, ImageFile]:
     by_name: dict[str, ImageFile] = {}
     for file in sorted(files, key=lambda f: ("replacement" not in str(f).lower(), bool(f.member))):
         by_name.setdefault(file.name, file)
-    if len(by_name) < len(files):
-        say(f"note: {len(files) - len(by_name):,} pictures have the file name of another, which is used in their place")
+    _note_replaced(len(files) - len(by_name))
     return by_name
+
+
+def images_by_shortest_name(places: Iterable[Sequence[ImageFile]]) -> dict[str, ImageFile]:
+    """Pictures by their bare names, or by their paths where two in one place have the same bare name.
+
+    Args:
+        places: the pictures of each folder or zip that was named; of two places with the same name, such as a folder
+            and its zip, the first counts.
+    """
+    named: dict[str, ImageFile] = {}
+    total = 0
+    for files in places:
+        counts = Counter(file.name for file in files)
+        for file in files:
+            named.setdefault(file.name if counts[file.name] == 1 else str(file), file)
+        total += len(files)
+    _note_replaced(total - len(named))
+    return named
+
+
+def _note_replaced(count: int) -> None:
+    if count:
+        say(f"note: {count:,} pictures have the file name of another, which is used in their place")
 
 
 def match_names(names: Collection[str], images: Collection[str]) -> dict[str, str]:

@@ -134,7 +134,7 @@ def prediction_rows(
 
 
 def prediction_columns(run: "Run", top_k: int) -> list[str]:
-    """The columns of the table: path, for each task its class and confidence, and error."""
+    """The columns of the table: path, for each task its class and confidence, read_in_part and error."""
     names = ["path"]
     for k in range(1, top_k + 1):
         for task in run.tasks.values():
@@ -142,7 +142,7 @@ def prediction_columns(run: "Run", top_k: int) -> list[str]:
                 name = task.name if k == 1 else f"{task.name}_{k}"
                 names += [name, f"{name}_confidence"]
                 names += ["painter_known"] if name == "painter" else []
-    return [*names, "error"]
+    return [*names, "read_in_part", "error"]
 
 
 def prediction_row(
@@ -169,6 +169,8 @@ def prediction_row(
         if task.name in unknown_tasks and prediction.unknown(run, task.name):
             cells.setdefault("likeliest", {})[task.name] = cells[task.name]
             cells[task.name] = UNKNOWN
+    if prediction.picture is not None and prediction.picture.repaired:
+        cells["read_in_part"] = prediction.picture.repaired
     cells["doubtful"] = [name for name in run.tasks if prediction.unknown(run, name)]
     return cells
 

@@ -38,6 +38,7 @@ class ResultJournal:
     Attributes:
         done: the paths of the rows that were there when it was opened.
         errors: why pictures could not be read, of all rows.
+        read_in_part: what is wrong with pictures of which a part could be read, of all rows.
         rows: how many there are.
     """
 
@@ -49,6 +50,7 @@ class ResultJournal:
         self.file = journal_file(output)
         self.done: set[str] = set()
         self.errors: list[str] = []
+        self.read_in_part: list[str] = []
         self.rows = 0
         head = json.loads(json.dumps(made_with))
         if not resume:
@@ -88,6 +90,8 @@ class ResultJournal:
         self.rows += 1
         if row.get("error"):
             self.errors.append(row["error"])
+        if row.get("read_in_part"):
+            self.read_in_part.append(row["read_in_part"])
 
     def __enter__(self) -> "ResultJournal":
         return self

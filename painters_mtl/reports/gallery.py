@@ -103,7 +103,7 @@ def _card(row: Row, run: Run) -> Row:
     """What the page shows of a picture."""
     path = display_path(row["path"])
     card: Row = {"path": path, "name": path.rsplit("/", 1)[-1], "error": row["error"]}
-    card["thumbnail"] = row.get("thumbnail")
+    card["thumbnail"], card["read_in_part"] = row.get("thumbnail"), row.get("read_in_part")
     card["row"] = json.dumps({name: value for name, value in row.items() if name != "thumbnail"})
     if row["error"]:
         return card

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,11 @@ def test_the_verbs_are_listed() -> None:
         done = python("-m", "painters_mtl", *words)
         assert done.returncode == 0 and not done.stderr
         assert all(f"  {verb} " in done.stdout for verb in __main__.VERBS)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = python("-m", "painters_mtl", "--version")
+    assert done.returncode == 0 and done.stdout == f"painters_mtl {metadata.version('painters-mtl')}\n"
 
 
 def test_an_unknown_verb_is_misuse() -> None:

@@ -106,10 +106,44 @@ def test_a_table_that_cannot_be_read_is_said_and_passed_over(tmp_path):
 
 
 @pytest.mark.parametrize("images", [["a.jpg"], ["one/a.jpg", "b.jpg"], ["train/a.jpg", "test/b.jpg"]])
-def test_an_unknown_layout_names_the_three(tmp_path, images):
+def test_pictures_alone_name_what_can_be_done_with_them(tmp_path, images):
     draw(*(tmp_path / name for name in images))
+    count = "1 picture" if len(images) == 1 else "2 pictures"
+    with pytest.raises(
+        UserError, match=rf"has {count}, and nothing says .* painters-mtl predict; .*sub-folder.*labels\.csv"
+    ):
+        read_catalog(tmp_path)
+
+
+def test_a_table_without_pictures_names_the_three_layouts(tmp_path):
+    write(tmp_path / "notes.csv", "a,b\n1,2\n")
     with pytest.raises(UserError, match=r"train_info\.csv.*labels\.csv.*sub-folder.*it has .*images"):
         read_catalog(tmp_path)
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path):
+    draw(*(tmp_path / f"pictures/{k}.jpg" for k in range(4)))
+    write(tmp_path / "Liste.csv", "Bild;Person\n" + "".join(f"{k}.jpg;m{k % 2}\n" for k in range(4)))
+    settings = LabelSettings(columns={"filename": "Bild", "painter": "Maler"})
+    with pytest.raises(UserError, match=r"Liste\.csv has no column Maler \(--columns\); it has bild, person"):
+        read_catalog(tmp_path, settings)
+
+
+def test_columns_may_be_called_in_other_languages(tmp_path):
+    draw(*(tmp_path / f"{k}.jpg" for k in range(4)))
+    write(
+        tmp_path / "Liste.csv", "Datei;Künstler;Gattung\n" + "".join(f"{k}.jpg;Franz Marc;Porträt\n" for k in range(4))
+    )
+    table = read_catalog(tmp_path).table
+    assert table["painter"].tolist() == ["Franz Marc"] * 4 and table["genre"].tolist() == ["Porträt"] * 4
+
+
+def test_what_windows_leaves_is_no_table_of_the_user(tmp_path):
+    draw(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    write(tmp_path / "Thumbs.db", "x")
+    with pytest.raises(UserError) as error:
+        read_catalog(tmp_path)
+    assert "is no table" not in str(error.value)
 
 
 def test_the_columns_of_a_table_that_labels_nothing_are_named(tmp_path):
@@ -130,7 +164,7 @@ def test_a_table_of_a_kind_that_is_not_read_is_named(tmp_path, name):
 
 @pytest.mark.real
 def test_pictures_without_labels_are_refused(paintings):
-    with pytest.raises(UserError, match="75 images"):
+    with pytest.raises(UserError, match="75 pictures"):
         read_catalog(paintings / "originals")
 
 

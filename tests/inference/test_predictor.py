@@ -154,10 +154,10 @@ def test_row_and_columns_agree_by_hand() -> None:
         {"style": 0.7, "genre": 0.5},
     )
     cells = prediction_row(run, one, 3)
-    assert {name: cells[name] for name in prediction_columns(run, 3)} == {
+    assert {name: cells.get(name) for name in prediction_columns(run, 3)} == {
         "path": "p.jpg", "style": "b, c", "style_confidence": 0.7, "genre": "x", "genre_confidence": 0.5,
         "style_2": "a", "style_2_confidence": 0.2, "genre_2": "y", "genre_2_confidence": 0.5,
-        "style_3": "d", "style_3_confidence": 0.1, "error": "",
+        "style_3": "d", "style_3_confidence": 0.1, "read_in_part": None, "error": "",
     }  # fmt: skip
     bad = prediction_row(run, Prediction(images.ImageFile("z.zip", "q.jpg"), None, "empty"), 3)
     assert bad == {"path": "z.zip/q.jpg", "error": "empty"}

@@ -538,6 +538,21 @@ def test_zips_and_folders_give_the_same(
     assert both == plain and "12 pictures have the file name of another" in capsys.readouterr().out
 
 
+def test_without_a_table_pictures_of_one_name_are_pairs_too(run: Run, paintings_of_two: Path, tmp_path: Path) -> None:
+    pictures = sorted(paintings_of_two.iterdir())[:3]
+    for folder, files in (("Degas", pictures[:2]), ("Monet", pictures[2:])):
+        (tmp_path / "works" / folder).mkdir(parents=True)
+        for number, file in enumerate(files):
+            shutil.copy(file, tmp_path / "works" / folder / f"{number}{file.suffix}")
+    output = tmp_path / "pairs.csv"
+    words = ["--model", run.folder, "--images", tmp_path / "works", "--output", output, "--score", "cosine"]
+    assert pairs.main([str(word) for word in words]) == 0
+    suffix = pictures[0].suffix
+    zeros = [str(tmp_path / "works" / folder / f"0{suffix}") for folder in ("Degas", "Monet")]
+    named = {frozenset((row["image1"], row["image2"])) for row in read_rows(output)}
+    assert named == {frozenset(two) for two in itertools.combinations([*zeros, f"1{suffix}"], 2)}
+
+
 def test_of_two_of_one_name_the_replacement_is_used() -> None:
     files = [images.ImageFile(*f) for f in (("a.zip", "test/1.jpg"), ("test/1.jpg",), ("test/2.jpg",))]
     replaced = images.ImageFile("replacements_for_corrupted_files.zip", "test/2.jpg")

@@ -71,9 +71,34 @@ def labelled(
 def test_the_columns_are_those_promised(folder: Path, few: Path, tmp_path: Path) -> None:
     rows = labelled(folder, tmp_path / "out.csv", few)
     header = (tmp_path / "out.csv").read_text().splitlines()[0]
-    assert header == "path,painter,painter_confidence,painter_known,style,style_confidence,genre,genre_confidence,error"
+    assert header == (
+        "path,painter,painter_confidence,painter_known,style,style_confidence,genre,genre_confidence,read_in_part,error"
+    )
     assert [r["path"] for r in rows] == [str(f) for f in sorted(few.iterdir())]
     assert all(r["error"] == "" and r[task] for r in rows for task in TASK_NAMES)
+
+
+@pytest.mark.parametrize("ending", ["csv", "html"])
+def test_a_picture_that_was_read_in_part_says_so(
+    ending: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its labels are of what was there, and may be nonsense."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(rng.integers(0, 256, (300, 300, 3), np.uint8)).save(tmp_path / "in" / "whole.jpg")
+    content = (tmp_path / "in" / "whole.jpg").read_bytes()
+    (tmp_path / "in" / "cut.jpg").write_bytes(content[: len(content) // 2])
+    output = tmp_path / f"out.{ending}"
+    assert predict.main([str(tmp_path / "in"), "--model", str(folder), "--output", str(output)]) == 0
+    told = capsys.readouterr()
+    assert "1 picture could be read in part only (1 truncated): the labels are of that part" in told.err
+    if ending == "html":
+        assert output.read_text().count("read in part only: truncated") == 1
+        return
+    assert "cut.jpg: painter" in told.out and "; read in part only (truncated)" in told.out
+    assert [row["read_in_part"] for row in read_rows(output)] == ["truncated", ""]
+    assert predict.main([str(tmp_path / "in"), "--model", str(folder), "--output", str(output), "--resume"]) == 0
+    assert "1 picture could be read in part only" in capsys.readouterr().err
 
 
 def test_more_classes_come_in_order_and_add_up(folder: Path, few: Path, tmp_path: Path) -> None:
@@ -83,7 +108,7 @@ def test_more_classes_come_in_order_and_add_up(folder: Path, few: Path, tmp_path
         "path", "painter", "painter_confidence", "painter_known", "style", "style_confidence",
         "genre", "genre_confidence",
         "painter_2", "painter_2_confidence", "style_2", "style_2_confidence", "genre_2", "genre_2_confidence",
-        "style_3", "style_3_confidence", "error",
+        "style_3", "style_3_confidence", "read_in_part", "error",
     ]  # fmt: skip  # of two painters and two genres there is no third
     for first, row in zip(one, three, strict=True):
         assert first.items() <= row.items()
@@ -362,7 +387,7 @@ def test_real_paintings_of_every_kind(paintings: Path, folder: Path, tmp_path: P
     bad = [Path(r["path"]).name for r in rows if r["error"]]
     assert bad == [Path(f.path).name for f in files if Path(f.path).name.startswith("lfspointer")]
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as lines:
-        assert {len(row) for row in csv.reader(lines)} == {9}
+        assert {len(row) for row in csv.reader(lines)} == {10}
 
 
 def test_the_command_line_of_the_helpers_is_the_settings(trained_run: tuple[Path, TrainSettings]) -> None:
@@ -472,7 +497,15 @@ def test_tasks_of_a_users_own_can_be_unknown_too(few: Path, tmp_path: Path, caps
     limits = {"school": 2.0, "century": 0.0}
     runs.save_labels(tmp_path / "run", tasks, 32, 40, False, thresholds=limits)
     rows = labelled(tmp_path / "run", tmp_path / "a.csv", few, unknown=True)
-    assert list(rows[0]) == ["path", "school", "school_confidence", "century", "century_confidence", "error"]
+    assert list(rows[0]) == [
+        "path",
+        "school",
+        "school_confidence",
+        "century",
+        "century_confidence",
+        "read_in_part",
+        "error",
+    ]
     assert all(row["school"] in tasks["school"].classes for row in rows)  # only painters are doubted without a word
     doubted = labelled(tmp_path / "run", tmp_path / "b.csv", few, unknown=True, unknown_tasks="school,century")
     assert [row["school"] for row in doubted] == ["unknown"] * 5
