@@ -98,7 +98,7 @@ def pairs(settings: Settings) -> int:
             f"none of the pictures that {settings.pairs} names ({pair_tables.some(names)}) is in --images: is it the "
             "right folder?"
         )
-    say(f"{count:,} pairs of {len(names):,} pictures, with {run.title}")
+    say(f"{counted(count, 'pair')} of {len(names):,} pictures, with {run.title}")
     painters = pair_tables.read_painters(settings.labels) if settings.labels else {}
     trained = trained_painters(run) if settings.labels else set[str]()
     options = ScoreOptions(settings.score, settings.data, settings.cache, settings.batch_size, settings.threads)
@@ -106,7 +106,7 @@ def pairs(settings: Settings) -> int:
     if against is not None:
         models.append(pair_vectors(against, list(files.values()), replace(options, score=models[0].score)))
     labelled = _write(settings, files, count, models, painters)
-    print(f"wrote {count:,} scores to {settings.output}", flush=True)
+    print(f"wrote {counted(count, 'score')} to {settings.output}", flush=True)
     if settings.labels is not None:
         print_auc(labelled, trained, run, against)
     return _report_missing([name for name in names if name not in files], models[0].errors)

@@ -63,7 +63,7 @@ def similar(settings: Settings) -> int:
     files = without(find_images(*settings.within), settings.output)
     _check_size(settings, run, asked, files)
     question = "one picture" if len(asked) == 1 else f"{len(asked):,} pictures"
-    say(f"looking for {question} in {len(files):,} pictures, with {run.title}")
+    say(f"looking for {question} in {counted(len(files), 'picture')}, with {run.title}")
     vectors = embeddings.compute(run, [*asked, *files], settings.cache)
     queries = _readable(vectors, len(asked))
     matches = nearest(queries, LoadedVectors(replace(vectors, files=files)), settings.count)

@@ -280,5 +280,5 @@ def _note_about_groups(table: pd.DataFrame, groups: np.ndarray) -> list[str]:
     size, name = largest_group(table, groups)
     return [
         f"{several.sum():,} paintings are near-copies, or have painter and title in common, and stay together in "
-        f"{len(several):,} groups; the largest: {size} called {name}."
+        f"{counted(len(several), 'group')}; the largest: {size} called {name}."
     ]

@@ -10,7 +10,7 @@ import numpy as np
 from painters_mtl.common.errors import display_path
 from painters_mtl.common.figure_style import figure_style
 from painters_mtl.common.files import atomic_write
-from painters_mtl.common.messages import say
+from painters_mtl.common.messages import counted, say
 from painters_mtl.data.tasks import UNKNOWN
 from painters_mtl.inference.nearest import unit_vectors
 
@@ -45,7 +45,7 @@ def write_map(vectors: "Vectors", file: Path, projection: str = "tsne", most: in
         chosen = sorted(np.random.default_rng(0).choice(readable, most, replace=False).tolist())
     shown = list(vectors.at(chosen))
     features = np.stack([vector.features for vector in shown if vector.features is not None])
-    note = f"{len(shown):,} pictures"
+    note = counted(len(shown), "picture")
     if len(shown) < len(readable):
         note = f"{len(shown):,} of {len(readable):,} pictures, drawn at random"
     if projection == "tsne" and len(np.unique(features, axis=0)) < FEWEST:
