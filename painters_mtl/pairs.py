@@ -19,6 +19,7 @@ missing or could not be read, 2 misuse.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,10 +81,8 @@ def pairs(settings: Settings) -> int:
 
     run = open_run_for_pictures(settings.model)
     against = open_named_run(settings.against, option="--against") if settings.against else None
-    if settings.pairs is None:
-        by_name = pair_tables.images_by_shortest_name(map(find_images, settings.images))
-    else:
-        by_name = pair_tables.images_by_name(find_images(*settings.images))
+    images = find_images(*settings.images)
+    by_name = pair_tables.images_by_name(images) if settings.pairs else pair_tables.images_by_shortest_name(images)
     if len(by_name) < 2:
         raise UserError(f"--images: there are no two pictures in {', '.join(map(str, settings.images))}")
     count, names = len(by_name) * (len(by_name) - 1) // 2, list(by_name)
@@ -137,7 +136,11 @@ def _write(
     from painters_mtl.inference import pair_tables
     from painters_mtl.inference.pair_scoring import write_scores
 
-    images = {file.name for file in files.values()}
+    counts = Counter(file.name for file in files.values())
+    images = {name for name, count in counts.items() if count == 1}
+    if painters and len(images) < len(counts):
+        note = f"{len(counts) - len(images):,} file names belong to several pictures"
+        say(f"note: {note}: their painters are taken as not known, for --labels is read by file names")
     painter_of = {image: painters[name] for name, image in pair_tables.match_names(painters, images).items()}
     if settings.pairs is None:
         header, chunks = "image1,image2,sameArtist\n", pair_tables.all_pairs(list(files))

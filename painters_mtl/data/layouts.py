@@ -1,6 +1,7 @@
 """What a folder is taken for: one function, `read_layout`. A new layout is a file in readers/ and a line here."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 from painters_mtl.common.errors import UserError
@@ -152,20 +153,21 @@ def _usable_tables(collection: Collection, tables: list[TableFile], ask_images: 
 
 def _columns_hint(collection: Collection) -> str:
     """The columns of the first table, none of which is called as expected, and the option that says what they hold."""
+    given = collection.settings.columns.values()
+    tables: list[tuple[TableFile, list[str]]] = []
     for candidate in collection.tables:
-        try:
-            names = [name for name in column_names(candidate) if name]
-        except UserError:  # no table, whatever its ending
-            continue
-        given = {theirs for theirs in collection.settings.columns.values() if not _is_among(theirs, names)}
-        if given and len(names) > 1:
-            return f". {candidate.name} has no column {', '.join(sorted(given))} (--columns); it has {', '.join(names)}"
-        if len(names) > 1:
-            columns = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
-            return (
-                f". {candidate.name} has the columns {columns}: if it says what the images show, name them, as in "
-                "--columns filename=COLUMN painter=COLUMN, or take some as the tasks with --tasks"
-            )
+        with suppress(UserError):  # no table, whatever its ending
+            if len(names := [name for name in column_names(candidate) if name]) > 1:
+                tables.append((candidate, names))
+    # Of several the one that --columns means, else the first.
+    for candidate, names in sorted(tables, key=lambda each: -sum(_is_among(name, each[1]) for name in given))[:1]:
+        columns = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
+        if lacking := sorted(name for name in given if not _is_among(name, names)):
+            return f". {candidate.name} has no column {', '.join(lacking)} (--columns); it has {columns}"
+        return (
+            f". {candidate.name} has the columns {columns}: if it says what the images show, name them, as in "
+            "--columns filename=COLUMN painter=COLUMN, or take some as the tasks with --tasks"
+        )
     folder = collection.folder.absolute()
     for above in folder.parents[:2]:
         for name in ("labels.csv", "metadata.csv", "metadata.jsonl"):

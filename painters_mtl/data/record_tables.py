@@ -40,7 +40,13 @@ def read_json_lines(table: TableFile, columns: Collection[str]) -> pd.DataFrame:
 
 def json_lines_columns(table: TableFile) -> list[str]:
     """The names that any of the lines has, in lower case: a line may leave out what it has no value for."""
-    names = dict.fromkeys(name for _, record in _records(table) for name in record)
+    names: dict[str, None] = {}
+    try:
+        for _, record in _records(table):
+            names.update(dict.fromkeys(record))
+    except UserError:  # of a line; whoever reads the table says so
+        if not names:
+            raise
     return list(dict.fromkeys(clean(name).lower() for name in names))
 
 

@@ -34,11 +34,12 @@ class Interval:
 def verdict(difference: Interval, seeds: int) -> str:
     """Whether one side is "better", "worse", or "no difference shown": does the interval leave out 0?
 
+    Where there is no interval, it is `NO_INTERVAL`.
+
     Args:
         difference: of a statistic where more is better.
         seeds: trainings of each side. With a single one it is `NO_VERDICT`: the next training of the same recipe may
-            well differ by more than the interval is wide, which knows nothing of other trainings. Where there is no
-        interval, it is `NO_INTERVAL`.
+            well differ by more than the interval is wide, which knows nothing of other trainings.
     """
     if seeds < 2:
         return NO_VERDICT

@@ -85,7 +85,7 @@ class ImageFile:
             if not stat.S_ISREG(info.st_mode):
                 raise Unreadable("not an image", "a pipe or a device", self.path)
             if is_zip(self.path):
-                zips.open_zip(self.path)
+                zips.member_names(self.path)  # raises where they cannot be listed
                 raise Unreadable("not an image", "a zip: name one of its members", self.path)
             with Path(self.path).open("rb") as file:
                 return _bounded(file, info.st_size, self)

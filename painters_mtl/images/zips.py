@@ -103,12 +103,12 @@ def listing_bytes(file: BinaryIO) -> int:
     """The size of a zip's list of members, in bytes, as its last record says: known before the list is read."""
     file.seek(max(0, file.seek(0, os.SEEK_END) - (1 << 16) - 22 - 20 - 56))  # behind at most 64 KB of comment
     end = file.read()
-    if (at := end.rfind(b"PK\5\6")) < 0:
+    # As `zipfile` finds it: at the very end, else the last one.
+    at = len(end) - 22 if end[-22:-18] == b"PK\5\6" and end[-2:] == b"\0\0" else end.rfind(b"PK\5\6")
+    if at < 0:
         return 0
     size = int.from_bytes(end[at + 12 : at + 16], "little")
-    if (
-        at >= 20 and end[at - 20 : at - 16] == b"PK\6\7"
-    ):  # zip64: another record counts, 56 bytes long, which stands before that
+    if at >= 20 and end[at - 20 : at - 16] == b"PK\6\7":  # zip64: a longer record before that counts
         starts = (match.start() for match in re.finditer(rb"PK\x06\x06", end[:at]))
         size = max((int.from_bytes(end[start + 40 : start + 48], "little") for start in starts), default=size)
     return size

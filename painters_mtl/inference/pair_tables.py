@@ -3,7 +3,7 @@
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,27 +39,22 @@ def images_by_name(files: Sequence[ImageFile]) -> dict[str, ImageFile]:
     return by_name
 
 
-def images_by_shortest_name(places: Iterable[Sequence[ImageFile]]) -> dict[str, ImageFile]:
-    """Pictures by their bare names, or by their paths where two in one place have the same bare name.
+def images_by_shortest_name(files: Sequence[ImageFile]) -> dict[str, ImageFile]:
+    """Pictures by their bare names, or by their paths where several have the same bare name.
 
-    Args:
-        places: the pictures of each folder or zip that was named; of two places with the same name, such as a folder
-            and its zip, the first counts.
+    A picture in a zip that has the name of a plain file is that file: a folder may lie beside its zip.
     """
-    named: dict[str, ImageFile] = {}
-    total = 0
-    for files in places:
-        counts = Counter(file.name for file in files)
-        for file in files:
-            named.setdefault(file.name if counts[file.name] == 1 else str(file), file)
-        total += len(files)
-    _note_replaced(total - len(named))
-    return named
+    plain = {file.name for file in files if not file.member}
+    kept = [file for file in dict.fromkeys(files) if not file.member or file.name not in plain]
+    _note_replaced(len(files) - len(kept))
+    counts = Counter(file.name for file in kept)
+    return {file.name if counts[file.name] == 1 else str(file): file for file in kept}
 
 
 def _note_replaced(count: int) -> None:
     if count:
-        say(f"note: {count:,} pictures have the file name of another, which is used in their place")
+        have = "picture has" if count == 1 else "pictures have"
+        say(f"note: {count:,} {have} the file name of another, which is used instead")
 
 
 def match_names(names: Collection[str], images: Collection[str]) -> dict[str, str]:

@@ -117,10 +117,14 @@ def write_journal(output: Path, made_with: Mapping[str, Any], rows: Iterable[Row
 
 def leave_out_passing_errors(output: Path, paths: Container[str]) -> None:
     """Take the rows of those pictures out of a journal that may be readable now, so that they are tried again."""
-    rows = [json.loads(record.content) for record in read_records(journal_file(output))]
-    left = [row for row in rows[1:] if not (row["path"] in paths and may_pass(row.get("error", "")))]
-    if len(left) < len(rows) - 1:
-        write_journal(output, rows[0], left)
+    journal = journal_file(output)
+
+    def tried_again(row: Row) -> bool:
+        return row["path"] in paths and may_pass(row.get("error", ""))
+
+    if any(map(tried_again, journal_rows(journal))):
+        made_with = json.loads(next(read_records(journal)).content)
+        write_journal(output, made_with, (row for row in journal_rows(journal) if not tried_again(row)))
 
 
 def sort_rows(journal: Path, paths: Iterable[str]) -> None:

@@ -59,6 +59,15 @@ def test_what_only_late_lines_have_is_a_column_too(tmp_path):
     assert read_json_lines(file, {"file_name", "style"})["style"].tolist() == [""] * 120 + ["Dada"] * 20
 
 
+def test_a_bad_line_far_down_does_not_hide_the_columns(tmp_path):
+    """Else the table would be passed over, and the folders read as classes."""
+    good = [json.dumps({"file_name": f"{k}.jpg", "artist": "Ada"}) for k in range(150)]
+    file = TableFile(write(tmp_path / "metadata.jsonl", "\n".join([*good, '{"file_name": '])))
+    assert json_lines_columns(file) == ["file_name", "artist"]
+    with pytest.raises(UserError, match="line 151 is no JSON"):
+        read_json_lines(file, {"file_name"})
+
+
 def test_json_lines_may_be_utf_16(tmp_path):
     text = "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS)
     file = TableFile(write(tmp_path / "t.jsonl", text, "utf-16"))
