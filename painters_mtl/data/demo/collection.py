@@ -209,7 +209,7 @@ def _paint_to(folder: Path, size: int, seed: int, work: Work) -> None:
 
 def _paint_all(folder: Path, works: Sequence[Work], size: int, seed: int, workers: int) -> None:
     task = partial(_paint_to, folder, size, seed)
-    bar = partial(ProgressBar, total=len(works), desc="drawing demo paintings", unit="painting")
+    bar = partial(ProgressBar, total=len(works), desc="drawing demo paintings", unit=" paintings")
     if workers == 1:
         for _ in bar(map(task, works)):
             pass
