@@ -40,18 +40,23 @@ class Unreadable(Exception):
         return f"{display_path(self.path) or 'the picture'} cannot be read: {self.in_words}"
 
 
+def reason_of(error: str) -> str:
+    """The reason alone, of an error as `Unreadable.in_words`: "empty" of "empty (0 bytes)"."""
+    return error.split(" (")[0]
+
+
 def may_pass(error: str) -> bool:
     """Whether a picture that could not be read may be readable the next time, the file being the same.
 
     Args:
         error: as `Unreadable.in_words`, or its reason alone.
     """
-    return error.split(" (")[0] in ("missing", "no permission", "read error")
+    return reason_of(error) in ("missing", "no permission", "read error")
 
 
 def count_reasons(errors: Iterable[str]) -> str:
     """Why pictures could not be read, counted: "3 empty, 1 not an image"; each error as `Unreadable.in_words`."""
-    counts = Counter(error.split(" (")[0] for error in errors)
+    counts = Counter(map(reason_of, errors))
     return ", ".join(f"{n:,} {reason}" for reason, n in counts.most_common())
 
 

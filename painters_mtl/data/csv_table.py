@@ -24,8 +24,8 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.data.values import clean
 
 _SUFFIX = re.compile(r"\.(csv|tsv|txt|jsonl|ndjson|parquet)(\.gz|\.zip)?$", re.IGNORECASE)
-csv.field_size_limit(64 << 20)  # of a cell; a description, or a picture in base64, may be above the usual 131,072
 _LAST = ("csv", "tsv", "txt", "jsonl", "ndjson", "parquet", "gz", "zip")
+csv.field_size_limit(64 << 20)  # of a cell; a description, or a picture in base64, may be above the usual 131,072
 
 
 @dataclass(frozen=True, order=True)

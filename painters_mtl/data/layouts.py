@@ -159,8 +159,8 @@ def _columns_hint(collection: Collection) -> str:
         with suppress(UserError):  # no table, whatever its ending
             if len(names := [name for name in column_names(candidate) if name]) > 1:
                 tables.append((candidate, names))
-    # Of several the one that --columns means, else the first.
-    for candidate, names in sorted(tables, key=lambda each: -sum(_is_among(name, each[1]) for name in given))[:1]:
+    if tables:  # of several the one that --columns means, else the first
+        candidate, names = max(tables, key=lambda each: sum(_is_among(name, each[1]) for name in given))
         columns = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
         if lacking := sorted(name for name in given if not _is_among(name, names)):
             return f". {candidate.name} has no column {', '.join(lacking)} (--columns); it has {columns}"

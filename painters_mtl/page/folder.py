@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from painters_mtl.common.errors import UserError, display_path
+from painters_mtl.common.errors import UserError, display_path, reason_of
 from painters_mtl.images.files import ImageFile, find_images
 from painters_mtl.images.zips import MAX_LISTING, is_zip, listing_bytes
 from painters_mtl.inference.predictor import PredictOptions, prediction_columns, prediction_rows
@@ -102,7 +102,7 @@ def _rows(model: "PageModel", pictures: Sequence[tuple[ImageFile, str]], top_k: 
 def _note(progress: Progress, row: Row) -> None:
     progress.done += 1
     if row["error"]:
-        progress.errors[row["error"].split(" (")[0]] += 1
+        progress.errors[reason_of(row["error"])] += 1
         if len(progress.unread) < limits.MOST_SHOWN:
             progress.unread.append((row["path"], row["error"]))
     elif len(progress.shown) < limits.MOST_SHOWN:
