@@ -98,8 +98,8 @@ class TrainSettings(NetworkSettings, DataSettings):
     """At the end, add a known-class head for each task that has works outside its classes, such as those by other
     painters: it tells these from works of the classes, for the label "unknown" of predict."""
     start_from: tuple[Path, ...] = ()
-    """Start from the networks of these runs, one for each task, such as models/NAME/baselines/painter: their weights
-    are copied by layer name."""
+    """Start from the networks of these runs, at least one for each task, such as models/NAME/baselines/painter: their
+    weights are copied by layer name; of several networks for a task, the mean."""
     start_shared: str = "mean"
     """With --start-from, what the shared layers start from: mean (of those networks), the network of one task, or
     imagenet."""

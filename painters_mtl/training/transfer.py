@@ -63,24 +63,27 @@ def check_test_paintings_unseen(data: Dataset, folders: Sequence[Path], option: 
 
 
 def warm_start(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, Task], shared: str) -> None:
-    """Give a network the weights of networks that were trained for one task each, layer by layer.
+    """Give a network the weights of networks that are trained already, layer by layer.
 
-    A task's own layers get the weights of that task's network. Raises `UserError` that names every layer that does not
-    fit, before anything is changed.
+    A task's own layers get the weights of that task's network; where several networks have the task, the mean of their
+    weights (a model soup: Wortsman et al. 2022, arXiv 2203.05482). Raises `UserError` that names every layer that does
+    not fit, before anything is changed.
 
     Args:
         model: the network to change.
-        folders: the runs of the networks to start from.
+        folders: the runs of the networks to start from; each may have one task or several.
         tasks: those of `model`.
         shared: what the shared layers get: the mean of all the networks' weights ("mean"), the weights of one task's
-            network (its name), or nothing: they stay as they are ("imagenet").
+            network (its name), or nothing: they stay as they are ("imagenet"). In the mean a network counts once for
+            each of its tasks.
     """
-    sources = {}
+    opened: dict[Path, keras.Model] = {}
+    sources: dict[str, list[tuple[Run, keras.Model]]] = {}
     for name, runs in runs_by_task(folders, tasks, "start-from").items():
-        if len(runs) > 1:
-            both = " and ".join(str(run.folder) for run in runs[:2])
-            raise UserError(f"--start-from: {both} both have a head for the {name}: leave one out")
-        sources[name] = (runs[0], open_network(runs[0]))
+        for run in runs:
+            if run.folder not in opened:
+                opened[run.folder] = open_network(run)
+        sources[name] = [(run, opened[run.folder]) for run in runs]
     if missing := [name for name in tasks if name not in sources]:
         raise UserError(f"--start-from has no network for the {', '.join(missing)}: name one for each task")
     if shared not in ("mean", "imagenet", *sources):
@@ -95,11 +98,12 @@ def warm_start(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
             continue
         candidates = []
         for name in [owner] if owner else sources_of_shared:
-            weights, problem = _weights_for(layer, *sources[name])
-            if problem:
-                problems.append(f"{name}: {problem}")
-            else:
-                candidates.append(weights)
+            for run, network in sources[name]:
+                weights, problem = _weights_for(layer, run, network)
+                if problem:
+                    problems.append(f"{name}: {problem}")
+                else:
+                    candidates.append(weights)
         if candidates:
             # In float64 the mean of equal weights is the same to the bit: features of a frozen backbone stay valid.
             means = [np.asarray(np.mean(arrays, axis=0, dtype=np.float64)) for arrays in zip(*candidates, strict=True)]

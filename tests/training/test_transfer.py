@@ -105,6 +105,34 @@ def test_from_one_network_it_says_what_that_network_says(alone: list[Path]) -> N
     np.testing.assert_allclose(model(pictures)["style"], source(pictures)["style"], atol=1e-6)
 
 
+@pytest.mark.parametrize("shared", ["mean", "style", "imagenet"])
+def test_from_several_networks_of_a_task_it_has_their_mean(alone: list[Path], tmp_path: Path, shared: str) -> None:
+    """Two networks with all heads, and a third with the style alone."""
+    joint = []
+    for seed in (7, 8):
+        joint.append(tmp_path / str(seed))
+        joint[-1].mkdir()
+        run.save_model(network(TASKS, seed), joint[-1])
+        run.save_labels(joint[-1], TASKS, 32, 40, False)
+    model = network(TASKS, 9)
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    warm_start(model, [*joint, alone[1]], TASKS, shared)
+    seven, eight, style = (run.open_run(folder).model() for folder in (*joint, alone[1]))
+    of_shared = {"mean": [seven, eight, seven, eight, style, seven, eight], "style": [seven, eight, style]}
+    for layer in (layer for layer in model.layers if layer.weights):
+        owner = layer.name.split("_")[0]
+        if owner in TASKS:
+            sources = [seven, eight, style] if owner == "style" else [seven, eight]
+        elif shared == "imagenet":
+            assert all(np.array_equal(a, b) for a, b in zip(layer.get_weights(), before[layer.name], strict=True))
+            continue
+        else:
+            sources = of_shared[shared]
+        arrays = zip(*(source.get_layer(layer.name).get_weights() for source in sources), strict=True)
+        for mine, several in zip(layer.get_weights(), arrays, strict=True):
+            np.testing.assert_allclose(mine, sum(several) / len(several), rtol=1e-5, atol=1e-7, err_msg=layer.name)
+
+
 def test_every_layer_that_does_not_fit_is_named_and_nothing_is_changed(alone: list[Path]) -> None:
     model = network(TASKS, 9, width=5)
     before = model.get_weights()
@@ -125,8 +153,6 @@ def test_what_cannot_be_started_from_is_said(alone: list[Path]) -> None:
         warm_start(network(TASKS, 9), alone[:2], TASKS, "mean")
     with pytest.raises(UserError, match="--start-shared painters is unknown: mean, imagenet, painter, style, genre"):
         warm_start(network(TASKS, 9), alone, TASKS, "painters")
-    with pytest.raises(UserError, match="both have a head for the style"):
-        warm_start(network(TASKS, 9), [*alone, alone[1]], TASKS, "mean")
     with pytest.raises(UserError, match="style classes are not those of this data \\(such as 'c'\\)"):
         runs_by_task([alone[1]], {"style": Task("style", ("a", "b"))}, "teachers")
     with pytest.raises(UserError, match="in another order"):
