@@ -46,5 +46,7 @@ class RunSpec:
         for name in (*self.tasks, ALL_PAINTERS):
             task, labels = data.all_painters_task() if name == ALL_PAINTERS else (self.tasks[name], data.labels[name])
             digest.update(json.dumps([name, task.classes]).encode() + labels.tobytes())
+        for name in self.tasks if settings.painter_known else ():
+            digest.update(data.known_class_task(name)[1].tobytes())  # works outside the classes train such a head
         digest.update("\n".join([*data.table["id"], *data.split, *data.images.contents]).encode())
         return digest.hexdigest()
