@@ -109,8 +109,7 @@ def finish_network(spec: RunSpec, trained: TrainedNetwork) -> FinishedNetwork:
     if settings.refits_heads() and not trained.interrupted:
         wide = with_multi_scale_heads(network, spec.tasks, settings)
         wide_features = FeatureExtractor(wide, data, settings.image_size)
-        every_map = settings.quality == "best"
-        if refitted := refit_heads(wide, data, spec.tasks, settings.seed, wide_features, every_map):
+        if refitted := refit_heads(wide, data, spec.tasks, settings.seed, wide_features):
             network, features = wide, wide_features
     seconds, parameters = time.perf_counter() - trained.started, network.count_params()
     if settings.painter_known and spec.keep_model and not trained.interrupted:

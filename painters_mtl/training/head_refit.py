@@ -8,7 +8,7 @@ right after seconds of fitting (docs/experiments.md). Classifiers may well be tr
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,29 +50,29 @@ def refit_heads(
     tasks: Iterable[str],
     seed: int,
     features: FeatureExtractor,
-    every_map: bool = False,
+    shares_of_every_map: Sequence[float] = OF_EVERY_MAP,
 ) -> list[str]:
     """Tasks whose head is another one now: fitted to features of whole training paintings, in place.
 
     A head that reads pyramid maps beside the last map (`multitask.with_multi_scale_heads`) is fitted to these alone,
     see `channels_to_fit`. Of the head as it was, the fitted one, and three between them (their weights averaged, which
     averages their logits; Wortsman et al. 2022, arXiv 2109.01903), the one under which the validation paintings' labels
-    are likeliest is kept, each at its best temperature.
+    are likeliest is kept, each at its best temperature. A head that is fitted to all maps, with a penalty on its
+    weights, is then mixed into that one in the same way (docs/experiments/which-maps.md).
 
     Args:
         features: of whole paintings under this network.
-        every_map: then a head that is fitted to all maps, with a penalty on its weights, is mixed in in the same way,
-            up to a half (docs/experiments/which-maps.md).
+        shares_of_every_map: those of the head that is fitted to all maps, of which one is kept; (0.0,): no such fit.
     """
     changed = []
     for name, head in _heads(network, data, _rows_by_task(data, tasks, seed), features).items():
         before = head.layer.get_weights()
         settings = FitSettings(UPDATES, f"fitting the {name} head", seed, FAST)
         kept = _best_mix(head, before, _fit(head, head.channels, settings), SHARES)
-        if every_map:
+        every_channel = np.arange(head.inputs.shape[1])
+        if len(head.channels) < len(every_channel) and any(shares_of_every_map):
             settings = replace(settings, title=f"fitting the {name} head to all maps", penalty=PENALTY)
-            every = np.arange(head.inputs.shape[1])
-            kept = _best_mix(head, kept, _fit(head, every, settings), OF_EVERY_MAP)
+            kept = _best_mix(head, kept, _fit(head, every_channel, settings), shares_of_every_map)
         if kept is not before:
             head.layer.set_weights(kept)
             changed.append(name)
