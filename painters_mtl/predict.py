@@ -32,8 +32,9 @@ from painters_mtl.common.errors import UserError, count_reasons
 from painters_mtl.common.messages import counted, say
 
 if TYPE_CHECKING:
-    from painters_mtl.inference.labelling import LabelJob, LabelledOutput
+    from painters_mtl.inference.labelling import LabelJob
     from painters_mtl.inference.predictor import PredictOptions
+    from painters_mtl.inference.result_files import LabelledOutput
     from painters_mtl.runs.run import Run
 
 SHOWN = 10  # pictures of which the labels are printed too

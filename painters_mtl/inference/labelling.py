@@ -13,6 +13,7 @@ from painters_mtl.images.files import ImageFile
 from painters_mtl.inference.finished_results import FinishedResults, check_finished, read_finished
 from painters_mtl.inference.predictor import PredictOptions, open_forward, prediction_columns, prediction_rows
 from painters_mtl.inference.result_files import (
+    LabelledOutput,
     ResultJournal,
     journal_file,
     leave_out_passing_errors,
@@ -37,16 +38,6 @@ class LabelJob:
     engine: str = "local"  # or "ray"
     ray_address: str = ""
     ray_cpus: int = 0
-
-
-@dataclass(frozen=True)
-class LabelledOutput:
-    """What came of a job whose rows are in a journal, or in an output that was finished before."""
-
-    rows: int
-    errors: Sequence[str]  # why pictures could not be read
-    read_in_part: Sequence[str]  # what is wrong with pictures of which a part could be read
-    nothing_new: bool = False  # the output was finished, and holds all pictures already
 
 
 def label_files(job: LabelJob, files: Sequence[ImageFile]) -> Iterator[Row]:
@@ -82,16 +73,13 @@ def print_table(job: LabelJob, file_format: str, out: TextIO) -> LabelledOutput:
         file_format: "csv" or "jsonl".
         out: gets UTF-8, and the bytes of a path that is not as they are, if it has a buffer.
     """
-    count, errors, read_in_part = 0, list[str](), list[str]()
+    labelled = LabelledOutput()
     buffer = getattr(out, "buffer", None)  # a notebook's standard output has none
     stream = io.TextIOWrapper(buffer, "utf-8", "surrogateescape", newline="") if buffer is not None else out
 
     def rows() -> Iterator[Row]:
-        nonlocal count
         for row in label_files(job, job.files):
-            count += 1
-            errors.extend([row["error"]] if row["error"] else [])
-            read_in_part.extend([row["read_in_part"]] if row.get("read_in_part") else [])
+            labelled.count(row)
             yield row
             stream.flush()
 
@@ -102,7 +90,7 @@ def print_table(job: LabelJob, file_format: str, out: TextIO) -> LabelledOutput:
         if isinstance(stream, io.TextIOWrapper) and stream is not out:
             with contextlib.suppress(BrokenPipeError):
                 stream.detach()
-    return LabelledOutput(count, errors, read_in_part)
+    return labelled
 
 
 def label_into_journal(
@@ -123,10 +111,10 @@ def label_into_journal(
     elif resume and output.exists():
         finished = _finished(job, output, read_rows)
         if finished.paths.issuperset(asked):
-            errors, read_in_part = (
-                [row[name] for row in finished.rows() if row.get(name)] for name in ("error", "read_in_part")
-            )
-            return LabelledOutput(len(finished.paths), errors, read_in_part, nothing_new=True)
+            labelled = LabelledOutput(nothing_new=True)
+            for row in finished.rows():
+                labelled.count(row)
+            return labelled
         write_journal(output, made_with, finished.rows())
     with ResultJournal(output, made_with, resume) as journal, going_on(journal.file):
         if journal.done:
@@ -138,7 +126,7 @@ def label_into_journal(
     if job.engine != "local" or resume:  # Ray's groups come back in any order, also before a cut
         with going_on(journal.file):
             sort_rows(journal.file, map(str, job.files))
-    return LabelledOutput(journal.rows, journal.errors, journal.read_in_part)
+    return journal.labelled
 
 
 def _finished(job: LabelJob, output: Path, read_rows: Callable[[Path], Iterator[Row]]) -> FinishedResults:

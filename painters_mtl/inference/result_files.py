@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,24 @@ def journal_file(output: Path) -> Path:
     return output.with_name(output.name + ".part")
 
 
+@dataclass
+class LabelledOutput:
+    """How many rows came of a job, and what was wrong with pictures."""
+
+    rows: int = 0
+    errors: list[str] = field(default_factory=list)  # why pictures could not be read
+    read_in_part: list[str] = field(default_factory=list)  # what is wrong with pictures of which a part could be read
+    nothing_new: bool = False  # the output was finished, and holds all pictures already
+
+    def count(self, row: Row) -> None:
+        """Take one more row into account."""
+        self.rows += 1
+        if row.get("error"):
+            self.errors.append(row["error"])
+        if row.get("read_in_part"):
+            self.read_in_part.append(row["read_in_part"])
+
+
 class ResultJournal:
     """The rows of a prediction, on disk as they come; for one process at a time.
 
@@ -37,9 +56,7 @@ class ResultJournal:
 
     Attributes:
         done: the paths of the rows that were there when it was opened.
-        errors: why pictures could not be read, of all rows.
-        read_in_part: what is wrong with pictures of which a part could be read, of all rows.
-        rows: how many there are.
+        labelled: all rows, those of before too.
     """
 
     def __init__(self, output: Path, made_with: Mapping[str, Any], resume: bool = False) -> None:
@@ -49,9 +66,7 @@ class ResultJournal:
         """
         self.file = journal_file(output)
         self.done: set[str] = set()
-        self.errors: list[str] = []
-        self.read_in_part: list[str] = []
-        self.rows = 0
+        self.labelled = LabelledOutput()
         head = json.loads(json.dumps(made_with))
         if not resume:
             self._clear()
@@ -62,7 +77,7 @@ class ResultJournal:
             else:
                 row = json.loads(record)
                 self.done.add(row["path"])
-                self._count(row)
+                self.labelled.count(row)
             head = None
         if head is not None:
             self._journal.append(json.dumps(head).encode())
@@ -84,21 +99,14 @@ class ResultJournal:
     def write(self, row: Row) -> None:
         """Add a row; a kill of this process cannot lose it when this returns."""
         self._journal.append(json.dumps(row).encode())
-        self._count(row)
-
-    def _count(self, row: Row) -> None:
-        self.rows += 1
-        if row.get("error"):
-            self.errors.append(row["error"])
-        if row.get("read_in_part"):
-            self.read_in_part.append(row["read_in_part"])
+        self.labelled.count(row)
 
     def __enter__(self) -> "ResultJournal":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._journal.close()
-        if not self.rows:  # nothing to go on with
+        if not self.labelled.rows:  # nothing to go on with
             self.file.unlink(missing_ok=True)
 
 
