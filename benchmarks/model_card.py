@@ -35,6 +35,7 @@ from painters_mtl.images.decode import cached_image
 from painters_mtl.images.files import find_images
 from painters_mtl.inference.packaging import size_of
 from painters_mtl.inference.runtime_choice import open_runtime
+from painters_mtl.runs.packaged import read_package_manifest
 from painters_mtl.runs.run import BASELINES, CONFIG, HISTORY, METRICS, SPLIT, Run, open_run
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
@@ -358,9 +359,17 @@ def page(card: Card, paintings: Path) -> str:
 
 
 def trainings(folder: Path) -> list[str]:
-    """The training of a run, in words, and before it that of the run that it started from."""
+    """The training of a run, in words, and before it those of the runs that it started from."""
     config, metrics = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (CONFIG, METRICS))
+    if len(config["start_from"]) > 1:
+        several = [trainings(Path(start)) for start in config["start_from"]]
+        *before, _ = several[0]  # all began with the same weights
+        each = "; from the same weights, ".join(own for *_, own in several)
+        return [*before, f"{each}; this network has the mean of the weights of these {len(several)}"]
     before = [sentence for start in config["start_from"] for sentence in trainings(Path(start))]
+    if (file := Path(config["weights"])).is_file():  # of a package, whose manifest names its run
+        made_from = read_package_manifest(file.parent)["made_from"]["run"]
+        before = trainings(file.parent.with_name(made_from))
     taught = ""
     if config["distill"]:
         alone = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob(f"{BASELINES}/*/{METRICS}")]
@@ -369,10 +378,11 @@ def trainings(folder: Path) -> list[str]:
     elif config["teachers"]:
         more = " and its teachers" if len(config["teachers"]) > 1 else ""
         taught = f", with that network{more} as its teacher{'s' if more else ''}"
+    seed = f" (seed {config['seed']})" if config["seed"] else ""
     epochs = len(pd.read_csv(folder / HISTORY))
     return [
         *before,
-        f"{epochs} epochs at {config['image_size']} pixels in {metrics['training_seconds']:,.0f} s{taught}",
+        f"{epochs} epochs at {config['image_size']} pixels{seed} in {metrics['training_seconds']:,.0f} s{taught}",
     ]
 
 
