@@ -97,6 +97,7 @@ def shipped_knows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hashes: np.nd
     monkeypatch.setattr(shipped_model, "__defaults__", ((folder,),))
 
 
+@pytest.mark.slow
 def test_works_that_trained_the_start_are_in_train_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,6 +177,7 @@ def test_the_demo_starts_from_imagenet(tmp_path: Path, monkeypatch: pytest.Monke
     assert with_known_start(settings, dataclasses.replace(data, seen=nobody, demo=True)).weights == "imagenet"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_the_start_that_it_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
