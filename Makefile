@@ -37,8 +37,8 @@ train: $(READY)
 # make model      trains the model that comes along again, from the paintings in PAINTINGS, and writes models/paintings and
 # its card. First at 128 pixels: a network for each task alone, then the shared one, taught by the three. Then the shared
 # one trains on at 160 pixels, taught by all four. From the backbone of that one two networks train on, at 192 and at 160
-# pixels, taught by it. The model is the mean of the weights of these two; a last epoch, at a rate of nearly 0, is there
-# for the fits of its heads. Same machine, same weights: the seeds are named, and the split is drawn by code. It says how
+# pixels, taught by it. The model is the mean of the weights of these two, with one more epoch at a rate of nearly 0, for
+# train fits the heads after an epoch only. Same machine, same weights: the seeds are named, and the split is drawn by code. It says how
 # long it takes as it goes.
 PAINTINGS ?= ../shared/paintings/wikiart
 MODEL_OPTIONS ?= --quality best --epochs 12 --seed 0 --distill

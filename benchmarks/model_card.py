@@ -361,11 +361,14 @@ def page(card: Card, paintings: Path) -> str:
 def trainings(folder: Path) -> list[str]:
     """The training of a run, in words, and before it those of the runs that it started from."""
     config, metrics = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (CONFIG, METRICS))
+    epochs = len(pd.read_csv(folder / HISTORY))
     if len(config["start_from"]) > 1:
         several = [trainings(Path(start)) for start in config["start_from"]]
         *before, _ = several[0]  # all began with the same weights
         each = "; from the same weights, ".join(own for *_, own in several)
-        return [*before, f"{each}; this network has the mean of the weights of these {len(several)}"]
+        more = f"{epochs} epoch{'s' if epochs > 1 else ''} at a rate of {config['learning_rate']:f}".rstrip("0")
+        mean = f"the mean of the weights of these {len(several)}, with {more} and its heads fitted after that"
+        return [*before, f"{each}; {mean} ({metrics['training_seconds']:,.0f} s)"]
     before = [sentence for start in config["start_from"] for sentence in trainings(Path(start))]
     if (file := Path(config["weights"])).is_file():  # of a package, whose manifest names its run
         made_from = read_package_manifest(file.parent)["made_from"]["run"]
@@ -377,9 +380,8 @@ def trainings(folder: Path) -> list[str]:
         taught = f" from the mean of {len(alone)} networks for one task each, its teachers ({seconds:,.0f} s more)"
     elif config["teachers"]:
         more = " and its teachers" if len(config["teachers"]) > 1 else ""
-        taught = f", with that network{more} as its teacher{'s' if more else ''}"
+        taught = f", taught by the network before{more}"
     seed = f" (seed {config['seed']})" if config["seed"] else ""
-    epochs = len(pd.read_csv(folder / HISTORY))
     return [
         *before,
         f"{epochs} epochs at {config['image_size']} pixels{seed} in {metrics['training_seconds']:,.0f} s{taught}",

@@ -37,8 +37,8 @@ class NetworkSettings(InputSettings):
     """Dropout rate, before each hidden layer and each head."""
     refit: bool = True
     """At the end, fit each head again as a linear probe on whole paintings, and keep it as far as it is better in
-    validation. It then reads the backbone's pyramid maps too, unless there are hidden layers or two views. Not where
-    only the heads train."""
+    validation. It then reads the backbone's pyramid maps too, unless there are hidden layers or two views: it is fitted
+    to these, then to all maps with a penalty. Not where only the heads train."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, before anything is read. Raises `UserError` that names the option."""

@@ -75,10 +75,11 @@ def _only_the_shared_network(settings: TrainSettings, history: pd.DataFrame) -> 
         frozen = "heads are" if settings.freeze == "heads" else "backbone is"
         sentences.append(f"Of it alone, the {frozen} frozen {span}.")
     if settings.refits_heads():
-        features = "the pyramid maps of the backbone" if settings.ends_multi_scale() else "the finished features"
+        fits = "the finished features"
+        if settings.ends_multi_scale():
+            fits = "the pyramid maps of the backbone, then to all maps with a penalty on its weights"
         sentences.append(
-            f"At the end, each head is fitted anew to {features}, as a linear probe, where that is better in "
-            f"validation{', then to all features too, with a penalty' if settings.quality == 'best' else ''}."
+            f"At the end, each head is fitted anew to {fits}, as a linear probe, as far as validation gains by it."
         )
     if f"{ALL_PAINTERS}_loss" in history:
         sentences.append(

@@ -46,7 +46,8 @@ class RunSpec:
         for name in (*self.tasks, ALL_PAINTERS):
             task, labels = data.all_painters_task() if name == ALL_PAINTERS else (self.tasks[name], data.labels[name])
             digest.update(json.dumps([name, task.classes]).encode() + labels.tobytes())
-        for name in self.tasks if settings.painter_known else ():
-            digest.update(data.known_class_task(name)[1].tobytes())  # works outside the classes train such a head
+        for name in self.tasks:  # works outside the classes train the known-class heads, and measure "unknown"
+            outside = data.table[name].where(data.labels[name] < 0, "")
+            digest.update(json.dumps(outside.tolist()).encode())
         digest.update("\n".join([*data.table["id"], *data.split, *data.images.contents]).encode())
         return digest.hexdigest()

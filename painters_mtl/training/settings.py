@@ -101,8 +101,8 @@ class TrainSettings(NetworkSettings, DataSettings):
     """Start from the networks of these runs, at least one for each task, such as models/NAME/baselines/painter: their
     weights are copied by layer name; of several networks for a task, the mean."""
     start_shared: str = "mean"
-    """With --start-from, what the shared layers start from: mean (of those networks), the network of one task, or
-    imagenet."""
+    """With --start-from, what the shared layers start from: mean (of those networks), the network of one task (of
+    several, their mean), or imagenet."""
     freeze: Literal["none", "backbone", "heads"] = "none"
     """What is frozen at first: none, the weights that all tasks share (backbone), or those that each task has for
     itself (heads)."""

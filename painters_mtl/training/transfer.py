@@ -97,11 +97,11 @@ def warm_start(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
         if not layer.weights or owner == ALL_PAINTERS:  # networks for one task have no head over all painters
             continue
         candidates = []
-        for name in [owner] if owner else sources_of_shared:
-            for run, network in sources[name]:
+        for task in [owner] if owner else sources_of_shared:
+            for run, network in sources[task]:
                 weights, problem = _weights_for(layer, run, network)
                 if problem:
-                    problems.append(f"{name}: {problem}")
+                    problems.append(f"{run.folder}: {problem}")
                 else:
                     candidates.append(weights)
         if candidates:
@@ -109,7 +109,7 @@ def warm_start(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
             means = [np.asarray(np.mean(arrays, axis=0, dtype=np.float64)) for arrays in zip(*candidates, strict=True)]
             new_weights.append((layer, means))
     if problems:
-        raise UserError("--start-from: these layers do not fit: " + "; ".join(problems))
+        raise UserError("--start-from: these layers do not fit: " + "; ".join(dict.fromkeys(problems)))
     for layer, weights in new_weights:
         set_layer_weights(layer, weights)
 

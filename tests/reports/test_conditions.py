@@ -24,6 +24,8 @@ def sentences(**values: object) -> str:
         ({"label_share": 0.0}, "every work is shown once an epoch"),
         ({"freeze": "backbone", "freeze_epochs": 2, "fine_tune": "all"}, "the backbone is frozen for 2 epochs"),
         ({"freeze": "heads", "fine_tune": "all"}, "the heads are frozen throughout"),
+        ({}, "fitted anew to the pyramid maps of the backbone, then to all maps with a penalty on its weights, as"),
+        ({"quality": "best", "shared_layers": (256,)}, "fitted anew to the finished features, as a linear probe"),
     ],
 )
 def test_each_condition_is_said(values: dict[str, object], words: str) -> None:

@@ -187,6 +187,16 @@ def test_a_head_may_gain_from_all_maps_after_the_pyramid_maps(data: Dataset) -> 
     assert moved
 
 
+def test_a_head_behind_a_hidden_layer_is_fitted_once(data: Dataset) -> None:
+    """It reads no pyramid maps: a second fit would be to the same channels."""
+    data, heads = with_wrong_labels(data), []
+    for shares in ((0.0,), head_refit.OF_EVERY_MAP):
+        model = untrained_network(data, task_layers=(8,))
+        refit_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32), shares)
+        heads.append([weights for name in data.tasks for weights in model.get_layer(name).get_weights()])
+    assert same_weights(*heads)
+
+
 @pytest.mark.slow
 def test_a_training_ends_with_the_fit_to_all_maps(tmp_path: Path) -> None:
     settings = tiny_settings(

@@ -81,6 +81,23 @@ def test_a_head_that_sees_finer_levels_is_taken_as_it_was_before(tmp_path: Path)
         warm_start(model, folders, TASKS, "painter")
 
 
+def test_of_several_heads_that_see_finer_levels_it_has_the_mean_of_those_before(tmp_path: Path) -> None:
+    folders, before = [], []
+    for seed in (0, 1):
+        keras.utils.set_random_seed(seed)
+        folders.append(tmp_path / str(seed))
+        folders[-1].mkdir()
+        run.save_model(small_network(TASKS, multi_scale=True), folders[-1])
+        before.append(small_network(TASKS))
+        run.save_heads(before[-1], TASKS, folders[-1])
+        run.save_labels(folders[-1], TASKS, 32, 40, False)
+    model = small_network(TASKS)
+    warm_start(model, folders, TASKS, "mean")
+    for name in TASKS:
+        for mine, *its in zip(*(m.get_layer(name).get_weights() for m in (model, *before)), strict=True):
+            np.testing.assert_allclose(mine, sum(its) / 2, rtol=1e-6, atol=1e-8)
+
+
 def test_the_mean_of_equal_weights_is_those_weights(alone: list[Path], tmp_path: Path) -> None:
     source = run.open_run(alone[0]).model()
     folders = []
@@ -138,14 +155,26 @@ def test_every_layer_that_does_not_fit_is_named_and_nothing_is_changed(alone: li
     before = model.get_weights()
     with pytest.raises(UserError) as error:
         warm_start(model, alone, TASKS, "mean")
-    for name in TASKS:
-        assert f"{name}: {name}_0/kernel is (6, 4), wanted (6, 5)" in str(error.value)
-        assert f"{name}: {name}/kernel is (4, 3), wanted (5, 3)" in str(error.value)
+    for name, folder in zip(TASKS, alone, strict=True):
+        assert f"{folder}: {name}_0/kernel is (6, 4), wanted (6, 5)" in str(error.value)
+        assert f"{folder}: {name}/kernel is (4, 3), wanted (5, 3)" in str(error.value)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
     keras.utils.set_random_seed(0)
     deeper = small_network(TASKS, shared_layers=(6, 6), task_layers=(4,), fine_tune="all")
     with pytest.raises(UserError, match="there is no layer shared_1"):
         warm_start(deeper, alone, TASKS, "mean")
+
+
+def test_of_several_networks_that_of_another_form_is_named_once(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("fits", "wider")]
+    for folder, width in zip(folders, (6, 7), strict=True):
+        folder.mkdir()
+        run.save_model(small_network(TASKS, shared_layers=(width,), task_layers=(4,), fine_tune="all"), folder)
+        run.save_labels(folder, TASKS, 32, 40, False)
+    with pytest.raises(UserError) as error:
+        warm_start(network(TASKS, 9), folders, TASKS, "mean")
+    assert str(error.value).count(f"{folders[1]}: shared_0/kernel is (64, 7), wanted (64, 6)") == 1
+    assert str(folders[0]) not in str(error.value)
 
 
 def test_what_cannot_be_started_from_is_said(alone: list[Path]) -> None:
