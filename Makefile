@@ -38,8 +38,8 @@ train: $(READY)
 # its card. First at 128 pixels: a network for each task alone, then the shared one, taught by the three. Then the shared
 # one trains on at 160 pixels, taught by all four. From the backbone of that one two networks train on, at 192 and at 160
 # pixels, taught by it. The model is the mean of the weights of these two, with one more epoch at a rate of nearly 0, for
-# train fits the heads after an epoch only. Same machine, same weights: the seeds are named, and the split is drawn by code. It says how
-# long it takes as it goes.
+# train fits the heads after an epoch only. Same machine, same weights: the seeds are named, and the split is drawn by
+# code. It says how long it takes as it goes.
 PAINTINGS ?= ../shared/paintings/wikiart
 MODEL_OPTIONS ?= --quality best --epochs 12 --seed 0 --distill
 MODEL_OPTIONS_160 ?= --quality best --image-size 160 --epochs 10 --learning-rate 0.001 --seed 0 --no-baselines

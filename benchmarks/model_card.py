@@ -26,6 +26,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from painters_mtl.common.errors import Unreadable
 from painters_mtl.common.iteration import in_batches
+from painters_mtl.common.messages import counted
 from painters_mtl.data.csv_table import read_csv
 from painters_mtl.data.tasks import known_output
 from painters_mtl.evaluation.calibration import apply_temperature
@@ -366,7 +367,7 @@ def trainings(folder: Path) -> list[str]:
         several = [trainings(Path(start)) for start in config["start_from"]]
         *before, _ = several[0]  # all began with the same weights
         each = "; from the same weights, ".join(own for *_, own in several)
-        more = f"{epochs} epoch{'s' if epochs > 1 else ''} at a rate of {config['learning_rate']:f}".rstrip("0")
+        more = f"{counted(epochs, 'epoch')} at a rate of {config['learning_rate']:f}".rstrip("0")
         mean = f"the mean of the weights of these {len(several)}, with {more} and its heads fitted after that"
         return [*before, f"{each}; {mean} ({metrics['training_seconds']:,.0f} s)"]
     before = [sentence for start in config["start_from"] for sentence in trainings(Path(start))]

@@ -8,7 +8,7 @@ right after seconds of fitting (docs/experiments.md). Classifiers may well be tr
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,7 +50,6 @@ def refit_heads(
     tasks: Iterable[str],
     seed: int,
     features: FeatureExtractor,
-    shares_of_every_map: Sequence[float] = OF_EVERY_MAP,
 ) -> list[str]:
     """Tasks whose head is another one now: fitted to features of whole training paintings, in place.
 
@@ -62,7 +61,6 @@ def refit_heads(
 
     Args:
         features: of whole paintings under this network.
-        shares_of_every_map: those of the head that is fitted to all maps, of which one is kept; (0.0,): no such fit.
     """
     changed = []
     for name, head in _heads(network, data, _rows_by_task(data, tasks, seed), features).items():
@@ -70,9 +68,9 @@ def refit_heads(
         settings = FitSettings(UPDATES, f"fitting the {name} head", seed, FAST)
         kept = _best_mix(head, before, _fit(head, head.channels, settings), SHARES)
         every_channel = np.arange(head.inputs.shape[1])
-        if len(head.channels) < len(every_channel) and any(shares_of_every_map):
+        if len(head.channels) < len(every_channel):
             settings = replace(settings, title=f"fitting the {name} head to all maps", penalty=PENALTY)
-            kept = _best_mix(head, kept, _fit(head, every_channel, settings), shares_of_every_map)
+            kept = _best_mix(head, kept, _fit(head, every_channel, settings), OF_EVERY_MAP)
         if kept is not before:
             head.layer.set_weights(kept)
             changed.append(name)

@@ -42,6 +42,11 @@ def runs_by_task(folders: Sequence[Path], tasks: Mapping[str, Task], option: str
     return runs
 
 
+def _each_once(runs: Mapping[str, Sequence[Run]]) -> list[Run]:
+    """The runs of `runs_by_task`, one for each folder."""
+    return list({run.folder: run for of_task in runs.values() for run in of_task}.values())
+
+
 def check_test_paintings_unseen(data: Dataset, folders: Sequence[Path], option: str) -> None:
     """Raise `UserError` for runs that were trained on paintings which are for validation or test here.
 
@@ -77,13 +82,8 @@ def warm_start(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
             network (its name), or nothing: they stay as they are ("imagenet"). In the mean a network counts once for
             each of its tasks.
     """
-    opened: dict[Path, keras.Model] = {}
-    sources: dict[str, list[tuple[Run, keras.Model]]] = {}
-    for name, runs in runs_by_task(folders, tasks, "start-from").items():
-        for run in runs:
-            if run.folder not in opened:
-                opened[run.folder] = open_network(run)
-        sources[name] = [(run, opened[run.folder]) for run in runs]
+    sources = runs_by_task(folders, tasks, "start-from")
+    networks = {run.folder: open_network(run) for run in _each_once(sources)}
     if missing := [name for name in tasks if name not in sources]:
         raise UserError(f"--start-from has no network for the {', '.join(missing)}: name one for each task")
     if shared not in ("mean", "imagenet", *sources):
@@ -98,8 +98,8 @@ def warm_start(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
             continue
         candidates = []
         for task in [owner] if owner else sources_of_shared:
-            for run, network in sources[task]:
-                weights, problem = _weights_for(layer, run, network)
+            for run in sources[task]:
+                weights, problem = _weights_for(layer, run, networks[run.folder])
                 if problem:
                     problems.append(f"{run.folder}: {problem}")
                 else:
@@ -152,11 +152,11 @@ def soft_targets(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Tas
     rows = data.rows("train")
     batches = [*in_batches(len(rows), 1024)]
     answers: dict[str, list[np.ndarray]] = {name: [] for name in teachers}
-    for folder, run in {run.folder: run for runs in teachers.values() for run in runs}.items():
+    for run in _each_once(teachers):
         check_teacher_size(run, data.images.pixels.shape[-2])
         two_views = data.images.pixels.ndim == 5
         if len(run.views) > 1 and not two_views:
-            raise UserError(f"--teachers {folder} looks at --views {','.join(run.views)}: use the same here")
+            raise UserError(f"--teachers {run.folder} looks at --views {','.join(run.views)}: use the same here")
         visible = data
         if two_views and len(run.views) == 1:
             visible = replace(data, images=replace(data.images, pixels=data.images.pixels[:, 0]))

@@ -138,7 +138,10 @@ def test_heads_with_no_labels_to_judge_by_stay(data: Dataset) -> None:
     assert same_weights(before, model.get_weights())
 
 
-def test_a_widened_network_says_the_same_until_its_heads_are_fitted_to_the_finer_levels(data: Dataset) -> None:
+def test_a_widened_network_says_the_same_until_its_heads_are_fitted_to_the_finer_levels(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head_refit, "OF_EVERY_MAP", (0.0,))
     model = untrained_network(data)
     wide = with_multi_scale_heads(model, data.tasks, tiny_settings(Path(), Path()))
     np.testing.assert_allclose(
@@ -148,7 +151,7 @@ def test_a_widened_network_says_the_same_until_its_heads_are_fitted_to_the_finer
     assert [v.path for v in wide.trainable_variables] == [v.path for v in model.trainable_variables]
     kernels = {name: wide.get_layer(name).kernel.numpy() for name in data.tasks}
     assert all((kernel[last:] == 0).all() and kernel[:last].any() for kernel in kernels.values())
-    assert refit_heads(wide, data, data.tasks, 0, FeatureExtractor(wide, data, 32), (0.0,)) == list(data.tasks)
+    assert refit_heads(wide, data, data.tasks, 0, FeatureExtractor(wide, data, 32)) == list(data.tasks)
     for name, kernel in kernels.items():  # the old head's part in the new one is one of five shares, none of it fitted
         after = wide.get_layer(name).kernel.numpy()
         share = after[:last].ravel() @ kernel[:last].ravel() / np.square(kernel[:last]).sum()
@@ -158,14 +161,15 @@ def test_a_widened_network_says_the_same_until_its_heads_are_fitted_to_the_finer
     assert accuracy(wide, data, "test") > 0.75
 
 
-def test_a_head_may_gain_from_all_maps_after_the_pyramid_maps(data: Dataset) -> None:
+def test_a_head_may_gain_from_all_maps_after_the_pyramid_maps(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """With labels of which a third is wrong, no head fits all; a penalised one beside it makes validation likelier."""
     data = with_wrong_labels(data)
     kernels, losses = [], []
     for shares in ((0.0,), head_refit.OF_EVERY_MAP):
         model = untrained_network(data)
         wide = with_multi_scale_heads(model, data.tasks, tiny_settings(Path(), Path()))
-        refit_heads(wide, data, data.tasks, 0, FeatureExtractor(wide, data, 32), shares)
+        monkeypatch.setattr(head_refit, "OF_EVERY_MAP", shares)
+        refit_heads(wide, data, data.tasks, 0, FeatureExtractor(wide, data, 32))
         outputs = predict_in_batches(
             forward_function(wide, 32), data.images.pixels, data.image_rows[data.rows("validation")]
         )
@@ -187,12 +191,13 @@ def test_a_head_may_gain_from_all_maps_after_the_pyramid_maps(data: Dataset) -> 
     assert moved
 
 
-def test_a_head_behind_a_hidden_layer_is_fitted_once(data: Dataset) -> None:
+def test_a_head_behind_a_hidden_layer_is_fitted_once(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads no pyramid maps: a second fit would be to the same channels."""
     data, heads = with_wrong_labels(data), []
     for shares in ((0.0,), head_refit.OF_EVERY_MAP):
         model = untrained_network(data, task_layers=(8,))
-        refit_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32), shares)
+        monkeypatch.setattr(head_refit, "OF_EVERY_MAP", shares)
+        refit_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32))
         heads.append([weights for name in data.tasks for weights in model.get_layer(name).get_weights()])
     assert same_weights(*heads)
 

@@ -26,17 +26,21 @@ def network(tasks: dict[str, Task], seed: int, width: int = 4) -> keras.Model:
     return small_network(tasks, shared_layers=(6,), task_layers=(width,), fine_tune="all")
 
 
+def save_run(folder: Path, model: keras.Model, tasks: dict[str, Task]) -> Path:
+    folder.mkdir()
+    run.save_model(model, folder)
+    run.save_labels(folder, tasks, 32, 40, False)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The folders of three networks, each with one head; their weights are random."""
-    folders = []
-    for seed, (name, task) in enumerate(TASKS.items()):
-        folder = tmp_path_factory.mktemp("alone") / name
-        folder.mkdir()
-        run.save_model(network({name: task}, seed), folder)
-        run.save_labels(folder, {name: task}, 32, 40, False)
-        folders.append(folder)
-    return folders
+    place = tmp_path_factory.mktemp("alone")
+    return [
+        save_run(place / name, network({name: task}, seed), {name: task})
+        for seed, (name, task) in enumerate(TASKS.items())
+    ]
 
 
 @pytest.mark.parametrize("shared", ["mean", "style", "imagenet"])
@@ -64,13 +68,10 @@ def test_a_head_that_sees_finer_levels_is_taken_as_it_was_before(tmp_path: Path)
     folders, before = [], {}
     for seed, (name, task) in enumerate(TASKS.items()):
         keras.utils.set_random_seed(seed)
-        folders.append(tmp_path / name)
-        folders[-1].mkdir()
-        run.save_model(small_network({name: task}, multi_scale=True), folders[-1])
+        folders.append(save_run(tmp_path / name, small_network({name: task}, multi_scale=True), {name: task}))
         narrow = small_network({name: task})
         before[name] = narrow.get_layer(name).get_weights()
         run.save_heads(narrow, [name], folders[-1])
-        run.save_labels(folders[-1], {name: task}, 32, 40, False)
     model = small_network(TASKS)
     warm_start(model, folders, TASKS, "painter")
     for name, weights in before.items():
@@ -85,12 +86,9 @@ def test_of_several_heads_that_see_finer_levels_it_has_the_mean_of_those_before(
     folders, before = [], []
     for seed in (0, 1):
         keras.utils.set_random_seed(seed)
-        folders.append(tmp_path / str(seed))
-        folders[-1].mkdir()
-        run.save_model(small_network(TASKS, multi_scale=True), folders[-1])
+        folders.append(save_run(tmp_path / str(seed), small_network(TASKS, multi_scale=True), TASKS))
         before.append(small_network(TASKS))
         run.save_heads(before[-1], TASKS, folders[-1])
-        run.save_labels(folders[-1], TASKS, 32, 40, False)
     model = small_network(TASKS)
     warm_start(model, folders, TASKS, "mean")
     for name in TASKS:
@@ -104,10 +102,7 @@ def test_the_mean_of_equal_weights_is_those_weights(alone: list[Path], tmp_path:
     for name, task in TASKS.items():
         model = network({name: task}, 5)
         model.get_layer("small_convnet").set_weights(source.get_layer("small_convnet").get_weights())
-        folders.append(tmp_path / name)
-        folders[-1].mkdir()
-        run.save_model(model, folders[-1])
-        run.save_labels(folders[-1], {name: task}, 32, 40, False)
+        folders.append(save_run(tmp_path / name, model, {name: task}))
     joint = network(TASKS, 9)
     warm_start(joint, folders, TASKS, "mean")
     pairs = zip(*(m.get_layer("small_convnet").get_weights() for m in (joint, source)), strict=True)
@@ -125,12 +120,7 @@ def test_from_one_network_it_says_what_that_network_says(alone: list[Path]) -> N
 @pytest.mark.parametrize("shared", ["mean", "style", "imagenet"])
 def test_from_several_networks_of_a_task_it_has_their_mean(alone: list[Path], tmp_path: Path, shared: str) -> None:
     """Two networks with all heads, and a third with the style alone."""
-    joint = []
-    for seed in (7, 8):
-        joint.append(tmp_path / str(seed))
-        joint[-1].mkdir()
-        run.save_model(network(TASKS, seed), joint[-1])
-        run.save_labels(joint[-1], TASKS, 32, 40, False)
+    joint = [save_run(tmp_path / str(seed), network(TASKS, seed), TASKS) for seed in (7, 8)]
     model = network(TASKS, 9)
     before = {layer.name: layer.get_weights() for layer in model.layers}
     warm_start(model, [*joint, alone[1]], TASKS, shared)
@@ -166,11 +156,12 @@ def test_every_layer_that_does_not_fit_is_named_and_nothing_is_changed(alone: li
 
 
 def test_of_several_networks_that_of_another_form_is_named_once(tmp_path: Path) -> None:
-    folders = [tmp_path / name for name in ("fits", "wider")]
-    for folder, width in zip(folders, (6, 7), strict=True):
-        folder.mkdir()
-        run.save_model(small_network(TASKS, shared_layers=(width,), task_layers=(4,), fine_tune="all"), folder)
-        run.save_labels(folder, TASKS, 32, 40, False)
+    folders = [
+        save_run(
+            tmp_path / name, small_network(TASKS, shared_layers=(width,), task_layers=(4,), fine_tune="all"), TASKS
+        )
+        for name, width in (("fits", 6), ("wider", 7))
+    ]
     with pytest.raises(UserError) as error:
         warm_start(network(TASKS, 9), folders, TASKS, "mean")
     assert str(error.value).count(f"{folders[1]}: shared_0/kernel is (64, 7), wanted (64, 6)") == 1
@@ -214,11 +205,8 @@ def test_a_teacher_answers_for_paintings_and_their_mirror_images(alone: list[Pat
 
 def test_of_several_teachers_of_a_task_the_mean_counts(alone: list[Path], tmp_path: Path) -> None:
     data = prepare(tiny_settings(make_data(tmp_path / "data", count=40), tmp_path))
-    other = tmp_path / "other"  # it knows two tasks
-    other.mkdir()
     two = {name: TASKS[name] for name in ("style", "genre")}
-    run.save_model(network(two, 7), other)
-    run.save_labels(other, two, 32, 40, False)
+    other = save_run(tmp_path / "other", network(two, 7), two)
     one, another = (soft_targets(data, (folder,), TASKS) for folder in (alone[1], other))
     both = soft_targets(data, (alone[1], other), TASKS)
     assert set(both) == {"style", "genre"}
