@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from painters_mtl.common import command_line, lazy_imports
 from painters_mtl.common.errors import UserError
-from painters_mtl.runs.run import CONFIG, REPORT
+from painters_mtl.runs.run import CONFIG, REPORT, SPLIT
 from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training.preflight import check_network, check_sources
 from painters_mtl.training.quality import with_quality
@@ -39,6 +39,10 @@ def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
     check_network(settings, trained_here=settings.engine == "local")
     folder = prepare_run_folder(settings)
     check_sources(settings, folder)
+    if settings.folds and (Path(settings.weights).parent / SPLIT).is_file() and Path(settings.weights).is_file():
+        raise UserError(
+            f"--folds tests every painting, and the run of --weights {settings.weights} has seen some: leave it out"
+        )
     if settings.engine == "ray":
         from painters_mtl.common.ray_cluster import check_cluster
 
@@ -72,15 +76,14 @@ def _train_and_compare(data: "Dataset", settings: CompareSettings, folder: Path,
     from painters_mtl.studies.summary import strategies_text, text
 
     settings.save(folder / CONFIG)
-    sides = train_all(data, settings, folder / "runs", names)
-    first = settings.strategies[0]
-    seeds = len(sides[first])
+    sides, trained_seeds = train_all(data, settings, folder / "runs", names)
+    first, seeds = settings.strategies[0], len(trained_seeds)
     if seeds == 0:
         print(f"interrupted before the first seed was done; {resume_command('compare', settings, folder)}")
         return 130
     results = compare_all(data, settings, sides, names)
     write_results(folder, data, settings, results)
-    write_study_report(folder, data, settings, sides, results)
+    write_study_report(folder, data, settings, sides, trained_seeds, results)
     for name, result in results.items():
         print(f"\n{name}, {seeds} seed{'s' * (seeds > 1)} against {seeds} of each baseline")
         print(text(result))

@@ -35,8 +35,20 @@ def check_split_file(path: Path) -> None:
         raise UserError(f"--split {path} is not there (no such file); give a split.csv of an earlier run, or new")
 
 
+def without_folder(name: str, columns: Iterable[str]) -> str:
+    """The id of a painting in its own folder: without the "style:" that --task-data puts before it.
+
+    Args:
+        columns: those of the table; the tasks are among them.
+    """
+    task, _, own = name.partition(":")
+    return own if own and task in columns else name
+
+
 def load_split(path: Path, table: pd.DataFrame, groups: np.ndarray | None = None) -> tuple[np.ndarray, list[str]]:
     """The split in a file for the paintings of `table`, by id; those that the file does not name are left out ("").
+
+    Where one of the two has paintings from --task-data and the other has not, the id in their own folder counts.
 
     Returns the split as `make_split` does, and notes: how many paintings the file does not name, how many of its ids
     are not here, and, with `groups`, how many copy groups it divides. Raises `UserError` for a file that is not there,
@@ -54,7 +66,10 @@ def load_split(path: Path, table: pd.DataFrame, groups: np.ndarray | None = None
             raise UserError(f"{path}, line {line}: the split is {value!r}; it must be {', '.join(PARTS)}")
         if parts.setdefault(name, part) != part:
             raise UserError(f"{path}, line {line}: {name} is in {part} and in {parts[name]}; remove one of the lines")
-    split = np.array([parts.get(name, "") for name in table["id"]], object)
+    own_ids = {without_folder(name, table.columns): part for name, part in parts.items()}
+    split = np.array(
+        [parts.get(name) or own_ids.get(without_folder(name, table.columns), "") for name in table["id"]], object
+    )
     named = split != ""
     count = int(named.sum())
     if not count:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from pathlib import Path
 
 import pandas as pd
 
@@ -85,6 +86,7 @@ def _look(spec: RunSpec, key: str) -> tuple[RunResult | None, checkpoint.Checkpo
         _check_not_another(spec, key)
     check_test_paintings_unseen(data, settings.start_from, "start-from")
     check_test_paintings_unseen(data, settings.teachers, "teachers")
+    check_test_paintings_unseen(data, [file for file in [Path(settings.weights)] if file.is_file()], "weights")
     state = None if settings.overwrite else checkpoint.load(folder, key, needed=settings.resume)
     if settings.resume and state is None and (folder / METRICS).exists():
         raise UserError(f"{folder} has lost its {checkpoint.CHECKPOINT}: without --resume, the training starts anew")

@@ -12,6 +12,7 @@ import pandas as pd
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.iteration import in_batches
 from painters_mtl.data.dataset import Dataset
+from painters_mtl.data.split_file import without_folder
 from painters_mtl.data.tasks import ALL_PAINTERS, Task
 from painters_mtl.inference.open_network import open_network
 from painters_mtl.network.backbones import set_layer_weights
@@ -47,23 +48,27 @@ def _each_once(runs: Mapping[str, Sequence[Run]]) -> list[Run]:
     return list({run.folder: run for of_task in runs.values() for run in of_task}.values())
 
 
-def check_test_paintings_unseen(data: Dataset, folders: Sequence[Path], option: str) -> None:
+def check_test_paintings_unseen(data: Dataset, runs: Sequence[Path], option: str) -> None:
     """Raise `UserError` for runs that were trained on paintings which are for validation or test here.
 
     They would know the labels of what they are tested on.
 
     Args:
-        option: the one that names the folders, without its dashes.
+        runs: their folders, or files in them, such as weights.npz; what has no split.csv is passed over.
+        option: the one that names the runs, without its dashes.
     """
-    held_out = set(data.table["id"][np.isin(data.split, ["validation", "test"])])
-    for folder in folders:
-        if not (folder / SPLIT).is_file():
+    columns = data.table.columns
+    held_out = {without_folder(name, columns) for name in data.table["id"][np.isin(data.split, ["validation", "test"])]}
+    for run in runs:
+        split = (run if run.is_dir() else run.parent) / SPLIT
+        if not split.is_file():
             continue
-        table = pd.read_csv(folder / SPLIT, dtype=str, keep_default_na=False)
-        if seen := held_out & set(table["id"][table["split"] == "train"]):
+        table = pd.read_csv(split, dtype=str, keep_default_na=False)
+        trained = {without_folder(name, columns) for name in table["id"][table["split"] == "train"]}
+        if seen := held_out & trained:
             raise UserError(
-                f"--{option} {folder} was trained on {len(seen):,} paintings that are for validation or test here: "
-                f"use its split, --split {folder / SPLIT}"
+                f"--{option} {run} was trained on {len(seen):,} paintings that are for validation or test here: "
+                f"use its split, --split {split}"
             )
 
 

@@ -67,3 +67,17 @@ def test_the_users_own_tasks_are_columns(tmp_path):
     save_split(tmp_path / "split.csv", table, np.array(["train", "test"], object), ["style", "school"])
     lines = (tmp_path / "split.csv").read_text(encoding="utf-8").splitlines()
     assert lines == ["id,split,painter,style,school", "0.jpg,train,,,Delft", "1.jpg,test,,,"]
+
+
+def test_a_split_and_paintings_of_a_tasks_own_folder_are_matched_by_the_id_there(tmp_path):
+    """--task-data puts "style:" before the ids of its folder; a run on that folder alone has none."""
+    split = np.array(["train", "test", "validation"], object)
+    save_split(tmp_path / "plain.csv", catalogue(3), split)
+    prefixed = catalogue(3).assign(id=[f"style:{i}.jpg" for i in range(3)])
+    assert load_split(tmp_path / "plain.csv", prefixed)[0].tolist() == split.tolist()
+    save_split(tmp_path / "prefixed.csv", prefixed, split)
+    assert load_split(tmp_path / "prefixed.csv", catalogue(3))[0].tolist() == split.tolist()
+    assert load_split(tmp_path / "prefixed.csv", prefixed)[0].tolist() == split.tolist()
+    other = catalogue(3).assign(id=[f"scan:{i}.jpg" for i in range(3)])  # no task: a name like any other
+    with pytest.raises(UserError, match="none of its 3 ids"):
+        load_split(tmp_path / "plain.csv", other)

@@ -6,16 +6,20 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from helpers import fitted, make_data, same_weights, small_network, tiny_settings, trained
+from helpers import arguments, fitted, make_data, same_weights, small_network, tiny_settings, trained
+from made_results import collection
 
+from painters_mtl import compare
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.dataset import prepare
+from painters_mtl.data.split_file import save_split
 from painters_mtl.data.tasks import TASK_NAMES, Task
 from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.network.forward import whole_crops
 from painters_mtl.runs import run
 from painters_mtl.training import fit as training
 from painters_mtl.training import transfer
+from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.transfer import runs_by_task, soft_targets, warm_start
 
 TASKS = {name: Task(name, tuple("abc")) for name in TASK_NAMES}
@@ -302,3 +306,36 @@ def test_a_teacher_that_has_seen_the_test_paintings_is_refused(tmp_path_factory:
         with pytest.raises(UserError, match=r"was trained on \d+ paintings that are for validation or test here"):
             fitted(changed)
     assert not (settings.models / "other").exists()
+
+
+@pytest.mark.parametrize("prefix", ["", "style:"])
+def test_a_run_that_saw_the_test_paintings_is_found_by_folder_or_weights_file(prefix: str, tmp_path: Path) -> None:
+    data = collection({"style": ("North", "South")}, n=20)
+    source = tmp_path / "earlier"
+    source.mkdir()
+    save_split(source / "split.csv", data.table, np.array(["train"] * 4 + ["test"] * 16, object))
+    here = dataclasses.replace(data, table=data.table.assign(id=prefix + data.table["id"]))
+    transfer.check_test_paintings_unseen(here, [tmp_path / "weights.h5", tmp_path], "weights")  # of no run
+    (source / "weights.npz").touch()
+    for seen in (source, source / "weights.npz"):
+        with pytest.raises(UserError, match=f"--weights {seen} was trained on 2 paintings") as error:  # every second
+            transfer.check_test_paintings_unseen(here, [seen], "weights")
+        assert f"--split {source / 'split.csv'}" in str(error.value)
+    data.split[:4] = "train"
+    transfer.check_test_paintings_unseen(here, [source], "weights")
+
+
+@pytest.mark.slow
+def test_weights_of_a_run_that_saw_the_test_paintings_are_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder, settings = trained(tmp_path_factory)
+    weights = str(folder / "weights.npz")
+    with pytest.raises(UserError, match=r"--weights .*weights\.npz was trained on \d+ paintings that are for"):
+        fitted(dataclasses.replace(settings, name="other", seed=1, weights=weights))
+    command = [*arguments(settings), "--name", "folds", "--folds", "2", "--weights", weights]
+    assert compare.main(command) == 2
+
+
+def test_another_start_takes_the_place_of_the_teachers_mean() -> None:
+    settings = TrainSettings(distill=True)
+    assert settings.starts_from_teachers()
+    assert not dataclasses.replace(settings, start_from=(Path("models/older"),)).starts_from_teachers()
