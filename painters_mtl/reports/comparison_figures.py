@@ -7,6 +7,7 @@ import numpy as np
 
 from painters_mtl.common.figure_style import figure_style
 from painters_mtl.data.dataset import Dataset
+from painters_mtl.evaluation.intervals import Interval, verdict
 from painters_mtl.reports.figures import BLUE, GREY, INK, PANEL, RIGHT, WRONG, confusion_figure, shortened
 from painters_mtl.studies.comparison import SeedResults, task_predictions
 from painters_mtl.studies.summary import STATISTIC_LABELS
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ORANGE, PALE = "#d98032", "#e4e4e4"
-COLOURS = {"better": RIGHT, "worse": WRONG}  # of a difference with another verdict: grey
+COLOURS = {"better": RIGHT, "worse": WRONG}  # of a difference with another verdict: UNDECIDED
+UNDECIDED = "#666666"
 MOST_F1 = 20  # classes that gain, and that lose, in a figure of F1 by class
 
 
@@ -27,22 +29,24 @@ def differences_figure(results: Mapping[str, Mapping[str, Any]]) -> "Figure":
             empty.
     """
     lines = [
-        (f"{task}, {strategy}" if strategy else task, values["difference"], COLOURS.get(values["verdict"], "#666666"))
+        (f"{task}, {strategy}" if strategy else task, values["difference"], result["seeds"])
         for strategy, result in results.items()
         for task, values in result["tasks"].items()
     ]
     lines += [
-        (f"mean relative gain, {strategy}" if strategy else "mean relative gain", result["gain"], BLUE)
+        (f"mean relative gain, {strategy}" if strategy else "mean relative gain", result["gain"], None)
         for strategy, result in results.items()
     ]
     with figure_style() as Figure:
         figure = Figure(figsize=(PANEL, 0.7 * len(lines) + 1.2), layout="constrained")
         axis = figure.subplots()
-        for y, (name, triples, colour) in enumerate(lines):
+        for y, (name, triples, seeds) in enumerate(lines):
             axis.text(0, y - 0.4, name, transform=axis.get_yaxis_transform(), fontsize=9, va="center")
             for statistic, place, marker, strength in (("accuracy", y, "o", 1.0), ("macro_f1", y + 0.26, "s", 0.55)):
-                scale = 1 if colour == BLUE else 100  # a gain is in percent
-                mean, low, high = (scale * value for value in triples[statistic])
+                mean, low, high = (value if seeds is None else 100 * value for value in triples[statistic])
+                colour = BLUE  # of a gain, in percent
+                if seeds is not None:
+                    colour = COLOURS.get(verdict(Interval(mean, low, high), seeds), UNDECIDED)
                 axis.plot([low, high], [place, place], color=colour, alpha=strength, linewidth=2)
                 axis.plot(mean, place, marker, color=colour, alpha=strength, markersize=5)
                 axis.annotate(

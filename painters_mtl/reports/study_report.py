@@ -33,12 +33,14 @@ def write_study_report(
     data: Dataset,
     settings: CompareSettings,
     sides: Mapping[str, SeedResults],
+    seeds: Sequence[int],
     results: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Write `figures/*.png` and `report.html` of a study.
 
     Args:
-        sides: the trainings of each strategy and of each task alone, {name: seeds}.
+        sides: the trainings of each strategy and of each task alone, {name: [seed][fold]}.
+        seeds: those of the trainings.
         results: of each strategy, as of `comparison.study_table`; the figures of single tasks are of the first.
     """
     first = next(iter(results))
@@ -49,7 +51,7 @@ def write_study_report(
         "study.html.jinja",
         name=folder.name,
         demo=data.demo,
-        seeds=len(sides[first]),
+        seeds=len(seeds),
         folds=settings.folds,
         tasks=tasks,
         classes={name: len(data.tasks[name].classes) for name in tasks},
@@ -63,7 +65,7 @@ def write_study_report(
         statistics=STATISTIC_LABELS,
         p_value=p_value,
         ends=ends_text,
-        trainings=trainings(sides, settings, tasks),
+        trainings=trainings(sides, seeds, settings, tasks),
         figures=save_figures(folder, _figures(data, settings, sides, results, tasks)),
         paintings=len(data.table),
         notes=data.notes,
@@ -98,12 +100,12 @@ def _figures(
 
 
 def trainings(
-    sides: Mapping[str, SeedResults], settings: CompareSettings, tasks: Sequence[str]
+    sides: Mapping[str, SeedResults], seeds: Sequence[int], settings: CompareSettings, tasks: Sequence[str]
 ) -> list[dict[str, Any]]:
     """A line for each training of a study: its network, seed and fold, accuracies on test, epochs, time and folder."""
     lines = []
-    for name, seeds in sides.items():
-        for seed, of_seed in enumerate(seeds, start=settings.seed):
+    for name, of_seeds in sides.items():
+        for seed, of_seed in zip(seeds, of_seeds, strict=True):
             for fold, result in enumerate(of_seed):
                 test, measured = result.metrics["test"], result.metrics
                 lines.append(

@@ -121,7 +121,9 @@ def study_table(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
                     row |= _columns(side, values[side][statistic])
                 if against is not None:
                     row |= _columns("against_first", against["tasks"][task][statistic])
-                row |= {"mcnemar_p": values["mcnemar_p"], "verdict": values["verdict"], "paintings": values["n"]}
+                kind = verdict(Interval(*values["difference"][statistic]), result["seeds"])
+                p = values["mcnemar_p"] if statistic == "accuracy" else np.nan  # McNemar's test is about accuracy
+                row |= {"mcnemar_p": p, "verdict": kind, "paintings": values["n"]}
                 rows.append(row)
         for statistic, triple in result["gain"].items():
             row = {"strategy": strategy, "task": "mean relative gain (%)", "statistic": statistic}

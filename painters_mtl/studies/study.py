@@ -21,8 +21,10 @@ from painters_mtl.studies.timing import time_predictions
 TABLE = "comparison.csv"
 
 
-def train_all(data: Dataset, settings: CompareSettings, folder: Path, names: Sequence[str]) -> dict[str, SeedResults]:
-    """The results of all trainings of a study, {strategy, or task that is trained alone: [seed][fold]}.
+def train_all(
+    data: Dataset, settings: CompareSettings, folder: Path, names: Sequence[str]
+) -> tuple[dict[str, SeedResults], list[int]]:
+    """The results of all trainings of a study, {strategy, or task that is trained alone: [seed][fold]}, and the seeds.
 
     Each strategy and task has the same seeds: after Ctrl-C those that are not complete are left out.
 
@@ -42,10 +44,11 @@ def train_all(data: Dataset, settings: CompareSettings, folder: Path, names: Seq
     seeds = [
         seed for seed in dict.fromkeys(job.seed for job in jobs) if all(j in results for j in jobs if j.seed == seed)
     ]
-    return {
+    sides: dict[str, SeedResults] = {
         kind: [[results[job] for job in jobs if (job.kind, job.seed) == (kind, seed)] for seed in seeds]
         for kind in kinds
     }
+    return sides, seeds
 
 
 def datasets_of_folds(data: Dataset, settings: CompareSettings) -> list[Dataset]:

@@ -8,7 +8,9 @@ from made_results import collection, result
 
 from painters_mtl.evaluation.intervals import NO_VERDICT
 from painters_mtl.reports import comparison_figures as figures
+from painters_mtl.reports.study_report import trainings
 from painters_mtl.studies.comparison import compare
+from painters_mtl.studies.settings import CompareSettings
 
 CLASSES = {"school": ("North", "South", "East"), "century": ("16th", "17th")}
 
@@ -66,3 +68,23 @@ def test_the_confusions_of_a_side_are_those_of_all_seeds() -> None:
     axis = figures.side_confusion_figure(data, "school", seeds).axes[0]
     labelled = (data.labels["school"][data.rows("test")] >= 0).sum()
     assert sum(int(text.get_text()) for text in axis.texts) == 3 * labelled
+
+
+def test_each_statistic_has_the_colour_of_its_own_interval() -> None:
+    unsure, better = [0.01, -0.01, 0.03], [0.05, 0.03, 0.07]
+    tasks = {"school": {"difference": {"accuracy": unsure, "macro_f1": better}, "verdict": "no difference shown"}}
+    result = {"seeds": 5, "tasks": tasks, "gain": {"accuracy": unsure, "macro_f1": unsure}}
+    lines = [line for line in figures.differences_figure({"": result}).axes[0].lines if len(line.get_xdata()) == 2]
+    colours = {tuple(np.round(line.get_xdata(), 6)): line.get_color() for line in lines}
+    assert colours[-1.0, 3.0] == figures.UNDECIDED and colours[3.0, 7.0] == figures.COLOURS["better"]
+
+
+def test_trainings_of_a_study_have_the_numbers_of_their_seeds() -> None:
+    """On a cluster the trainings of one seed may be left out where it was stopped, and not those of the next."""
+    data = collection(CLASSES)
+    sides = {name: [[result(data, list(CLASSES), 0.5, seed)] for seed in (4, 6)] for name in ("joint", "school")}
+    for of_seed in (*sides["joint"], *sides["school"]):
+        of_seed[0].metrics.update(test={}, epochs=2)
+    lines = trainings(sides, [4, 6], CompareSettings(seed=4, seeds=3), ["school", "century"])
+    assert [line["folder"] for line in lines[:2]] == ["runs/seed4/joint", "runs/seed6/joint"]
+    assert [line["seed"] for line in lines] == ["4", "6", "4", "6"]

@@ -1,6 +1,7 @@
 """From results of trainings to a comparison: what is put together, by whom the works are, what the table holds."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,3 +105,18 @@ def test_the_table_holds_what_the_figures_hold() -> None:
     assert triple == against["tasks"]["school"]["macro_f1"] and triple[0] > 0
     assert table[table["strategy"] == "joint"]["against_first"].isna().all()
     assert against["seconds"] == pytest.approx(1.0)
+
+
+def test_each_statistic_has_the_verdict_of_its_own_interval() -> None:
+    def values(accuracy: list[float], macro_f1: list[float]) -> dict[str, Any]:
+        shares = {"accuracy": [0.5, 0.4, 0.6], "macro_f1": [0.5, 0.4, 0.6]}
+        difference = {"accuracy": accuracy, "macro_f1": macro_f1}
+        return {"n": 9, "mcnemar_p": 0.3, "alone": shares, "shared": shares, "difference": difference}
+
+    unsure, better = [0.01, -0.01, 0.03], [0.05, 0.03, 0.07]
+    tasks = {"school": values(unsure, better), "century": values(better, unsure)}
+    table = study_table({"joint": {"seeds": 5, "tasks": tasks, "gain": {"accuracy": unsure, "macro_f1": unsure}}})
+    found = {(row.task, row.statistic): row.verdict for row in table[:4].itertuples()}
+    assert found["school", "accuracy"] == found["century", "macro_f1"] == "no difference shown"
+    assert found["school", "macro_f1"] == found["century", "accuracy"] == "better"
+    assert table[:4]["mcnemar_p"].notna().tolist() == [True, False] * 2  # it is a test of accuracy
