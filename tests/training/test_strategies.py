@@ -148,10 +148,12 @@ def test_pcgrad_draws_its_orders_from_seed_and_step() -> None:
     assert {tuple(combined(PCGrad(4, 1), g, step=step).round(4)) for step in range(20)} == directions
 
 
+@pytest.mark.parametrize("ratio", [1.0, 10.0, 100.0])
 @pytest.mark.parametrize("seed", range(12))
-def test_cagrad_maximises_the_worst_improvement_in_its_ball(seed: int) -> None:
+def test_cagrad_maximises_the_worst_improvement_in_its_ball(seed: int, ratio: float) -> None:
     """The primal, max over |d - g0| <= c |g0| of min_i g_i . d, by SciPy; ours solves the dual."""
     g = gradients(seed)
+    g *= np.geomspace(1, ratio, len(g))[:, None] / np.sqrt(ratio)  # one task's loss may be far larger than another's
     g0 = g.mean(axis=0)
     radius = CAGrad.RADIUS * np.linalg.norm(g0)
     direction = combined(CAGrad(3), g) / 3
@@ -163,8 +165,8 @@ def test_cagrad_maximises_the_worst_improvement_in_its_ball(seed: int) -> None:
             {"type": "ineq", "fun": lambda x: radius**2 - ((x[:-1] - g0) ** 2).sum()},
         ],
     )  # fmt: skip
-    scale = np.linalg.norm(g0) * np.linalg.norm(g, axis=1).max()
-    assert (g @ direction).min() >= (g @ solved.x[:-1]).min() - 0.01 * scale
+    best = (g @ solved.x[:-1]).min()
+    assert (g @ direction).min() >= best - 1e-3 * max(abs(best), abs((g @ g0).min()))
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -54,31 +54,50 @@ class PCGrad(GradientMethod):
 class CAGrad(GradientMethod):
     """`cagrad`: helps the worst-off task within a ball around the mean gradient (Liu et al. 2021, arXiv 2110.14048).
 
-    With the paper's c = 0.4. The dual, min over w in the simplex of g_w . g_0 + c |g_0| |g_w|, is convex; here
-    exponentiated gradient descent solves it, where the authors' code calls SciPy in every step. And the result is
-    `tasks` times the paper's, so that its size is that of the sum of the gradients, as with the other strategies.
+    With the paper's c = 0.4. The dual, min over w in the simplex of g_w . g_0 + c |g_0| |g_w|, is convex. With as few
+    unknowns as tasks, its solution for every set of tasks whose w is not 0 is written down, and the best is exact,
+    where the authors' code calls SciPy in every step. And the result is `tasks` times the paper's, so that its size is
+    that of the sum of the gradients, as with the other strategies.
     """
 
-    RADIUS, ITERATIONS = 0.4, 100
+    RADIUS = 0.4
 
     def coefficients(self, gram: tf.Tensor, present: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         """Those of the mean, and beside them those of the direction that helps the worst-off task."""
         count = tf.maximum(tf.reduce_sum(present), 1.0)
         mean = present / count
         # Solved for gradients of mean square 1: the minimum does not depend on the scale, the step size does.
-        scale = tf.maximum(tf.linalg.trace(gram) / count, 1e-20)
-        g = gram / scale
-        mean_norm = tf.sqrt(tf.maximum(tf.tensordot(mean, tf.linalg.matvec(g, mean), 1), 0.0))
-        w = mean
-        for k in range(self.ITERATIONS):
-            g_w = tf.linalg.matvec(g, w)
-            norm = tf.sqrt(tf.maximum(tf.tensordot(w, g_w, 1), 1e-12))
-            slope = tf.linalg.matvec(g, mean) + self.RADIUS * mean_norm * g_w / norm
-            slope = tf.where(present > 0, slope - tf.reduce_min(tf.where(present > 0, slope, np.float32(np.inf))), 0.0)
-            w *= tf.exp(-slope / (1 + 0.05 * k)) * present
-            w /= tf.maximum(tf.reduce_sum(w), 1e-12)
+        g = gram / tf.maximum(tf.linalg.trace(gram) / count, 1e-20)
+        radius = self.RADIUS * tf.sqrt(tf.maximum(tf.tensordot(mean, tf.linalg.matvec(g, mean), 1), 0.0))
+        w = tf.cast(self._worst_off(*(tf.cast(x, tf.float64) for x in (g, mean, radius, present))), tf.float32)
         norm = tf.sqrt(tf.maximum(tf.tensordot(w, tf.linalg.matvec(g, w), 1), 0.0))
-        return count * (mean + tf.where(norm > 1e-6, self.RADIUS * mean_norm / tf.maximum(norm, 1e-6), 0.0) * w)
+        return count * (mean + tf.where(norm > 1e-6, radius / tf.maximum(norm, 1e-6), 0.0) * w)
+
+    def _worst_off(self, g: tf.Tensor, mean: tf.Tensor, radius: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+        """argmin of w . a + radius |w|_g over the simplex of the tasks that are present, where a = g mean; float64.
+
+        Where w is above 0, all a + radius (g w) / |w|_g are the same number t. So w goes along g^-1 (t - a), and its
+        length says that (t - a) . g^-1 (t - a) = radius^2: a quadratic equation, of which the larger t has w above 0.
+        """
+        a = tf.linalg.matvec(g, mean)
+        # Gradients may be parallel; what is not present has rows of 0, and takes no part.
+        g = tf.linalg.set_diag(g, tf.linalg.diag_part(g) * (1 + 1e-6) + 1e-12 + (1 - present))
+        best, least = present / tf.maximum(tf.reduce_sum(present), 1.0), tf.constant(np.inf, tf.float64)
+        every_task = range(self.tasks)
+        for chosen in (c for size in range(1, self.tasks + 1) for c in combinations(every_task, size)):
+            rows = list(chosen)
+            of_chosen, a_chosen = tf.gather(tf.gather(g, rows), rows, axis=1), tf.gather(a, rows)
+            solved = tf.linalg.solve(of_chosen, tf.stack([tf.ones_like(a_chosen), a_chosen], axis=1))
+            ones, along = solved[:, 0], solved[:, 1]  # g^-1 1 and g^-1 a
+            p, q, r = tf.reduce_sum(ones), tf.reduce_sum(along), tf.tensordot(a_chosen, along, 1) - radius**2
+            root = tf.sqrt(tf.maximum(q**2 - p * r, 0.0))
+            part = tf.maximum(((q + root) / p * ones - along) / tf.maximum(root, 1e-12), 0.0)
+            part = part / tf.maximum(tf.reduce_sum(part), 1e-12) if len(rows) > 1 else tf.ones_like(part)
+            w = tf.scatter_nd([[k] for k in rows], part, [self.tasks])
+            value = tf.tensordot(w, a, 1) + radius * tf.sqrt(tf.tensordot(w, tf.linalg.matvec(g, w), 1))
+            better = (value < least) & tf.reduce_all(tf.gather(present, rows) > 0) & (tf.reduce_sum(part) > 0.5)
+            best, least = tf.where(better, w, best), tf.where(better, value, least)
+        return best
 
 
 class UPGrad(GradientMethod):
