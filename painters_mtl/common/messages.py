@@ -47,7 +47,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-ONE = re.compile(r"^1 ((?:\w+ )?)(\w+?)s ((?:of \w+ )?)(are|have|were|lie|name|hold|had|cannot)\b")
+ONE = re.compile(r"^1 ((?:\w+ )?)(\w+?)s ((?:of \S+ )?)(are|have|were|lie|name|hold|had|cannot)\b")
 ONE_OF = re.compile(r"^(1 of (?:the )?[\d,]+ \w+(?: of \S+)?) (are|have|name)\b")
 SINGULAR = {"are": "is", "have": "has", "were": "was", "lie": "lies", "name": "names", "hold": "holds"}
 

@@ -116,7 +116,8 @@ def label_into_journal(
                 labelled.count(row)
             return labelled
         write_journal(output, made_with, finished.rows())
-    with ResultJournal(output, made_with, resume) as journal, going_on(journal.file):
+    # The journal is removed at its end where it holds no row: only then is it clear what there is to go on with.
+    with going_on(journal_file(output)), ResultJournal(output, made_with, resume) as journal:
         if journal.done:
             say(f"going on: {counted(len(journal.done), 'picture')} done already")
         left = [file for file in job.files if str(file) not in journal.done]
@@ -156,5 +157,6 @@ def going_on(journal: Path) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, OSError):
-        warn(f"\n{journal} holds what is done: the same command with --resume goes on")
+        if journal.exists():
+            warn(f"\n{journal} holds what is done: the same command with --resume goes on")
         raise

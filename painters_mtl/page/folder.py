@@ -1,4 +1,4 @@
-"""Many pictures of one visitor to a table: as `predict` makes it, with a CSV, in constant memory, to be stopped."""
+"""Many pictures of one visitor to a table: as `predict` makes it, in constant memory, to be stopped."""
 
 import threading
 from collections import Counter
@@ -32,7 +32,6 @@ class Progress:
     shown: list[Row] = field(default_factory=list)  # the first rows, with thumbnails
     errors: Counter[str] = field(default_factory=Counter)  # {why: pictures}
     unread: list[tuple[str, str]] = field(default_factory=list)  # the first of them: (name, why)
-    csv: Path | None = None
 
 
 def pictures_in(uploads: Sequence[ImageFile]) -> list[tuple[ImageFile, str]]:
@@ -70,17 +69,18 @@ def _check_zip(upload: ImageFile) -> None:
 
 
 def label_pictures(
-    model: "PageModel", pictures: Sequence[tuple[ImageFile, str]], csv: Path, stop: threading.Event, top_k: int = 1
+    model: "PageModel", pictures: Sequence[tuple[ImageFile, str]], table: Path, stop: threading.Event, top_k: int = 1
 ) -> Iterator[Progress]:
-    """Label the pictures, one row each in the CSV; gives the same `Progress` after each picture and at the end.
+    """Label the pictures, one row each in the table; gives the same `Progress` after each picture and at the end.
 
     Args:
-        stop: set, the labelling ends after the picture that is under way; the CSV holds what is done.
+        table: its ending says the format, .csv or .jsonl.
+        stop: set, the labelling ends after the picture that is under way; the table holds what is done.
         top_k: classes of each task in a row.
     """
     progress = Progress(len(pictures))
     columns = prediction_columns(model.run, top_k)
-    with ResultJournal(csv, {}) as journal:
+    with ResultJournal(table, {}) as journal:
         for (_, name), row in zip(pictures, _rows(model, pictures, top_k), strict=False):
             row["path"] = name
             _note(progress, row)
@@ -89,8 +89,8 @@ def label_pictures(
             if stop.is_set() and progress.done < progress.total:
                 progress.stopped = True
                 break
-    write_results(csv, "csv", columns)
-    progress.finished, progress.csv = True, csv
+    write_results(table, table.suffix.removeprefix("."), columns)
+    progress.finished = True
     yield progress
 
 

@@ -59,10 +59,17 @@ class Guard:
         hosts: the names by which the page may be called; empty: any. A foreign page cannot reach one that listens on
             loopback under a name of its own.
         full: says whether uploads must wait because too much is kept already.
+        holds: says whether a path is one of an upload.
     """
 
-    def __init__(self, app: Any, hosts: Collection[str] = (), full: Callable[[], bool] = lambda: False) -> None:
-        self._app, self._hosts, self._full = app, frozenset(hosts), full
+    def __init__(
+        self,
+        app: Any,
+        hosts: Collection[str] = (),
+        full: Callable[[], bool] = lambda: False,
+        holds: Callable[[str], bool] = lambda path: True,
+    ) -> None:
+        self._app, self._hosts, self._full, self._holds = app, frozenset(hosts), full, holds
         self._under_way = self._staying = 0
         self._turns, self._turns_of_folders = _Turns(limits.AT_ONCE), _Turns(1)
 
@@ -126,7 +133,7 @@ class Guard:
         self._under_way += 1
         try:
             if question := _QUESTION.fullmatch(scope["path"]):
-                checked = await _checked(bounded, numbered=question[1] == "queue/join")
+                checked = await _checked(bounded, self._holds, numbered=question[1] == "queue/join")
                 async with self._turn(question[2], question[3], bounded):
                     await self._app(scope, checked, send)
             else:
@@ -231,13 +238,15 @@ class _Bounded:
         return message
 
 
-async def _checked(receive: _Bounded, numbered: bool) -> Receive:
+async def _checked(receive: _Bounded, holds: Callable[[str], bool], numbered: bool) -> Receive:
     """A question's body, read to its end and looked through: a file in it must be an upload, and none of another host.
 
-    gradio would fetch an address, from the machine on which the page runs. And it would answer another question than
-    the one that stands in the address, where the body holds its number.
+    gradio would fetch an address, from the machine on which the page runs. It refuses a file that is no upload, without
+    a word why. And it would answer another question than the one that stands in the address, where the body holds its
+    number.
 
     Args:
+        holds: says whether a path is one of an upload.
         numbered: whether the body may say by a number which question it is: in the queue.
     """
     body, more = b"", True
@@ -253,8 +262,11 @@ async def _checked(receive: _Bounded, numbered: bool) -> Receive:
         raise _Refused(400, "the request is no JSON") from None
     if not numbered and (not isinstance(values, dict) or values.get("fn_index") is not None):
         raise _Refused(400, 'the request must be {"data": [...]}: its address names the question')
-    if any(isinstance(path, str) and ("://" in path or path.startswith("data:")) for path in _paths(values)):
+    paths = [path for path in _paths(values) if path and isinstance(path, str)]
+    if any("://" in path or path.startswith("data:") for path in paths):
         raise _Refused(400, "the page reads only what was uploaded to it, no addresses: upload the file first")
+    if not all(holds(path) for path in paths):
+        raise _Refused(400, "the page reads only what was uploaded to it: upload the file first")
     given = False
 
     async def replay() -> Message:

@@ -1,5 +1,6 @@
 """The HTTP interface of the page: named addresses that stay, described in docs/guides/app.md."""
 
+import json
 import threading
 from typing import Any
 
@@ -74,14 +75,12 @@ def add_interface(questions: Questions) -> None:
 
 
 def _rows(questions: Questions, pictures: Any) -> Any:
-    """The rows of a folder; those that are not shown on a page come from the CSV."""
-    import csv
-
-    file = questions.uploads.folder_for(None) / "labels.csv"
+    """The rows of a folder; those that are not shown on a page come from the table."""
+    file = questions.uploads.folder_for(None) / "labels.jsonl"
     for _ in label_pictures(questions.model, pictures, file, threading.Event()):
         pass
-    with file.open(newline="", encoding="utf-8") as lines:
-        yield from csv.DictReader(lines)
+    with file.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
 
 
 def _answered(answer: Any) -> dict[str, Any]:

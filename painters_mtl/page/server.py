@@ -80,7 +80,7 @@ def serving(run: "Run", address: Address, collection: Path | None, cache: Path) 
         page = build_page(Questions(Shelf(model), uploads, works), draw_examples(uploads.drawn))
         port = address.port or _free_port(address.host)
         hosts = () if address.host not in LOOPBACK else (*LOOPBACK, address.host)
-        _launch(gradio, page, address, port, _guard(hosts, uploads.full))
+        _launch(gradio, page, address, port, _guard(hosts, uploads))
         threading.Thread(target=_prepare, args=(model, works), name="model", daemon=True).start()
         shown = "localhost" if address.host in ("0.0.0.0", "::") else address.host
         yield f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
@@ -104,11 +104,11 @@ def _prepare(model: Any, works: Any) -> None:
         works.start()
 
 
-def _guard(hosts: "Sequence[str]", full: Any) -> Any:
+def _guard(hosts: "Sequence[str]", uploads: Any) -> Any:
     """The guard as gradio's application takes it."""
     from starlette.middleware import Middleware
 
-    return Middleware(Guard, hosts=hosts, full=full)
+    return Middleware(Guard, hosts=hosts, full=uploads.full, holds=uploads.holds)
 
 
 def _launch(gradio: Any, page: Any, address: Address, port: int, guard: Any) -> None:

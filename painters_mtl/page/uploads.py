@@ -55,7 +55,7 @@ class Uploads:
         if not path or "\0" in str(path):
             raise Unreadable("missing", "no picture was given")
         where = Path(str(path)).resolve()
-        if not (where.is_relative_to(self.folder) or where.is_relative_to(self.drawn)):
+        if not self.holds(where):
             raise Unreadable("missing", "the page reads only what was uploaded to it")
         with suppress(OSError):
             os.utime(where)
@@ -63,6 +63,14 @@ class Uploads:
             with self._lock:
                 self._sessions[session].add(where)
         return ImageFile(str(where))
+
+    def holds(self, path: str | Path) -> bool:
+        """Whether a path lies where uploads do, or the files of the page itself."""
+        try:
+            where = Path(path).resolve()
+        except (OSError, ValueError, RuntimeError):  # a NUL in it, a circle of links
+            return False
+        return where.is_relative_to(self.folder) or where.is_relative_to(self.drawn)
 
     def keep(self, files: Iterable[ImageFile]) -> None:
         """Count files as asked for now, so that none of them goes while others are read."""

@@ -111,6 +111,7 @@ def test_messages_go_where_standard_output_goes(monkeypatch: pytest.MonkeyPatch)
             "1 picture cannot be read and is left out (1 empty).",
         ),
         ("1 cells of date were cleaned.", "1 cell of date was cleaned."),
+        ("1 rows of labels.csv name an image.", "1 row of labels.csv names an image."),
         ("1 damaged pictures are used.", "1 damaged picture is used."),
         ("1 of the 4 images have no row in t.csv.", "1 of the 4 images has no row in t.csv."),
         ("1,001 rows are left out.", "1,001 rows are left out."),

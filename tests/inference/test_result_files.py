@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from helpers import largest_file, read_rows, trained
 from painters_mtl import predict
 from painters_mtl.common.files import file_lock
 from painters_mtl.common.journal import read_records, record_bytes
+from painters_mtl.inference import labelling
 from painters_mtl.inference.result_files import ResultJournal, journal_rows, sort_rows
 from painters_mtl.runs import run as runs
 from painters_mtl.training.settings import TrainSettings
@@ -133,6 +135,27 @@ def test_a_disk_that_is_full_when_the_table_is_written_costs_nothing(
     run(folder, *few, "--output", output, "--resume")
     assert "going on: 3 pictures done already" in capsys.readouterr().out
     assert output.read_bytes() == wanted
+
+
+@pytest.mark.parametrize("done", [0, 2])
+def test_ctrl_c_promises_a_journal_only_where_there_is_one(
+    done: int,
+    folder: Path,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is done where it comes while the network is opened."""
+
+    def rows(*_: object) -> Iterator[dict[str, str]]:
+        yield from ({"path": f"{k}.png", "error": ""} for k in range(done))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(labelling, "prediction_rows", rows)
+    run(folder, *sorted(pictures.iterdir())[:3], "--output", tmp_path / "out.csv", "--runtime", "keras", status=130)
+    assert ("with --resume goes on" in capsys.readouterr().err) is bool(done)
+    assert (tmp_path / "out.csv.part").exists() is bool(done)
 
 
 def test_rows_are_put_in_order(tmp_path: Path) -> None:

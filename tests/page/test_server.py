@@ -107,6 +107,9 @@ def test_every_question_is_answered(page: Page) -> None:
     broken = file_data(upload(page.url, "b.jpg", b"no picture")[1][0])
     rows = ask(page.url, "label_folder", [given, broken])[1]["rows"]
     assert [row["path"] for row in rows] == ["a.png", "b.jpg"] and rows[1]["error"].startswith("not an image")
+    labels = ask(page.url, "label", given)[1]["labels"]
+    for task, answer in labels.items():  # a number here too
+        assert rows[0][f"{task}_confidence"] == pytest.approx(answer["likeliest"][0]["confidence"], abs=1e-3)
     assert "no painter that the model knows" in ask(page.url, "explain", given, "painter/nobody")[1]["error"]
 
 
@@ -125,7 +128,7 @@ def test_no_file_of_the_machine_is_read_or_served(page: Page) -> None:
     secret = page.run.folder / "labels.json"
     for path in (secret, "/etc/passwd", page.folder / "uploads" / ".." / ".." / ".." / "etc" / "passwd"):
         status, answer = ask(page.url, "label", file_data(path))
-        assert status != 200 or "error" in answer
+        assert status == 400 and answer["error"] == "the page reads only what was uploaded to it: upload the file first"
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"{page.url}/gradio_api/file={path}")
         assert caught.value.code in (403, 404)
