@@ -3,11 +3,12 @@
 import dataclasses
 import json
 import math
+import numbers
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import write_json
@@ -35,6 +36,12 @@ class StoredSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, before anything is read. Raises `UserError` that names the option."""
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, option = getattr(self, field.name), f"--{field.name.replace('_', '-')}"
+            if field.type is int and not isinstance(value, numbers.Integral):
+                raise UserError(f"{option} {value} must be a whole number")
+            if get_origin(field.type) is Literal and value not in (choices := get_args(field.type)):
+                raise UserError(f"{option} {value} is unknown: {', '.join(choices[:-1])} or {choices[-1]}")
 
     def check_values(self, **rules: Rule) -> None:
         """Raise `UserError` for the first value that breaks its rule, given as dropout=BELOW_1."""

@@ -11,6 +11,7 @@ from painters_mtl.common.settings import ABOVE_0, NOT_NEGATIVE, Rule, StoredSett
 from painters_mtl.data.locations import resolve_demo
 from painters_mtl.data.tasks import TASK_NAMES, check_task_name
 
+LAST_SEED = 2**32 - 1  # of numpy and TensorFlow
 NEW_SPLIT = Path("new")  # the word behind --split that asks for one where the data comes with its own
 FILE_COLUMN = {"file": "filename", "file_name": "filename", "image": "filename", "path": "filename", "split": "part"}
 
@@ -127,7 +128,7 @@ class CollectionSettings(LabelSettings):
         super().__post_init__()
         self.check_values(
             sample=NOT_NEGATIVE,
-            seed=Rule(lambda seed: 0 <= seed < 2**32, f"must be from 0 to {2**32 - 1}"),
+            seed=Rule(lambda seed: 0 <= seed <= LAST_SEED, f"must be from 0 to {LAST_SEED}"),
         )
         self.check_tasks("task-data", self.task_data)
 

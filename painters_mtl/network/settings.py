@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.settings import BELOW_1, NOT_NEGATIVE, Rule
+from painters_mtl.common.settings import BELOW_1, NOT_NEGATIVE
 from painters_mtl.data.settings import InputSettings
 
 
@@ -43,11 +43,7 @@ class NetworkSettings(InputSettings):
     def __post_init__(self) -> None:
         """Refuse values that cannot work, before anything is read. Raises `UserError` that names the option."""
         super().__post_init__()
-        self.check_values(
-            shared_projection=NOT_NEGATIVE,
-            dropout=BELOW_1,
-            fine_tune=Rule(lambda depth: depth in ("heads", "top", "all"), "is unknown: heads, top or all"),
-        )
+        self.check_values(shared_projection=NOT_NEGATIVE, dropout=BELOW_1)
         for width in (*self.shared_layers, *self.task_layers):
             if width < 1:
                 raise UserError(f"a hidden layer of width {width} cannot be built: widths start at 1")
@@ -61,7 +57,9 @@ class NetworkSettings(InputSettings):
 
     def starts_pretrained(self) -> bool:
         """Whether the backbone starts from what it learned elsewhere, on ImageNet or as a weights file has it."""
-        return self.backbone != "small_convnet" and self.weights not in (None, "none", "None", "")
+        if self.backbone == "small_convnet" and self.weights in ("auto", "imagenet", "paintings"):
+            return False  # nobody trained it
+        return self.weights not in (None, "none", "None", "")
 
     def trains_shared_weights(self) -> bool:
         """Whether weights that several tasks share train: with a frozen backbone and heads alone, none do."""

@@ -65,13 +65,17 @@ def _only_the_shared_network(settings: TrainSettings, history: pd.DataFrame) -> 
         )
     if settings.distill or DISTILLED in getattr(settings, "strategies", ()):
         which = "It alone" if settings.distill else "Where it is distilled, it alone"
+        start = (
+            ""
+            if settings.start_from
+            else "starts from the mean of their weights, if all began with the same ones, and "
+        )
         sentences.append(
             f"{which} learns from soft targets too: those of the networks for one task each, which are trained first. "
-            "It starts from the mean of their weights, if all began with the same ones, and trains up to twice as many "
-            "epochs. Their training is not in its costs."
+            f"It {start}trains up to twice as many epochs. Their training is not in its costs."
         )
     if settings.freeze != "none":
-        span = f"for {settings.freeze_epochs} epochs" if settings.freeze_epochs else "throughout"
+        span = f"for {settings.freeze_epochs} epochs" if settings.freeze_epochs else "as long as it trains"
         frozen = "heads are" if settings.freeze == "heads" else "backbone is"
         sentences.append(f"Of it alone, the {frozen} frozen {span}.")
     if settings.refits_heads():
@@ -95,7 +99,9 @@ def validation_note(settings: TrainSettings) -> str:
     choices = ["the epoch that is kept"]
     if settings.refits_heads():
         choices.append("which heads are fitted anew")
-    choices += ["the temperatures", 'the thresholds of "unknown"']
+    choices.append("the temperatures")
+    if settings.painter_known:
+        choices += ["the maps that the known-class heads read", 'the thresholds of "unknown"']
     return (
         f"The validation paintings choose {listed(choices)}. Figures measured on them therefore flatter the network: "
         "take them for the course of the training, not for what the network will reach. Nothing was chosen on the test "

@@ -84,7 +84,10 @@ def run_jobs(
     for done, job in enumerate(jobs):
         left = (time.perf_counter() - start) / max(done, 1) * (len(jobs) - done) if done else 0.0
         say(f"\ntraining {done + 1} of {len(jobs)}: {job}{time_left(left)}")
-        result = run_job(job, datasets, settings, steps[job.after] if job.after else 0)
+        try:
+            result = run_job(job, datasets, settings, steps[job.after] if job.after else 0)
+        except KeyboardInterrupt:  # in a teacher of a distilled network, or between two trainings
+            return
         if result.interrupted:
             return
         steps[job] = result.metrics["updates"]

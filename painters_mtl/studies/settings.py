@@ -6,6 +6,7 @@ from typing import Literal
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
+from painters_mtl.data.settings import LAST_SEED
 from painters_mtl.training.settings import STRATEGIES, Strategy, TrainSettings
 
 DISTILLED = "distilled"  # joint training with --distill
@@ -43,10 +44,15 @@ class CompareSettings(TrainSettings):
         if not self.baselines:
             raise UserError("--no-baselines is for one training: a study compares with the baselines")
         command_line.check_numbers(self, seeds=1)
+        if self.seed + self.seeds - 1 > LAST_SEED:
+            raise UserError(f"--seed {self.seed} with --seeds {self.seeds}: the last seed would be above {LAST_SEED}")
         if self.folds == 1 or self.folds < 0:
             raise UserError(f"--folds {self.folds} cannot be: 2 or more, or 0 for one split")
         if self.folds and self.split is not None:
             raise UserError("--folds makes splits of its own: leave --split out")
+        for name in self.strategies:
+            if name not in (choices := ("all", DISTILLED, *STRATEGIES)):
+                raise UserError(f"--strategies {name} is unknown: {', '.join(choices)}")
         every = (STRATEGIES if name == "all" else (name,) for name in self.strategies)
         self.strategies = tuple(dict.fromkeys(chain.from_iterable(every)))
         self.check_sharing([name for name in self.strategies if name != DISTILLED])
@@ -74,6 +80,7 @@ class CompareSettings(TrainSettings):
         for option, given in (
             ("--engine ray", self.engine == "ray"),
             ("--teachers", bool(self.teachers)),
+            ("--start-from", bool(self.start_from)),
             ("--budget equal-updates", self.budget == "equal-updates"),
         ):
             if given:

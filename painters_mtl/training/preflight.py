@@ -47,6 +47,7 @@ def check_sources(settings: TrainSettings, folder: Path) -> None:
     sources_of_shared = ("mean", "imagenet", *settings.task_names())
     if settings.start_shared not in sources_of_shared:
         raise UserError(f"--start-shared {settings.start_shared} is unknown: {', '.join(sources_of_shared)}")
+    _check_effect(settings)
     if not settings.start_from and not settings.teachers:
         return
     from painters_mtl.images.cache import cache_side
@@ -60,6 +61,22 @@ def check_sources(settings: TrainSettings, folder: Path) -> None:
                 check_teacher_size(run, cache_side(settings.image_size))
             if folder.resolve() in (source.resolve(), *source.resolve().parents):
                 raise UserError(f"{option} {source} is part of the run {folder} itself: choose another --name")
+
+
+def _check_effect(settings: TrainSettings) -> None:
+    """Raise `UserError` for an option that does nothing without another one. Runs keep such settings all the same."""
+    ways = {settings.strategy, *getattr(settings, "strategies", ())}  # of a study
+    taught = bool(settings.teachers) or settings.distill or "distilled" in ways
+    for name, works, needed in (
+        ("start_shared", bool(settings.start_from), "--start-from"),
+        ("temperature", taught, "--teachers or --distill"),
+        ("teacher_weight", taught, "--teachers or --distill"),
+        ("teacher_schedule", taught, "--teachers or --distill"),
+        ("task_sampling", "alternate" in ways, "--strategy alternate"),
+    ):
+        value = getattr(settings, name)
+        if not works and value != getattr(TrainSettings, name):
+            raise UserError(f"--{name.replace('_', '-')} {value} does nothing without {needed}")
 
 
 def _check_has_heads(source: Path) -> None:

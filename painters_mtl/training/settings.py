@@ -132,11 +132,14 @@ class TrainSettings(NetworkSettings, DataSettings):
     NOT_STORED = frozenset({"resume", "dry_run", "checkpoint_minutes", "distribute"})
 
     def starts_from_teachers(self) -> bool:
-        """Whether --distill begins with the mean of the teachers' weights: where all of them began with the same ones.
+        """Whether --distill begins with the mean of the teachers' weights: where all of them began with the same ones,
+        and --start-from names no other start.
 
         The mean of layers that began with random weights knows nothing (docs/experiments/start-from-and-teachers.md).
         """
-        return self.distill and self.starts_pretrained() and self.plain_heads() and self.fine_tune != "heads"
+        if not self.distill or self.start_from:
+            return False
+        return self.starts_pretrained() and self.plain_heads() and self.fine_tune != "heads"
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, before anything is read. Raises `UserError` that names the option."""

@@ -44,20 +44,21 @@ class Assignment:
 
 
 class TrainingSet:
-    """The paintings of the training part that can teach at least one of a network's heads."""
+    """The paintings of the training part that can teach at least one of a network's heads whose loss has a weight."""
 
     def __init__(self, data: Dataset, assignment: Assignment, settings: TrainSettings, devices: Devices) -> None:
         """Raises `UserError` where a batch cannot be divided among the devices."""
         rows = data.rows("train")
-        if not assignment.soft_targets:  # a teacher has an answer for every painting
-            rows = rows[np.any([values[rows] >= 0 for values in assignment.labels.values()], axis=0)]
+        learning = {head for head, weight in assignment.loss_weights.items() if weight > 0}
+        if not learning & set(assignment.soft_targets):  # a teacher has an answer for every painting
+            rows = rows[np.any([assignment.labels[head][rows] >= 0 for head in learning], axis=0)]
         self.assignment, self.settings = assignment, settings
         self.rows = rows
         """Their rows in the data set: int64 (n,)."""
         self.labels = {head: values[rows] for head, values in assignment.labels.items()}
         """{head: int32 (n,)}, -1 for "no label"."""
         # The head over all painters does not ask for a share of its own: it is there for the others.
-        tasks_labels = {task: self.labels[task] for task in assignment.heads_of_task}
+        tasks_labels = {task: self.labels[task] for task in assignment.heads_of_task if task in learning}
         self.repeats = label_repeats(tasks_labels, settings.label_share)
         batch_size = settings.batch_size or default_batch(int(self.repeats.sum()))
         if settings.fine_tune == "heads" and not settings.epochs:

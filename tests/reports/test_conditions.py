@@ -1,5 +1,7 @@
 """The conditions of a comparison in sentences, for tasks of any name."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -23,7 +25,9 @@ def sentences(**values: object) -> str:
         ({"label_share": 0.2}, "until 20% of what it is shown has that label"),
         ({"label_share": 0.0}, "every work is shown once an epoch"),
         ({"freeze": "backbone", "freeze_epochs": 2, "fine_tune": "all"}, "the backbone is frozen for 2 epochs"),
-        ({"freeze": "heads", "fine_tune": "all"}, "the heads are frozen throughout"),
+        ({"freeze": "heads", "fine_tune": "all"}, "the heads are frozen as long as it trains"),
+        ({"distill": True}, "It starts from the mean of their weights, if all began with the same ones, and trains up"),
+        ({"distill": True, "start_from": (Path("a"),)}, "trained first. It trains up to twice as many epochs"),
         ({}, "fitted anew to the pyramid maps of the backbone, then to all maps with a penalty on its weights, as"),
         ({"quality": "best", "shared_layers": (256,)}, "fitted anew to the finished features, as a linear probe"),
     ],
@@ -48,5 +52,7 @@ def test_tasks_of_the_users_own_are_named() -> None:
 
 def test_validation_figures_are_called_what_they_are() -> None:
     note = validation_note(TrainSettings())
+    assert "the maps that the known-class heads read" in note
+    assert "known-class" not in validation_note(TrainSettings(painter_known=False))
     assert "flatter the network" in note and "the temperatures" in note and "which heads are fitted anew" in note
     assert "which heads are fitted anew" not in validation_note(TrainSettings(refit=False))

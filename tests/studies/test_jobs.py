@@ -2,8 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pytest
+
 from painters_mtl.data.tasks import TASK_NAMES
+from painters_mtl.studies import jobs
 from painters_mtl.studies.jobs import time_left, training_jobs
+from painters_mtl.training.run_result import RunResult
 from painters_mtl.training.settings import TrainSettings
 
 
@@ -25,3 +31,16 @@ def test_a_study_is_laid_out_in_an_order_that_can_be_done() -> None:
 
 def test_time_left_is_told_where_it_is_long() -> None:
     assert time_left(59) == "" and time_left(150) == ", about 2 min left"
+
+
+def test_ctrl_c_in_a_teacher_ends_the_study_behind_the_last_complete_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = training_jobs(TrainSettings(), 2, 0, ["distilled", "style"], Path("runs"))
+    done = RunResult(pd.DataFrame(), {"updates": 7}, np.arange(2), {}, interrupted=False)
+
+    def train(job: jobs.TrainingJob, *_: object) -> RunResult:
+        if job == listed[2]:
+            raise KeyboardInterrupt
+        return done
+
+    monkeypatch.setattr(jobs, "run_job", train)
+    assert list(jobs.run_jobs(listed, [], TrainSettings())) == [(listed[0], done), (listed[1], done)]

@@ -10,6 +10,7 @@ from helpers import arguments, make_data, read_rows, tiny_settings
 from stopped import EVERY_STEP, KILLS, interrupted, killed, same_run, says, start
 
 from painters_mtl import compare
+from painters_mtl.common.errors import UserError
 from painters_mtl.data.dataset import prepare
 from painters_mtl.data.duplicates import group_near_copies
 from painters_mtl.data.split import make_folds
@@ -31,6 +32,16 @@ def test_folds_part_no_copies_and_test_each_painting_once(tmp_path: Path) -> Non
     assert (data.groups == group_near_copies(data.table, hashes, small)).all()
     parts = datasets_of_folds(data, CompareSettings(data=settings.data, folds=4, seed=1))
     assert all((p.split == s).all() for p, s in zip(parts, splits, strict=True))
+
+
+def test_a_study_that_cannot_be_is_refused_before_its_first_training() -> None:
+    CompareSettings(seed=2**32 - 2, seeds=2)
+    with pytest.raises(UserError, match="the last seed would be above 4294967295"):
+        CompareSettings(seed=2**32 - 1, seeds=2)
+    with pytest.raises(UserError, match="its teachers: leave --start-from out"):
+        CompareSettings(strategies=("distilled",), start_from=(Path("models/a"),))
+    with pytest.raises(UserError, match="--strategies foo is unknown: all, distilled, joint"):
+        CompareSettings(strategies=("joint", "foo"))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

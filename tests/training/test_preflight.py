@@ -4,6 +4,7 @@ import dataclasses
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import trained
@@ -12,6 +13,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.network.backbones import build_backbone
 from painters_mtl.runs.model_choice import shipped_model
 from painters_mtl.runs.run import Run, check_teacher_size
+from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training import preflight
 from painters_mtl.training.preflight import check_several_workers
 from painters_mtl.training.resume import resume_command
@@ -69,3 +71,23 @@ def test_several_workers_can_go_on(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--distill is for one machine"):  # also where --distribute auto finds several
         check_several_workers(TrainSettings(name="run", distill=True, distribute="auto"), 0)
     assert resume_command("train", TrainSettings(distribute="auto"), tmp_path).endswith("--distribute auto")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"start_shared": "style"}, "--start-shared style does nothing without --start-from"),
+        ({"temperature": 3.0}, "--temperature 3.0 does nothing without --teachers or --distill"),
+        ({"teacher_weight": 0.7}, "--teacher-weight 0.7 does nothing without --teachers or --distill"),
+        ({"task_sampling": "uniform"}, "--task-sampling uniform does nothing without --strategy alternate"),
+    ],
+)
+def test_an_option_without_effect_is_refused_before_a_training(
+    changes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=words):
+        preflight.check_sources(TrainSettings(**changes), tmp_path / "new")
+    preflight.check_sources(TrainSettings(**{"distill": True, "temperature": 3.0}), tmp_path / "new")
+    preflight.check_sources(TrainSettings(strategy="alternate", task_sampling="uniform"), tmp_path / "new")
+    study = CompareSettings(strategies=("all", "distilled"), task_sampling="uniform", temperature=3.0)
+    preflight.check_sources(study, tmp_path / "new")

@@ -138,6 +138,10 @@ def test_a_partial_file_leaves_the_rest_at_its_default() -> None:
         ("task_weights", {"style": float("nan")}, "--task-weights style nan"),
         ("merge", "none", "--merge none needs two views"),
         ("freeze_epochs", 3, "--freeze-epochs 3"),
+        ("freeze", "Backbone", "--freeze Backbone is unknown: none, backbone or heads"),
+        ("fine_tune", "bottom", "--fine-tune bottom is unknown: heads, top or all"),
+        ("strategy", "pcgard", "--strategy pcgard is unknown: joint, alternate,"),
+        ("batch_size", 2.5, "--batch-size 2.5 must be a whole number"),
         ("name", "..", "--name '..'"),
         ("name", "a/b", "--name 'a/b'"),
         ("name", ".hidden", "--name '.hidden'"),
@@ -166,3 +170,18 @@ def test_a_part_of_the_settings_is_read_from_the_file_of_all(tmp_path: Path) -> 
         }
         with pytest.raises(UserError, match=r"config\.json has a setting that does not exist"):
             part.load(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "weights", "pretrained"),
+    [
+        ("small_convnet", "auto", False),  # nobody trained it on ImageNet
+        ("small_convnet", "models/a/weights.npz", True),
+        ("efficientnet_lite0", "auto", True),
+        ("efficientnet_lite0", "none", False),
+    ],
+)
+def test_a_backbone_is_pretrained_where_it_has_weights_from_elsewhere(
+    backbone: str, weights: str, pretrained: bool
+) -> None:
+    assert TrainSettings(backbone=backbone, weights=weights).starts_pretrained() is pretrained
