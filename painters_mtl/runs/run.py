@@ -14,7 +14,7 @@ from painters_mtl.common.half_floats import from_byte_planes
 from painters_mtl.data.tasks import Task, known_output, tasks_from_dict, tasks_to_dict
 from painters_mtl.runs.keras_file import MODEL, digest_of, load_keras_file, read_keras_file, save_keras_file
 from painters_mtl.runs.network_files import NETWORK, network_digest, remove_network_files
-from painters_mtl.runs.packaged import LABELS, check_packaged, is_packaged
+from painters_mtl.runs.packaged import LABELS, MANIFEST, check_packaged, is_packaged
 
 if TYPE_CHECKING:
     import keras
@@ -197,6 +197,10 @@ def open_run(folder: Path, option: str = "--model") -> Run:
         has = f"there are {', '.join(near[:5])}" if near else "train one with painters-mtl train"
         raise UserError(f"{option} {folder} is not a folder; {has}")
     packaged = is_packaged(folder)
+    if not packaged and (folder / MANIFEST).is_file() and not (folder / MODEL).is_file():
+        raise UserError(
+            f"{option} {folder} is an export for other programs, as its README.md says: name the run it was made from"
+        )
     for name in (LABELS,) if packaged else (MODEL, LABELS):
         if not (folder / name).is_file():
             raise UserError(f"{option} {folder} lacks {name}: it is not the folder of a finished run")

@@ -12,6 +12,7 @@ from random_runs import FORMATS, TASKS, calibrated, make_run, needs_format, pict
 from small_runs import trained_run
 
 from painters_mtl import export
+from painters_mtl.common.errors import UserError
 from painters_mtl.data.tasks import Task
 from painters_mtl.evaluation.open_set import known_score
 from painters_mtl.images.files import ImageFile
@@ -199,6 +200,8 @@ def test_an_earlier_export_stays_unless_it_is_to_be_replaced(
     (output / "mine.txt").write_text("")
     assert exported(run, files, "saved_model", output) == 2
     assert "holds an export already" in capsys.readouterr().err and (output / "mine.txt").exists()
+    with pytest.raises(UserError, match="out is an export for other programs, as its README.md says: name the run"):
+        open_run(output)
     assert exported(run, files, "saved_model", output, "--overwrite") == 0
     assert not (output / "mine.txt").exists() and [f.name for f in tmp_path.iterdir()] == ["out"]
     (tmp_path / "other").mkdir()
