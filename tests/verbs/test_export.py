@@ -200,7 +200,7 @@ def test_an_earlier_export_stays_unless_it_is_to_be_replaced(
     (output / "mine.txt").write_text("")
     assert exported(run, files, "saved_model", output) == 2
     assert "holds an export already" in capsys.readouterr().err and (output / "mine.txt").exists()
-    with pytest.raises(UserError, match="out is an export for other programs, as its README.md says: name the run"):
+    with pytest.raises(UserError, match=r"out is an export for other programs, as its README\.md says: name the run"):
         open_run(output)
     assert exported(run, files, "saved_model", output, "--overwrite") == 0
     assert not (output / "mine.txt").exists() and [f.name for f in tmp_path.iterdir()] == ["out"]
