@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 from painters_mtl.common import command_line, lazy_imports
 from painters_mtl.common.errors import UserError
-from painters_mtl.runs.run import CONFIG, REPORT, SPLIT
+from painters_mtl.runs.run import CONFIG, REPORT
 from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training.preflight import check_network, check_sources
 from painters_mtl.training.quality import with_quality
 from painters_mtl.training.resume import resume_command, settings_to_resume
 from painters_mtl.training.run_folder import new_run_folder, prepare_run_folder, run_folder_lock
-from painters_mtl.training.start_weights import seen_codes, with_known_start, with_stored_start
+from painters_mtl.training.start_weights import seen_codes, weights_of_run, with_known_start, with_stored_start
 
 if TYPE_CHECKING:
     from painters_mtl.data.dataset import Dataset
@@ -39,7 +39,7 @@ def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
     check_network(settings, trained_here=settings.engine == "local")
     folder = prepare_run_folder(settings)
     check_sources(settings, folder)
-    if settings.folds and (Path(settings.weights).parent / SPLIT).is_file() and Path(settings.weights).is_file():
+    if settings.folds and weights_of_run(settings):
         raise UserError(
             f"--folds tests every painting, and the run of --weights {settings.weights} has seen some: leave it out"
         )

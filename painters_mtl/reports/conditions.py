@@ -65,11 +65,8 @@ def _only_the_shared_network(settings: TrainSettings, history: pd.DataFrame) -> 
         )
     if settings.distill or DISTILLED in getattr(settings, "strategies", ()):
         which = "It alone" if settings.distill else "Where it is distilled, it alone"
-        start = (
-            ""
-            if settings.start_from
-            else "starts from the mean of their weights, if all began with the same ones, and "
-        )
+        mean = "starts from the mean of their weights, if all began with the same ones, and "
+        start = "" if settings.start_from else mean
         sentences.append(
             f"{which} learns from soft targets too: those of the networks for one task each, which are trained first. "
             f"It {start}trains up to twice as many epochs. Their training is not in its costs."

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-from pathlib import Path
 
 import pandas as pd
 
@@ -16,6 +15,7 @@ from painters_mtl.training.devices import Devices
 from painters_mtl.training.run_folder import check_replaceable, is_study, restore_replaced
 from painters_mtl.training.run_result import RunResult, read_result
 from painters_mtl.training.run_spec import RunSpec
+from painters_mtl.training.start_weights import weights_of_run
 from painters_mtl.training.transfer import check_test_paintings_unseen
 
 
@@ -86,7 +86,7 @@ def _look(spec: RunSpec, key: str) -> tuple[RunResult | None, checkpoint.Checkpo
         _check_not_another(spec, key)
     check_test_paintings_unseen(data, settings.start_from, "start-from")
     check_test_paintings_unseen(data, settings.teachers, "teachers")
-    check_test_paintings_unseen(data, [file for file in [Path(settings.weights)] if file.is_file()], "weights")
+    check_test_paintings_unseen(data, weights_of_run(settings), "weights")
     state = None if settings.overwrite else checkpoint.load(folder, key, needed=settings.resume)
     if settings.resume and state is None and (folder / METRICS).exists():
         raise UserError(f"{folder} has lost its {checkpoint.CHECKPOINT}: without --resume, the training starts anew")

@@ -9,10 +9,11 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import read_if_sound
 from painters_mtl.common.messages import counted, say
 from painters_mtl.network.settings import NetworkSettings, backbone_key
+from painters_mtl.runs.keras_file import MODEL
 from painters_mtl.runs.model_choice import shipped_model
 from painters_mtl.runs.network_files import NETWORK, WEIGHTS
 from painters_mtl.runs.packaged import check_packaged, training_codes
-from painters_mtl.runs.run import CONFIG
+from painters_mtl.runs.run import CONFIG, SPLIT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,6 +117,12 @@ def _descends(folder: Path, shipped: Path, visited: set[Path]) -> bool:
     if (file := Path(str(stored.get("weights", "")))).suffix:
         before.append(file.parent)
     return any(_descends(source, shipped, visited) for source in before)
+
+
+def weights_of_run(settings: NetworkSettings) -> list[Path]:
+    """The file behind --weights where it is that of a run which says what it was trained on; else nothing."""
+    file = Path(settings.weights)
+    return [file] if file.name in (WEIGHTS, MODEL) and file.is_file() and (file.parent / SPLIT).is_file() else []
 
 
 def with_weights_file(settings: S) -> S:
