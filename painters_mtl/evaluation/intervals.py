@@ -163,31 +163,34 @@ def interval(values: np.ndarray, seed: int, clusters: float = np.inf) -> Interva
     if clusters <= 1:
         return Interval(estimate, nan, nan)
     samples = values[1:][np.isfinite(values[1:]).all(axis=1)]  # a sample of a few works may lack all labels of a task
-    if np.isfinite(clusters):
-        samples = samples.mean(axis=0) + _widening(clusters) * (samples - samples.mean(axis=0))
+    widening = _widening(clusters) if np.isfinite(clusters) else 1.0
+    samples = samples.mean(axis=0) + widening * (samples - samples.mean(axis=0))
     spread = samples.mean(axis=1)
     bias = spread.mean() - estimate
     if abs(bias) > 3 * spread.std() / np.sqrt(len(spread)):
         spread = spread - bias
     low, high = _ends(spread)
     if values.shape[1] > 1:
-        low, high = _with_seeds(values[0], samples, spread, seed)
+        low, high = _with_seeds(values[0], samples, spread, widening, seed)
     return Interval(estimate, low, high)
 
 
-def _with_seeds(estimates: np.ndarray, samples: np.ndarray, spread: np.ndarray, seed: int) -> tuple[float, float]:
+def _with_seeds(
+    estimates: np.ndarray, samples: np.ndarray, spread: np.ndarray, widening: float, seed: int
+) -> tuple[float, float]:
     """The ends of an interval over paintings and trainings; see `interval`.
 
     Args:
         estimates: of each seed on all paintings, (seeds,).
         samples: of each seed on each bootstrap sample, (draws, seeds).
         spread: their means over the seeds, shifted to the estimate, (draws,).
+        widening: by how much both spread more than they were drawn, since there are few clusters.
     """
     seeds = len(estimates)
     low, high = _ends(spread)
     interaction = np.mean(np.var(samples - spread[:, None], axis=0)) * seeds / (seeds - 1)  # of one seed
     between = float(np.var(estimates, ddof=1))
-    if between <= interaction and seeds > FEW_SEEDS:
+    if between <= interaction / widening**2 and seeds > FEW_SEEDS:
         return low, high
     shared = np.sqrt(max(0.0, 1 - interaction / seeds / max(np.var(spread), 1e-30)))
     rng = np.random.default_rng([seed, seeds])

@@ -242,6 +242,19 @@ def test_painters_are_drawn_because_their_works_are_alike(works: str, alike: flo
     assert covered_by_works == pytest.approx(single_works, abs=0.02)
 
 
+@pytest.mark.parametrize(("painters", "seeds"), [(6, 5), (6, 4)])
+def test_trainings_that_differ_count_with_few_painters_too(painters: int, seeds: int) -> None:
+    """Painters answer alike in the mean, each differs from training to training, and so do the trainings as a whole."""
+    covered = 0
+    for study in range(1_000):
+        rng = np.random.default_rng([study, painters, seeds])
+        of_painters = rng.normal(0, 1, (painters, seeds)) + rng.normal(0, 0.5, seeds)
+        times = draw_clusters(painters, study, draws=300)
+        found = interval(times @ of_painters / times.sum(axis=1, keepdims=True), study, painters)
+        covered += found.low <= 0 <= found.high
+    assert 940 <= covered <= 975  # 930 where the spread of the few painters hides that of the trainings
+
+
 def test_few_painters_are_too_few_to_tell_how_painters_differ() -> None:
     """Of four painters, whose works are drawn; of forty, painters. One painter of all works counts for little more."""
     rng = np.random.default_rng(0)
