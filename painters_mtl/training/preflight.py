@@ -77,6 +77,8 @@ def _check_effect(settings: TrainSettings) -> None:
         value = getattr(settings, name)
         if not works and value != getattr(TrainSettings, name):
             raise UserError(f"--{name.replace('_', '-')} {value} does nothing without {needed}")
+    if settings.freeze == "backbone" and not settings.trains_shared_weights():
+        raise UserError("--freeze backbone does nothing with --fine-tune heads, which freezes it to the end")
 
 
 def _check_has_heads(source: Path) -> None:

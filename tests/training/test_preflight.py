@@ -79,6 +79,7 @@ def test_several_workers_can_go_on(tmp_path: Path) -> None:
         ({"start_shared": "style"}, "--start-shared style does nothing without --start-from"),
         ({"temperature": 3.0}, "--temperature 3.0 does nothing without --teachers or --distill"),
         ({"teacher_weight": 0.7}, "--teacher-weight 0.7 does nothing without --teachers or --distill"),
+        ({"freeze": "backbone", "fine_tune": "heads"}, "--freeze backbone does nothing with --fine-tune heads"),
         ({"task_sampling": "uniform"}, "--task-sampling uniform does nothing without --strategy alternate"),
     ],
 )
