@@ -35,7 +35,8 @@ def test_a_training_that_lost_a_worker_ends_as_that_of_one_process(tmp_path: Pat
     """
     data = make_data(tmp_path / "data", count=80, seed=1)
     # Without the head that is fitted afterwards, by worker 0 alone: it would make much of what is 1e-6 in the features.
-    changes = {"epochs": 3, "baselines": False, "painter_known": False}
+    # At small steps: AdamW makes much of the last digits of small gradients, which differ with the number of processes.
+    changes = {"epochs": 3, "baselines": False, "painter_known": False, "learning_rate": 1e-4}
     settings = tiny_settings(data, tmp_path, **changes, checkpoint_minutes=1e-6)
     far = dataclasses.replace(settings, models=tmp_path / "far")
     commands = [
