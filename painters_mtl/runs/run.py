@@ -197,12 +197,13 @@ def open_run(folder: Path, option: str = "--model") -> Run:
         has = f"there are {', '.join(near[:5])}" if near else "train one with painters-mtl train"
         raise UserError(f"{option} {folder} is not a folder; {has}")
     packaged = is_packaged(folder)
-    if not packaged and (folder / MANIFEST).is_file() and not (folder / MODEL).is_file():
-        raise UserError(
-            f"{option} {folder} is an export for other programs, as its README.md says: name the run it was made from"
-        )
     for name in (LABELS,) if packaged else (MODEL, LABELS):
         if not (folder / name).is_file():
+            if name == MODEL and (folder / MANIFEST).is_file():
+                raise UserError(
+                    f"{option} {folder} is an export for other programs, as its README.md says: name the run it was "
+                    "made from"
+                )
             raise UserError(f"{option} {folder} lacks {name}: it is not the folder of a finished run")
     try:
         content: dict[str, Any] = json.loads((folder / LABELS).read_text(encoding="utf-8"))

@@ -88,7 +88,7 @@ def test_an_option_without_effect_is_refused_before_a_training(
 ) -> None:
     with pytest.raises(UserError, match=words):
         preflight.check_sources(TrainSettings(**changes), tmp_path / "new")
-    preflight.check_sources(TrainSettings(**{"distill": True, "temperature": 3.0}), tmp_path / "new")
+    preflight.check_sources(TrainSettings(distill=True, temperature=3.0), tmp_path / "new")
     preflight.check_sources(TrainSettings(strategy="alternate", task_sampling="uniform"), tmp_path / "new")
     study = CompareSettings(strategies=("all", "distilled"), task_sampling="uniform", temperature=3.0)
     preflight.check_sources(study, tmp_path / "new")
