@@ -25,6 +25,7 @@ from painters_mtl.training.tf_config import Cluster, cluster_asked_for
 SEED_STEP = 0x9E3779B9  # between the seeds of two devices: 2^32 over the golden ratio
 PIECE = 2**16  # numbers that are sent at a time
 NO_ANSWER = "a worker does not answer (what the others print tells why)"
+ENDING_SECONDS = 10.0  # a process that dies may have its port still after its connections are closed
 HEALTH_CHECK_SECONDS, HEALTH_CHECK_TIMEOUT = 10, 5  # TensorFlow's own are 30 and 10
 
 
@@ -176,7 +177,7 @@ class Devices:
                     yield
             self.any(False)
         except tf.errors.OpError as error:
-            gone = self.cluster.unreachable()
+            gone = self.cluster.unreachable(ENDING_SECONDS)
             if not gone and isinstance(error, tf.errors.ResourceExhaustedError):
                 raise UserError(
                     "the memory of a device is full: a smaller --batch-size, or --accumulate, needs less"

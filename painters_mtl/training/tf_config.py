@@ -87,17 +87,28 @@ class Cluster:
                 raise UserError(f"worker {number} is gone: see why there, then start all workers again") from error
             peer.close()
 
-    def unreachable(self) -> list[int]:
-        """The numbers of the other workers whose port no longer answers."""
-        numbers = []
-        for index, address in enumerate(self.addresses):
-            host, port = address.rsplit(":", 1)
-            try:
-                if index != self.index:
-                    socket.create_connection((host.strip("[]"), int(port)), timeout=3).close()
-            except OSError:
-                numbers.append(index)
-        return numbers
+    def unreachable(self, seconds: float = 0.0) -> list[int]:
+        """The numbers of the other workers whose port does not answer.
+
+        While all answer, they are asked again for this many seconds: a process that ends closes its connections one by
+        one, and the port that listens may be the last.
+        """
+        end = time.monotonic() + seconds
+        while True:
+            numbers = [i for i, address in enumerate(self.addresses) if i != self.index and not _answers(address)]
+            if numbers or time.monotonic() > end:
+                return numbers
+            time.sleep(0.2)
+
+
+def _answers(address: str) -> bool:
+    """Whether a program listens at this address, host:port."""
+    host, port = address.rsplit(":", 1)
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=3).close()
+    except OSError:
+        return False
+    return True
 
 
 def _listen(port: int) -> socket.socket:

@@ -74,6 +74,16 @@ def test_what_the_command_says(
         connect("mirrored")
 
 
+def test_a_worker_whose_port_closes_last_is_gone_all_the_same() -> None:
+    with socket.create_server(("localhost", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        cluster = Cluster(("localhost:1", f"localhost:{listener.getsockname()[1]}"), 0)
+        assert cluster.unreachable() == []
+        asked = pool.submit(cluster.unreachable, 60.0)
+        time.sleep(0.5)
+        listener.close()
+        assert asked.result(timeout=60) == [1]
+
+
 def test_workers_meet_or_say_who_is_late() -> None:
     places = tuple(addresses(3))
     three = [Cluster(places, index) for index in range(3)]
