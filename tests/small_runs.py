@@ -37,7 +37,8 @@ def trained_run(
         largest: a weight to put into the style head.
     """
     keras.utils.set_random_seed(seed)
-    network = with_known_head(small_network(OTHER_TASKS, backbone), Task("painter_known", ("another", "known")), 9)
+    known = Task("painter_known", ("another", "known"))
+    network = with_known_head(small_network(OTHER_TASKS, backbone), known, width=9, painters=5)
     images = np.random.default_rng(1).integers(0, 256, (64, 32, 32, 3)).astype(np.float32)
     found = network(images, training=False)
     for name in OTHER_TASKS:

@@ -1,8 +1,9 @@
-"""A trained run to a packaged model, 16 bits a weight; and whether that still says what the run says.
+"""A trained run to a packaged model, at most 16 bits a weight; and whether that still says what the run says.
 
 It stands beside `open_network`, for it builds the network with the rounded weights; `runs.packaged` has the form.
 """
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,8 +17,11 @@ import tensorflow as tf
 
 from painters_mtl import __version__
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.half_floats import from_byte_planes, to_byte_planes
 from painters_mtl.common.messages import say
+from painters_mtl.common.small_floats import to_8_bits, to_byte_planes, unpacked
+from painters_mtl.data.tasks import known_output
+from painters_mtl.evaluation.calibration import apply_temperature
+from painters_mtl.evaluation.open_set import known_score
 from painters_mtl.inference.exporters import save
 from painters_mtl.inference.litert_template import TEMPLATE, drawn_images, fill_template, write_template
 from painters_mtl.inference.open_network import open_network
@@ -45,7 +49,24 @@ from painters_mtl.runs.run import HEADS, METRICS, Run, copy_labels
 
 LARGEST = 8_000_000  # bytes of all files
 IN_LITERT = 256  # paintings on which LiteRT is compared with Keras
-AGREEMENT = 0.995  # share of the paintings whose likeliest class must stay, for every task
+AGREEMENT = 0.995  # share of the paintings whose likeliest class must stay, for every task, and whether it is unknown
+
+
+KNOWN_HEAD_KERNEL = re.compile(r"\w+_known_(0|painters)/kernel")  # as large as all other heads, and it decides less
+
+
+def packed(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights of a network as they are kept: `small_floats.unpacked` reads them.
+
+    In 16 bits (`in_16_bits`); in 8 where a known-class head looks at the features.
+    """
+    kept = {}
+    for name, array in arrays.items():
+        if KNOWN_HEAD_KERNEL.fullmatch(name) and np.isfinite(array).all():
+            kept[name], kept[f"{name}_scale"] = to_8_bits(array)
+        else:
+            kept[name] = in_16_bits(array)
+    return kept
 
 
 def in_16_bits(array: np.ndarray) -> np.ndarray:
@@ -73,15 +94,14 @@ def save_package(run: Run, folder: Path, head: PainterHead | None, codes: np.nda
         raise UserError(f"{run.folder} has no weights.npz, for version 0.4 made it: train it again, then export it")
     run.check()
     manifest, arrays = read_network_files(run.folder, run.network_digest)
-    rounded = {name: from_byte_planes(in_16_bits(array)) for name, array in arrays.items()}
+    rounded = unpacked(packed(arrays))
     if large := [name for name, array in rounded.items() if not np.isfinite(array).all()]:
         raise UserError(f"{run.folder}: the weights {large[0]} are too large for 16 bits, or are no numbers")
     network = build_from_manifest(manifest | {"keras": keras.__version__}, rounded)
     settings = NetworkSettings.from_dict(manifest["settings"], "the stored network")
     described = describe_network(network, settings)
     assert described is not None
-    weights = {name: in_16_bits(array) for name, array in network_arrays(network).items()}
-    save_network_files(folder, described, weights, compressed=True)
+    save_network_files(folder, described, packed(network_arrays(network)), compressed=True)
     copy_labels(run, folder)
     if (run.folder / METRICS).is_file():
         shutil.copyfile(run.folder / METRICS, folder / METRICS)
@@ -140,8 +160,7 @@ def _optional_arrays(
             arrays[HEADS] = {name: in_16_bits(heads[name]) for name in heads}
     if head is not None:
         # In 8 bits: the head over some hundred painters would else have a quarter of the network's size.
-        scale = np.maximum(np.abs(head.kernel).max(axis=0), 1e-12).astype(np.float32) / 127
-        kernel = np.round(head.kernel / scale).astype(np.int8)
+        kernel, scale = to_8_bits(head.kernel)
         arrays[HEAD] = {**head_arrays(head, network_digest(folder)), "kernel": kernel, "kernel_scale": scale}
     return arrays
 
@@ -180,6 +199,8 @@ def compare_package(
     }
     before, after = outputs["the run"], outputs["16 bits"]
     comparison = compare_outputs(after, before)
+    doubts = [_doubts(run, values) for values in (before, after)]
+    comparison["same_doubt"] = {name: float((doubts[0][name] == doubts[1][name]).mean()) for name in run.tasks}
     if (folder / TEMPLATE).is_file():
         some = evenly_spaced(rows, IN_LITERT)
         in_keras = {name: values[some] for name, values in after.items()}
@@ -189,10 +210,21 @@ def compare_package(
     return comparison
 
 
+def _doubts(run: Run, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Which paintings each task calls unknown: bool (n,)."""
+    found = {}
+    for name in run.tasks:
+        probabilities = apply_temperature(outputs[name], run.temperatures[name])
+        found[name] = np.asarray(run.unknown(name, known_score(probabilities, outputs.get(known_output(name)))))
+    return found
+
+
 def package_faults(run: Run, folder: Path, comparison: Mapping[str, Any]) -> str:
     """What speaks against a package with this comparison (`compare_package`); "" if nothing does."""
     agreement = comparison["agreement"]
+    doubt = comparison["same_doubt"]
     faults = [f"{name} agrees on {agreement[name]:.1%}" for name in run.tasks if not agreement[name] >= AGREEMENT]
+    faults += [f"unknown {name} on {doubt[name]:.1%}" for name in run.tasks if not doubt[name] >= AGREEMENT]
     if faults:
         return f"{', '.join(faults)} of the paintings with the run in 32 bits (at least {AGREEMENT:.1%} is asked)"
     if "litert" in comparison and (faults_of_litert := parity_faults(comparison["litert"], exact=True)):

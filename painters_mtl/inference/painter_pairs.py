@@ -20,6 +20,7 @@ from scipy import special
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.messages import say
+from painters_mtl.common.small_floats import unpacked
 from painters_mtl.inference.nearest import unit_vectors
 from painters_mtl.inference.pair_auc import Pairs, auc
 from painters_mtl.runs.network_files import write_arrays
@@ -188,15 +189,12 @@ def load_head(run: Run) -> PainterHead | None:
     """What `save_head` wrote for this very network; None where there is none, it is damaged or of another network."""
     try:
         with np.load(run.folder / HEAD, allow_pickle=False) as arrays:
-            held = dict(arrays)
+            held = unpacked(arrays)
         if str(held["model"]) != run.network_checksum():
             return None
         validation = {str(n): tuple(map(float, v)) for n, v in zip(held["scores"], held["validation"], strict=True)}
         painters = tuple(map(str, held["painters"]))
-        kernel, temperature = held["kernel"], float(held["temperature"])
-        if "kernel_scale" in held:  # of a packaged model, in 8 bits
-            kernel = kernel.astype(np.float32) * held["kernel_scale"]
-        return PainterHead(kernel, held["bias"], temperature, painters, validation)  # type: ignore[arg-type]
+        return PainterHead(held["kernel"], held["bias"], float(held["temperature"]), painters, validation)  # type: ignore[arg-type]
     except Exception:  # numpy and zipfile raise whatever they find
         return None
 

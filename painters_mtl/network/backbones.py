@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from painters_mtl.common.errors import UserError, first_line
-from painters_mtl.common.half_floats import from_byte_planes
+from painters_mtl.common.small_floats import from_byte_planes
 from painters_mtl.network import efficientnet_lite
 from painters_mtl.network.graph import PROBE, map_shapes, model_nodes, producing_node
 from painters_mtl.network.settings import backbone_key

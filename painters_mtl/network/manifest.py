@@ -49,7 +49,7 @@ def describe_network(network: keras.Model, settings: NetworkSettings) -> dict[st
         "heads": heads,
         "multi_scale": any(bool(pyramid_channels(tensors[f"{name}_features"]).any()) for name in heads),
         "known_heads": {
-            name: {"classes": classes, "width": network.get_layer(f"{name}_0").units}
+            name: {"classes": classes, "width": network.get_layer(f"{name}_0").units, **_painters(network, name)}
             for name, classes in known_heads.items()
         },
         "rescaling": rescaling_behind_normalization(backbone),
@@ -84,11 +84,17 @@ def build_from_manifest(manifest: Mapping[str, Any], arrays: Mapping[str, np.nda
     tasks = {name: _task(name, classes) for name, classes in manifest["heads"].items()}
     network = build_model(tasks, settings, backbone, manifest["multi_scale"])
     for name, head in manifest["known_heads"].items():
-        network = with_known_head(network, _task(name, head["classes"]), head["width"])
+        network = with_known_head(network, _task(name, head["classes"]), head["width"], head.get("painters", 0))
     set_arrays(network, arrays)
     if manifest["keras"] != keras.__version__:
         _check_probe(network, settings, manifest)
     return network
+
+
+def _painters(network: keras.Model, head: str) -> dict[str, int]:
+    """How many painters' logits a known-class head reads, where it reads any: see `with_known_head`."""
+    layer = f"{head}_painters"
+    return {"painters": network.get_layer(layer).units} if any(one.name == layer for one in network.layers) else {}
 
 
 def _task(name: str, classes: int) -> Task:

@@ -136,19 +136,25 @@ def with_multi_scale_heads(network: keras.Model, tasks: Mapping[str, Task], sett
     return multi_scale
 
 
-def with_known_head(network: keras.Model, task: Task, width: int) -> keras.Model:
+def with_known_head(network: keras.Model, task: Task, width: int, painters: int = 0) -> keras.Model:
     """The network with one more head, which says whether a work is of any of a task's classes.
 
-    A softmax behind a hidden layer of its own on the features; its layers are named `{task}_0` and `{task}`.
+    A softmax behind a hidden layer of its own on the features; its layers are named `{task}_0` and `{task}`. With
+    `painters` the softmax also reads the largest of so many painters' logits, those of a layer `{task}_painters`.
 
     Args:
         task: `data.Dataset.known_class_task`, such as "painter_known" with the classes another and known.
         width: of the hidden layer.
     """
-    hidden = keras.layers.Dense(width, activation="relu", name=f"{task.name}_0")
+    features = named_tensors(network)[FEATURES]
+    reads = keras.layers.Dense(width, activation="relu", name=f"{task.name}_0")(features)
+    if painters:
+        logits = keras.layers.Dense(painters, name=f"{task.name}_painters")(features)
+        column = keras.layers.Reshape((painters, 1), name=f"{task.name}_column")(logits)
+        largest = keras.layers.GlobalMaxPooling1D(name=f"{task.name}_largest")(column)
+        reads = keras.layers.Concatenate(name=f"{task.name}_reads")([reads, largest])
     head = keras.layers.Dense(len(task.classes), activation="softmax", dtype="float32", name=task.name)
-    output = head(hidden(named_tensors(network)[FEATURES]))
-    return keras.Model(network.input, {**network.output, task.name: output}, name=network.name)
+    return keras.Model(network.input, {**network.output, task.name: head(reads)}, name=network.name)
 
 
 def with_heads(model: keras.Model, tasks: Iterable[str]) -> keras.Model:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write, write_json
-from painters_mtl.common.half_floats import from_byte_planes
+from painters_mtl.common.small_floats import unpacked
 from painters_mtl.runs.keras_file import MAX_UNPACKED_BYTES
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def network_digest(folder: Path) -> str:
 def read_network_files(folder: Path, digest: str = "") -> "tuple[dict[str, Any], dict[str, np.ndarray]]":
     """The manifest and the arrays by name, {name: array}. No code is run: arrays of Python objects are refused.
 
-    What is kept in 16 bits, in a packaged model (`common.half_floats`), comes in 32.
+    What is kept in 16 or 8 bits, in a packaged model (`common.small_floats`), comes in 32.
 
     Args:
         digest: what `network_digest` must be, where it is known.
@@ -85,7 +85,7 @@ def read_network_files(folder: Path, digest: str = "") -> "tuple[dict[str, Any],
             size = sum(member.file_size for member in archive.infolist())
         if same and size <= MAX_UNPACKED_BYTES:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-                return manifest, {name: from_byte_planes(array) for name, array in stored.items()}
+                return manifest, unpacked(stored)
     except DAMAGE as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{folder / NETWORK} or {WEIGHTS} beside it is damaged ({reason}): {WAY_OUT}") from error

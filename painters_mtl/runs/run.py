@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write, write_json
-from painters_mtl.common.half_floats import from_byte_planes
+from painters_mtl.common.small_floats import from_byte_planes
 from painters_mtl.data.tasks import Task, known_output, tasks_from_dict, tasks_to_dict
 from painters_mtl.runs.keras_file import MODEL, digest_of, load_keras_file, read_keras_file, save_keras_file
 from painters_mtl.runs.network_files import NETWORK, network_digest, remove_network_files

@@ -6,17 +6,21 @@ alike (`evaluation.open_set.known_score`). What differs is where the weights com
 
 * Works outside the classes that are of many kinds, such as those of hundreds of other painters, are learned from.
 * From works of a few kinds one only learns these few: a head that was shown Pointillism as the one other style takes
-  every further style for a known one. There the head adds up how far the logits of the task's own head rise above
-  what a second-best class has, which needs no such works. It is about the largest logit (Hendrycks et al. 2022, arXiv
-  1911.11132), which unlike the largest probability is low where no class fits. (Both measured in docs/experiments.md.)
+  every further style for a known one. There the head is made of logits, which needs no such works: those of the task's
+  own head, and those of a softmax over the painters of the training. How far the largest one rises (Hendrycks et al.
+  2022, arXiv 1911.11132) is, unlike the largest probability, low where no class fits; and the finer the classes are,
+  the better it tells what is unlike them all.
+
+(Measured in docs/experiments/unknown-styles-and-genres.md.)
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 
-from painters_mtl.data.dataset import Dataset
+from painters_mtl.data.dataset import MIN_WORKS, Dataset
 from painters_mtl.data.tasks import Task
 from painters_mtl.network.features import FeatureExtractor
 from painters_mtl.network.graph import FEATURES, named_tensors
@@ -31,7 +35,27 @@ KINDS = 0.2  # how many kinds of others there must be for each class, to learn f
 FEWEST = 20  # labelled validation works that the other kind of head is scaled by
 STEEPNESS = 4.0  # of that one: log odds for each standard deviation
 
-Weights = list[np.ndarray]  # kernel and bias of the hidden layer, then those of the softmax
+MOST_PAINTERS = 96  # whose logits that kind reads; all 352 of `wikiart` do no better
+Weights = list[np.ndarray]  # kernels, each with its bias
+
+
+@dataclass(frozen=True)
+class KnownHead:
+    """The weights of a known-class head, each a kernel and its bias; see `multitask.with_known_head`."""
+
+    hidden: Weights
+    output: Weights
+    painters: Weights | None = None
+
+    @property
+    def width(self) -> int:
+        """Of the hidden layer."""
+        return self.hidden[0].shape[1]
+
+    @property
+    def painter_count(self) -> int:
+        """How many painters' logits it reads; 0: none."""
+        return 0 if self.painters is None else self.painters[0].shape[1]
 
 
 def add_known_class_heads(
@@ -56,17 +80,19 @@ def add_known_class_heads(
         if len(others) >= FEWEST_OTHERS and kinds >= KINDS * len(data.tasks[name].classes):
             weights = _fitted(network, data, task, known, seed, features)
         elif named_tensors(network)[f"{name}_features"] is named_tensors(network)[FEATURES]:
-            weights = _of_logits(network, data, name, features)
+            weights = _of_logits(network, data, name, known, seed, features)
         if weights is not None:
-            network = with_known_head(network, task, weights[0].shape[1])
-            network.get_layer(f"{task.name}_0").set_weights(weights[:2])
-            network.get_layer(task.name).set_weights(weights[2:])
+            network = with_known_head(network, task, weights.width, weights.painter_count)
+            network.get_layer(f"{task.name}_0").set_weights(weights.hidden)
+            network.get_layer(task.name).set_weights(weights.output)
+            if weights.painters is not None:
+                network.get_layer(f"{task.name}_painters").set_weights(weights.painters)
     return network
 
 
 def _fitted(
     network: keras.Model, data: Dataset, task: Task, known: np.ndarray, seed: int, features: FeatureExtractor
-) -> Weights | None:
+) -> KnownHead | None:
     """A head fitted to training works of known classes and of others; None without a known one.
 
     It has a hidden layer, for the works of the chosen painters are not linearly separable from all others. Fitted
@@ -97,7 +123,8 @@ def _fitted(
         whole = np.zeros((len(every), width), np.float32)
         whole[channels] = kernel
         heads.append([whole, *rest])
-    return max(heads, key=lambda weights: _roc_auc(weights, unseen[:, 0], known[said])) if len(heads) > 1 else heads[0]
+    best = max(heads, key=lambda weights: _roc_auc(weights, unseen[:, 0], known[said])) if len(heads) > 1 else heads[0]
+    return KnownHead(best[:2], best[2:])
 
 
 def _roc_auc(weights: Weights, inputs: np.ndarray, known: np.ndarray) -> float:
@@ -109,25 +136,63 @@ def _roc_auc(weights: Weights, inputs: np.ndarray, known: np.ndarray) -> float:
     return float(roc_auc_score(known, logits[:, 1] - logits[:, 0]))
 
 
-def _of_logits(network: keras.Model, data: Dataset, name: str, features: FeatureExtractor) -> Weights | None:
-    """A head made of a task's own, which reads the features directly; None with too few labelled validation works.
+def _of_logits(
+    network: keras.Model, data: Dataset, name: str, known: np.ndarray, seed: int, features: FeatureExtractor
+) -> KnownHead | None:
+    """A head made of logits; the task's own head has to read the features directly. None with too few validation works.
 
-    Its hidden units are the logits, as far as they are above the mean second-largest one in validation; their sum,
-    standardised over the labelled validation works and times `STEEPNESS`, is the log odds of "known".
+    Its hidden units are the logits of the task, each as far as it is above the mean second-largest one in validation.
+    Where there are many painters, the largest of their logits is one input more. The sum of the units and that logit
+    are each standardised over the labelled validation works, and so is their sum: times `STEEPNESS` it is the log odds
+    of "known".
+
+    Args:
+        known: int (n,), of `Dataset.known_class_task`.
     """
     rows = data.rows("validation")
     rows = rows[data.labels[name][rows] >= 0]
     kernel, bias = network.get_layer(name).get_weights()
     if len(rows) < FEWEST or kernel.shape[1] < 2:
         return None
-    logits = features.of(rows, f"features of known classes of {name}")[:, 0] @ kernel + bias
-    floor = float(np.sort(logits, axis=1)[:, -2].mean())
-    height = np.maximum(logits - floor, 0).sum(axis=1)
+    unseen = features.of(rows, f"features of known classes of {name}")[:, 0]
+    logits = unseen @ kernel + bias
+    hidden = [kernel, (bias - np.sort(logits, axis=1)[:, -2].mean()).astype(np.float32)]
+    inputs = [np.maximum(unseen @ hidden[0] + hidden[1], 0).sum(axis=1)]
+    painters = None
+    if name != "painter":
+        train = data.rows("train")
+        painters = _painter_logits(data, train[known[train] != 0], seed, features, more_than=kernel.shape[1])
+    if painters is not None:
+        inputs.append((unseen @ painters[0] + painters[1]).max(axis=1))
+    scales = [1 / max(float(values.std()), 1e-6) for values in inputs]
+    height = sum(scale * values for scale, values in zip(scales, inputs, strict=True))
     slope = STEEPNESS / max(float(height.std()), 1e-6)
+    slopes = slope * np.repeat(scales, [kernel.shape[1], *[1] * (len(scales) - 1)])
     direction = np.array([-0.5, 0.5], np.float32)
-    return [
-        kernel,
-        (bias - floor).astype(np.float32),
-        np.tile(slope * direction, (kernel.shape[1], 1)).astype(np.float32),
-        (-slope * height.mean() * direction).astype(np.float32),
-    ]
+    output = [np.outer(slopes, direction).astype(np.float32), (-slope * height.mean() * direction).astype(np.float32)]
+    return KnownHead(hidden, output, painters)
+
+
+def _painter_logits(
+    data: Dataset, train: np.ndarray, seed: int, features: FeatureExtractor, more_than: int
+) -> Weights | None:
+    """Kernel and bias of a softmax over painters: those of most training works, at most `MOST_PAINTERS` of them.
+
+    Each has 10 training works. None where there are not more painters than `more_than`, the classes of the task.
+
+    Args:
+        train: rows of the training works that are not known to be outside the classes of the task.
+    """
+    if "painter" not in data.table:
+        return None
+    works = data.table["painter"].iloc[train]
+    counts = works[works != ""].value_counts(sort=False).sort_index().sort_values(ascending=False, kind="stable")
+    painters = sorted(counts[counts >= MIN_WORKS].index[:MOST_PAINTERS])
+    if len(painters) <= more_than:
+        return None
+    rows = train[works.isin(painters)]
+    if len(rows) > MOST:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, MOST, replace=False))
+    labels = np.searchsorted(painters, data.table["painter"].to_numpy(str)[rows])
+    settings = FitSettings(UPDATES, "learning to tell painters apart", seed)
+    return fit_linear_head(features.of(rows, "features of painters"), labels, len(painters), settings)

@@ -46,7 +46,12 @@ def test_every_output_is_that_of_the_run_with_rounded_weights(run: Run, made: Ru
     for layer in [rounded, *(x for x in rounded.layers if isinstance(x, keras.Model))]:
         for variable in layer.weights:
             if len(variable.shape) > 1:
-                variable.assign(np.asarray(variable).astype(np.float16).astype(np.float32))
+                values = np.asarray(variable)
+                if "painter_known_" in variable.path:  # what that head reads, in 8 bits
+                    step = np.abs(values).max(axis=1, keepdims=True) / 127
+                    variable.assign(np.round(values / step) * step)
+                else:
+                    variable.assign(values.astype(np.float16).astype(np.float32))
     found, wanted, before = outputs(open_network(made)), outputs(rounded), outputs(open_network(run))
     assert list(found) == ["painter", "style", "painter_known"]
     for name, values in wanted.items():
@@ -62,7 +67,7 @@ def test_a_package_opens_as_a_run_does(run: Run, made: Run) -> None:
     assert made.packaged and is_packaged(made.folder) and not is_packaged(run.folder)
     assert len(made.digest) == 32 and made.digest == made.network_checksum() != run.digest
     stored = np.load(made.folder / "weights.npz")
-    assert {stored[name].dtype.name for name in stored} == {"uint8", "float32"}
+    assert {stored[name].dtype.name for name in stored} == {"uint8", "int8", "float32"}
     assert (made.folder / "weights.npz").stat().st_size < 0.6 * (run.folder / "weights.npz").stat().st_size
 
 

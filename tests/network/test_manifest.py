@@ -73,12 +73,16 @@ def test_what_a_training_adds_and_takes_off_is_built_too() -> None:
     settings = settings_of()
     full = stirred(build_model({**TASKS, ALL_PAINTERS: Task(ALL_PAINTERS, tuple("abcd"))}, settings))
     network = with_multi_scale_heads(with_heads(full, TASKS), TASKS, settings)
-    network = stirred(with_known_head(network, Task("painter_known", ("another", "known")), 9), seed=1)
+    network = with_known_head(network, Task("painter_known", ("another", "known")), 9)
+    network = stirred(with_known_head(network, Task("style_known", ("another", "known")), 5, painters=7), seed=1)
     manifest = describe_network(network, settings)
     assert (
         manifest is not None and manifest["multi_scale"] and manifest["heads"] == {"painter": 3, "style": 5, "genre": 8}
     )
-    assert manifest["known_heads"] == {"painter_known": {"classes": 2, "width": 9}}
+    assert manifest["known_heads"] == {
+        "painter_known": {"classes": 2, "width": 9},
+        "style_known": {"classes": 2, "width": 5, "painters": 7},
+    }
     same(network, rebuilt(network, settings))
 
 

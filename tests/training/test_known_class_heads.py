@@ -143,6 +143,41 @@ def test_where_others_are_of_one_kind_the_logits_say_who_is_known(outer_two: Dat
     assert np.mean(outputs["style_known"][kind[test] < classes, 1] > 0.5) == pytest.approx(0.5, abs=0.15)
 
 
+def test_painters_tell_what_the_classes_do_not(outer_two: Dataset) -> None:
+    """Two painters to a style. An unknown work is half of each: as much of that style, but by no painter."""
+    rng = np.random.default_rng(0)
+    classes, painters, n = 10, 20, 1200
+    task = Task("style", tuple(f"style {k}" for k in range(classes)))
+    painter, other = np.arange(n) % painters, np.arange(n) % 61 == 0  # a few works of a style that is none of the ten
+    style = np.where(other, classes, painter // 2)
+    split = np.where(np.arange(n) < 600, "train", np.where(np.arange(n) < 900, "validation", "test")).astype(object)
+    columns = {"id": np.arange(n), "style": style, "painter": painter}
+    table = pd.DataFrame({name: [f"{name} {k}" for k in values] for name, values in columns.items()})
+    labels = {"style": np.where(other, -1, style).astype(np.int32)}
+    data = dataclasses.replace(
+        outer_two, table=table, tasks={"style": task}, labels=labels, split=split, image_rows=np.zeros(n, np.int64)
+    )
+    model = untrained_network(data)
+    channels = features_model(model).output.shape[-1]
+    directions = np.linalg.qr(rng.normal(size=(channels, painters)))[0].T
+    encoded = (4 * directions[painter] + rng.normal(0, 0.3, (n, channels))).astype(np.float32)[:, None]
+    of_styles = directions.reshape(classes, 2, channels).sum(axis=1)
+    model.get_layer("style").set_weights([of_styles.T.astype(np.float32), np.zeros(classes, np.float32)])
+
+    def auroc(data: Dataset) -> float:
+        network = add_known_class_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32, encoded))
+        test = data.rows("test")[~other[data.rows("test")]]
+        unknown = 2 * of_styles[style[test]] + rng.normal(0, 0.3, (len(test), channels))
+        head = heads_model(network)(np.concatenate([encoded[test, 0], unknown]).astype(np.float32))
+        score = known_score(np.asarray(head["style"]), np.asarray(head["style_known"]))
+        return float(roc_auc_score(np.arange(len(score)) < len(test), score))
+
+    assert auroc(dataclasses.replace(data, table=table.assign(painter=""))) < 0.7
+    assert auroc(data) > 0.95
+    network = add_known_class_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32, encoded))
+    assert network.get_layer("style_known_painters").units == painters
+
+
 def test_works_of_many_other_kinds_are_learned_from(outer_two: Dataset) -> None:
     """What no logit shows: a channel that the classes do not differ in says who is known."""
     kinds = np.array([f"other {k % 7}" for k in range(len(outer_two.table))], object)
