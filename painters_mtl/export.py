@@ -10,9 +10,9 @@ has to know, and `comparison.json`: the exported network first runs in its own r
 with Keras. Where a probability differs by more than 1e-3, nothing is written and the exit status is 1. In 8 bits
 (`litert-int8`) the ranges are measured on training paintings, and the loss of accuracy on the labelled test paintings.
 
-A package is the run folder in small, for this program itself: weights in 16 bits, labels, metrics and a manifest with
-checksums, at most 8 MB; --model takes it as a run folder. It is compared with the run on all test paintings, and
-written where the likeliest class stays the same on 99.5 % of them.
+A package is the run folder in small, for this program itself: weights in 16 bits or 8, labels, metrics and a manifest
+with checksums, at most 8 MB; --model takes it as a run folder. It is compared with the run on all test paintings, and
+written where the likeliest class stays the same on 99.5 % of them, and whether it is unknown.
 """
 
 import sys
@@ -53,8 +53,8 @@ class Settings:
     """the folder to write"""
     format: Literal["saved_model", "litert", "litert-int8", "onnx", "openvino", "package"] = "saved_model"
     """saved_model (TensorFlow, TF Serving), litert (phones, small boards), litert-int8 (its backbone in 8 bits: four
-    tenths of the size), onnx (ONNX Runtime), openvino (Intel and AMD processors), package (for this program, in 16
-    bits)"""
+    tenths of the size), onnx (ONNX Runtime), openvino (Intel and AMD processors), package (for this program, in at
+    most 16 bits)"""
     model: Path | None = None
     """run folder of the model, such as models/full, or paintings: the model that comes along; without it the newest run
     of real paintings in models, else the model that comes along"""

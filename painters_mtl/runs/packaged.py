@@ -1,4 +1,4 @@
-"""The small form of a run folder, a packaged model: 16-bit weights, labels, metrics, and a manifest of all files.
+"""The small form of a run folder, a packaged model: weights in 16 bits or 8, labels, metrics, and a manifest of files.
 
     models/paintings/    manifest.json  labels.json  network.json  weights.npz  metrics.json ...
 

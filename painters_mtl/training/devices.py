@@ -177,7 +177,8 @@ class Devices:
                     yield
             self.any(False)
         except tf.errors.OpError as error:
-            gone = self.cluster.unreachable(ENDING_SECONDS)
+            own = isinstance(error, tf.errors.ResourceExhaustedError | tf.errors.InvalidArgumentError)
+            gone = self.cluster.unreachable(0 if own else ENDING_SECONDS)
             if not gone and isinstance(error, tf.errors.ResourceExhaustedError):
                 raise UserError(
                     "the memory of a device is full: a smaller --batch-size, or --accumulate, needs less"

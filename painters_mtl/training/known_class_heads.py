@@ -7,9 +7,9 @@ alike (`evaluation.open_set.known_score`). What differs is where the weights com
 * Works outside the classes that are of many kinds, such as those of hundreds of other painters, are learned from.
 * From works of a few kinds one only learns these few: a head that was shown Pointillism as the one other style takes
   every further style for a known one. There the head is made of logits, which needs no such works: those of the task's
-  own head, and those of a softmax over the painters of the training. How far the largest one rises (Hendrycks et al.
-  2022, arXiv 1911.11132) is, unlike the largest probability, low where no class fits; and the finer the classes are,
-  the better it tells what is unlike them all.
+  own head, and those of a softmax over up to 96 painters of the training. How far the largest one rises (Hendrycks et
+  al. 2022, arXiv 1911.11132) is, unlike the largest probability, low where no class fits; and the finer the classes
+  are, the better it tells what is unlike them all.
 
 (Measured in docs/experiments/unknown-styles-and-genres.md.)
 """
@@ -35,7 +35,7 @@ KINDS = 0.2  # how many kinds of others there must be for each class, to learn f
 FEWEST = 20  # labelled validation works that the other kind of head is scaled by
 STEEPNESS = 4.0  # of that one: log odds for each standard deviation
 
-MOST_PAINTERS = 96  # whose logits that kind reads; all 352 of `wikiart` do no better
+FEWEST_PAINTERS, MOST_PAINTERS = 50, 96  # whose logits that kind reads; more tell no more of unknown styles
 Weights = list[np.ndarray]  # kernels, each with its bias
 
 
@@ -142,9 +142,9 @@ def _of_logits(
     """A head made of logits; the task's own head has to read the features directly. None with too few validation works.
 
     Its hidden units are the logits of the task, each as far as it is above the mean second-largest one in validation.
-    Where there are many painters, the largest of their logits is one input more. The sum of the units and that logit
-    are each standardised over the labelled validation works, and so is their sum: times `STEEPNESS` it is the log odds
-    of "known".
+    Where there are enough painters (`_painters`), the largest of their logits is one input more. The sum of the units
+    and that logit are each standardised over the labelled validation works, and so is their sum: times `STEEPNESS` it
+    is the log odds of "known".
 
     Args:
         known: int (n,), of `Dataset.known_class_task`.
@@ -158,10 +158,7 @@ def _of_logits(
     logits = unseen @ kernel + bias
     hidden = [kernel, (bias - np.sort(logits, axis=1)[:, -2].mean()).astype(np.float32)]
     inputs = [np.maximum(unseen @ hidden[0] + hidden[1], 0).sum(axis=1)]
-    painters = None
-    if name != "painter":
-        train = data.rows("train")
-        painters = _painter_logits(data, train[known[train] != 0], seed, features, more_than=kernel.shape[1])
+    painters = None if name == "painter" else _painter_logits(data, _painters(data, name, known), known, seed, features)
     if painters is not None:
         inputs.append((unseen @ painters[0] + painters[1]).max(axis=1))
     scales = [1 / max(float(values.std()), 1e-6) for values in inputs]
@@ -173,26 +170,35 @@ def _of_logits(
     return KnownHead(hidden, output, painters)
 
 
-def _painter_logits(
-    data: Dataset, train: np.ndarray, seed: int, features: FeatureExtractor, more_than: int
-) -> Weights | None:
-    """Kernel and bias of a softmax over painters: those of most training works, at most `MOST_PAINTERS` of them.
+def _painters(data: Dataset, name: str, known: np.ndarray) -> list[str]:
+    """The painters whose logits tell works of a task's classes from others: those of most training works, in order.
 
-    Each has 10 training works. None where there are not more painters than `more_than`, the classes of the task.
+    Each has 10 of them, beside works that are known to be outside the classes; there are at most `MOST_PAINTERS`.
+    None at all where fewer than `FEWEST_PAINTERS` have so many, or where less than half of the labelled validation
+    works are by these: their logits would tell painters, and little of the classes.
 
     Args:
-        train: rows of the training works that are not known to be outside the classes of the task.
+        known: int (n,), of `Dataset.known_class_task`.
     """
-    if "painter" not in data.table:
-        return None
-    works = data.table["painter"].iloc[train]
+    of_works, train, validation = data.table["painter"], data.rows("train"), data.rows("validation")
+    works = of_works.iloc[train[known[train] != 0]]
     counts = works[works != ""].value_counts(sort=False).sort_index().sort_values(ascending=False, kind="stable")
     painters = sorted(counts[counts >= MIN_WORKS].index[:MOST_PAINTERS])
-    if len(painters) <= more_than:
+    labelled = validation[data.labels[name][validation] >= 0]
+    enough = len(painters) >= FEWEST_PAINTERS and of_works.iloc[labelled].isin(painters).mean() >= 0.5
+    return painters if enough else []
+
+
+def _painter_logits(
+    data: Dataset, painters: list[str], known: np.ndarray, seed: int, features: FeatureExtractor
+) -> Weights | None:
+    """Kernel and bias of a softmax over these painters, fitted to their training works; None without painters."""
+    if not painters:
         return None
-    rows = train[works.isin(painters)]
+    of_works, train = data.table["painter"].to_numpy(str), data.rows("train")
+    rows = train[(known[train] != 0) & np.isin(of_works[train], painters)]
     if len(rows) > MOST:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MOST, replace=False))
-    labels = np.searchsorted(painters, data.table["painter"].to_numpy(str)[rows])
+    labels = np.searchsorted(painters, of_works[rows])
     settings = FitSettings(UPDATES, "learning to tell painters apart", seed)
     return fit_linear_head(features.of(rows, "features of painters"), labels, len(painters), settings)

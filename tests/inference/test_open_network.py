@@ -26,7 +26,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
 def new_network(seed: int) -> keras.Model:
     keras.utils.set_random_seed(seed)
     network = build_model(TASKS, SETTINGS)
-    return with_known_head(network, Task("painter_known", ("another", "known")), 9)
+    return with_known_head(network, Task("painter_known", ("another", "known")), 9, painters=5)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A run in 16 bits: what comes back is the rounding of the run, and what was altered is refused by its name."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import pytest
 from small_runs import package, trained_run
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.evaluation.calibration import apply_temperature
+from painters_mtl.evaluation.open_set import known_score
 from painters_mtl.inference import packaging, painter_pairs
 from painters_mtl.inference.open_network import open_network
 from painters_mtl.network.forward import forward_function
@@ -171,6 +174,24 @@ def test_another_network_is_no_package_of_the_run(run: Run, tmp_path: Path) -> N
     assert comparison["accuracy"]["painter"]["paintings"] == len(IMAGES)
     same = packaging.compare_package(other, made.folder, IMAGES)
     assert packaging.package_faults(other, made.folder, same) == ""
+
+
+def test_a_package_that_doubts_other_paintings_is_refused(run: Run, made: Run) -> None:
+    """Half of the painters are unknown, by a threshold in the middle; of a network without its bias other ones are."""
+    found = outputs(open_network(run))
+    score = known_score(apply_temperature(found["painter"], run.temperatures["painter"]), found["painter_known"])
+    in_between = dataclasses.replace(run, thresholds={**run.thresholds, "painter": float(np.median(score))})
+    doubts = packaging._doubts(in_between, found)
+    assert doubts["painter"].tolist() == (score < np.median(score)).tolist() and not doubts["style"].any()
+    comparison = packaging.compare_package(in_between, made.folder, IMAGES)
+    after = outputs(open_network(made))
+    score = known_score(apply_temperature(after["painter"], run.temperatures["painter"]), after["painter_known"])
+    same = (score < in_between.thresholds["painter"]) == doubts["painter"]
+    assert comparison["same_doubt"] == {"painter": same.mean(), "style": 1.0}
+    for same_doubt, fault in ((0.95, "whether the style is unknown on 95.0%"), (1 - 1 / 64, "")):
+        altered = comparison | {"same_doubt": {"painter": 1.0, "style": same_doubt}}
+        assert packaging.package_faults(run, made.folder, altered).startswith(fault)
+    assert packaging.package_faults(run, made.folder, altered) == ""
 
 
 def test_weights_that_16_bits_cannot_hold_are_refused(tmp_path: Path) -> None:

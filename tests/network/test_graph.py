@@ -108,9 +108,10 @@ def test_the_parts_of_a_network_have_the_same_names() -> None:
 
 def test_the_known_painter_head_reads_the_features_through_a_layer_of_its_own() -> None:
     network = small_network(TASKS, shared_layers=(7,))
-    more = with_known_head(network, Task("painter_known", ("another", "known")), 9)
+    more = with_known_head(network, Task("painter_known", ("another", "known")), 9, painters=5)
     assert more.output["painter_known"].shape == (None, 2)
-    assert named_tensors(more)["painter_known_features"].shape == (None, 9)
-    assert layer_owners(more)["painter_known_0"] == "painter_known"
+    assert named_tensors(more)["painter_known_features"].shape == (None, 10)
+    for layer in ("painter_known_0", "painter_known_painters", "painter_known_largest"):
+        assert layer_owners(more)[layer] == "painter_known"
     for name, values in network(IMAGES, training=False).items():
         np.testing.assert_array_equal(more(IMAGES, training=False)[name], values)

@@ -1,6 +1,7 @@
 """The known-class heads: they tell works of the classes from others, and leave all else as it was."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -19,6 +20,7 @@ from painters_mtl.network.features import FeatureExtractor
 from painters_mtl.network.forward import forward_function, predict_in_batches
 from painters_mtl.network.multitask import features_model, heads_model, with_multi_scale_heads
 from painters_mtl.runs.run import open_run
+from painters_mtl.training import known_class_heads
 from painters_mtl.training.known_class_heads import add_known_class_heads
 
 
@@ -120,7 +122,7 @@ def test_where_others_are_of_one_kind_the_logits_say_who_is_known(outer_two: Dat
     kind = np.arange(n) % kinds  # 10 is in the data, 11 and 12 turn up later
     split = np.where(np.arange(n) < 600, "train", np.where(np.arange(n) < 900, "validation", "test")).astype(object)
     split[(kind > classes) & (split != "test")] = ""
-    table = pd.DataFrame({"id": np.arange(n).astype(str), "style": [f"style {k}" for k in kind]})
+    table = pd.DataFrame({"id": np.arange(n).astype(str), "style": [f"style {k}" for k in kind], "painter": ""})
     labels = {"style": np.where(kind < classes, kind, -1).astype(np.int32)}
     data = dataclasses.replace(
         outer_two, table=table, tasks={"style": task}, labels=labels, split=split, image_rows=np.zeros(n, np.int64)
@@ -143,8 +145,9 @@ def test_where_others_are_of_one_kind_the_logits_say_who_is_known(outer_two: Dat
     assert np.mean(outputs["style_known"][kind[test] < classes, 1] > 0.5) == pytest.approx(0.5, abs=0.15)
 
 
-def test_painters_tell_what_the_classes_do_not(outer_two: Dataset) -> None:
+def test_painters_tell_what_the_classes_do_not(outer_two: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two painters to a style. An unknown work is half of each: as much of that style, but by no painter."""
+    monkeypatch.setattr(known_class_heads, "FEWEST_PAINTERS", 20)
     rng = np.random.default_rng(0)
     classes, painters, n = 10, 20, 1200
     task = Task("style", tuple(f"style {k}" for k in range(classes)))
@@ -176,6 +179,33 @@ def test_painters_tell_what_the_classes_do_not(outer_two: Dataset) -> None:
     assert auroc(data) > 0.95
     network = add_known_class_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32, encoded))
     assert network.get_layer("style_known_painters").units == painters
+    chosen = data.rows("validation")[data.labels["style"][data.rows("validation")] >= 0]
+    odds = np.asarray(heads_model(network)(encoded[chosen, 0])["style_known"], np.float64)
+    log_odds = np.log(odds[:, 1] / odds[:, 0])
+    assert log_odds.mean() == pytest.approx(0, abs=0.01)
+    assert log_odds.std() == pytest.approx(known_class_heads.STEEPNESS, rel=0.01)
+
+
+def test_which_painters_are_read(outer_two: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of most works of the classes, from 10 on, at most so many; and only where validation works are theirs."""
+    monkeypatch.setattr(known_class_heads, "FEWEST_PAINTERS", 2)
+    monkeypatch.setattr(known_class_heads, "MOST_PAINTERS", 3)
+
+    def chosen(works: dict[str, int], validation: Sequence[str], outside: dict[str, int] | None = None) -> list[str]:
+        painters = [name for counts in (works, outside or {}) for name, count in counts.items() for _ in range(count)]
+        known = [1] * sum(works.values()) + [0] * sum((outside or {}).values()) + [1] * len(validation)
+        table = pd.DataFrame({"painter": [*painters, *validation]})
+        split = np.array(["train"] * len(painters) + ["validation"] * len(validation), object)
+        labels = {"style": np.array(known, np.int32) - 1}
+        data = dataclasses.replace(outer_two, table=table, labels=labels, split=split)
+        return known_class_heads._painters(data, "style", np.array(known))
+
+    assert chosen({"d": 10, "b": 11, "c": 9, "": 40}, ["b", "d"]) == ["b", "d"]
+    assert chosen({"e": 10, "d": 10, "c": 10, "b": 10, "f": 11}, ["b", "f"]) == ["b", "c", "f"]
+    assert chosen({"b": 10, "c": 10, "d": 9}, ["b", "c"], outside={"d": 1, "e": 20}) == ["b", "c"]
+    assert chosen({"b": 10, "c": 9}, ["b"]) == []
+    assert chosen({"b": 10, "c": 10}, ["b", "x"]) == ["b", "c"]
+    assert chosen({"b": 10, "c": 10}, ["b", "x", ""]) == []
 
 
 def test_works_of_many_other_kinds_are_learned_from(outer_two: Dataset) -> None:
