@@ -174,7 +174,7 @@ def _painters(data: Dataset, name: str, known: np.ndarray) -> list[str]:
     """The painters whose logits tell works of a task's classes from others: those of most training works, in order.
 
     Each has 10 of them, beside works that are known to be outside the classes; there are at most `MOST_PAINTERS`.
-    None at all where fewer than `FEWEST_PAINTERS` have so many, or where less than half of the labelled validation
+    None at all where fewer than `FEWEST_PAINTERS` have so many, or where less than a third of the labelled validation
     works are by these: their logits would tell painters, and little of the classes.
 
     Args:
@@ -185,7 +185,7 @@ def _painters(data: Dataset, name: str, known: np.ndarray) -> list[str]:
     counts = works[works != ""].value_counts(sort=False).sort_index().sort_values(ascending=False, kind="stable")
     painters = sorted(counts[counts >= MIN_WORKS].index[:MOST_PAINTERS])
     labelled = validation[data.labels[name][validation] >= 0]
-    enough = len(painters) >= FEWEST_PAINTERS and of_works.iloc[labelled].isin(painters).mean() >= 0.5
+    enough = len(painters) >= FEWEST_PAINTERS and of_works.iloc[labelled].isin(painters).mean() >= 1 / 3
     return painters if enough else []
 
 

@@ -205,7 +205,7 @@ def test_which_painters_are_read(outer_two: Dataset, monkeypatch: pytest.MonkeyP
     assert chosen({"b": 10, "c": 10, "d": 9}, ["b", "c"], outside={"d": 1, "e": 20}) == ["b", "c"]
     assert chosen({"b": 10, "c": 9}, ["b"]) == []
     assert chosen({"b": 10, "c": 10}, ["b", "x"]) == ["b", "c"]
-    assert chosen({"b": 10, "c": 10}, ["b", "x", ""]) == []
+    assert chosen({"b": 10, "c": 10}, ["b", "x", "", "y"]) == []
 
 
 def test_works_of_many_other_kinds_are_learned_from(outer_two: Dataset) -> None:
