@@ -54,8 +54,7 @@ STUDIES = (
         "wikiart",
         ("--seeds", "1", "--folds", "5", "--strategies", "distilled"),
         "The recipe was chosen by the 3,183 validation works of one split, with its 2,712 test works in view; here all "
-        "works are tested, each by networks that never saw it. Trained before every training ended with the fit of its "
-        "heads to all maps (docs/experiments/which-maps.md).",
+        "works are tested, each by networks that never saw it.",
     ),
     Study(
         "wikiart-best",
