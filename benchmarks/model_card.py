@@ -28,13 +28,11 @@ from painters_mtl.common.errors import Unreadable
 from painters_mtl.common.iteration import in_batches
 from painters_mtl.common.messages import counted
 from painters_mtl.data.csv_table import read_csv
-from painters_mtl.data.tasks import known_output
-from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.evaluation.intervals import draw_clusters, effective_number, interval
-from painters_mtl.evaluation.open_set import known_score
 from painters_mtl.images.decode import cached_image
 from painters_mtl.images.files import find_images
 from painters_mtl.inference.packaging import size_of
+from painters_mtl.inference.predictor import calibrated
 from painters_mtl.inference.runtime_choice import open_runtime
 from painters_mtl.runs.packaged import read_package_manifest
 from painters_mtl.runs.run import BASELINES, CONFIG, HISTORY, METRICS, SPLIT, Run, open_run
@@ -219,8 +217,7 @@ def labels_of(run: Run, pictures: Iterable[bytes]) -> tuple[dict[str, np.ndarray
     forward = open_runtime(run, "auto")
     batches = [forward(images[batch]) for batch in in_batches(len(images), 32)]
     outputs = {name: np.concatenate([np.asarray(batch[name]) for batch in batches]) for name in batches[0]}
-    soft = {name: apply_temperature(outputs[name], run.temperatures[name]) for name in run.tasks}
-    return soft, {name: known_score(soft[name], outputs.get(known_output(name))) for name in run.tasks}
+    return calibrated(run, outputs)
 
 
 def changed_pictures(card: Card, paintings: Path) -> str:

@@ -19,9 +19,6 @@ from painters_mtl import __version__
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.messages import say
 from painters_mtl.common.small_floats import to_8_bits, to_byte_planes, unpacked
-from painters_mtl.data.tasks import known_output
-from painters_mtl.evaluation.calibration import apply_temperature
-from painters_mtl.evaluation.open_set import known_score
 from painters_mtl.inference.exporters import save
 from painters_mtl.inference.litert_template import TEMPLATE, drawn_images, fill_template, write_template
 from painters_mtl.inference.open_network import open_network
@@ -33,6 +30,7 @@ from painters_mtl.inference.parity import (
     outputs_in_batches,
     parity_faults,
 )
+from painters_mtl.inference.predictor import calibrated
 from painters_mtl.inference.runtimes import FILES, open_exported
 from painters_mtl.network.forward import forward_function, predict_in_batches
 from painters_mtl.network.manifest import build_from_manifest, describe_network, network_arrays
@@ -50,8 +48,6 @@ from painters_mtl.runs.run import HEADS, METRICS, Run, copy_labels
 LARGEST = 8_000_000  # bytes of all files
 IN_LITERT = 256  # paintings on which LiteRT is compared with Keras
 AGREEMENT = 0.995  # share of the paintings whose likeliest class must stay, for every task, and whether it is unknown
-
-
 KNOWN_HEAD_KERNEL = re.compile(r"\w+_known_(0|painters)/kernel")  # as large as all other heads, and it decides less
 
 
@@ -212,11 +208,7 @@ def compare_package(
 
 def _doubts(run: Run, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Which paintings each task calls unknown: bool (n,)."""
-    found = {}
-    for name in run.tasks:
-        probabilities = apply_temperature(outputs[name], run.temperatures[name])
-        found[name] = np.asarray(run.unknown(name, known_score(probabilities, outputs.get(known_output(name)))))
-    return found
+    return {name: np.asarray(run.unknown(name, score)) for name, score in calibrated(run, outputs)[1].items()}
 
 
 def package_faults(run: Run, folder: Path, comparison: Mapping[str, Any]) -> str:

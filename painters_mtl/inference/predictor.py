@@ -98,9 +98,20 @@ def prediction_of(
     run: "Run", file: ImageFile, outputs: Mapping[str, np.ndarray], picture: "Picture | None" = None
 ) -> Prediction:
     """The prediction that the network's outputs for one picture, {name: (classes,)}, stand for: calibrated, scored."""
-    probabilities = {name: apply_temperature(outputs[name][None], run.temperatures[name])[0] for name in run.tasks}
-    scores = {name: float(known_score(probabilities[name], outputs.get(known_output(name)))) for name in run.tasks}
-    return Prediction(file, probabilities, "", scores, picture)
+    probabilities, scores = calibrated(run, {name: values[None] for name, values in outputs.items()})
+    one = {name: values[0] for name, values in probabilities.items()}
+    return Prediction(file, one, "", {name: float(values[0]) for name, values in scores.items()}, picture)
+
+
+def calibrated(run: "Run", outputs: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Calibrated probabilities, (n, classes), and scores of known classes, (n,), of each task.
+
+    Args:
+        outputs: of the network, {name: (n, classes)}.
+    """
+    probabilities = {name: apply_temperature(outputs[name], run.temperatures[name]) for name in run.tasks}
+    scores = {name: known_score(probabilities[name], outputs.get(known_output(name))) for name in run.tasks}
+    return probabilities, scores
 
 
 def balanced(prediction: Prediction, counts: Mapping[str, Sequence[int]], strength: float) -> Prediction:

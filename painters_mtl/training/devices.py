@@ -177,13 +177,14 @@ class Devices:
                     yield
             self.any(False)
         except tf.errors.OpError as error:
-            own = isinstance(error, tf.errors.ResourceExhaustedError | tf.errors.InvalidArgumentError)
-            gone = self.cluster.unreachable(0 if own else ENDING_SECONDS)
-            if not gone and isinstance(error, tf.errors.ResourceExhaustedError):
+            full = isinstance(error, tf.errors.ResourceExhaustedError)
+            own_fault = isinstance(error, tf.errors.InvalidArgumentError | tf.errors.UnimplementedError)
+            gone = self.cluster.unreachable(0 if full or own_fault else ENDING_SECONDS)
+            if not gone and full:
                 raise UserError(
                     "the memory of a device is full: a smaller --batch-size, or --accumulate, needs less"
                 ) from error
-            if not gone and isinstance(error, tf.errors.InvalidArgumentError | tf.errors.UnimplementedError):
+            if not gone and own_fault:
                 raise  # a fault of this program, not of a worker
             names = ", ".join(f"worker {i} ({self.cluster.addresses[i]})" for i in gone)
             reason = f"{names} {'are' if len(gone) > 1 else 'is'} gone" if gone else NO_ANSWER

@@ -34,7 +34,6 @@ MOST, FEWEST_OTHERS = 20_000, 10  # training works of known classes, and of othe
 KINDS = 0.2  # how many kinds of others there must be for each class, to learn from them
 FEWEST = 20  # labelled validation works that the other kind of head is scaled by
 STEEPNESS = 4.0  # of that one: log odds for each standard deviation
-
 FEWEST_PAINTERS, MOST_PAINTERS = 50, 96  # whose logits that kind reads; more tell no more of unknown styles
 Weights = list[np.ndarray]  # kernels, each with its bias
 
@@ -156,8 +155,8 @@ def _of_logits(
         return None
     unseen = features.of(rows, f"features of known classes of {name}")[:, 0]
     logits = unseen @ kernel + bias
-    hidden = [kernel, (bias - np.sort(logits, axis=1)[:, -2].mean()).astype(np.float32)]
-    inputs = [np.maximum(unseen @ hidden[0] + hidden[1], 0).sum(axis=1)]
+    floor = float(np.sort(logits, axis=1)[:, -2].mean())
+    inputs = [np.maximum(logits - floor, 0).sum(axis=1)]
     painters = None if name == "painter" else _painter_logits(data, _painters(data, name, known), known, seed, features)
     if painters is not None:
         inputs.append((unseen @ painters[0] + painters[1]).max(axis=1))
@@ -167,7 +166,7 @@ def _of_logits(
     slopes = slope * np.repeat(scales, [kernel.shape[1], *[1] * (len(scales) - 1)])
     direction = np.array([-0.5, 0.5], np.float32)
     output = [np.outer(slopes, direction).astype(np.float32), (-slope * height.mean() * direction).astype(np.float32)]
-    return KnownHead(hidden, output, painters)
+    return KnownHead([kernel, (bias - floor).astype(np.float32)], output, painters)
 
 
 def _painters(data: Dataset, name: str, known: np.ndarray) -> list[str]:
@@ -195,10 +194,9 @@ def _painter_logits(
     """Kernel and bias of a softmax over these painters, fitted to their training works; None without painters."""
     if not painters:
         return None
-    of_works, train = data.table["painter"].to_numpy(str), data.rows("train")
-    rows = train[(known[train] != 0) & np.isin(of_works[train], painters)]
+    labels, train = Task("painter", tuple(painters)).encode(data.table["painter"]), data.rows("train")
+    rows = train[(known[train] != 0) & (labels[train] >= 0)]
     if len(rows) > MOST:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MOST, replace=False))
-    labels = np.searchsorted(painters, of_works[rows])
     settings = FitSettings(UPDATES, "learning to tell painters apart", seed)
-    return fit_linear_head(features.of(rows, "features of painters"), labels, len(painters), settings)
+    return fit_linear_head(features.of(rows, "features of painters"), labels[rows], len(painters), settings)

@@ -32,6 +32,16 @@ def outer_two(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return dataset.prepare(tiny_settings(paintings, out, painters=(PAINTERS[0], PAINTERS[2])))
 
 
+def of_styles(like: Dataset, style: np.ndarray, painters: Sequence[str]) -> Dataset:
+    """Works of styles 0 to 9, which are the classes, and of others: 600 train, 300 are validation, the rest test."""
+    n, task = len(style), Task("style", tuple(f"style {k}" for k in range(10)))
+    split = np.where(np.arange(n) < 600, "train", np.where(np.arange(n) < 900, "validation", "test")).astype(object)
+    names = [f"style {k}" for k in style]
+    table = pd.DataFrame({"id": np.arange(n).astype(str), "style": names, "painter": painters})
+    labels, rows = {"style": task.encode(names)}, np.zeros(n, np.int64)
+    return dataclasses.replace(like, table=table, tasks={"style": task}, labels=labels, split=split, image_rows=rows)
+
+
 def told_apart(answers: np.ndarray, data: Dataset) -> float:
     """AUROC of an output (n, 2) for the test paintings whose painter is said."""
     known = data.known_class_task("painter")[1][data.rows("test")]
@@ -118,15 +128,9 @@ def test_where_others_are_of_one_kind_the_logits_say_who_is_known(outer_two: Dat
     """Ten classes, a single other kind: works of kinds that nobody has seen are told, though none was learned from."""
     rng = np.random.default_rng(0)
     classes, kinds, n = 10, 13, 1300
-    task = Task("style", tuple(f"style {k}" for k in range(classes)))
     kind = np.arange(n) % kinds  # 10 is in the data, 11 and 12 turn up later
-    split = np.where(np.arange(n) < 600, "train", np.where(np.arange(n) < 900, "validation", "test")).astype(object)
-    split[(kind > classes) & (split != "test")] = ""
-    table = pd.DataFrame({"id": np.arange(n).astype(str), "style": [f"style {k}" for k in kind], "painter": ""})
-    labels = {"style": np.where(kind < classes, kind, -1).astype(np.int32)}
-    data = dataclasses.replace(
-        outer_two, table=table, tasks={"style": task}, labels=labels, split=split, image_rows=np.zeros(n, np.int64)
-    )
+    data = of_styles(outer_two, kind, [""] * n)
+    data.split[(kind > classes) & (data.split != "test")] = ""
     model = untrained_network(data)
     channels = features_model(model).output.shape[-1]
     directions = np.linalg.qr(rng.normal(size=(channels, kinds)))[0].T
@@ -150,34 +154,29 @@ def test_painters_tell_what_the_classes_do_not(outer_two: Dataset, monkeypatch: 
     monkeypatch.setattr(known_class_heads, "FEWEST_PAINTERS", 20)
     rng = np.random.default_rng(0)
     classes, painters, n = 10, 20, 1200
-    task = Task("style", tuple(f"style {k}" for k in range(classes)))
     painter, other = np.arange(n) % painters, np.arange(n) % 61 == 0  # a few works of a style that is none of the ten
     style = np.where(other, classes, painter // 2)
-    split = np.where(np.arange(n) < 600, "train", np.where(np.arange(n) < 900, "validation", "test")).astype(object)
-    columns = {"id": np.arange(n), "style": style, "painter": painter}
-    table = pd.DataFrame({name: [f"{name} {k}" for k in values] for name, values in columns.items()})
-    labels = {"style": np.where(other, -1, style).astype(np.int32)}
-    data = dataclasses.replace(
-        outer_two, table=table, tasks={"style": task}, labels=labels, split=split, image_rows=np.zeros(n, np.int64)
-    )
+    data = of_styles(outer_two, style, [f"painter {k}" for k in painter])
     model = untrained_network(data)
     channels = features_model(model).output.shape[-1]
     directions = np.linalg.qr(rng.normal(size=(channels, painters)))[0].T
     encoded = (4 * directions[painter] + rng.normal(0, 0.3, (n, channels))).astype(np.float32)[:, None]
-    of_styles = directions.reshape(classes, 2, channels).sum(axis=1)
-    model.get_layer("style").set_weights([of_styles.T.astype(np.float32), np.zeros(classes, np.float32)])
+    in_style = directions.reshape(classes, 2, channels).sum(axis=1)
+    model.get_layer("style").set_weights([in_style.T.astype(np.float32), np.zeros(classes, np.float32)])
 
-    def auroc(data: Dataset) -> float:
-        network = add_known_class_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32, encoded))
+    def with_head(data: Dataset) -> keras.Model:
+        return add_known_class_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32, encoded))
+
+    def auroc(network: keras.Model) -> float:
         test = data.rows("test")[~other[data.rows("test")]]
-        unknown = 2 * of_styles[style[test]] + rng.normal(0, 0.3, (len(test), channels))
+        unknown = 2 * in_style[style[test]] + rng.normal(0, 0.3, (len(test), channels))
         head = heads_model(network)(np.concatenate([encoded[test, 0], unknown]).astype(np.float32))
         score = known_score(np.asarray(head["style"]), np.asarray(head["style_known"]))
         return float(roc_auc_score(np.arange(len(score)) < len(test), score))
 
-    assert auroc(dataclasses.replace(data, table=table.assign(painter=""))) < 0.7
-    assert auroc(data) > 0.95
-    network = add_known_class_heads(model, data, data.tasks, 0, FeatureExtractor(model, data, 32, encoded))
+    assert auroc(with_head(dataclasses.replace(data, table=data.table.assign(painter="")))) < 0.7
+    network = with_head(data)
+    assert auroc(network) > 0.95
     assert network.get_layer("style_known_painters").units == painters
     chosen = data.rows("validation")[data.labels["style"][data.rows("validation")] >= 0]
     odds = np.asarray(heads_model(network)(encoded[chosen, 0])["style_known"], np.float64)
