@@ -5,6 +5,7 @@ python tests/workers.py mirrored OUT.npz                # on two virtual CPUs
 """
 
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ import tensorflow as tf
 from painters_mtl.network.graph import FEATURES
 from painters_mtl.network.precision import in_precision
 from painters_mtl.training.batches import Batch
+from painters_mtl.training.crop_teachers import CropTeachers
 from painters_mtl.training.devices import Devices, connect
 from painters_mtl.training.losses import Objective
 from painters_mtl.training.settings import STRATEGIES, TrainSettings
@@ -21,10 +23,16 @@ from painters_mtl.training.step import TrainStep
 HEADS = {"painter": ["painter", "all_painters"], "style": ["style"], "genre": ["genre"]}
 WEIGHTS = {"painter": 0.5, "all_painters": 0.3, "style": 1.0, "genre": 2.0}
 SIZE = 12
-Case = tuple[str, int, float]  # strategy, accumulate, teachers' weight
+Case = tuple[str, int, float, str]  # strategy, accumulate, teachers' weight, what these see
 # Every strategy in several processes; on several devices of one process, where the steps are the same ones, a few.
-OF_PROCESSES: list[Case] = [*((s, 1, 0) for s in STRATEGIES), ("joint", 2, 0.4)]
-OF_MIRRORED: list[Case] = [("alternate", 1, 0), ("gradnorm", 1, 0), ("upgrad", 1, 0), ("famo", 2, 0)]
+OF_PROCESSES: list[Case] = [*((s, 1, 0, "") for s in STRATEGIES), ("joint", 2, 0.4, "whole")]
+OF_MIRRORED: list[Case] = [
+    ("alternate", 1, 0, ""),
+    ("gradnorm", 1, 0, ""),
+    ("upgrad", 1, 0, ""),
+    ("famo", 2, 0, ""),
+    ("joint", 2, 0.4, "crop"),
+]
 
 
 def network() -> keras.Model:
@@ -50,7 +58,7 @@ def batch_of(seed: int, local_places: np.ndarray) -> Batch:
 
 def steps(case: Case, devices: Devices) -> list[np.ndarray]:
     """Losses of four steps, the network behind them, what strategy and optimizers remember, the cosines."""
-    strategy, accumulate, teacher_weight = case
+    strategy, accumulate, teacher_weight, teacher_view = case
     settings = TrainSettings(
         strategy=strategy,
         learning_rate=1e-3,
@@ -58,8 +66,10 @@ def steps(case: Case, devices: Devices) -> list[np.ndarray]:
         teacher_weight=teacher_weight,  # type: ignore[arg-type]
     )
     teacher = np.random.default_rng(1).dirichlet(np.ones(3), SIZE).astype(np.float32)
-    objective = Objective(HEADS, WEIGHTS, {"style": teacher} if teacher_weight else {})
     model = network()
+    objective = Objective(HEADS, WEIGHTS, {"style": teacher} if teacher_view == "whole" else {})
+    if teacher_view == "crop":
+        objective = replace(objective, crop_teachers=CropTeachers.of([model], ["style", "genre"]))
     with devices.variables():
         model = in_precision(model, "float32", synchronized=devices.count > 1)
         train_step = TrainStep(model, objective, settings, 20, devices=devices)

@@ -33,7 +33,7 @@ TOPICS_OF_TRAINING = {
     "Steps and rates": "epochs batch_size accumulate learning_rate backbone_rate weight_decay patience",
     "Labels and crops": "label_smoothing mix color balanced",
     "From trained networks": "start_from start_shared freeze freeze_epochs teachers distill teacher_weight "
-    "teacher_schedule temperature",
+    "teacher_schedule teacher_view temperature",
     "Devices": "distribute precision",
     "End of the training": "painter_known",
     "Cluster": "engine ray_address ray_cpus",

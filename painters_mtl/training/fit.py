@@ -31,7 +31,7 @@ from painters_mtl.training.run_spec import RunSpec
 from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.start_weights import AUTO, with_known_start, with_weights_file
 from painters_mtl.training.training_set import Assignment
-from painters_mtl.training.transfer import soft_targets, warm_start
+from painters_mtl.training.transfer import crop_teachers, soft_targets, warm_start
 
 
 def fit(
@@ -92,6 +92,7 @@ def fit_single_task(
         teachers=(),
         distill=False,
         teacher_schedule="constant",
+        teacher_view="whole",
         freeze="none",
         freeze_epochs=0,
     )
@@ -179,6 +180,8 @@ def build(spec: RunSpec, teachers: Sequence[Path] = ()) -> Assignment:
     elif settings.starts_from_teachers() and len(teachers) == len(spec.tasks):  # a task may be too scarce for one
         warm_start(full, teachers, spec.tasks, "mean")
     network = with_heads(full, spec.tasks)
+    if teachers and settings.teacher_view == "crop":
+        return Assignment(full, network, labels, weights, crop_teachers=crop_teachers(data, teachers, spec.tasks))
     targets = soft_targets(data, teachers, spec.tasks) if teachers else {}
     return Assignment(full, network, labels, weights, targets)
 

@@ -152,7 +152,8 @@ class TrainingLoop:
             head: apply_temperature(values, settings.temperature)
             for head, values in self.assignment.soft_targets.items()
         }
-        objective = Objective(self.assignment.heads_of_task, self.assignment.loss_weights, soft_targets)
+        assignment = self.assignment
+        objective = Objective(assignment.heads_of_task, assignment.loss_weights, soft_targets, assignment.crop_teachers)
         with self.devices.variables():
             self.copy = in_precision(self.full, precision, synchronized=several) if mixed or several else self.full
             if self.heads_only:

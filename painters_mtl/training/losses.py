@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from painters_mtl.training.batches import Batch, shown_labels
+from painters_mtl.training.crop_teachers import CropTeachers
 from painters_mtl.training.settings import TrainSettings
 
 
@@ -21,6 +22,8 @@ class Objective:
     """Of each head. A head of weight 0 learns nothing, and a task of such heads does not count at all."""
     soft_targets: Mapping[str, np.ndarray] = field(default_factory=dict)
     """The teachers' answers, softened: {head: float32 (training paintings, classes)}."""
+    crop_teachers: CropTeachers | None = None
+    """Teachers that answer at each step, in the place of `soft_targets`."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,13 @@ class Losses:
         """
         self.heads_of_task = {task: list(heads) for task, heads in objective.heads.items()}
         self.loss_weights = dict(objective.loss_weights)
+        self.crop_teachers = objective.crop_teachers
         self.soft_targets = {head: tf.constant(values) for head, values in objective.soft_targets.items()}
         self.smoothing = settings.label_smoothing
         self.teacher_weight, self.temperature = settings.teacher_weight, settings.temperature
+        taught = self.crop_teachers.of_heads if self.crop_teachers else self.soft_targets
+        self.taught_by_others = list(taught)
+        """The heads for which there is a teacher."""
         self.annealed, self.progress = settings.teacher_schedule == "annealed", progress
 
     def teachers_share(self) -> float | tf.Tensor:
@@ -117,10 +124,17 @@ class Losses:
                 head: loss * tf.math.divide_no_nan(tf.reduce_sum(weights[head]), totals.label_weights[head])
                 for head, loss in losses.items()
             }
-        share = self.teachers_share() if self.soft_targets else 0.0
-        for head, soft_targets in self.soft_targets.items():
-            targets = tf.gather(soft_targets, shown.rows)
-            distilled = distillation_loss(targets, by_label[head], self.temperature, shown.shares)
+        if not self.taught_by_others:
+            return losses
+        share = self.teachers_share()
+        if self.crop_teachers is None:
+            targets = {head: tf.gather(values, shown.rows) for head, values in self.soft_targets.items()}
+            shares = shown.shares
+        else:  # of a crop that shows two paintings there is one answer
+            targets = self.crop_teachers.answers(batch.images, self.temperature)
+            by_label, shares = dict(probabilities), tf.ones(batch.rows.shape)
+        for head in self.taught_by_others:
+            distilled = distillation_loss(targets[head], by_label[head], self.temperature, shares)
             if totals is not None:
                 distilled *= batch.rows.shape[0] / totals.paintings
             losses[head] = (1 - share) * losses[head] + share * distilled
@@ -137,5 +151,5 @@ class Losses:
         """Whether the batch teaches a head anything: {head: 1.0 or 0.0}. A teacher has an answer for every painting."""
         weights = shown_labels(batch).weights
         labelled = {head: tf.cast(tf.reduce_max(weights[head]) > 0, tf.float32) for head in self.loss_weights}
-        labelled |= dict.fromkeys(self.soft_targets, tf.ones(()))
+        labelled |= dict.fromkeys(self.taught_by_others, tf.ones(()))
         return {head: float(self.loss_weights[head] > 0) * value for head, value in labelled.items()}

@@ -57,7 +57,7 @@ def check_sources(settings: TrainSettings, folder: Path) -> None:
             if option == "--start-from":
                 _check_has_heads(source)
             run = open_run(source, option=option)
-            if option == "--teachers":
+            if option == "--teachers" and settings.teacher_view == "whole":
                 check_teacher_size(run, cache_side(settings.image_size))
             if folder.resolve() in (source.resolve(), *source.resolve().parents):
                 raise UserError(f"{option} {source} is part of the run {folder} itself: choose another --name")
@@ -72,6 +72,7 @@ def _check_effect(settings: TrainSettings) -> None:
         ("temperature", taught, "--teachers or --distill"),
         ("teacher_weight", taught, "--teachers or --distill"),
         ("teacher_schedule", taught, "--teachers or --distill"),
+        ("teacher_view", taught, "--teachers or --distill"),
         ("task_sampling", "alternate" in ways, "--strategy alternate"),
     ):
         value = getattr(settings, name)

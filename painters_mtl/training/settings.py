@@ -120,6 +120,9 @@ class TrainSettings(NetworkSettings, DataSettings):
     teacher_schedule: Literal["constant", "annealed"] = "constant"
     """constant: --teacher-weight throughout; annealed: from twice that (at most 1) at the first step, in a straight
     line to 0 at the last, so that the labels alone have the last word."""
+    teacher_view: Literal["whole", "crop"] = "whole"
+    """What a teacher answers for. whole: each painting as it is, once, before the training; crop: the very crop that
+    the network is shown, with what is mixed into it, at each step, for a third of a step's time and each teacher."""
     temperature: float = 2.0
     """Temperature of the distillation: above 1 it makes the teachers' predictions softer."""
     patience: int = 6
@@ -164,6 +167,11 @@ class TrainSettings(NetworkSettings, DataSettings):
         )
         if self.freeze_epochs and self.freeze == "none":
             raise UserError(f"--freeze-epochs {self.freeze_epochs} needs --freeze, which says what is frozen")
+        if self.epochs and self.freeze_epochs >= self.epochs:
+            raise UserError(
+                f"--freeze-epochs {self.freeze_epochs} is the whole training of --epochs {self.epochs}: leave "
+                "--freeze-epochs out to freeze to the end, or name fewer"
+            )
         if self.freeze == "heads" and not self.trains_shared_weights():
             raise UserError(
                 "--freeze heads leaves nothing to train, since only the heads would train: leave --freeze out"
@@ -182,6 +190,11 @@ class TrainSettings(NetworkSettings, DataSettings):
             raise UserError(
                 f"--{option} changes the crops that a backbone with one view trains on: leave it out where the heads "
                 "alone train, or with two --views"
+            )
+        if self.teacher_view == "crop" and self.fine_tune == "heads":
+            raise UserError(
+                "--teacher-view crop is about the crops that a backbone trains on, and only the heads would train: "
+                "leave it out"
             )
         if self.resume and self.overwrite:
             raise UserError("--resume goes on with a run and --overwrite replaces it: leave one of them out")

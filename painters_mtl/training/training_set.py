@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from painters_mtl.data.dataset import Dataset
+from painters_mtl.training.crop_teachers import CropTeachers
 from painters_mtl.training.defaults import STEPS_OF_HEADS, default_batch
 from painters_mtl.training.devices import Devices
 from painters_mtl.training.sampling import (
@@ -33,6 +34,13 @@ class Assignment:
     """Of each head."""
     soft_targets: Mapping[str, np.ndarray] = field(default_factory=dict)
     """The teachers' probabilities for the training paintings: {head: float32 (n, classes)}."""
+    crop_teachers: CropTeachers | None = None
+    """Teachers that answer at each step, in the place of `soft_targets`."""
+
+    @property
+    def taught_by_others(self) -> set[str]:
+        """The heads for which there is a teacher, which has an answer for every painting."""
+        return set(self.crop_teachers.of_heads if self.crop_teachers else self.soft_targets)
 
     @property
     def heads_of_task(self) -> dict[str, list[str]]:
@@ -50,7 +58,7 @@ class TrainingSet:
         """Raises `UserError` where a batch cannot be divided among the devices."""
         rows = data.rows("train")
         learning = {head for head, weight in assignment.loss_weights.items() if weight > 0}
-        if not learning & set(assignment.soft_targets):  # a teacher has an answer for every painting
+        if not learning & assignment.taught_by_others:
             rows = rows[np.any([assignment.labels[head][rows] >= 0 for head in learning], axis=0)]
         self.assignment, self.settings = assignment, settings
         self.rows = rows
@@ -77,7 +85,7 @@ class TrainingSet:
         can_teach = {
             task: np.any([self.labels[head] >= 0 for head in heads], axis=0) for task, heads in heads_of_task.items()
         }
-        can_teach |= {task: np.ones(len(self.rows), bool) for task in self.assignment.soft_targets}
+        can_teach |= {task: np.ones(len(self.rows), bool) for task in self.assignment.taught_by_others}
         can_teach = {
             task: rows & any(self.assignment.loss_weights[head] > 0 for head in heads_of_task[task])
             for task, rows in can_teach.items()

@@ -21,6 +21,7 @@ from painters_mtl.network.graph import layer_owners, named_tensors
 from painters_mtl.network.multitask import heads_model
 from painters_mtl.network.pyramid import pyramid_channels
 from painters_mtl.runs.run import SPLIT, Run, check_teacher_size, open_run
+from painters_mtl.training.crop_teachers import CropTeachers
 
 
 def runs_by_task(folders: Sequence[Path], tasks: Mapping[str, Task], option: str) -> dict[str, list[Run]]:
@@ -141,6 +142,20 @@ def _weights_for(layer: keras.layers.Layer, run: Run, source: keras.Model) -> tu
             path = (theirs if mine is None else mine).path
             return [], f"{path} is {shape or 'missing'}, wanted {expected or 'none'}"
     return weights, ""
+
+
+def crop_teachers(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Task]) -> CropTeachers:
+    """The teachers' networks, to be asked at each step. Raises `UserError` for one that has other views than the data.
+
+    A teacher's --image-size does not count here: it sees what the network in training sees.
+    """
+    two_views = data.images.pixels.ndim == 5
+    runs = _each_once(runs_by_task(folders, tasks, "teachers"))
+    for run in runs:
+        if (len(run.views) > 1) != two_views:
+            views = "whole,detail" if two_views else "whole"
+            raise UserError(f"--teachers {run.folder} looks at --views {','.join(run.views)}, and here it is {views}")
+    return CropTeachers.of([open_network(run) for run in runs], list(tasks))
 
 
 def soft_targets(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:

@@ -12,16 +12,23 @@ from steps import OBJECTIVE, SIZE, partly_labelled_batch, still_network
 
 from painters_mtl.runs import run
 from painters_mtl.training.batches import Partners
+from painters_mtl.training.crop_teachers import CropTeachers
 from painters_mtl.training.settings import STRATEGIES, TrainSettings
 from painters_mtl.training.step import TrainStep
 
 
-def after_steps(strategy: str, accumulate: int, mix: bool = False, **changes: Any) -> tuple[list[np.ndarray], ...]:
+def after_steps(
+    strategy: str, accumulate: int, mix: bool = False, crops: bool = False, **changes: Any
+) -> tuple[list[np.ndarray], ...]:
     """Losses of five steps, the weights behind them, and what strategy and optimizers remember."""
     model = still_network()
     settings = TrainSettings(strategy=strategy, learning_rate=1e-3, accumulate=accumulate, **changes)  # type: ignore[arg-type]
     teacher = np.random.default_rng(1).dirichlet(np.ones(3), SIZE).astype(np.float32)
     objective = dataclasses.replace(OBJECTIVE, soft_targets={"style": teacher} if changes else {})
+    if crops:
+        objective = dataclasses.replace(
+            OBJECTIVE, crop_teachers=CropTeachers.of([still_network(1)], ["style", "genre"])
+        )
     train_step = TrainStep(model, objective, settings, 20)
     step = tf.function(train_step.step)
     batches = [partly_labelled_batch(seed) for seed in range(5)]
@@ -42,7 +49,10 @@ QUICK = ("joint", "famo", "pcgrad")
 WAYS = [pytest.param(name, {}, marks=[] if name in QUICK else pytest.mark.slow) for name in STRATEGIES]
 
 
-@pytest.mark.parametrize(("strategy", "changes"), [*WAYS, ("joint", {"teacher_weight": 0.4}), ("joint", {"mix": True})])
+@pytest.mark.parametrize(
+    ("strategy", "changes"),
+    [*WAYS, ("joint", {"teacher_weight": 0.4}), ("joint", {"mix": True}), ("joint", {"crops": True})],
+)
 def test_parts_make_the_step_of_the_whole_batch(strategy: str, changes: dict[str, Any]) -> None:
     """Labels that miss are weighted over the whole batch: a mean of the parts' means would be another loss."""
     whole, parts = after_steps(strategy, 1, **changes), after_steps(strategy, 3, **changes)

@@ -154,6 +154,14 @@ def test_values_that_cannot_work_are_refused_by_their_option(name: str, value: A
     assert option in str(error.value)
 
 
+def test_freezing_for_the_whole_training_is_not_freezing_for_some_epochs() -> None:
+    for epochs, frozen in ((3, 2), (0, 2), (3, 0)):  # 0 epochs: as many as the data ask for
+        assert TrainSettings(epochs=epochs, freeze="backbone", freeze_epochs=frozen).freeze_epochs == frozen
+    for epochs in (1, 2):
+        with pytest.raises(UserError, match=f"--freeze-epochs 2 is the whole training of --epochs {epochs}"):
+            TrainSettings(epochs=epochs, freeze="backbone", freeze_epochs=2)
+
+
 def test_requested_classes_are_a_number_or_names() -> None:
     settings = TrainSettings(painters=("12",), styles=("Cubism",), genres=("portrait", "1920"))
     assert settings.requested_classes() == {"painter": 12, "style": ("Cubism",), "genre": ("portrait", "1920")}
