@@ -98,7 +98,7 @@ def check(settings: Settings) -> int:
 
 
 def check_data(settings: Settings, folder: Path) -> int:
-    """Print what `train` would understand of a folder."""
+    """Print what `train` would understand of a folder; returns 2 where nothing can be trained on it, else 0."""
     from painters_mtl.data.catalog import read_catalog
     from painters_mtl.data.locations import find_data
     from painters_mtl.data.summary import summary
@@ -107,8 +107,9 @@ def check_data(settings: Settings, folder: Path) -> int:
         raise UserError(
             "--data says what a folder is taken for, and opens no picture: leave the paths and --output out"
         )
-    print(summary(read_catalog(find_data(folder) or folder, settings), settings))
-    return 0
+    text, trainable = summary(read_catalog(find_data(folder) or folder, settings), settings)
+    print(text)
+    return 0 if trainable else 2
 
 
 def check_pictures(settings: Settings) -> int:

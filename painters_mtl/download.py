@@ -100,7 +100,10 @@ def _may_be_fetched(output: Path, missing: Mapping[str, int], yes: bool) -> bool
         return True
     if not sys.stdin.isatty():
         raise UserError(f"{_gigabytes(total - begun)} are to be fetched: add --yes if that is wanted")
-    return input("go on? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input("go on? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        return False
 
 
 def _gigabytes(count: float) -> str:

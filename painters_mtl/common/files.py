@@ -26,7 +26,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield temporary
-        with temporary.open("rb") as written:
+        with temporary.open("rb+") as written:  # Windows flushes only what is open for writing
             os.fsync(written.fileno())  # a power cut must not keep the name and lose the content
         temporary.replace(path)
     finally:

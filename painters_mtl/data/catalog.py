@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.data.collection import Collection, add_note, images_by_id
 from painters_mtl.data.known_names import kind_of_name
 from painters_mtl.data.layouts import read_layout
@@ -32,7 +32,8 @@ from painters_mtl.data.values import (
     one_spelling,
     spelling_key,
 )
-from painters_mtl.images.files import find_images
+from painters_mtl.images.files import ImageFile, find_images
+from painters_mtl.images.zips import is_zip
 
 COLUMNS = ("id", "file", "member", "painter", "style", "genre", "title", "date", "competition", "part")
 
@@ -63,7 +64,7 @@ def read_catalog(folder: Path, settings: LabelSettings | None = None) -> Catalog
     folder = Path(folder)
     find_data(folder)
     notes: list[str] = []
-    images = images_by_id(folder, find_images(folder), notes)
+    images = images_by_id(folder, _without_closed_containers(folder, find_images(folder), notes), notes)
     collection = Collection(folder, images, find_tables(folder), settings or LabelSettings(), notes)
     reading = read_layout(collection)
     own = [task for task in collection.settings.task_names() if task not in TASK_NAMES]
@@ -77,6 +78,24 @@ def read_catalog(folder: Path, settings: LabelSettings | None = None) -> Catalog
     table = tidy(reading.rows, own, notes)
     notes.insert(0, f"{reading.sentence}.")
     return Catalog(table, reading.layout, folder, notes)
+
+
+def _without_closed_containers(folder: Path, files: Sequence[ImageFile], notes: list[str]) -> list[ImageFile]:
+    """The pictures alone: zips and folders that could not be opened stand among them; why they could not is noted.
+
+    Raises `UserError` where there is nothing else.
+    """
+    closed = [file for file in files if is_zip(str(file)) or (not file.member and Path(file.path).is_dir())]
+    reasons = []
+    for file in closed:
+        try:
+            file.read()
+        except Unreadable as error:
+            reasons.append(str(error))
+    if closed and len(closed) == len(files):
+        raise UserError(f"{folder} holds no picture that can be read: {'; '.join(reasons[:3])}")
+    notes += [f"{reason}: what is in it is left out." for reason in reasons]
+    return [file for file in files if file not in set(closed)]
 
 
 def tidy(rows: pd.DataFrame, own_tasks: Sequence[str], notes: list[str]) -> pd.DataFrame:

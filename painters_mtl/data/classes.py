@@ -16,6 +16,11 @@ from painters_mtl.data.tasks import Task
 from painters_mtl.data.values import clean
 
 
+def may_be_trained_on(table: pd.DataFrame) -> np.ndarray:
+    """Whether each painting is in no part that the data themselves keep for validation or test: bool (n,)."""
+    return ~table["part"].isin(["validation", "test"]).to_numpy()
+
+
 def choose_classes(
     table: pd.DataFrame,
     wanted: Mapping[str, int | Sequence[str] | None],

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -35,7 +36,7 @@ class Collection:
 
     def levels(self) -> FolderLevels:
         """What the folders of the images say."""
-        return resolve_folders({folder_of(image_id) for image_id in self.images})
+        return resolve_folders(Counter(map(folder_of, self.images)))
 
     def base(self, table: TableFile) -> str:
         """The folder of a table, from which its file names start: a path below the data folder, "" for that itself."""

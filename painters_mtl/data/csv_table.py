@@ -20,11 +20,13 @@ from typing import IO
 
 import pandas as pd
 
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import Unreadable, UserError, display_path
 from painters_mtl.data.values import clean
+from painters_mtl.images.zips import find_member, is_zip, member_names
 
 _SUFFIX = re.compile(r"\.(csv|tsv|txt|jsonl|ndjson|parquet)(\.gz|\.zip)?$", re.IGNORECASE)
 _LAST = ("csv", "tsv", "txt", "jsonl", "ndjson", "parquet", "gz", "zip")
+_NAME_OF_FILE = re.compile(r"\w\.[a-z]{2,4}\d?\s*$", re.IGNORECASE)
 csv.field_size_limit(64 << 20)  # of a cell; a description, or a picture in base64, may be above the usual 131,072
 
 
@@ -57,18 +59,29 @@ class TableFile:
     def open(self) -> Iterator[IO[bytes]]:
         """The unpacked bytes. Raises `UserError` where they cannot be read."""
         try:
-            if self.path.suffix.lower() == ".zip":
-                with zipfile.ZipFile(self.path) as archive:
-                    members = [n for n in archive.namelist() if Path(n).name == self.path.stem]
-                    with archive.open(self.member or members[0]) as file, _unpacked(file, self.member) as unpacked:
-                        yield unpacked
+            if is_zip(str(self.path)):
+                (archive, lock), info = find_member(str(self.path), self.member or self._only_member())
+                with lock:  # the archive counts its open members
+                    member = archive.open(info)
+                with member, _unpacked(member, info.filename) as unpacked:
+                    yield unpacked
             else:
                 with self.path.open("rb") as file, _unpacked(file, self.path.name) as unpacked:
                     yield unpacked
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, KeyError, IndexError) as error:
-            raise UserError(
-                f"{self} cannot be read ({str(error) or 'no table in it'}); get a fresh copy of it"
-            ) from error
+        except PermissionError as error:
+            raise UserError(f"{self} cannot be read ({error.strerror}): ask for the right to read it") from error
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, KeyError, Unreadable) as error:
+            reason = error.in_words if isinstance(error, Unreadable) else str(error)
+            raise UserError(f"{self} cannot be read ({reason}); get a fresh copy of it") from error
+
+    def _only_member(self) -> str:
+        """The table in labels.csv.zip: the member of that name, or else the only table there."""
+        tables = [name for name in member_names(str(self.path)) if table_ending(name)]
+        called_so = [name for name in tables if Path(name).name == self.path.stem]
+        if len(called_so or tables) != 1:
+            found = ", ".join(map(display_path, tables)) or "no table"
+            raise UserError(f"{self} must hold one table, {self.path.stem}; it holds {found}")
+        return (called_so or tables)[0]
 
 
 def table_ending(name: str) -> str:
@@ -132,6 +145,8 @@ def _read(
         names = list(header) or [clean(cell).lower() for cell in next(rows, (0, []))[1]]
         if not names:
             raise UserError(f"{table} is empty; it needs a line of column names and a row an image")
+        if again := sorted({n for i, n in enumerate(names) if n in names[:i] and columns and n in columns}):
+            notes.append(f"{table.name} has several columns called {', '.join(again)}: the first counts.")
         width = len(names)
         kept = [i for i, n in enumerate(names) if n not in names[:i] and (columns is None or n in columns)]
         numbers: list[int] = []
@@ -166,12 +181,24 @@ def _rows(table: TableFile, encoding: str) -> Iterator[Iterator[tuple[int, list[
     """An iterator over the rows that are not empty: the number of the line on which each ends, and its cells."""
     with table.open() as binary:
         buffered, of_start = with_unicode_encoding(binary)
+        if not encoding and (kind := _no_text(buffered.peek(1024)[:1024], of_start)):
+            raise UserError(f"{table} is no text but {kind}: save it as CSV in UTF-8")
         encoding = encoding or of_start
         errors = "replace" if encoding == "cp1252" else "strict"
         yield _parsed(table, io.TextIOWrapper(buffered, encoding, errors, newline=""))
 
 
-def with_unicode_encoding(binary: IO[bytes]) -> tuple[IO[bytes], str]:
+def _no_text(start: bytes, encoding: str) -> str:
+    """What a file is that is no text, by its first bytes; "" for text."""
+    for mark, kind in ((b"PK\3\4", "an Excel workbook or another zip"), (b"PAR1", "Parquet"), (b"\x1f\x8b", "gzip")):
+        if start.startswith(mark):
+            return kind
+    if encoding != "utf-16" and b"\0" in start:
+        return "UTF-16 without a byte order mark, or no table at all"
+    return ""
+
+
+def with_unicode_encoding(binary: IO[bytes]) -> tuple[io.BufferedReader, str]:
     """The same bytes, and what they are read as: UTF-16 where they begin with its byte order mark, else UTF-8."""
     buffered: io.BufferedReader = io.BufferedReader(binary)  # type: ignore[arg-type]
     return buffered, "utf-16" if buffered.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -223,17 +250,14 @@ def _fault_in_quotes(record: Sequence[str], delimiter: str) -> str:
 
 
 def _swallows_rows(record: Sequence[str], row: Sequence[str], width: int, delimiter: str) -> bool:
-    """Whether a cell of several lines holds lines that are rows of their own: as many cells, the first of its kind.
+    """Whether a cell of several lines holds lines that are rows of their own: as many cells, file names in one place.
 
-    A description may have several lines; that one has as many commas and begins with a file's name is no chance.
+    A description may have several lines; that one has as many commas and a file's name where the row has one is no
+    chance.
     """
-
-    def kind(cell: str) -> str:
-        cell = re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", cell.strip()))
-        return "file" if re.search(r"\.a0?$", cell) else cell
-
     others = (next(csv.reader([line], delimiter=delimiter), []) for line in record[1:])
-    return any(len(cells) == width > 1 and kind(cells[0]) == kind(row[0]) for cells in others)
+    places = [i for i, cell in enumerate(row) if _NAME_OF_FILE.search(cell)]
+    return any(len(cells) == width > 1 and any(_NAME_OF_FILE.search(cells[i]) for i in places) for cells in others)
 
 
 def _open_quote(table: TableFile, record: Sequence[str], start: int, delimiter: str, reason: str = "") -> UserError:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import UserError, display_path
 from painters_mtl.common.files import read_if_sound
 from painters_mtl.common.messages import counted, in_singular, say
 from painters_mtl.data.catalog import Catalog, read_catalog
-from painters_mtl.data.classes import choose_classes
+from painters_mtl.data.classes import choose_classes, may_be_trained_on
 from painters_mtl.data.demo.collection import make_demo
 from painters_mtl.data.duplicates import group_near_copies, largest_group
 from painters_mtl.data.locations import DEMO_FOLDER, find_data, way_to_images, without_images
@@ -206,7 +206,10 @@ def _cached_images(
     images = build_image_cache(table, side, settings.cache, settings.memory_gb, inputs=settings.views)
     if len(images.refused):
         reasons = ", ".join(f"{n} {reason}" for reason, n in images.refused["reason"].value_counts().items())
-        notes.append(f"{len(images.refused):,} pictures cannot be read and are left out ({reasons}).")
+        notes.append(
+            f"{len(images.refused):,} pictures cannot be read and are left out ({reasons}), the first of them "
+            f"{display_path(images.refused['id'].iloc[0])}; painters-mtl check names all."
+        )
     if len(images.repaired):
         notes.append(f"{len(images.repaired):,} damaged pictures are used as far as they can be read.")
     readable = images.rows >= 0
@@ -215,9 +218,7 @@ def _cached_images(
 
 def _choose_classes(table: pd.DataFrame, settings: DataSettings) -> tuple[dict[str, Task], list[str]]:
     """The tasks, and notes. Of a split that is given, only what may be trained on is counted."""
-    counted = np.ones(len(table), bool)
-    if settings.split is None:
-        counted = ~table["part"].isin(["validation", "test"]).to_numpy()
+    counted = may_be_trained_on(table) if settings.split is None else None
     return choose_classes(table, settings.requested_classes(), counted)
 
 

@@ -1,15 +1,18 @@
 """What the folders between the data folder and an image say: a part of a split, a class, or nothing.
 
-levels = resolve_folders({"training_set/training_set/Claude_Monet", "test_set/Claude_Monet"})
+levels = resolve_folders({"training_set/training_set/Claude_Monet": 12, "test_set/Claude_Monet": 3})
 levels.parts      # {"training_set/training_set/Claude_Monet": "train", "test_set/Claude_Monet": "test"}
 levels.classes    # {...: ("Claude_Monet",), ...}
 """
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from painters_mtl.data.known_names import part_of_name, says_nothing
 from painters_mtl.data.values import clean_label, name_key
+
+STRAY = 0.1  # of the images in class folders: so many may lie on a level above the others
 
 
 @dataclass(frozen=True)
@@ -19,18 +22,31 @@ class FolderLevels:
     parts: dict[str, str]  # "train", "validation", "test" or ""
     classes: dict[str, tuple[str, ...]]  # () for images that lie above all classes
     odd: tuple[str, ...]  # names of parts, or such as "images", that stand beside classes
+    images: Mapping[str, int]  # how many lie in the folder itself
 
     def depth(self) -> int:
-        """How many levels of classes all images have that are in a class folder at all; 0 without class folders."""
-        return min((len(names) for names in self.classes.values() if names), default=0)
+        """How many levels of classes the images have, but for a tenth of those in class folders; 0 without folders.
+
+        A cover that lies beside the folders of a style's painters does not make them one level less.
+        """
+        by_depth: Counter[int] = Counter()
+        for folder, names in self.classes.items():
+            by_depth[len(names)] += self.images[folder]
+        del by_depth[0]
+        enough = (1 - STRAY) * by_depth.total()
+        return max((d for d in by_depth if sum(by_depth[e] for e in by_depth if e >= d) >= enough), default=0)
 
     def names(self, level: int = 0) -> list[str]:
         """The different names on a level, sorted."""
         return sorted({names[level] for names in self.classes.values() if len(names) > level})
 
 
-def resolve_folders(folders: Collection[str]) -> FolderLevels:
-    """Take from each path what is no class, above and below: a folder around all others, parts of a split, "images"."""
+def resolve_folders(folders: Mapping[str, int]) -> FolderLevels:
+    """Take from each path what is no class, above and below: a folder around all others, parts of a split, "images".
+
+    Args:
+        folders: those that hold images, with the number of these.
+    """
     rest = {folder: tuple(folder.split("/")) if folder else () for folder in folders}
     above: dict[str, tuple[str, ...]] = {folder: () for folder in folders}
     parts = dict.fromkeys(folders, "")
@@ -62,7 +78,7 @@ def resolve_folders(folders: Collection[str]) -> FolderLevels:
                 parts[folder] = part_of_name(names[1]) or parts[folder]
                 rest[folder] = (names[0], *names[2:])
     odd = {names[0] for names in rest.values() if names and (part_of_name(names[0]) or says_nothing(names[0]))}
-    return FolderLevels(parts, rest, tuple(sorted(odd)))
+    return FolderLevels(parts, rest, tuple(sorted(odd)), folders)
 
 
 def _around_others(paths: Collection[tuple[str, ...]]) -> set[str]:

@@ -1,5 +1,6 @@
 """Which image a file name in a table means, however it is written."""
 
+import os
 import posixpath
 import re
 from collections import Counter
@@ -16,7 +17,9 @@ class ImageNames:
     """The ids of a folder's images (paths below it), to be asked which of them a file name means."""
 
     def __init__(self, folder: Path, ids: Collection[str]):
-        self.folder, self.ids = f"{folder.absolute()}/", ids
+        # With and without "..", and behind symbolic links: a name may be written from any of them.
+        places = (os.path.abspath(folder), folder.absolute(), folder.resolve())  # noqa: PTH100 - resolve follows links
+        self.places, self.ids = tuple(f"{place}/" for place in places), ids
         self.folders: dict[str, bool] = {}  # of absolute paths: whether they are there
         self.indexes: dict[Callable[[str], str], dict[str, list[tuple[str, str]]]] = {}
 
@@ -65,8 +68,13 @@ class ImageNames:
         if not name or (not base and name in self.ids):
             return name
         if name.startswith("/"):
-            if name.startswith(self.folder):
-                return name[len(self.folder) :]
+            for place in self.places:
+                if name.startswith(place):
+                    return name[len(place) :]
+            if self._is_folder(name.rpartition("/")[0]):
+                real = os.path.realpath(name)
+                if real.startswith(self.places[-1]):
+                    return real[len(self.places[-1]) :]
             return "" if self._is_folder(name.rpartition("/")[0]) and _is_there(name, Path.exists) else name
         inside = posixpath.normpath(f"{base}/{name}" if base else name)
         if inside in self.ids or ".." in name.split("/"):

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -12,15 +12,16 @@ from painters_mtl.data.csv_table import TableFile, with_unicode_encoding
 from painters_mtl.data.values import clean
 
 
-def read_json_lines(table: TableFile, columns: Collection[str]) -> pd.DataFrame:
+def read_json_lines(table: TableFile, columns: Collection[str], notes: list[str]) -> pd.DataFrame:
     """The columns that are asked for (in lower case), as str; the index is the number of each line.
 
-    Raises `UserError` with the number of the line that is no record.
+    UTF-8, UTF-16 with a byte order mark, or else Windows-1252, which is noted. Raises `UserError` with the number of
+    the line that is no record.
     """
     numbers: list[int] = []
     values: dict[str, list[str]] = {}
     keys: dict[str, str] = {}  # the names of the table, and what they are in lower case
-    for number, record in _records(table):
+    for number, record in _records(table, notes):
         for name, value in record.items():
             if (key := keys.get(name)) is None:
                 key = keys[name] = clean(name).lower()
@@ -29,7 +30,8 @@ def read_json_lines(table: TableFile, columns: Collection[str]) -> pd.DataFrame:
                 if cells is None:
                     cells = values[key] = []
                 cells += [""] * (len(numbers) - len(cells))
-                cells.append(as_text(value))
+                if len(cells) == len(numbers):  # "Artist" beside "artist": the first counts, as in a CSV
+                    cells.append(as_text(value))
         numbers.append(number)
     for cells in values.values():
         cells += [""] * (len(numbers) - len(cells))
@@ -42,7 +44,7 @@ def json_lines_columns(table: TableFile) -> list[str]:
     """The names that any of the lines has, in lower case: a line may leave out what it has no value for."""
     names: dict[str, None] = {}
     try:
-        for _, record in _records(table):
+        for _, record in _records(table, []):
             names.update(dict.fromkeys(record))
     except UserError:  # of a line; whoever reads the table says so
         if not names:
@@ -50,10 +52,16 @@ def json_lines_columns(table: TableFile) -> list[str]:
     return list(dict.fromkeys(clean(name).lower() for name in names))
 
 
-def _records(table: TableFile) -> Iterator[tuple[int, dict[str, Any]]]:
+def _records(table: TableFile, notes: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    other = ""
     with table.open() as binary:
         buffered, encoding = with_unicode_encoding(binary)
-        for number, line in enumerate(io.TextIOWrapper(buffered, encoding, errors="replace"), 1):
+        lines: Iterable[str | bytes] = io.TextIOWrapper(buffered, encoding) if encoding == "utf-16" else buffered
+        for number, read in enumerate(lines, 1):
+            try:
+                line = read if isinstance(read, str) else read.decode(encoding)
+            except UnicodeDecodeError:
+                line, other = str(read, "cp1252", "replace"), other or f"line {number}"
             if not line.strip():
                 continue
             try:
@@ -65,6 +73,11 @@ def _records(table: TableFile) -> Iterator[tuple[int, dict[str, Any]]]:
             if not isinstance(record, dict):
                 raise UserError(f'{table}: line {number} is no record; each line must be as in {{"file_name": ...}}')
             yield number, record
+    if other:
+        notes.append(
+            f"{table.name} is not UTF-8 (first in {other}); such lines were read as Windows-1252, so look at the names "
+            "with accents."
+        )
 
 
 def read_parquet(table: TableFile, columns: Collection[str]) -> pd.DataFrame:

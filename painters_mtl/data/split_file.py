@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from painters_mtl.common.errors import UserError
+from painters_mtl.common.errors import UserError, display_path
 from painters_mtl.common.files import atomic_write
 from painters_mtl.data.csv_table import read_csv
 from painters_mtl.data.split import PARTS
@@ -45,6 +45,11 @@ def without_folder(name: str, columns: Iterable[str]) -> str:
     return own if own and task in columns else name
 
 
+def _own_id(name: str, table: pd.DataFrame) -> str:
+    """The id in its own folder, in one Unicode form: a folder that moved to or from macOS may have the other one."""
+    return clean(without_folder(name, table.columns))
+
+
 def load_split(path: Path, table: pd.DataFrame, groups: np.ndarray | None = None) -> tuple[np.ndarray, list[str]]:
     """The split in a file for the paintings of `table`, by id; those that the file does not name are left out ("").
 
@@ -66,19 +71,23 @@ def load_split(path: Path, table: pd.DataFrame, groups: np.ndarray | None = None
             raise UserError(f"{path}, line {line}: the split is {value!r}; it must be {', '.join(PARTS)}")
         if parts.setdefault(name, part) != part:
             raise UserError(f"{path}, line {line}: {name} is in {part} and in {parts[name]}; remove one of the lines")
-    own_ids = {without_folder(name, table.columns): part for name, part in parts.items()}
-    split = np.array(
-        [parts.get(name) or own_ids.get(without_folder(name, table.columns), "") for name in table["id"]], object
-    )
+    own_ids = {_own_id(name, table): part for name, part in parts.items()}
+    split = np.array([parts.get(name) or own_ids.get(_own_id(name, table), "") for name in table["id"]], object)
     named = split != ""
     count = int(named.sum())
     if not count:
         raise UserError(f"{path}: none of its {len(parts):,} ids is in the data (the file has {next(iter(parts))!r}, "
                         f"the data {next(iter(table['id']), '')!r}); it belongs to other data")  # fmt: skip
     if count < len(table):
-        notes.append(f"{len(table) - count:,} of {len(table):,} paintings are not in {path.name} and are left out.")
+        first = display_path(table["id"][~named].iloc[0])
+        notes.append(
+            f"{len(table) - count:,} of {len(table):,} paintings are not in {path.name} and are left out (the first is "
+            f"{first})."
+        )
     if count < len(parts):
-        notes.append(f"{len(parts) - count:,} ids of {path.name} are not in the data.")
+        here = {_own_id(name, table) for name in table["id"][named]}
+        first = next((name for name in parts if _own_id(name, table) not in here), "")
+        notes.append(f"{len(parts) - count:,} ids of {path.name} are not in the data (the first is {first}).")
     if groups is not None:
         divided = int((pd.Series(split[named]).groupby(np.asarray(groups)[named]).nunique() > 1).sum())
         if divided:

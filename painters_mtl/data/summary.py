@@ -1,7 +1,7 @@
 """What was understood of a folder, as text: layout, labels, classes with their counts, the split.
 
-print(summary(read_catalog(folder, settings), settings))     # check --data
-print(split_summary(prepare(settings)))                      # train --dry-run
+text, trainable = summary(read_catalog(folder, settings), settings)  # check --data
+print(split_summary(prepare(settings)))                             # train --dry-run
 """
 
 import shlex
@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.data.classes import choose_classes
+from painters_mtl.data.classes import choose_classes, may_be_trained_on
 from painters_mtl.data.tasks import Task
 
 if TYPE_CHECKING:
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 LISTED = 12  # classes named for each task
 
 
-def summary(catalog: "Catalog", settings: "LabelSettings") -> str:
-    """The layout, for each task its labels and classes with their counts, and all that was left out or put right."""
+def summary(catalog: "Catalog", settings: "LabelSettings") -> tuple[str, bool]:
+    """The layout, for each task its labels and classes with their counts, and all that was left out or put right; and
+    whether anything can be trained on it."""
     table = catalog.table
     understood, *notes = catalog.notes
     lines = [f"{catalog.folder}: {len(table):,} paintings, {understood}", ""]
     try:
-        tasks, class_notes = choose_classes(table, settings.requested_classes())
+        tasks, class_notes = choose_classes(table, settings.requested_classes(), may_be_trained_on(table))
     except UserError as error:
         tasks, class_notes = {}, [f"nothing can be trained on this: {error}."]
     lines.append(f"{'':<12}{'labelled':>10}{'names':>9}{'classes':>9}{'paintings of these classes':>28}")
@@ -40,7 +41,7 @@ def summary(catalog: "Catalog", settings: "LabelSettings") -> str:
     if tasks:
         lines.append("next, with the options given here too: the split (without --dry-run: the training)")
         lines.append(f"  painters-mtl train --data {shlex.quote(str(catalog.folder))} --dry-run")
-    return "\n".join(lines)
+    return "\n".join(lines), bool(tasks)
 
 
 def class_line(task: Task, counts: Counter[str]) -> str:

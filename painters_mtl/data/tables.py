@@ -10,7 +10,7 @@ import pandas as pd
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.data import record_tables
 from painters_mtl.data.csv_table import TableFile, csv_header, read_csv, table_ending
-from painters_mtl.images.files import ImageFile, is_passed_over
+from painters_mtl.images.files import ImageFile, is_folder, is_passed_over
 from painters_mtl.images.zips import open_zip
 
 FEW_FOLDERS = 12  # a folder of so few sub-folders may have its tables in them; one of more is full of paintings
@@ -35,7 +35,7 @@ def find_tables(folder: Path) -> list[TableFile]:
                 tables.append((depth, TableFile(here / entry.name)))
             elif entry.name.lower().endswith(".zip"):
                 tables += [(depth + 1, table) for table in _in_zip(here / entry.name)]
-            elif entry.is_dir():
+            elif is_folder(entry):
                 folders.append(here / entry.name)
         if depth < DEEPEST:
             few = len(folders) <= FEW_FOLDERS
@@ -90,5 +90,5 @@ def read_table(table: TableFile, columns: Collection[str], notes: list[str]) -> 
     if table.ending == "parquet":
         return record_tables.read_parquet(table, columns)
     if table.ending in ("jsonl", "ndjson"):
-        return record_tables.read_json_lines(table, columns)
+        return record_tables.read_json_lines(table, columns, notes)
     return read_csv(table, notes, columns)

@@ -225,13 +225,14 @@ def _walk(folder: str) -> Iterator[str]:
         for entry in entries:
             if is_passed_over(entry.name):
                 continue
-            if _is_folder(entry):
+            if is_folder(entry):
                 waiting.append(entry.path)
             elif _is_picture(entry.name) or is_zip(entry.name):
                 yield entry.path
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a folder, or a link to one, that may be entered."""
     try:
         return entry.is_dir()
     except OSError:  # a link into what may not be entered, or in a circle

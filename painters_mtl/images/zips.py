@@ -13,7 +13,7 @@ import zipfile
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 
 from painters_mtl.common import interrupts
 from painters_mtl.common.errors import Unreadable, shorten
@@ -120,10 +120,19 @@ def close_all() -> None:
     _open.cache_clear()
 
 
-@lru_cache(maxsize=32)
+def _archive(file: str | IO[bytes]) -> Archive:
+    """Names that are not said to be UTF-8 are so nonetheless where they can be: macOS writes such zips."""
+    try:
+        opened = zipfile.ZipFile(file, metadata_encoding="utf-8")
+    except UnicodeDecodeError:
+        opened = zipfile.ZipFile(file)
+    return Archive(opened, threading.Lock())
+
+
+@lru_cache(maxsize=128)  # shards are read in turn; a process may have 256 files open on some systems
 def _open(path: str, *_stamp: int) -> Archive:
     """The stamp is the process's, and the file's: a zip that was replaced is read anew."""
-    return Archive(zipfile.ZipFile(path), threading.Lock())
+    return _archive(path)
 
 
 @lru_cache(maxsize=4)
@@ -148,4 +157,4 @@ def _open_nested(archive: Archive, info: zipfile.ZipInfo, *_stamp: int) -> Archi
             f"a zip inside a zip, whose list of files has {listing:,} bytes; the limit is {MAX_LISTING:,}: unpack it"
         )
         raise Unreadable("too large", detail)
-    return Archive(zipfile.ZipFile(copy), threading.Lock())
+    return _archive(copy)

@@ -11,6 +11,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.data.catalog import COLUMNS, read_catalog
 from painters_mtl.data.settings import LabelSettings
 from painters_mtl.data.tasks import TASK_NAMES
+from painters_mtl.images.files import ImageFile
 
 
 def test_one_folder_a_painter(tmp_path):
@@ -188,3 +189,69 @@ def test_folders_of_one_painter_in_other_spellings_are_one_class(tmp_path):
     catalog = read_catalog(tmp_path)
     assert Counter(column(catalog, "painter")) == {"Paul Cézanne": 2, "Edgar Degas": 3}
     assert any("(paul-cezanne is Paul Cézanne)" in note for note in catalog.notes)
+
+
+def test_a_picture_above_the_others_does_not_cost_a_level(tmp_path):
+    """A cover beside the folders of the painters keeps the style that its folder says, and has no painter."""
+    names = [f"{style}/{painter}/{i}.jpg" for style, painter in (("Cubism", "Braque"), ("Fauvism", "Derain"))
+             for i in range(8)]  # fmt: skip
+    touch(tmp_path, *names, "Cubism/cover.jpg", "readme.jpg")
+    catalog = read_catalog(tmp_path)
+    named = read_catalog(tmp_path, LabelSettings(folders="style/painter"))
+    assert labels(catalog, "style", "painter") == labels(named, "style", "painter")
+    assert labels(catalog, "style", "painter") == {
+        **{name: tuple(name.split("/")[:2]) for name in names},
+        "Cubism/cover.jpg": ("Cubism", ""),
+    }
+    assert "1 image is in no folder of a painter (such as Cubism/cover.jpg), but above these." in catalog.notes
+    assert any("1 of the 18 images is in no class folder" in note for note in catalog.notes)
+    only_painters = read_catalog(tmp_path, LabelSettings(folders="*/painter"))
+    assert set(column(only_painters, "id")) == set(names)
+    with pytest.raises(UserError, match="names 3 levels of folders, and there are 2 above the images"):
+        read_catalog(tmp_path, LabelSettings(folders="style/painter/genre"))
+
+
+def test_folders_on_two_levels_with_a_picture_above_them(tmp_path):
+    touch(tmp_path, *(f"{a}/{b}/{i}.jpg" for a in ("Monet", "Renoir") for b in "ab" for i in range(6)), "cover.jpg")
+    with pytest.raises(UserError, match=r"two levels \(Monet/a \.\.\.\)"):
+        read_catalog(tmp_path)
+
+
+def test_what_cannot_be_opened_is_no_picture_and_is_named(tmp_path):
+    for name in ("Monet", "Renoir", "Degas"):
+        touch(tmp_path / name, "1.jpg", "2.jpg")
+        zipped(tmp_path / "data" / f"{name}.zip", tmp_path / name, "1.jpg", "2.jpg")
+    damaged = tmp_path / "data" / "Degas.zip"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    catalog = read_catalog(tmp_path / "data")
+    assert sorted(set(column(catalog, "painter"))) == ["Monet", "Renoir"] and len(catalog.table) == 4
+    said = [note for note in catalog.notes if "Degas.zip" in note]
+    assert len(said) == 1 and said[0].startswith(f"{damaged} cannot be read: damaged zip (")
+    assert said[0].endswith("): what is in it is left out.")
+    assert not any("in no class folder" in note for note in catalog.notes)
+    for name in ("Monet", "Renoir"):
+        (tmp_path / "data" / f"{name}.zip").unlink()
+    with pytest.raises(UserError, match=r"holds no picture that can be read: .*Degas\.zip cannot be read: damaged zip"):
+        read_catalog(tmp_path / "data")
+
+
+def test_names_in_a_zip_are_utf_8_though_it_does_not_say_so(tmp_path):
+    """As in zips that macOS writes: the flag of each name that would say it is not set."""
+    touch(tmp_path, "Paul C\u00e9zanne/1.jpg", "Paul C\u00e9zanne/2.jpg", "Monet/1.jpg")
+    path = tmp_path / "data" / "all.zip"
+    zipped(path, tmp_path, "Paul C\u00e9zanne/1.jpg", "Paul C\u00e9zanne/2.jpg", "Monet/1.jpg")
+    data = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        at = -1
+        while (at := data.find(mark, at + 1)) >= 0:
+            data[at + flags + 1] &= ~8
+    path.write_bytes(data)
+    catalog = read_catalog(tmp_path / "data")
+    assert column(catalog, "painter") == ["Monet", "Paul C\u00e9zanne", "Paul C\u00e9zanne"]
+    assert all(ImageFile(*place).read() == b"" for place in catalog.table[["file", "member"]].itertuples(index=False))
+
+
+def test_links_that_lead_nowhere_are_passed_over(tmp_path):
+    touch(tmp_path, "Monet/1.jpg", "Degas/1.jpg")
+    (tmp_path / "loop").symlink_to("loop")
+    assert column(read_catalog(tmp_path), "painter") == ["Degas", "Monet"]

@@ -1,11 +1,12 @@
 """Tables as text: dialects, encodings, and the line of whatever is wrong."""
 
+import csv
 import gzip
 import tracemalloc
 import zipfile
 
 import pytest
-from folders import labelled, write
+from folders import labelled, write, zipped
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.csv_table import TableFile, csv_header, read_csv
@@ -89,6 +90,47 @@ def test_the_case_of_an_open_quote(cases):
 def test_quotes_that_are_in_order(tmp_path, cell, value):
     text = f"{HEADER}a.jpg,M,{cell}\nb.jpg,D,y\n"
     assert read_csv(write(tmp_path / "t.csv", text), [])["title"].tolist() == [value, "y"]
+
+
+@pytest.mark.parametrize("cell", ["A picture of\nhorses, dogs, and, men\nin grey", "signed\n1907, oil, canvas, framed"])
+def test_lines_of_a_cell_that_look_like_rows_but_name_no_file(tmp_path, cell):
+    for first in ("Guernica", "1937"):
+        rows = [
+            ["title", "description", "filename", "painter"],
+            [first, cell, "a.jpg", "Picasso"],
+            ["x", "y", "b", "z"],
+        ]
+        file = tmp_path / "t.csv"
+        with file.open("w", newline="", encoding="utf-8") as written:
+            csv.writer(written).writerows(rows)
+        assert read_csv(file, []).to_numpy().tolist() == rows[1:]
+
+
+def test_what_is_no_text_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "book.csv", "w") as workbook:
+        workbook.writestr("xl/workbook.xml", "x")
+    (tmp_path / "parquet.csv").write_bytes(b"PAR1" + bytes(99))
+    write(tmp_path / "utf16.csv", "filename,painter\na.jpg,Manet\n", "utf-16-le")
+    for name, kind in (("book", "an Excel workbook"), ("parquet", "Parquet"), ("utf16", "UTF-16 without")):
+        with pytest.raises(UserError, match=rf"{name}\.csv is no text but {kind}"):
+            read_csv(tmp_path / f"{name}.csv", [])
+
+
+def test_the_table_in_a_zip_may_have_another_name(tmp_path):
+    write(tmp_path / "mine.csv", "filename,painter\na.jpg,Manet\n")
+    zipped(tmp_path / "labels.csv.zip", tmp_path, "mine.csv")
+    assert read_csv(tmp_path / "labels.csv.zip", []).to_numpy().tolist() == [["a.jpg", "Manet"]]
+    write(tmp_path / "more.csv", "x\n")
+    zipped(tmp_path / "labels.csv.zip", tmp_path, "mine.csv", "more.csv")
+    with pytest.raises(UserError, match=r"labels\.csv\.zip must hold one table, labels\.csv; it holds mine.*more"):
+        read_csv(tmp_path / "labels.csv.zip", [])
+
+
+def test_of_two_columns_of_one_name_the_first_counts_and_it_is_said(tmp_path):
+    notes = []
+    table = read_csv(write(tmp_path / "t.csv", "style,Style,x,x\nCubism,Dada,1,2\n"), notes, {"style"})
+    assert table["style"].tolist() == ["Cubism"]
+    assert notes == ["t.csv has several columns called style: the first counts."]
 
 
 def test_only_the_columns_of_use_are_kept(tmp_path):

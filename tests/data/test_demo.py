@@ -171,7 +171,16 @@ def test_a_demo_that_lost_its_mark_and_pictures_is_completed(tmp_path: Path) -> 
     assert contents(make_demo(tmp_path, count=4, size=40, workers=1)) == whole
 
 
-@pytest.mark.parametrize("labels", ["filename,artist\nimages/00001.jpg,Claude Monet\n", "filename\na.jpg\n", None])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        "filename,artist\nimages/00001.jpg,Claude Monet\n",
+        "filename,artist,style\nimages/00001.jpg,,Cubism\n",
+        "filename,artist,title,style,genre,date\nwomen/00001.jpg,,,Cubism,,\n",
+        "filename\na.jpg\n",
+        None,
+    ],
+)
 def test_pictures_of_others_are_not_touched(tmp_path: Path, labels: str | None) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "00001.jpg").write_bytes(b"mine")

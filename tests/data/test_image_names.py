@@ -1,5 +1,7 @@
 """Which image a file name in a table means."""
 
+from pathlib import Path
+
 import pytest
 from folders import draw
 
@@ -92,3 +94,15 @@ def test_an_absolute_path_of_another_file_is_not_taken_for_one_here(tmp_path):
     names = ImageNames(tmp_path / "data", ["a.jpg"])
     assert names.match([f"{tmp_path}/elsewhere/a.jpg"]) == [[]]
     assert names.match([f"{tmp_path}/data/a.jpg"]) == [["a.jpg"]]
+
+
+def test_an_absolute_path_may_lead_around_a_link_or_a_folder_above(tmp_path, monkeypatch):
+    real = tmp_path / "real"
+    draw(real / "a.jpg")
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for folder in (real, tmp_path / "link", Path("../real"), Path("../link")):
+        names = ImageNames(folder, ["a.jpg"])
+        for named in (f"{tmp_path}/real/a.jpg", f"{tmp_path}/link/a.jpg", f"{tmp_path}/here/../link/a.jpg"):
+            assert names.match([named]) == [["a.jpg"]], (folder, named)

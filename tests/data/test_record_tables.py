@@ -27,10 +27,10 @@ WANTED = {"file_name", "artist", "year", "genre", "absent"}
 def test_json_lines(tmp_path):
     text = "\n".join(json.dumps(row) for row in ROWS)
     for file in (write(tmp_path / "t.jsonl", text), write(tmp_path / "t.ndjson", f"\ufeff{text}\n\n")):
-        table = read_json_lines(TableFile(file), WANTED)
+        table = read_json_lines(TableFile(file), WANTED, [])
         assert table.to_numpy().tolist() == VALUES and list(table.columns) == ["file_name", "artist", "year", "genre"]
     (tmp_path / "t.jsonl.gz").write_bytes(gzip.compress(text.encode()))
-    assert read_json_lines(TableFile(tmp_path / "t.jsonl.gz"), WANTED).to_numpy().tolist() == VALUES
+    assert read_json_lines(TableFile(tmp_path / "t.jsonl.gz"), WANTED, []).to_numpy().tolist() == VALUES
     assert json_lines_columns(TableFile(file)) == ["file_name", "artist", "year", "genre", "no"]
 
 
@@ -38,7 +38,7 @@ def test_records_may_lack_a_value_or_have_more(tmp_path):
     file = write(
         tmp_path / "t.jsonl", '{"file_name": "a"}\n\n{"file_name": "b", "style": "Dada"}\n{"file_name": "c"}\n'
     )
-    table = read_json_lines(TableFile(file), {"file_name", "style"})
+    table = read_json_lines(TableFile(file), {"file_name", "style"}, [])
     assert table["style"].tolist() == ["", "Dada", ""] and table.index.tolist() == [1, 3, 4]
 
 
@@ -48,7 +48,7 @@ def test_records_may_lack_a_value_or_have_more(tmp_path):
 )
 def test_bad_json_lines_are_named(tmp_path, text, sentence):
     with pytest.raises(UserError, match=rf"t\.jsonl.*{sentence}|t\.jsonl: {sentence}"):
-        read_json_lines(TableFile(write(tmp_path / "t.jsonl", text)), {"a"})
+        read_json_lines(TableFile(write(tmp_path / "t.jsonl", text)), {"a"}, [])
 
 
 def test_what_only_late_lines_have_is_a_column_too(tmp_path):
@@ -56,7 +56,7 @@ def test_what_only_late_lines_have_is_a_column_too(tmp_path):
     records = [{"file_name": f"{k}.jpg"} | ({"Style": "Dada"} if k >= 120 else {}) for k in range(140)]
     file = TableFile(write(tmp_path / "t.jsonl", "\n".join(map(json.dumps, records))))
     assert json_lines_columns(file) == ["file_name", "style"]
-    assert read_json_lines(file, {"file_name", "style"})["style"].tolist() == [""] * 120 + ["Dada"] * 20
+    assert read_json_lines(file, {"file_name", "style"}, [])["style"].tolist() == [""] * 120 + ["Dada"] * 20
 
 
 def test_a_bad_line_far_down_does_not_hide_the_columns(tmp_path):
@@ -65,13 +65,13 @@ def test_a_bad_line_far_down_does_not_hide_the_columns(tmp_path):
     file = TableFile(write(tmp_path / "metadata.jsonl", "\n".join([*good, '{"file_name": '])))
     assert json_lines_columns(file) == ["file_name", "artist"]
     with pytest.raises(UserError, match="line 151 is no JSON"):
-        read_json_lines(file, {"file_name"})
+        read_json_lines(file, {"file_name"}, [])
 
 
 def test_json_lines_may_be_utf_16(tmp_path):
     text = "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS)
     file = TableFile(write(tmp_path / "t.jsonl", text, "utf-16"))
-    assert read_json_lines(file, WANTED).to_numpy().tolist() == VALUES
+    assert read_json_lines(file, WANTED, []).to_numpy().tolist() == VALUES
 
 
 def test_a_parquet_file_whose_data_are_damaged_is_named(tmp_path):
@@ -90,7 +90,7 @@ def test_the_time_grows_with_the_lines_and_not_with_their_square(tmp_path):
     lines = [json.dumps({"file_name": f"{k}.jpg", "artist": "Ada", "genre": "portrait"}) for k in range(40_000)]
     table = TableFile(write(tmp_path / "t.jsonl", "\n".join(lines)))
     start = time.process_time()
-    assert len(read_json_lines(table, {"file_name", "artist", "genre"})) == 40_000
+    assert len(read_json_lines(table, {"file_name", "artist", "genre"}, [])) == 40_000
     assert time.process_time() - start < 4  # it takes a quarter of a second
 
 
@@ -137,7 +137,7 @@ def test_memory_does_not_grow_with_columns_of_no_use(tmp_path):
         rows = (json.dumps({"file_name": f"{i}.jpg", "artist": "Monet", **more}) for i in range(10_000))
         file = write(tmp_path / f"{extra}.jsonl", "\n".join(rows))
         tracemalloc.start()
-        read_json_lines(TableFile(file), {"file_name", "artist"})
+        read_json_lines(TableFile(file), {"file_name", "artist"}, [])
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.05 * peaks[0] + 100_000
@@ -148,3 +148,18 @@ def test_a_csv_of_the_same_values_is_read_alike(tmp_path):
     frame.to_csv(tmp_path / "t.csv", index=False)
     table = read_csv(tmp_path / "t.csv", [], WANTED)
     assert table.drop(columns="year").to_numpy().tolist() == [[a, b, d] for a, b, _, d in VALUES]
+
+
+def test_a_record_with_a_name_twice_in_other_cases(tmp_path):
+    text = '{"file_name": "a.jpg", "Artist": "A", "artist": "B"}\n{"file_name": "b.jpg", "artist": "C"}\n'
+    table = read_json_lines(TableFile(write(tmp_path / "t.jsonl", text)), {"file_name", "artist"}, [])
+    assert table.to_numpy().tolist() == [["a.jpg", "A"], ["b.jpg", "C"]]
+
+
+def test_json_lines_in_windows_1252_keep_their_accents_and_it_is_said(tmp_path):
+    text = '{"file_name": "a.jpg"}\n{"file_name": "é.jpg"}\n'
+    for encoding, noted in (("utf-8", 0), ("utf-16", 0), ("cp1252", 1)):
+        notes = []
+        table = read_json_lines(TableFile(write(tmp_path / "t.jsonl", text, encoding)), {"file_name"}, notes)
+        assert table["file_name"].tolist() == ["a.jpg", "é.jpg"]
+        assert len(notes) == noted and all("t.jsonl is not UTF-8 (first in line 2)" in note for note in notes)

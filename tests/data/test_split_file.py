@@ -21,11 +21,23 @@ def test_saved_and_loaded(tmp_path):
     assert path.read_text(encoding="utf-8").splitlines()[:2] == ["id,split,painter,style,genre", '0.jpg,train,"A, B",,']
     loaded, notes = load_split(path, table)
     assert loaded.tolist() == split.tolist()
-    assert notes == ["1 of 6 paintings are not in split.csv and are left out."]
+    assert notes == ["1 of 6 paintings are not in split.csv and are left out (the first is 3.jpg)."]
     more, notes = load_split(path, table.iloc[[5, 0, 3]])
-    assert more.tolist() == ["test", "train", ""] and "3 ids of split.csv are not in the data." in notes
+    assert (
+        more.tolist() == ["test", "train", ""]
+        and notes[-1] == "3 ids of split.csv are not in the data (the first is 1.jpg)."
+    )
     _, notes = load_split(path, table, groups=np.array([0, 0, 1, 1, 1, 2]))
     assert any(note.startswith("2 groups of near-copies") for note in notes)
+
+
+def test_names_of_paintings_may_have_another_unicode_form(tmp_path):
+    """A folder that was moved to macOS, or from there, has the same names in other code points."""
+    composed, apart = "C\u00e9zanne.jpg", "Ce\u0301zanne.jpg"
+    for here, there in ((composed, apart), (apart, composed)):
+        table = catalogue(2).assign(id=[here, "b.jpg"])
+        (tmp_path / "split.csv").write_text(f"id,split\n{there},test\nb.jpg,train\n", encoding="utf-8")
+        assert [*load_split(tmp_path / "split.csv", table)[0]] == ["test", "train"]
 
 
 @pytest.mark.parametrize(

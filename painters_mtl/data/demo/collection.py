@@ -40,6 +40,8 @@ GENRE_GIVEN_PAINTER = 0.41  # and in the favourite genre
 MISSING = {"artist": 0.12, "style": 0.15, "genre": 0.20}  # share of empty cells
 COPIES = 0.02  # share of works that repeat another one, with a slightly different crop and brightness
 
+_COLUMNS = ("filename", "artist", "title", "style", "genre", "date")
+
 # fmt: off
 # A style's weight among the works outside a painter's own style: three styles live only there, so they weigh more.
 _STYLE_WEIGHTS = {
@@ -182,7 +184,7 @@ def labels_table(works: Sequence[Work], seed: int = 0) -> pd.DataFrame:
     ]
     for index, source in copies:
         rows[index]["title"] = rows[source]["title"]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=_COLUMNS)
     for column, where in hidden.items():
         table.loc[where, column] = ""
     return table
@@ -233,9 +235,12 @@ def is_unfinished(folder: Path) -> bool:
 
 
 def _is_demo(labels: Path) -> bool:
-    """Whether a `labels.csv` names the invented painters only."""
+    """Whether a `labels.csv` has the demo's columns and file names, and no painter but the invented ones."""
     with labels.open(encoding="utf-8", errors="replace", newline="") as file:
-        return all(row.get("artist") in ("", *PAINTERS) for row in csv.DictReader(file))
+        rows = csv.DictReader(file)
+        return tuple(rows.fieldnames or ()) == _COLUMNS and all(
+            row["artist"] in ("", *PAINTERS) and re.fullmatch(r"images/\d{5,}\.jpg", row["filename"]) for row in rows
+        )
 
 
 def _clear(folder: Path) -> None:

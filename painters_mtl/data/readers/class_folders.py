@@ -17,12 +17,18 @@ def read(collection: Collection) -> Reading:
     """A label from each folder above an image that is the name of a class. Raises `UserError` where it is not clear."""
     levels = collection.levels()
     kinds = collection.settings.folders.split("/") if collection.settings.folders else _kinds(collection, levels)
-    if levels.depth() < len(kinds) and collection.settings.folders:
+    deepest = max(map(len, levels.classes.values()), default=0)
+    if deepest < len(kinds) and collection.settings.folders:
         raise UserError(
             f"{collection.folder}: --folders {collection.settings.folders} names {len(kinds)} levels of folders, and "
-            f"there are {levels.depth()} above the images"
+            f"there are {deepest} above the images"
         )
     rows = class_rows(collection, levels, kinds)
+    named = [kind for kind in kinds if kind != "*"]
+    for kind in named:
+        above = rows["id"][(rows[kind] == "") & (rows[named] != "").any(axis=1)]
+        collection.note(len(above), f"images are in no folder of a {kind} (such as {above.min()}), but above these.")
+    rows = rows[(rows[named] != "").any(axis=1)].reset_index(drop=True)
     collection.note(
         len(collection.images) - len(rows), f"of the {len(collection.images):,} images are in no class folder"
         " and are left out."
@@ -32,14 +38,18 @@ def read(collection: Collection) -> Reading:
 
 
 def class_rows(collection: Collection, levels: FolderLevels, kinds: list[str]) -> pd.DataFrame:
-    """A row for each image in a class folder: id, file, member, part, and a label for each of `kinds`, by level."""
-    ids = [i for i in collection.images if len(levels.classes[folder_of(i)]) >= len(kinds)]
+    """A row for each image in a class folder: id, file, member, part, and a label for each of `kinds`, by level.
+
+    The label is "" for an image that lies above that level.
+    """
+    ids = [i for i in collection.images if levels.classes[folder_of(i)] or not kinds]
     rows = pd.DataFrame({"id": ids, "filename": ids}, dtype=object)
     folders = [folder_of(i) for i in ids]
     for level, kind in enumerate(kinds):
         if kind != "*":
             names = {name: folder_label(name) for name in levels.names(level)}
-            rows[kind] = [names[levels.classes[folder][level]] for folder in folders]
+            paths = [levels.classes[folder] for folder in folders]
+            rows[kind] = [names[path[level]] if len(path) > level else "" for path in paths]
     rows["part"] = [levels.parts[folder] for folder in folders]
     return with_files(rows, [collection.images[i] for i in ids])
 
@@ -70,7 +80,7 @@ def _kinds(collection: Collection, levels: FolderLevels) -> list[str]:
         return ["painter", second]
     if all(len(below) == 1 for below in _below(levels).values()):
         return [first or "painter"]
-    example = next(f"{a}/{b}" for a, b, *_ in levels.classes.values())
+    example = "/".join(min(names[:2] for names in levels.classes.values() if len(names) > 1))
     raise UserError(
         f"{where}: there are folders on two levels ({example} ...), and either may be the classes; {WAY_OUT}"
     )
