@@ -76,6 +76,8 @@ def export(settings: Settings) -> int:
 
     _check(settings)
     run = open_run_for_pictures(settings.model)
+    if settings.output.resolve() == run.folder.resolve():
+        raise UserError(f"--output {settings.output} is the very model that is exported: name another folder")
     for package in PACKAGES[settings.format]:
         if package == "tf2onnx":  # it imports TensorFlow
             import_tensorflow()
@@ -103,13 +105,13 @@ class _Refused(Exception):
 
 
 def _check(settings: Settings) -> None:
-    from painters_mtl.inference.export_manifest import MANIFEST
+    from painters_mtl.inference.export_manifest import is_export
 
     output = settings.output
     if not output.absolute().parent.is_dir():
         raise UserError(f"--output {output}: there is no folder {output.absolute().parent}")
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        if not (output / MANIFEST).is_file():
+        if not is_export(output):
             raise UserError(f"--output {output} is there already and is no earlier export: name another folder")
         if not settings.overwrite:
             raise UserError(f"--output {output} holds an export already: name another folder, or --overwrite")

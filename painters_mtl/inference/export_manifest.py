@@ -4,7 +4,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from painters_mtl.common.files import write_json, write_text
+from painters_mtl.common.files import read_if_sound, write_json, write_text
 from painters_mtl.data.tasks import known_output, tasks_to_dict
 from painters_mtl.runs.run import LABELS
 
@@ -61,6 +61,16 @@ def describe_export(run: "Run", file_format: str, file: Path, widths: dict[str, 
             name: metadata.version(name) for name in ("painters-mtl", "tensorflow", "keras") if _is_installed(name)
         },
     }
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder holds what `export` writes, and may be replaced by another export.
+
+    Many programs have a manifest.json, so that it is there says little.
+    """
+    manifest = read_if_sound(folder / MANIFEST)
+    made_with = manifest.get("made_with")
+    return "format" in manifest and isinstance(made_with, dict) and "painters-mtl" in made_with
 
 
 def _is_installed(package: str) -> bool:

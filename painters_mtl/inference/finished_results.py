@@ -85,6 +85,14 @@ def check_finished(finished: FinishedResults, run: "Run", forward: "Forward", op
                 f"{finished.file} was made by another model or with other options, or {display_path(row['path'])} has "
                 "changed since: leave --resume out to label everything anew, or give the same"
             )
+    for task in run.tasks:
+        # Whether "unknown" stands for a doubtful class is an option: it is the same for all pictures in doubt.
+        unknown = [(row[task] == UNKNOWN, new[task] == UNKNOWN) for row, new in compared if task in new["doubtful"]]
+        if unknown and all(before != now for before, now in unknown):
+            raise UserError(
+                f"{finished.file} was made with other --unknown-tasks ({task}): leave --resume out to label everything "
+                "anew, or give the same"
+            )
     if rows and not compared:
         say(f"note: none of the pictures in {finished.file} can be read now: its rows are kept unchecked")
 

@@ -8,6 +8,7 @@ from painters_mtl.common.messages import ProgressBar
 from painters_mtl.evaluation.intervals import Interval, interval
 
 DRAWS = 500  # bootstrap samples
+FEWEST = 3  # painters that an interval is drawn from
 GROUPS = ("seen", "unseen", "all")
 
 
@@ -82,9 +83,21 @@ def auc_draws(scores: np.ndarray, pairs: Pairs, draws: int = DRAWS, seed: int = 
     return areas
 
 
-def intervals(areas: dict[str, np.ndarray], other: dict[str, np.ndarray] | None = None) -> dict[str, Interval]:
-    """AUC with 95 % interval by group; with `other`, of the same pairs and draws, that of the difference to it."""
-    return {name: interval((v if other is None else v - other[name])[:, None], 0) for name, v in areas.items()}
+def intervals(
+    areas: dict[str, np.ndarray], pairs: Pairs, other: dict[str, np.ndarray] | None = None
+) -> dict[str, Interval]:
+    """AUC with 95 % interval by group; with `other`, of the same pairs and draws, that of the difference to it.
+
+    The interval is widened for few painters, see `interval`; from fewer than `FEWEST` nothing can be told, and its ends
+    are NaN.
+    """
+    found = {}
+    for name, values in areas.items():
+        chosen = pairs.group(name)
+        painters = len(np.union1d(pairs.one[chosen], pairs.other[chosen]))
+        samples = (values if other is None else values - other[name])[:, None]
+        found[name] = interval(samples, 0, painters if painters >= FEWEST else 1)
+    return found
 
 
 def table(by_group: dict[str, Interval], pairs: Pairs) -> str:
@@ -94,6 +107,8 @@ def table(by_group: dict[str, Interval], pairs: Pairs) -> str:
         chosen = pairs.group(name)
         by_one = int((pairs.one[chosen] == pairs.other[chosen]).sum())
         figures = f"{value.mean:>8.3f}{f'{value.low:.3f} to {value.high:.3f}':>18}"
+        if np.isfinite(value.mean) and not np.isfinite(value.low):
+            figures = f"{value.mean:>8.3f}{'too few painters':>18}"
         if not np.isfinite(value.mean):
             figures = f"{'-':>8}{'':>18}"
         lines.append(f"{name:<10}{figures}{int(chosen.sum()):>14,}{by_one:>10,}")

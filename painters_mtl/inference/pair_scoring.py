@@ -142,10 +142,10 @@ def print_auc(labelled: LabelledPairs, trained: set[str], run: "Run", against: "
         print("no AUC: no pair is known to be by one painter (are these the --labels of these pictures?)")
         return
     draws = [auc_draws(scores, pairs) for scores in labelled.scores]
-    print(f"{run.folder}\n{table(intervals(draws[0]), pairs)}")
+    print(f"{run.folder}\n{table(intervals(draws[0], pairs), pairs)}")
     if against is not None:
-        print(f"{against.folder}\n{table(intervals(draws[1]), pairs)}")
-        print(f"difference: {run.folder} less {against.folder}\n{table(intervals(*draws), pairs)}")
+        print(f"{against.folder}\n{table(intervals(draws[1], pairs), pairs)}")
+        print(f"difference: {run.folder} less {against.folder}\n{table(intervals(draws[0], pairs, draws[1]), pairs)}")
 
 
 def trained_painters(run: "Run") -> set[str]:

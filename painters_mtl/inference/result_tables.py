@@ -78,7 +78,7 @@ def read_table(file: Path, file_format: str) -> Iterator[Row]:
 
 
 def _read_csv(file: Path) -> Iterator[Row]:
-    with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
+    with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as lines:  # Excel writes such a mark
         table = csv.DictReader(lines, strict=True)
         if "path" not in (table.fieldnames or ()):
             raise ValueError("it has no column path")

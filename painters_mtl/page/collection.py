@@ -20,6 +20,7 @@ from painters_mtl.page.limits import NEAREST
 if TYPE_CHECKING:
     from painters_mtl.page.model import Look, PageModel
 
+SEE_TERMINAL = "the terminal in which the page runs says why"  # that may name paths
 STEP = 64  # pictures between two looks at the progress, and at whether to stop
 THUMBNAIL = 240  # longer side, in pixels
 
@@ -47,6 +48,10 @@ class Collection:
     def start(self) -> None:
         """Begin in the background."""
         threading.Thread(target=self._read, name="collection", daemon=True).start()
+
+    def fail(self) -> None:
+        """It will never be ready: the terminal said why."""
+        self._problem = self._problem or SEE_TERMINAL
 
     def close(self) -> None:
         """End the reading after the pictures that are under way; what is done is in the cache."""
@@ -108,9 +113,14 @@ class Collection:
             vectors = embeddings.compute(run, readable, self._cache, forward=forward)
             self._unread = len(errors) + len(vectors.errors)
             self._vectors = LoadedVectors(vectors)
+        except KeyboardInterrupt:  # Ctrl-C, which ends the page
+            return
         except (UserError, OSError) as error:
             messages.warn(f"error: {error}")
-            self._problem = "the terminal in which the page runs says why"  # it may name paths
+            self.fail()
+        except Exception as error:  # in a thread of its own nobody else would say it
+            messages.warn(f"error: the collection {self.folder} could not be read: {type(error).__name__}: {error}")
+            self.fail()
 
 
 @lru_cache(maxsize=512)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from painters_mtl.common.errors import UserError, display_path, reason_of
+from painters_mtl.common.errors import Unreadable, UserError, display_path, reason_of
 from painters_mtl.images.files import ImageFile, find_images
 from painters_mtl.images.zips import MAX_LISTING, is_zip, listing_bytes
 from painters_mtl.inference.predictor import PredictOptions, prediction_columns, prediction_rows
@@ -59,8 +59,11 @@ def _check_zip(upload: ImageFile) -> None:
     """Refuse a zip whose list of members would fill the memory when it is opened. Raises `UserError`."""
     if not is_zip(upload.path):
         return
-    with Path(upload.path).open("rb") as file:
-        listing = listing_bytes(file)
+    try:
+        with Path(upload.path).open("rb") as file:
+            listing = listing_bytes(file)
+    except OSError as error:
+        raise Unreadable("missing", "it was kept for half an hour and is gone") from error
     if listing > MAX_LISTING:
         raise UserError(
             f"{upload.name} lists more files than the page takes: painters-mtl predict takes any number, on the "

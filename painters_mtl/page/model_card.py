@@ -26,7 +26,7 @@ def model_card(run: "Run", name: str) -> dict[str, Any]:
     if "backbone" in config:
         what += f" Backbone {config['backbone']}"
         what += f", {metrics['parameters']:,} parameters." if "parameters" in metrics else "."
-    tested = {task: m for task, m in metrics.get("test", {}).items() if task in run.tasks}
+    tested = {task: m for task, m in metrics.get("test", {}).items() if task in run.tasks and m["n"]}
     classes = {task: list(of.classes) for task, of in run.tasks.items()}
     return {"model": name, "demo": run.demo, "what": what, "tested": tested, "not_for": NOT_FOR, "classes": classes}
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.page.answers import labels, painting_values
-from painters_mtl.page.card import write_card
+from painters_mtl.page.card import shorter, write_card
 from painters_mtl.page.limits import NEAREST
 from painters_mtl.page.model_card import model_card
 
@@ -94,11 +94,11 @@ class Questions:
 
     def card(self, look: "Look", explanation: Explanation | None) -> bytes:
         """One picture to send, a PNG: see `card.write_card`."""
-        foot = f"{look.name}; labelled by {self.model.name}, painters-mtl"
+        foot = [f"{shorter(look.name, 80)}; labelled by {shorter(self.model.name, 60)}, painters-mtl"]
         if self.model.run.demo:
-            foot += "; a demo model, which knows no real paintings"
+            foot.append("a demo model, which knows no real paintings")
         if explanation and explanation.note:
-            foot += f"; of the map: {explanation.note}"
+            foot.append(f"of the map: {explanation.note}")
         overlaid = explanation.overlaid if explanation else None
         label = explanation.label if explanation else ""
         return write_card(look.pixels(), overlaid, label, labels(self.model.run, look.prediction), foot)

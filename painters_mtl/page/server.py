@@ -1,6 +1,7 @@
 """The server of the page: gradio on this machine alone, offline, behind the guard."""
 
 import contextlib
+import errno
 import os
 import socket
 import threading
@@ -97,6 +98,8 @@ def _prepare(model: Any, works: Any) -> None:
     try:
         model.load()
     except UserError:  # it was said here, and every question is answered with it
+        if works is not None:
+            works.fail()
         return
     except KeyboardInterrupt:  # Ctrl-C, which ends the page, while it was under way
         return
@@ -180,9 +183,14 @@ def _free_port(host: str) -> int:
     """The first free port from 7860 on. Raises `UserError` where none of a hundred is."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in range(FIRST_PORT, FIRST_PORT + PORTS):
-        with socket.socket(family) as attempt, contextlib.suppress(OSError):
+        with socket.socket(family) as attempt:
             attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            attempt.bind((host, port))
+            try:
+                attempt.bind((host, port))
+            except OSError as error:
+                if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                    raise UserError(f"--host {host} is no name or address of this machine") from error
+                continue
             return port
     raise UserError(f"no port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} is free on {host}: name one with --port")
 

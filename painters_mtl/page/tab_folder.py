@@ -77,6 +77,12 @@ def label(questions: Questions, given: Any, session: str | None) -> Iterator[lis
                 yield [render.folder(progress, tasks), *busy, gr.update(interactive=False)]
     except (Unreadable, UserError) as error:
         yield [render.problem(sentence(error)), *idle, gr.update()]
+    except OSError:  # such as a full disk; its message may name paths
+        yield [
+            render.problem("The table could not be written: the disk of this machine may be full."),
+            *idle,
+            gr.update(),
+        ]
     finally:
         _stops.pop(session or "", None)
 

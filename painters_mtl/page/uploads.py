@@ -57,8 +57,10 @@ class Uploads:
         where = Path(str(path)).resolve()
         if not self.holds(where):
             raise Unreadable("missing", "the page reads only what was uploaded to it")
-        with suppress(OSError):
+        try:
             os.utime(where)
+        except OSError:
+            raise Unreadable("missing", "it was kept for half an hour and is gone") from None
         if session:
             with self._lock:
                 self._sessions[session].add(where)
@@ -121,15 +123,17 @@ class Uploads:
 
     def _sweep_until_closed(self) -> None:
         while not self._stop.wait(limits.SWEEP_SECONDS):
-            self.sweep()
+            with suppress(OSError):  # what could not be removed now goes the next time
+                self.sweep()
 
     def _files(self) -> list[tuple[float, Path, int]]:
         """(last used, path, bytes) of each file."""
         files = []
-        for path in self.folder.rglob("*"):
-            with suppress(OSError):
-                info = path.stat()
-                if path.is_file():
+        # Not rglob, which fails where a folder goes while it is walked: that of a tab that is closed.
+        for folder, _, names in os.walk(self.folder):
+            for path in (Path(folder, name) for name in names):
+                with suppress(OSError):
+                    info = path.stat()
                     files.append((info.st_mtime, path, info.st_size))
         return files
 
@@ -142,8 +146,8 @@ class Uploads:
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                path.unlink(missing_ok=True)
                 with suppress(OSError):
+                    path.unlink(missing_ok=True)
                     if path.parent != self.folder:
                         path.parent.rmdir()  # where nothing else is in it
         if removed:

@@ -142,6 +142,13 @@ def test_what_another_model_made_is_not_mixed_in(
     assert "was made by another model or with other options" in refused(other)
     runs.save_labels(other, run.tasks, *sizes, run.temperatures, {"painter": 1.0})
     assert "was made by another model or with other options" in refused(other)  # it would call all of them unknown
+    runs.save_labels(other, run.tasks, *sizes, run.temperatures, {"style": 1.0})  # of which all styles are in doubt
+    output.unlink()
+    label(other, output, files[:6])
+    assert "was made with other --unknown-tasks (style)" in refused(other, "--unknown-tasks", "style")
+    label(other, output, files[:6], "--unknown-tasks", "style")
+    assert "was made with other --unknown-tasks (style)" in refused(other)
+    assert label(other, output, files[:6], "--resume", "--unknown-tasks", "style") == 0
     output.write_text("path;painter\n")
     assert label(folder, output, files, "--resume") == 2
     assert "is no table that predict wrote" in capsys.readouterr().err

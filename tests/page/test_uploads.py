@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -123,3 +124,31 @@ def test_the_folder_goes_with_the_page_and_that_of_a_killed_one_later(uploads: U
     for each in (again, uploads):
         each.close()
         assert not each.root.exists()
+
+
+def test_folders_that_go_while_they_are_counted(uploads: Uploads) -> None:
+    """A tab is closed, and its folders are removed, in another thread than the one that counts."""
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            made = [uploads.folder_for("tab") for _ in range(20)]
+            for folder in made:
+                (folder / "a.jpg").write_bytes(b"x")
+            uploads.forget("tab")
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(3000):
+            uploads.size()
+            uploads.sweep()
+    finally:
+        stop.set()
+        thread.join()
+    assert uploads.size() == 0
+
+
+def test_an_upload_that_is_gone_says_so(uploads: Uploads) -> None:
+    with pytest.raises(Unreadable, match="it was kept for half an hour and is gone"):
+        uploads.file({"path": str(uploads.folder / "abc" / "x.jpg")})

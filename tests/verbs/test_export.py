@@ -208,6 +208,10 @@ def test_an_earlier_export_stays_unless_it_is_to_be_replaced(
     (tmp_path / "other" / "mine.txt").write_text("")
     assert exported(run, files, "saved_model", tmp_path / "other", "--overwrite") == 2
     assert "is no earlier export" in capsys.readouterr().err and (tmp_path / "other" / "mine.txt").exists()
+    for manifest in ({"name": "a page", "icons": []}, {"format": 1, "made_with": ["x"]}):  # of other programs
+        (tmp_path / "other" / "manifest.json").write_text(json.dumps(manifest))
+        assert exported(run, files, "saved_model", tmp_path / "other", "--overwrite") == 2
+        assert "is no earlier export" in capsys.readouterr().err and (tmp_path / "other" / "mine.txt").exists()
 
 
 @pytest.mark.parametrize(

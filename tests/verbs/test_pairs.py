@@ -35,6 +35,7 @@ from painters_mtl.inference.painter_pairs import (
     softmax,
 )
 from painters_mtl.inference.pair_auc import Pairs, auc, auc_draws, draw_painters, intervals
+from painters_mtl.inference.pair_auc import table as pair_table
 from painters_mtl.inference.pair_scoring import PairVectors, trained_painters, write_scores
 from painters_mtl.inference.pair_tables import images_by_name, match_names, read_painters, read_pairs, survey_pairs
 from painters_mtl.network.linear_head import FitSettings, fit_linear_head
@@ -98,16 +99,28 @@ def test_the_groups_of_the_competition() -> None:
 def test_a_difference_is_of_the_same_draws() -> None:
     rng = np.random.default_rng(3)
     one, other = drawn_pairs(rng, 2000, 20)
-    pairs_, scores = Pairs(one, other, np.ones(20, bool)), rng.random(2000) + 0.3 * (one == other)
-    first, second = (auc_draws(s, pairs_, 50) for s in (scores, np.exp(scores)))  # the order is the same
-    assert intervals(first, second)["all"].mean == intervals(first, second)["all"].high == 0
-    value = intervals(first)["seen"]
-    assert value.low < value.mean < value.high and np.isnan(intervals(first)["unseen"].mean)
+    pairs, scores = Pairs(one, other, np.ones(20, bool)), rng.random(2000) + 0.3 * (one == other)
+    first, second = (auc_draws(s, pairs, 50) for s in (scores, np.exp(scores)))  # the order is the same
+    assert intervals(first, pairs, second)["all"].mean == intervals(first, pairs, second)["all"].high == 0
+    value = intervals(first, pairs)["seen"]
+    assert value.low < value.mean < value.high and np.isnan(intervals(first, pairs)["unseen"].mean)
+
+
+def test_from_two_painters_there_is_no_interval() -> None:
+    """Whoever is drawn of two: there is the same pair of painters, or no pair of two painters at all."""
+    rng = np.random.default_rng(3)
+    for painters in (2, 3):
+        pairs = Pairs(*drawn_pairs(rng, 400, painters), np.ones(painters, bool))
+        draws = auc_draws(rng.random(400) + 0.3 * (pairs.one == pairs.other), pairs, 50)
+        found = intervals(draws, pairs)
+        assert np.isfinite(found["all"].mean) and np.isfinite(found["all"].low) == (painters > 2)
+        assert ("too few painters" in pair_table(found, pairs)) == (painters == 2)
 
 
 @pytest.mark.slow
-def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
-    """Painters are points in a plane, works lie around them: 100 collections of 40 painters with 4 works each."""
+@pytest.mark.parametrize("painters", [5, 40])
+def test_the_interval_holds_the_truth_as_often_as_it_says(painters: int) -> None:
+    """Painters are points in a plane, works lie around them: 100 collections of painters with 4 works each."""
 
     def collection(rng: np.random.Generator, painters: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         works = np.repeat(rng.normal(size=(painters, 2)), 4, axis=0) + 0.8 * rng.normal(size=(4 * painters, 2))
@@ -118,8 +131,9 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     truth = np.mean([auc(*collection(rng, 300))[0] for _ in range(5)])
     held = 0
     for _ in range(100):
-        scores, one, other = collection(rng, 40)
-        value = intervals(auc_draws(scores, Pairs(one, other, np.ones(40, bool)), 150))["all"]
+        scores, one, other = collection(rng, painters)
+        pairs = Pairs(one, other, np.ones(painters, bool))
+        value = intervals(auc_draws(scores, pairs, 150), pairs)["all"]
         held += value.low <= truth <= value.high
     assert 0.88 <= held / 100 <= 1
 
