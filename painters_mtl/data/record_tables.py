@@ -53,15 +53,14 @@ def json_lines_columns(table: TableFile) -> list[str]:
 
 
 def _records(table: TableFile, notes: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    other = ""
+    first_other = 0  # the number of the first line that is no Unicode
     with table.open() as binary:
         buffered, encoding = with_unicode_encoding(binary)
-        lines: Iterable[str | bytes] = io.TextIOWrapper(buffered, encoding) if encoding == "utf-16" else buffered
-        for number, read in enumerate(lines, 1):
-            try:
-                line = read if isinstance(read, str) else read.decode(encoding)
-            except UnicodeDecodeError:
-                line, other = str(read, "cp1252", "replace"), other or f"line {number}"
+        lines: Iterable[tuple[str, bool]] = map(_decoded, buffered)
+        if encoding == "utf-16":
+            lines = ((line, True) for line in io.TextIOWrapper(buffered, encoding))
+        for number, (line, is_unicode) in enumerate(lines, 1):
+            first_other = first_other or (0 if is_unicode else number)
             if not line.strip():
                 continue
             try:
@@ -73,11 +72,19 @@ def _records(table: TableFile, notes: list[str]) -> Iterator[tuple[int, dict[str
             if not isinstance(record, dict):
                 raise UserError(f'{table}: line {number} is no record; each line must be as in {{"file_name": ...}}')
             yield number, record
-    if other:
+    if first_other:
         notes.append(
-            f"{table.name} is not UTF-8 (first in {other}); such lines were read as Windows-1252, so look at the names "
+            f"{table.name} is not UTF-8 (first in line {first_other}); such lines were read as Windows-1252, so look at the names "
             "with accents."
         )
+
+
+def _decoded(line: bytes) -> tuple[str, bool]:
+    """A line as UTF-8, or else as Windows-1252; and whether it is UTF-8."""
+    try:
+        return line.decode("utf-8-sig"), True
+    except UnicodeDecodeError:
+        return line.decode("cp1252", "replace"), False
 
 
 def read_parquet(table: TableFile, columns: Collection[str]) -> pd.DataFrame:
