@@ -45,6 +45,8 @@ class Settings:
     """the port to listen on; 0: the first that is free from 7860 on"""
     auth: str = ""
     """the name that visitors log in with; the password comes from PAINTERS_PASSWORD or --password-file"""
+    public_name: str = ""
+    """the name, such as gallery.example, by which a server with HTTPS before the page is called; it needs --auth"""
     password_file: Path | None = None
     """a file with the password in its first line"""
     cache: Path = Path("data/cache")
@@ -81,13 +83,15 @@ def _address(settings: Settings) -> "Address":
         raise UserError(f"--port {settings.port} must be at most 65535")
     if os.environ.get("SPACE_ID") and settings.host in LOOPBACK:  # the Space itself says who may come in
         return Address("0.0.0.0", settings.port or int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
-    if settings.host not in LOOPBACK and not settings.auth:
+    if (settings.host not in LOOPBACK or settings.public_name) and not settings.auth:
+        option = f"--public-name {settings.public_name}" if settings.public_name else f"--host {settings.host}"
         raise UserError(
-            f"--host {settings.host} lets others in: add --auth USER, with the password in {PASSWORD} or "
-            "--password-file FILE"
+            f"{option} lets others in: add --auth USER, with the password in {PASSWORD} or --password-file FILE"
         )
+    if set(settings.public_name) & set("/: "):
+        raise UserError(f"--public-name {settings.public_name} must be a name alone, such as gallery.example")
     password = _password(settings) if settings.auth else ""
-    return Address(settings.host, settings.port, settings.auth, password)
+    return Address(settings.host, settings.port, settings.auth, password, settings.public_name.lower())
 
 
 def _password(settings: Settings) -> str:

@@ -74,8 +74,8 @@ def _records(table: TableFile, notes: list[str]) -> Iterator[tuple[int, dict[str
             yield number, record
     if first_other:
         notes.append(
-            f"{table.name} is not UTF-8 (first in line {first_other}); such lines were read as Windows-1252, so look at "
-            "the names with accents."
+            f"{table.name} is not UTF-8 (first in line {first_other}); such lines were read as Windows-1252, so look "
+            "at the names with accents."
         )
 
 

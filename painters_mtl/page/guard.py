@@ -101,11 +101,12 @@ class Guard:
                 await _answer(send, refusal)
 
     def _check_address(self, scope: Scope, headers: dict[str, str]) -> None:
-        host = _name(headers.get("host", ""))
+        named = headers.get("host", "").lower()
+        host = _name(named)
         if self._hosts and host not in self._hosts:
             raise _Refused(421, f"this page does not go by the name {host[:100]!r}")
         origin = headers.get("origin", "")
-        if scope["method"] == "POST" and origin and urlsplit(origin).netloc != headers.get("host", ""):
+        if scope["method"] == "POST" and origin and urlsplit(origin.lower()).netloc != named:
             raise _Refused(403, "another page must not use this one")
         allowed = {"GET": _READ, "HEAD": _READ, "POST": _BRING}.get(scope["method"])
         if allowed is None or allowed.fullmatch(scope["path"]) is None:

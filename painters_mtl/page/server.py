@@ -47,6 +47,7 @@ class Address:
     port: int = 0  # 0: the first that is free from 7860 on
     user: str = ""  # "": nobody is asked
     password: str = ""
+    public_name: str = ""  # of a server that stands before the page
 
 
 @contextlib.contextmanager
@@ -80,7 +81,7 @@ def serving(run: "Run", address: Address, collection: Path | None, cache: Path) 
         works = Collection(collection, model, cache) if collection else None
         page = build_page(Questions(Shelf(model), uploads, works), draw_examples(uploads.drawn))
         port = address.port or _free_port(address.host)
-        hosts = () if address.host not in LOOPBACK else (*LOOPBACK, address.host)
+        hosts = () if address.host not in LOOPBACK else (*LOOPBACK, address.host, *filter(None, [address.public_name]))
         _launch(gradio, page, address, port, _guard(hosts, uploads))
         threading.Thread(target=_prepare, args=(model, works), name="model", daemon=True).start()
         shown = "localhost" if address.host in ("0.0.0.0", "::") else address.host

@@ -81,6 +81,10 @@ def test_a_foreign_name_does_not_reach_a_page_on_loopback() -> None:
     assert ask("/", host="evil.example:7860")[0] == 421
     assert [ask("/", host=host)[0] for host in ("127.0.0.1:7860", "localhost", "[::1]:7860")] == [200] * 3
     assert Asked()("/", host="painters.example")[0] == 200  # --host: any name
+    behind = Asked(hosts=("127.0.0.1", "gallery.example"))  # --public-name
+    body = [question("/tmp/a.jpg")]
+    for origin, status in (("https://gallery.example", 200), ("https://evil.example", 403)):
+        assert behind("/gradio_api/run/label", "POST", body, host="Gallery.example", origin=origin)[0] == status
 
 
 def test_another_page_cannot_bring_anything() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from painters_mtl import app
+from painters_mtl.common.errors import UserError
 from painters_mtl.page.guard import LOOPBACK
 
 
@@ -17,6 +18,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 def test_others_need_a_password(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(app.PASSWORD, raising=False)
     assert "add --auth USER" in refused(capsys, "--host", "0.0.0.0")
+    assert "add --auth USER" in refused(capsys, "--public-name", "gallery.example")
     for short in ("", "short"):
         monkeypatch.setenv(app.PASSWORD, short)
         assert "at least 8 letters" in refused(capsys, "--host", "0.0.0.0", "--auth", "curator")
@@ -29,6 +31,11 @@ def test_the_password_comes_from_the_environment_or_a_file(tmp_path: Path, monke
     (tmp_path / "password").write_text("from the file\nmore\n")
     settings.password_file = tmp_path / "password"
     assert app._address(settings).password == "from the file"
+    settings.public_name = "Gallery.example"
+    assert app._address(settings).public_name == "gallery.example"
+    settings.public_name = "https://gallery.example"
+    with pytest.raises(UserError, match="must be a name alone"):
+        app._address(settings)
 
 
 def test_it_listens_on_this_machine_alone_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +47,12 @@ def test_it_listens_on_this_machine_alone_unless_told(monkeypatch: pytest.Monkey
 
 
 def test_what_is_not_there_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("long enough")
     assert "--model" in refused(capsys, "--model", tmp_path / "nowhere")
     assert "--collection" in refused(capsys, "--collection", tmp_path / "nowhere")
     assert "--password-file" in refused(capsys, "--auth", "x", "--password-file", tmp_path / "nowhere")
+    assert "--host 203.0.113.7 is no name or address of this machine" in refused(
+        capsys, "--host", "203.0.113.7", "--auth", "x", "--password-file", password
+    )
     assert "--port 70000" in refused(capsys, "--port", "70000")
