@@ -107,7 +107,10 @@ def check_data(settings: Settings, folder: Path) -> int:
         raise UserError(
             "--data says what a folder is taken for, and opens no picture: leave the paths and --output out"
         )
-    text, trainable = summary(read_catalog(find_data(folder) or folder, settings), settings)
+    place = find_data(folder)
+    if place is None:
+        raise UserError(f"{folder} holds no whole demo yet: painters-mtl train --data demo --dry-run draws it")
+    text, trainable = summary(read_catalog(place, settings), settings)
     print(text)
     return 0 if trainable else 2
 

@@ -133,6 +133,27 @@ def test_a_data_folder_is_explained(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert captured.err == "" and [p.name for p in tmp_path.iterdir()] == ["data"]
 
 
+def test_what_train_cannot_use_ends_with_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the works that may be trained on, not by those that somebody keeps for the test."""
+    works = {("Ada", "train"): 5, ("Bea", "train"): 5, ("Cid", "train"): 1, ("Cid", "test"): 9, ("Dora", "test"): 6}
+    rows = [(painter, part, k) for (painter, part), count in works.items() for k in range(count)]
+    lines = ["filename,painter,split"]
+    for painter, part, k in rows:
+        (tmp_path / f"{painter}{part}{k}.jpg").write_bytes(b"")
+        lines.append(f"{painter}{part}{k}.jpg,{painter},{part}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    assert check.main(["--data", str(tmp_path), "--painters", "2"]) == 0
+    assert "painter: Ada (5), Bea (5)\n" in capsys.readouterr().out
+    (tmp_path / "labels.csv").write_text("\n".join(line for line in lines if "Bea" not in line))
+    assert check.main(["--data", str(tmp_path)]) == 2
+    assert "nothing can be trained on this" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    assert check.main(["--data", "demo"]) == 2
+    assert "painters-mtl train --data demo --dry-run draws it" in capsys.readouterr().err
+
+
 def test_wrong_option_ends_with_two() -> None:
     with pytest.raises(SystemExit) as caught:
         check.main(["--no-such-option", "1"])
