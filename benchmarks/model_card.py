@@ -377,8 +377,15 @@ def trainings(folder: Path) -> list[str]:
         seconds = sum(one["training_seconds"] for one in alone)
         taught = f" from the mean of {len(alone)} networks for one task each, its teachers ({seconds:,.0f} s more)"
     elif config["teachers"]:
-        more = " and its teachers" if len(config["teachers"]) > 1 else ""
-        taught = f", taught by the network before{more}"
+        several = len(config["teachers"]) > 1
+        taught = ", taught by the network before" + " and its teachers" * several
+        if config.get("teacher_view") == "crop":
+            who = (
+                f"{len(config['teachers'])} networks before, which answer"
+                if several
+                else "the network before, which answers"
+            )
+            taught = f", taught by {who} for its crops"
     seed = f" (seed {config['seed']})" if config["seed"] else ""
     return [
         *before,
