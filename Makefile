@@ -37,19 +37,23 @@ train: $(READY)
 # make model      trains the model that comes along again, from the paintings in PAINTINGS, and writes models/paintings and
 # its card. First at 128 pixels: a network for each task alone, then the shared one, taught by the three. Then the shared
 # one trains on at 160 pixels, taught by all four. From the backbone of that one two networks train on, at 192 and at 160
-# pixels, taught by it. The model is the mean of the weights of these two, with one more epoch at a rate of nearly 0, for
-# train fits the heads after an epoch only. Same machine, same weights: the seeds are named, and the split is drawn by
-# code. It says how long it takes as it goes.
+# pixels, taught by it; the mean of their weights is taken, with one more epoch at a rate of nearly 0, for train fits the
+# heads after an epoch only. From that mean two networks train on, and from the mean of these a third, taught by those
+# before, which answer for the crops that are trained on. The model is the mean of the weights of these three. Same
+# machine, same weights: the seeds are named, and the split is drawn by code. It says how long it takes as it goes.
 PAINTINGS ?= ../shared/paintings/wikiart
 MODEL_OPTIONS ?= --quality best --epochs 12 --seed 0 --distill
 MODEL_OPTIONS_160 ?= --quality best --image-size 160 --epochs 10 --learning-rate 0.001 --seed 0 --no-baselines
 MODEL_OPTIONS_AGAIN ?= --quality best --learning-rate 0.001 --no-baselines --freeze backbone --freeze-epochs 1
+MODEL_OPTIONS_CROPS ?= --quality best --learning-rate 0.001 --no-baselines --teacher-view crop --teacher-weight 0.7
 MODEL_OPTIONS_MEAN ?= --quality best --image-size 160 --epochs 1 --learning-rate 0.000001 --seed 0 --no-baselines
 MODEL_SPLIT := data/model-split.csv
 MODEL_TRAIN := $(BIN)/painters-mtl train --data $(PAINTINGS) --split $(MODEL_SPLIT) --overwrite
 MODEL_AT_128 := models/paintings-at-128
 MODEL_AT_160 := models/paintings-at-160
 MODEL_AGAIN := models/paintings-again
+MODEL_MEAN := models/paintings-mean
+MODEL_CROPS := models/paintings-crops
 
 model: $(READY)
 	@date "+%H:%M: training on $(PAINTINGS) with $(MODEL_OPTIONS)"
@@ -68,7 +72,19 @@ model: $(READY)
 	  --image-size 160 --epochs 10 --seed 2 --name paintings-again-at-160
 	@date "+%H:%M: the mean of both, with $(MODEL_OPTIONS_MEAN)"
 	$(MODEL_TRAIN) $(MODEL_OPTIONS_MEAN) --weights imagenet --start-from $(MODEL_AGAIN)-at-192 $(MODEL_AGAIN)-at-160 \
-	  --name paintings-in-32-bits
+	  --name paintings-mean-in-32-bits
+	$(BIN)/painters-mtl export --model $(MODEL_MEAN)-in-32-bits --format package --output $(MODEL_MEAN) --overwrite
+	@date "+%H:%M: three trainings go on with $(MODEL_OPTIONS_CROPS)"
+	$(MODEL_TRAIN) $(MODEL_OPTIONS_CROPS) --weights $(MODEL_MEAN)/weights.npz --freeze backbone --freeze-epochs 1 \
+	  --teachers $(MODEL_MEAN) --image-size 160 --epochs 10 --seed 3 --name paintings-crops-at-160
+	$(MODEL_TRAIN) $(MODEL_OPTIONS_CROPS) --weights $(MODEL_MEAN)/weights.npz --freeze backbone --freeze-epochs 1 \
+	  --teachers $(MODEL_MEAN) $(MODEL_CROPS)-at-160 --image-size 192 --epochs 8 --seed 4 --name paintings-crops-at-192
+	$(MODEL_TRAIN) $(MODEL_OPTIONS_CROPS) --weights imagenet --start-from $(MODEL_CROPS)-at-160 $(MODEL_CROPS)-at-192 \
+	  --teachers $(MODEL_CROPS)-at-160 $(MODEL_CROPS)-at-192 --image-size 160 --epochs 10 --seed 5 \
+	  --name paintings-crops-again
+	@date "+%H:%M: the mean of these three, with $(MODEL_OPTIONS_MEAN)"
+	$(MODEL_TRAIN) $(MODEL_OPTIONS_MEAN) --weights imagenet \
+	  --start-from $(MODEL_CROPS)-at-160 $(MODEL_CROPS)-at-192 $(MODEL_CROPS)-again --name paintings-in-32-bits
 	$(BIN)/painters-mtl export --model models/paintings-in-32-bits --format package --output models/paintings --overwrite
 	@date "+%H:%M: trained and packaged"
 	$(BIN)/python benchmarks/model_card.py models/paintings-in-32-bits --package models/paintings --paintings $(PAINTINGS)/..

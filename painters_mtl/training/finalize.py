@@ -25,6 +25,7 @@ from painters_mtl.training.head_refit import refit_heads
 from painters_mtl.training.known_class_heads import add_known_class_heads
 from painters_mtl.training.run_result import RunResult, save_predictions
 from painters_mtl.training.run_spec import RunSpec
+from painters_mtl.training.transfer import mean_of_heads
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def finish_network(spec: RunSpec, trained: TrainedNetwork) -> FinishedNetwork:
     if settings.refits_heads() and not trained.interrupted:
         wide = with_multi_scale_heads(network, spec.tasks, settings)
         wide_features = FeatureExtractor(wide, data, settings.image_size)
-        if refitted := refit_heads(wide, data, spec.tasks, settings.seed, wide_features):
+        earlier = mean_of_heads(wide, settings.start_from, spec.tasks)
+        if refitted := refit_heads(wide, data, spec.tasks, settings.seed, wide_features, earlier):
             network, features = wide, wide_features
     seconds, parameters = time.perf_counter() - trained.started, network.count_params()
     if settings.painter_known and spec.keep_model and not trained.interrupted:

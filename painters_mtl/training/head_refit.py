@@ -10,6 +10,7 @@ right after seconds of fitting (docs/experiments.md). Classifiers may well be tr
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -50,6 +51,7 @@ def refit_heads(
     tasks: Iterable[str],
     seed: int,
     features: FeatureExtractor,
+    earlier: Mapping[str, Weights] | None = None,
 ) -> list[str]:
     """Tasks whose head is another one now: fitted to features of whole training paintings, in place.
 
@@ -61,17 +63,20 @@ def refit_heads(
 
     Args:
         features: of whole paintings under this network.
+        earlier: heads that other networks ended with, {task: kernel and bias}, for a network that began with the mean
+            of theirs: each is taken in the place of the head as it was, where it makes the labels likelier.
     """
     changed = []
     for name, head in _heads(network, data, _rows_by_task(data, tasks, seed), features).items():
-        before = head.layer.get_weights()
+        trained = head.layer.get_weights()
+        before = min([trained, *filter(None, [(earlier or {}).get(name)])], key=partial(_validation_loss, head))
         settings = FitSettings(UPDATES, f"fitting the {name} head", seed, FAST)
         kept = _best_mix(head, before, _fit(head, head.channels, settings), SHARES)
         every_channel = np.arange(head.inputs.shape[1])
         if len(head.channels) < len(every_channel):
             settings = replace(settings, title=f"fitting the {name} head to all maps", penalty=PENALTY)
             kept = _best_mix(head, kept, _fit(head, every_channel, settings), OF_EVERY_MAP)
-        if kept is not before:
+        if kept is not trained:
             head.layer.set_weights(kept)
             changed.append(name)
     return changed
@@ -83,7 +88,7 @@ def _best_mix(head: _Head, before: Weights, fitted: Weights, shares: Iterable[fl
         before if share == 0 else [(1 - share) * a + share * b for a, b in zip(before, fitted, strict=True)]
         for share in shares
     ]
-    return min(mixes, key=lambda weights: _validation_loss(head, weights))
+    return min(mixes, key=partial(_validation_loss, head))
 
 
 def channels_to_fit(head_features: Any) -> np.ndarray:

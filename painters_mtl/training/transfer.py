@@ -120,6 +120,25 @@ def warm_start(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
         set_layer_weights(layer, weights)
 
 
+def mean_of_heads(
+    model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, Task]
+) -> dict[str, list[np.ndarray]]:
+    """The mean of the heads that runs ended with, {task: kernel and bias}, where they have the shapes of the model's.
+
+    Args:
+        folders: those of --start-from.
+    """
+    sources = runs_by_task(folders, tasks, "start-from")
+    networks = {run.folder: open_network(run) for run in _each_once(sources)}
+    heads = {}
+    for task, runs in sources.items():
+        weights = [networks[run.folder].get_layer(task).get_weights() for run in runs]
+        shapes = [array.shape for array in model.get_layer(task).get_weights()]
+        if all([array.shape for array in of_run] == shapes for of_run in weights):
+            heads[task] = [np.mean(arrays, axis=0, dtype=np.float64) for arrays in zip(*weights, strict=True)]
+    return heads
+
+
 def _weights_for(layer: keras.layers.Layer, run: Run, source: keras.Model) -> tuple[list[np.ndarray], str]:
     """The weights for a layer from the layer of the same name in another network, and why they do not fit, or "".
 
