@@ -40,6 +40,7 @@ from painters_mtl.runs.run import BASELINES, CONFIG, HISTORY, METRICS, SPLIT, Ru
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 SHOWN = 8  # confusions of a task
 LEAST = 0.05  # share of a class's works that makes a confusion worth naming
+SMALLEST_RATE = 1e-5  # a training at a lower rate moves nothing: it is there for the fits that follow it
 LOOKED_AT = 400  # test paintings that are drawn anew, in grey and in a frame
 
 
@@ -336,8 +337,9 @@ def page(card: Card, paintings: Path) -> str:
         metrics=card.metrics,
         made_with=manifest["made_with"],
         sizes=", ".join(f"{len(task.classes)} {name}s" for name, task in card.run.tasks.items()),
-        start="ImageNet's weights" if config["weights"] == "imagenet" else f"the weights {config['weights']}",
-        trainings=", then, from there, ".join(trainings(card.run.folder)),
+        trainings=rows_of(
+            trainings(card.run.folder), ("training", "begins with", "what was trained", "taught by", "seconds")
+        ),
         megabytes=size_of(card.package.folder) / 1e6,
         agreement=min(compared["agreement"][task] for task in card.run.tasks),
         compared=compared["paintings"],
@@ -356,41 +358,43 @@ def page(card: Card, paintings: Path) -> str:
     return "\n\n".join(wrapped(paragraph) for paragraph in re.split(r"\n\n+", filled.strip())) + "\n"
 
 
-def trainings(folder: Path) -> list[str]:
-    """The training of a run, in words, and before it those of the runs that it started from."""
-    config, metrics = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (CONFIG, METRICS))
-    epochs = len(pd.read_csv(folder / HISTORY))
-    if len(config["start_from"]) > 1:
-        several = [trainings(Path(start)) for start in config["start_from"]]
-        *before, _ = several[0]  # all began with the same weights
-        each = "; from the same weights, ".join(own for *_, own in several)
-        more = f"{counted(epochs, 'epoch')} at a rate of {config['learning_rate']:f}".rstrip("0")
-        mean = f"the mean of the weights of these {len(several)}, with {more} and its heads fitted after that"
-        return [*before, f"{each}; {mean} ({metrics['training_seconds']:,.0f} s)"]
-    before = [sentence for start in config["start_from"] for sentence in trainings(Path(start))]
-    if (file := Path(config["weights"])).is_file():  # of a package, whose manifest names its run
-        made_from = read_package_manifest(file.parent)["made_from"]["run"]
-        before = trainings(file.parent.with_name(made_from))
-    taught = ""
-    if config["distill"]:
-        alone = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob(f"{BASELINES}/*/{METRICS}")]
-        seconds = sum(one["training_seconds"] for one in alone)
-        taught = f" from the mean of {len(alone)} networks for one task each, its teachers ({seconds:,.0f} s more)"
-    elif config["teachers"]:
-        several = len(config["teachers"]) > 1
-        taught = ", taught by the network before" + " and its teachers" * several
-        if config.get("teacher_view") == "crop":
-            who = (
-                f"{len(config['teachers'])} networks before, which answer"
-                if several
-                else "the network before, which answers"
-            )
-            taught = f", taught by {who} for its crops"
-    seed = f" (seed {config['seed']})" if config["seed"] else ""
-    return [
-        *before,
-        f"{epochs} epochs at {config['image_size']} pixels{seed} in {metrics['training_seconds']:,.0f} s{taught}",
-    ]
+def trainings(folder: Path) -> list[tuple[str, ...]]:
+    """The trainings that a run comes from and its own, earlier ones first: (name, begins with, what was trained, taught
+    by, seconds) each."""
+    rows: dict[str, tuple[str, ...]] = {}
+
+    def add(folder: Path) -> None:
+        config, metrics = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (CONFIG, METRICS))
+        starts = [Path(start) for start in config["start_from"]]
+        if (file := Path(config["weights"])).is_file():  # of a package, whose manifest names its run
+            made_from = read_package_manifest(file.parent)["made_from"]["run"]
+            starts = [file.parent.with_name(made_from)]
+        for start in starts:
+            if training_name(start) not in rows:
+                add(start)
+        begins = " and ".join(map(training_name, starts)) or str(config["weights"])
+        seconds, taught = metrics["training_seconds"], ""
+        if config["distill"]:
+            alone = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob(f"{BASELINES}/*/{METRICS}")]
+            begins = taught = f"{len(alone)} networks for one task each, from {config['weights']}"
+            seconds += sum(one["training_seconds"] for one in alone)
+        elif config["teachers"]:
+            names = [training_name(Path(teacher)) for teacher in config["teachers"]]
+            taught = ", ".join(names) + " (its crops)" * (config.get("teacher_view") == "crop")
+        begins = f"the mean of {begins}" if len(starts) > 1 or config["distill"] else begins
+        trained = f"{counted(len(pd.read_csv(folder / HISTORY)), 'epoch')} at {config['image_size']} pixels"
+        if config["learning_rate"] and config["learning_rate"] < SMALLEST_RATE:
+            trained = "its heads are fitted"
+        rows[training_name(folder)] = (training_name(folder), begins, trained, taught, f"{seconds:,.0f}")
+
+    add(folder)
+    return list(rows.values())
+
+
+def training_name(folder: Path) -> str:
+    """A run's name for readers: that of its package, and of a network for one task with its run's name."""
+    name = folder.name.removesuffix("-in-32-bits")
+    return f"{folder.parents[1].name}/{name}" if folder.parent.name == BASELINES else name
 
 
 def wrapped(paragraph: str) -> str:

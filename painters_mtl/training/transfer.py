@@ -135,7 +135,9 @@ def mean_of_heads(
         weights = [networks[run.folder].get_layer(task).get_weights() for run in runs]
         shapes = [array.shape for array in model.get_layer(task).get_weights()]
         if all([array.shape for array in of_run] == shapes for of_run in weights):
-            heads[task] = [np.mean(arrays, axis=0, dtype=np.float64) for arrays in zip(*weights, strict=True)]
+            heads[task] = [
+                np.asarray(np.mean(arrays, axis=0, dtype=np.float64)) for arrays in zip(*weights, strict=True)
+            ]
     return heads
 
 

@@ -129,6 +129,22 @@ def test_a_head_that_is_better_as_it_is_stays(data: Dataset) -> None:
     assert same_weights(before, producing_node(model.output["painter"]).operation.get_weights())
 
 
+def test_an_earlier_head_takes_the_place_of_one_that_is_worse(data: Dataset) -> None:
+    """That of networks whose mean it began with; the painters' labels in training are wrong, so no fit is better."""
+    model, good = untrained_network(data), untrained_network(data)
+    refit_heads(good, data, data.tasks, 0, FeatureExtractor(good, data, 32))
+    earlier = {"painter": good.get_layer("painter").get_weights()}
+    shifted = np.where(data.labels["painter"] >= 0, (data.labels["painter"] + 1) % 3, -1)
+    wrong = np.where(data.split == "train", shifted, data.labels["painter"])
+    misled = dataclasses.replace(data, labels=data.labels | {"painter": wrong})
+    worse = {"painter": [-array for array in earlier["painter"]]}
+    features = FeatureExtractor(model, misled, 32)
+    refit_heads(model, misled, ["painter"], 0, features, worse)
+    assert not same_weights(model.get_layer("painter").get_weights(), worse["painter"])
+    assert refit_heads(model, misled, ["painter"], 0, features, earlier) == ["painter"]
+    assert same_weights(model.get_layer("painter").get_weights(), earlier["painter"])
+
+
 def test_heads_with_no_labels_to_judge_by_stay(data: Dataset) -> None:
     model = untrained_network(data)
     before = model.get_weights()

@@ -20,7 +20,7 @@ from painters_mtl.runs import run
 from painters_mtl.training import fit as training
 from painters_mtl.training import transfer
 from painters_mtl.training.settings import TrainSettings
-from painters_mtl.training.transfer import runs_by_task, soft_targets, warm_start
+from painters_mtl.training.transfer import mean_of_heads, runs_by_task, soft_targets, warm_start
 
 TASKS = {name: Task(name, tuple("abc")) for name in TASK_NAMES}
 
@@ -157,6 +157,24 @@ def test_every_layer_that_does_not_fit_is_named_and_nothing_is_changed(alone: li
     deeper = small_network(TASKS, shared_layers=(6, 6), task_layers=(4,), fine_tune="all")
     with pytest.raises(UserError, match="there is no layer shared_1"):
         warm_start(deeper, alone, TASKS, "mean")
+
+
+def test_the_mean_of_the_heads_that_runs_ended_with(tmp_path: Path) -> None:
+    """A head that reads pyramid maps beside the last one counts as it ended, where the heads here read them too."""
+    two = {name: TASKS[name] for name in ("style", "genre")}
+    folders, models = [], []
+    for seed, tasks in enumerate((two, two, {"genre": TASKS["genre"]})):
+        keras.utils.set_random_seed(seed)
+        models.append(small_network(tasks, multi_scale=True))
+        folders.append(save_run(tmp_path / str(seed), models[-1], tasks))
+    found = mean_of_heads(small_network(two, multi_scale=True), folders, two)
+    assert set(found) == set(two)
+    for task, having in (("style", models[:2]), ("genre", models)):
+        for k, array in enumerate(found[task]):
+            wanted = sum(model.get_layer(task).get_weights()[k] for model in having) / len(having)
+            np.testing.assert_allclose(array, wanted, rtol=1e-5, atol=1e-7)
+    assert mean_of_heads(small_network(two), folders, two) == {}  # heads that read the last map alone
+    assert mean_of_heads(small_network(two), (), two) == {}
 
 
 def test_of_several_networks_that_of_another_form_is_named_once(tmp_path: Path) -> None:
