@@ -135,7 +135,7 @@ known = Pairs(
 )
 draws = {score: auc_draws(found["sameArtist"].to_numpy(), known, 200) for score, found in submissions.items()}
 for score, found in draws.items():
-    print(score, table(intervals(found), known), sep="\n")
+    print(score, table(intervals(found, known), known), sep="\n")
 
 # %%
 figure, axis = plt.subplots(figsize=(6, 3))

@@ -88,6 +88,10 @@ def _address(settings: Settings) -> "Address":
         raise UserError(
             f"{option} lets others in: add --auth USER, with the password in {PASSWORD} or --password-file FILE"
         )
+    if settings.public_name and settings.host not in LOOPBACK:
+        raise UserError(
+            f"--public-name {settings.public_name} is for a page that listens on this machine alone: leave --host out"
+        )
     if set(settings.public_name) & set("/: "):
         raise UserError(f"--public-name {settings.public_name} must be a name alone, such as gallery.example")
     password = _password(settings) if settings.auth else ""

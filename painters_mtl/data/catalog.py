@@ -32,7 +32,7 @@ from painters_mtl.data.values import (
     one_spelling,
     spelling_key,
 )
-from painters_mtl.images.files import ImageFile, find_images
+from painters_mtl.images.files import ImageFile, find_images, is_picture_name
 from painters_mtl.images.zips import is_zip
 
 COLUMNS = ("id", "file", "member", "painter", "style", "genre", "title", "date", "competition", "part")
@@ -85,9 +85,9 @@ def _without_closed_containers(folder: Path, files: Sequence[ImageFile], notes: 
 
     Raises `UserError` where there is nothing else.
     """
-    closed = [file for file in files if is_zip(str(file)) or (not file.member and Path(file.path).is_dir())]
+    closed = {file for file in files if is_zip(str(file)) or not (is_picture_name(file.name) or file.member)}
     reasons = []
-    for file in closed:
+    for file in sorted(closed):
         try:
             file.read()
         except Unreadable as error:
@@ -95,7 +95,7 @@ def _without_closed_containers(folder: Path, files: Sequence[ImageFile], notes: 
     if closed and len(closed) == len(files):
         raise UserError(f"{folder} holds no picture that can be read: {'; '.join(reasons[:3])}")
     notes += [f"{reason}: what is in it is left out." for reason in reasons]
-    return [file for file in files if file not in set(closed)]
+    return [file for file in files if file not in closed]
 
 
 def tidy(rows: pd.DataFrame, own_tasks: Sequence[str], notes: list[str]) -> pd.DataFrame:

@@ -22,6 +22,7 @@ import pandas as pd
 
 from painters_mtl.common.errors import Unreadable, UserError, display_path
 from painters_mtl.data.values import clean
+from painters_mtl.images.files import is_passed_over
 from painters_mtl.images.zips import find_member, is_zip, member_names
 
 _SUFFIX = re.compile(r"\.(csv|tsv|txt|jsonl|ndjson|parquet)(\.gz|\.zip)?$", re.IGNORECASE)
@@ -63,8 +64,12 @@ class TableFile:
                 (archive, lock), info = find_member(str(self.path), self.member or self._only_member())
                 with lock:  # the archive counts its open members
                     member = archive.open(info)
-                with member, _unpacked(member, info.filename) as unpacked:
-                    yield unpacked
+                try:
+                    with _unpacked(member, info.filename) as unpacked:
+                        yield unpacked
+                finally:
+                    with lock:
+                        member.close()
             else:
                 with self.path.open("rb") as file, _unpacked(file, self.path.name) as unpacked:
                     yield unpacked
@@ -76,8 +81,13 @@ class TableFile:
 
     def _only_member(self) -> str:
         """The table in labels.csv.zip: the member of that name, or else the only table there."""
-        tables = [name for name in member_names(str(self.path)) if table_ending(name)]
-        called_so = [name for name in tables if Path(name).name == self.path.stem]
+        tables = [
+            name
+            for name in member_names(str(self.path))
+            if table_ending(name) and not any(map(is_passed_over, name.split("/")))
+        ]
+        called_so = [name for name in tables if name == self.path.stem]  # before others in folders
+        called_so = called_so or [name for name in tables if Path(name).name == self.path.stem]
         if len(called_so or tables) != 1:
             found = ", ".join(map(display_path, tables)) or "no table"
             raise UserError(f"{self} must hold one table, {self.path.stem}; it holds {found}")
@@ -193,7 +203,7 @@ def _no_text(start: bytes, encoding: str) -> str:
     for mark, kind in ((b"PK\3\4", "an Excel workbook or another zip"), (b"PAR1", "Parquet"), (b"\x1f\x8b", "gzip")):
         if start.startswith(mark):
             return kind
-    if encoding != "utf-16" and b"\0" in start:
+    if encoding != "utf-16" and max(start[::2].count(0), start[1::2].count(0)) > len(start) // 4:
         return "UTF-16 without a byte order mark, or no table at all"
     return ""
 
@@ -253,11 +263,17 @@ def _swallows_rows(record: Sequence[str], row: Sequence[str], width: int, delimi
     """Whether a cell of several lines holds lines that are rows of their own: as many cells, file names in one place.
 
     A description may have several lines; that one has as many commas and a file's name where the row has one is no
-    chance.
+    chance. Where no cell of the row is a file's name, a first cell of the same kind, such as a number, will do.
     """
-    others = (next(csv.reader([line], delimiter=delimiter), []) for line in record[1:])
-    places = [i for i, cell in enumerate(row) if _NAME_OF_FILE.search(cell)]
-    return any(len(cells) == width > 1 and any(_NAME_OF_FILE.search(cells[i]) for i in places) for cells in others)
+
+    def kind(cell: str) -> str:
+        return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", cell.strip()))
+
+    lines = [next(csv.reader([line], delimiter=delimiter), []) for line in record[1:]]
+    others = [cells for cells in lines if len(cells) == width > 1]
+    if places := [i for i, cell in enumerate(row) if _NAME_OF_FILE.search(cell)]:
+        return any(_NAME_OF_FILE.search(cells[i]) for cells in others for i in places if i < width)
+    return any(kind(cells[0]) == kind(row[0]) for cells in others)
 
 
 def _open_quote(table: TableFile, record: Sequence[str], start: int, delimiter: str, reason: str = "") -> UserError:

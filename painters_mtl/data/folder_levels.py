@@ -25,10 +25,11 @@ class FolderLevels:
     images: Mapping[str, int]  # how many lie in the folder itself
 
     def depth(self) -> int:
-        """How many levels of classes the images have, but for a tenth of those in class folders; 0 without folders.
+        """How many levels of classes all images have that are in a class folder at all; 0 without class folders."""
+        return min((len(names) for names in self.classes.values() if names), default=0)
 
-        A cover that lies beside the folders of a style's painters does not make them one level less.
-        """
+    def depth_of_most(self) -> int:
+        """The same for nine tenths of these images: a cover may lie beside the folders of a style's painters."""
         by_depth: Counter[int] = Counter()
         for folder, names in self.classes.items():
             by_depth[len(names)] += self.images[folder]

@@ -17,9 +17,8 @@ class ImageNames:
     """The ids of a folder's images (paths below it), to be asked which of them a file name means."""
 
     def __init__(self, folder: Path, ids: Collection[str]):
-        # With and without "..", and behind symbolic links: a name may be written from any of them.
-        places = (os.path.abspath(folder), folder.absolute(), folder.resolve())  # noqa: PTH100 - resolve follows links
-        self.places, self.ids = tuple(f"{place}/" for place in places), ids
+        self.folder, self.root, self.ids = f"{folder.absolute()}/", str(folder.resolve()), ids
+        self.inside: dict[str, str | None] = {}  # of absolute paths of folders: where they are below the data folder
         self.folders: dict[str, bool] = {}  # of absolute paths: whether they are there
         self.indexes: dict[Callable[[str], str], dict[str, list[tuple[str, str]]]] = {}
 
@@ -68,18 +67,26 @@ class ImageNames:
         if not name or (not base and name in self.ids):
             return name
         if name.startswith("/"):
-            for place in self.places:
-                if name.startswith(place):
-                    return name[len(place) :]
-            if self._is_folder(name.rpartition("/")[0]):
-                real = os.path.realpath(name)
-                if real.startswith(self.places[-1]):
-                    return real[len(self.places[-1]) :]
-            return "" if self._is_folder(name.rpartition("/")[0]) and _is_there(name, Path.exists) else name
+            if name.startswith(self.folder):
+                return name[len(self.folder) :]
+            above, _, last = name.rpartition("/")
+            if not self._is_folder(above):
+                return name
+            if (below := self._inside(above)) is not None:
+                return f"{below}/{last}".lstrip("/")
+            return "" if _is_there(name, Path.exists) else name
         inside = posixpath.normpath(f"{base}/{name}" if base else name)
         if inside in self.ids or ".." in name.split("/"):
             return "" if inside.startswith("../") else inside
         return posixpath.normpath(name)
+
+    def _inside(self, path: str) -> str | None:
+        """Where a folder is below the data folder, by whatever links its path leads; None where it is not below it."""
+        if path not in self.inside:
+            parents = [path, *map(str, Path(path).parents)]
+            above = next((parent for parent in parents if os.path.realpath(parent) == self.root), None)
+            self.inside[path] = None if above is None else path[len(above) :].strip("/")
+        return self.inside[path]
 
     def _is_folder(self, path: str) -> bool:
         if path not in self.folders:

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pandas as pd
@@ -56,11 +56,10 @@ def _records(table: TableFile, notes: list[str]) -> Iterator[tuple[int, dict[str
     first_other = 0  # the number of the first line that is no Unicode
     with table.open() as binary:
         buffered, encoding = with_unicode_encoding(binary)
-        lines: Iterable[tuple[str, bool]] = map(_decoded, buffered)
-        if encoding == "utf-16":
-            lines = ((line, True) for line in io.TextIOWrapper(buffered, encoding))
-        for number, (line, is_unicode) in enumerate(lines, 1):
-            first_other = first_other or (0 if is_unicode else number)
+        errors = "replace" if encoding == "utf-16" else "surrogateescape"
+        for number, read in enumerate(io.TextIOWrapper(buffered, encoding, errors), 1):
+            line = _in_windows_1252(read)
+            first_other = first_other or (number if line is not read else 0)
             if not line.strip():
                 continue
             try:
@@ -79,12 +78,13 @@ def _records(table: TableFile, notes: list[str]) -> Iterator[tuple[int, dict[str
         )
 
 
-def _decoded(line: bytes) -> tuple[str, bool]:
-    """A line as UTF-8, or else as Windows-1252; and whether it is UTF-8."""
+def _in_windows_1252(line: str) -> str:
+    """A line that is no UTF-8 as Windows-1252; any other line itself."""
     try:
-        return line.decode("utf-8-sig"), True
-    except UnicodeDecodeError:
-        return line.decode("cp1252", "replace"), False
+        line.encode()
+    except UnicodeEncodeError:  # it has bytes that stand for themselves
+        return line.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+    return line
 
 
 def read_parquet(table: TableFile, columns: Collection[str]) -> pd.DataFrame:

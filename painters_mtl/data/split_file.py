@@ -1,6 +1,7 @@
 """`split.csv`: which painting is in which part, to be used again by another run."""
 
 import csv
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -36,18 +37,15 @@ def check_split_file(path: Path) -> None:
 
 
 def without_folder(name: str, columns: Iterable[str]) -> str:
-    """The id of a painting in its own folder: without the "style:" that --task-data puts before it.
+    """The id of a painting in its own folder: without the "style:" that --task-data puts before it; in Unicode NFC.
+
+    A folder that moved to macOS, or from there, may have its names in the other form.
 
     Args:
         columns: those of the table; the tasks are among them.
     """
     task, _, own = name.partition(":")
-    return own if own and task in columns else name
-
-
-def _own_id(name: str, table: pd.DataFrame) -> str:
-    """The id in its own folder, in one Unicode form: a folder that moved to or from macOS may have the other one."""
-    return clean(without_folder(name, table.columns))
+    return unicodedata.normalize("NFC", own if own and task in columns else name)
 
 
 def load_split(path: Path, table: pd.DataFrame, groups: np.ndarray | None = None) -> tuple[np.ndarray, list[str]]:
@@ -71,8 +69,10 @@ def load_split(path: Path, table: pd.DataFrame, groups: np.ndarray | None = None
             raise UserError(f"{path}, line {line}: the split is {value!r}; it must be {', '.join(PARTS)}")
         if parts.setdefault(name, part) != part:
             raise UserError(f"{path}, line {line}: {name} is in {part} and in {parts[name]}; remove one of the lines")
-    own_ids = {_own_id(name, table): part for name, part in parts.items()}
-    split = np.array([parts.get(name) or own_ids.get(_own_id(name, table), "") for name in table["id"]], object)
+    own_ids = {without_folder(name, table.columns): part for name, part in parts.items()}
+    split = np.array(
+        [parts.get(name) or own_ids.get(without_folder(name, table.columns), "") for name in table["id"]], object
+    )
     named = split != ""
     count = int(named.sum())
     if not count:
@@ -85,9 +85,10 @@ def load_split(path: Path, table: pd.DataFrame, groups: np.ndarray | None = None
             f"{first})."
         )
     if count < len(parts):
-        here = {_own_id(name, table) for name in table["id"][named]}
-        first = next((name for name in parts if _own_id(name, table) not in here), "")
-        notes.append(f"{len(parts) - count:,} ids of {path.name} are not in the data (the first is {first}).")
+        here = {without_folder(name, table.columns) for name in table["id"][named]}
+        missing = [name for name in parts if without_folder(name, table.columns) not in here]
+        if missing:
+            notes.append(f"{len(missing):,} ids of {path.name} are not in the data (the first is {missing[0]}).")
     if groups is not None:
         divided = int((pd.Series(split[named]).groupby(np.asarray(groups)[named]).nunique() > 1).sum())
         if divided:

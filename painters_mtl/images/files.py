@@ -227,7 +227,7 @@ def _walk(folder: str) -> Iterator[str]:
                 continue
             if is_folder(entry):
                 waiting.append(entry.path)
-            elif _is_picture(entry.name) or is_zip(entry.name):
+            elif is_picture_name(entry.name) or is_zip(entry.name):
                 yield entry.path
 
 
@@ -255,7 +255,7 @@ def _members(path: str) -> list[ImageFile]:
     return [
         ImageFile(path, name)
         for name, (*folders, last) in ((name, name.split("/")) for name in names)
-        if (_is_picture(last) or is_zip(last)) and not any(is_passed_over(part) for part in (*folders, last))
+        if (is_picture_name(last) or is_zip(last)) and not any(is_passed_over(part) for part in (*folders, last))
     ]
 
 
@@ -299,7 +299,8 @@ def _os_reason(error: OSError) -> str:
     return "missing" if error.errno in gone else "read error"
 
 
-def _is_picture(name: str) -> bool:
+def is_picture_name(name: str) -> bool:
+    """Whether a file's name has the ending of a picture."""
     return _PICTURE_NAME.fullmatch(name) is not None
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 CHECKED = 8  # pictures
 TOLERANCE, OF_BF16 = 2e-3, 5e-2  # of a confidence: other batches and other processors round otherwise
+_OTHER_TASKS = (
+    "{file} was made with other --unknown-tasks ({task}): leave --resume out to label everything anew, or give the same"
+)
 NOT_ALWAYS = {"doubtful", "likeliest", "thumbnail", "read_in_part"}  # of a gallery's rows, and of damaged pictures
 
 
@@ -72,9 +75,16 @@ def check_finished(finished: FinishedResults, run: "Run", forward: "Forward", op
     Args:
         forward: the network, as `options` ask for it.
     """
+    other = [name for name in run.tasks if name not in options.unknown_tasks]
+    for row in finished.rows():
+        if task := next((name for name in other if row.get(name) == UNKNOWN), ""):
+            raise UserError(_OTHER_TASKS.format(file=finished.file, task=task))
     readable = (row for row in finished.rows() if not row["error"])
     first = list(islice(readable, CHECKED // 2))
-    doubtful = heapq.nsmallest(CHECKED // 2, readable, key=lambda row: row.get("painter_known", 1.0))
+    rest = list(readable) if options.unknown_tasks else readable
+    doubtful = heapq.nsmallest(CHECKED // 2, rest, key=lambda row: row.get("painter_known", 1.0))
+    for task in set(options.unknown_tasks) - {"painter"}:  # the score of which is not in the table
+        doubtful += heapq.nsmallest(CHECKED // 2, rest, key=lambda row, task=task: row[f"{task}_confidence"])
     rows = {ImageFile.of(row["path"]): row for row in (*first, *doubtful)}
     again = prediction_rows(run, forward, rows, replace(options, top_k=max(2, options.top_k), thumbnails=False))
     compared = [(row, new) for row, new in zip(rows.values(), again, strict=True) if not new["error"]]
@@ -85,14 +95,10 @@ def check_finished(finished: FinishedResults, run: "Run", forward: "Forward", op
                 f"{finished.file} was made by another model or with other options, or {display_path(row['path'])} has "
                 "changed since: leave --resume out to label everything anew, or give the same"
             )
-    for task in run.tasks:
-        # Whether "unknown" stands for a doubtful class is an option: it is the same for all pictures in doubt.
-        unknown = [(row[task] == UNKNOWN, new[task] == UNKNOWN) for row, new in compared if task in new["doubtful"]]
-        if unknown and all(before != now for before, now in unknown):
-            raise UserError(
-                f"{finished.file} was made with other --unknown-tasks ({task}): leave --resume out to label everything "
-                "anew, or give the same"
-            )
+    for task in set(options.unknown_tasks) & set(run.tasks) - {"painter"}:
+        named = [row[task] != UNKNOWN for row, new in compared if new[task] == UNKNOWN]
+        if len(named) > 1 and all(named):  # a single one may be on the threshold
+            raise UserError(_OTHER_TASKS.format(file=finished.file, task=task))
     if rows and not compared:
         say(f"note: none of the pictures in {finished.file} can be read now: its rows are kept unchecked")
 

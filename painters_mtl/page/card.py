@@ -13,7 +13,7 @@ from painters_mtl.page.answers import percent
 
 WIDTH, HEIGHT, DPI = 1200, 800, 100  # pixels
 TOP, HEAD, BAR_HEIGHT = 40, 82, 25  # where the answers begin; of a task what is no bar; of a bar
-LINE = 170  # characters of the foot
+LINE = 140  # characters of the foot
 INK, GREY, BAR, DOUBT, TRACK = "#1c1917", "#78716c", "#5b7f95", "#c08a2e", "#ece8e1"
 
 

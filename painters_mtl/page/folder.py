@@ -63,7 +63,7 @@ def _check_zip(upload: ImageFile) -> None:
         with Path(upload.path).open("rb") as file:
             listing = listing_bytes(file)
     except OSError as error:
-        raise Unreadable("missing", "it was kept for half an hour and is gone") from error
+        raise Unreadable("missing", "it is not kept any more") from error
     if listing > MAX_LISTING:
         raise UserError(
             f"{upload.name} lists more files than the page takes: painters-mtl predict takes any number, on the "

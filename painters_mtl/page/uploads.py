@@ -60,7 +60,7 @@ class Uploads:
         try:
             os.utime(where)
         except OSError:
-            raise Unreadable("missing", "it was kept for half an hour and is gone") from None
+            raise Unreadable("missing", "it is not kept any more") from None
         if session:
             with self._lock:
                 self._sessions[session].add(where)

@@ -1,6 +1,7 @@
 """From a trained network to a finished run: heads fitted again, known-class heads, calibration, metrics, files."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,6 @@ from painters_mtl.training.head_refit import refit_heads
 from painters_mtl.training.known_class_heads import add_known_class_heads
 from painters_mtl.training.run_result import RunResult, save_predictions
 from painters_mtl.training.run_spec import RunSpec
-from painters_mtl.training.transfer import mean_of_heads
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class TrainedNetwork:
     turns: dict[str, Any]  # of the tasks, under the strategy `alternate`
     interrupted: bool
     features: np.ndarray | None  # of all paintings, float32 (n, views, channels), where only the heads train
+    earlier_heads: Mapping[str, list[np.ndarray]]  # see `Assignment`
     started: float  # by time.perf_counter(): when it would have begun, had it never been stopped
 
 
@@ -110,8 +111,7 @@ def finish_network(spec: RunSpec, trained: TrainedNetwork) -> FinishedNetwork:
     if settings.refits_heads() and not trained.interrupted:
         wide = with_multi_scale_heads(network, spec.tasks, settings)
         wide_features = FeatureExtractor(wide, data, settings.image_size)
-        earlier = mean_of_heads(wide, settings.start_from, spec.tasks)
-        if refitted := refit_heads(wide, data, spec.tasks, settings.seed, wide_features, earlier):
+        if refitted := refit_heads(wide, data, spec.tasks, settings.seed, wide_features, trained.earlier_heads):
             network, features = wide, wide_features
     seconds, parameters = time.perf_counter() - trained.started, network.count_params()
     if settings.painter_known and spec.keep_model and not trained.interrupted:

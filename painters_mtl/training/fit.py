@@ -31,7 +31,7 @@ from painters_mtl.training.run_spec import RunSpec
 from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.start_weights import AUTO, with_known_start, with_weights_file
 from painters_mtl.training.training_set import Assignment
-from painters_mtl.training.transfer import crop_teachers, soft_targets, warm_start
+from painters_mtl.training.transfer import crop_teachers, mean_of_heads, soft_targets, warm_start
 
 
 def fit(
@@ -180,10 +180,15 @@ def build(spec: RunSpec, teachers: Sequence[Path] = ()) -> Assignment:
     elif settings.starts_from_teachers() and len(teachers) == len(spec.tasks):  # a task may be too scarce for one
         warm_start(full, teachers, spec.tasks, "mean")
     network = with_heads(full, spec.tasks)
-    if teachers and settings.teacher_view == "crop":
-        return Assignment(full, network, labels, weights, crop_teachers=crop_teachers(data, teachers, spec.tasks))
-    targets = soft_targets(data, teachers, spec.tasks) if teachers else {}
-    return Assignment(full, network, labels, weights, targets)
+    # Read now: hours later these folders may be gone, or hold other runs.
+    assignment = Assignment(
+        full, network, labels, weights, earlier_heads=mean_of_heads(settings.start_from, spec.tasks)
+    )
+    if not teachers:
+        return assignment
+    if settings.teacher_view == "crop":
+        return dataclasses.replace(assignment, crop_teachers=crop_teachers(teachers, spec.tasks))
+    return dataclasses.replace(assignment, soft_targets=soft_targets(data, teachers, spec.tasks))
 
 
 def _train(
@@ -208,5 +213,6 @@ def _train(
         loop.turns.summary(),
         interrupted,
         loop.features,
+        assignment.earlier_heads,
         started - loop.seconds_before,
     )

@@ -68,8 +68,10 @@ def refit_heads(
     """
     changed = []
     for name, head in _heads(network, data, _rows_by_task(data, tasks, seed), features).items():
-        trained = head.layer.get_weights()
-        before = min([trained, *filter(None, [(earlier or {}).get(name)])], key=partial(_validation_loss, head))
+        trained = before = head.layer.get_weights()
+        mean = (earlier or {}).get(name, [])
+        if [array.shape for array in mean] == [array.shape for array in trained]:
+            before = min([trained, mean], key=partial(_validation_loss, head))
         settings = FitSettings(UPDATES, f"fitting the {name} head", seed, FAST)
         kept = _best_mix(head, before, _fit(head, head.channels, settings), SHARES)
         every_channel = np.arange(head.inputs.shape[1])

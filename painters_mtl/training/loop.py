@@ -212,6 +212,8 @@ class TrainingLoop:
             return iter(feature_batches(self.features[paintings.rows], sequence))
         image_size = self.settings.image_size
         least = least_side(backbone_of(self.full), image_size)
+        if teachers := self.assignment.crop_teachers:
+            least = max(least, teachers.least_side(image_size))
         sides = [max(side, least) for side in defaults.training_sides(image_size, self.epochs)]
         effects = CropEffects(self.settings.mix, self.settings.color)
         image_rows = self.data.image_rows[paintings.rows]

@@ -59,6 +59,11 @@ def check_sources(settings: TrainSettings, folder: Path) -> None:
             run = open_run(source, option=option)
             if option == "--teachers" and settings.teacher_view == "whole":
                 check_teacher_size(run, cache_side(settings.image_size))
+            elif option == "--teachers" and run.views != settings.views:
+                raise UserError(
+                    f"--teachers {source} looks at --views {','.join(run.views)}, and the network here at "
+                    f"{','.join(settings.views)}: use the same, or leave --teacher-view out"
+                )
             if folder.resolve() in (source.resolve(), *source.resolve().parents):
                 raise UserError(f"{option} {source} is part of the run {folder} itself: choose another --name")
 

@@ -36,6 +36,8 @@ class Assignment:
     """The teachers' probabilities for the training paintings: {head: float32 (n, classes)}."""
     crop_teachers: CropTeachers | None = None
     """Teachers that answer at each step, in the place of `soft_targets`."""
+    earlier_heads: Mapping[str, list[np.ndarray]] = field(default_factory=dict)
+    """The mean of the heads that the runs it starts from ended with, {task: kernel and bias}."""
 
     @property
     def taught_by_others(self) -> set[str]:

@@ -120,10 +120,8 @@ def warm_start(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
         set_layer_weights(layer, weights)
 
 
-def mean_of_heads(
-    model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, Task]
-) -> dict[str, list[np.ndarray]]:
-    """The mean of the heads that runs ended with, {task: kernel and bias}, where they have the shapes of the model's.
+def mean_of_heads(folders: Sequence[Path], tasks: Mapping[str, Task]) -> dict[str, list[np.ndarray]]:
+    """The mean of the heads that runs ended with, {task: kernel and bias}, where all have the same shapes.
 
     Args:
         folders: those of --start-from.
@@ -133,8 +131,7 @@ def mean_of_heads(
     heads = {}
     for task, runs in sources.items():
         weights = [networks[run.folder].get_layer(task).get_weights() for run in runs]
-        shapes = [array.shape for array in model.get_layer(task).get_weights()]
-        if all([array.shape for array in of_run] == shapes for of_run in weights):
+        if len({tuple(array.shape for array in of_run) for of_run in weights}) == 1:
             heads[task] = [
                 np.asarray(np.mean(arrays, axis=0, dtype=np.float64)) for arrays in zip(*weights, strict=True)
             ]
@@ -165,17 +162,12 @@ def _weights_for(layer: keras.layers.Layer, run: Run, source: keras.Model) -> tu
     return weights, ""
 
 
-def crop_teachers(data: Dataset, folders: Sequence[Path], tasks: Mapping[str, Task]) -> CropTeachers:
-    """The teachers' networks, to be asked at each step. Raises `UserError` for one that has other views than the data.
+def crop_teachers(folders: Sequence[Path], tasks: Mapping[str, Task]) -> CropTeachers:
+    """The teachers' networks, to be asked at each step.
 
     A teacher's --image-size does not count here: it sees what the network in training sees.
     """
-    two_views = data.images.pixels.ndim == 5
     runs = _each_once(runs_by_task(folders, tasks, "teachers"))
-    for run in runs:
-        if (len(run.views) > 1) != two_views:
-            views = "whole,detail" if two_views else "whole"
-            raise UserError(f"--teachers {run.folder} looks at --views {','.join(run.views)}, and here it is {views}")
     return CropTeachers.of([open_network(run) for run in runs], list(tasks))
 
 

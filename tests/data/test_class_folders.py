@@ -211,6 +211,19 @@ def test_a_picture_above_the_others_does_not_cost_a_level(tmp_path):
         read_catalog(tmp_path, LabelSettings(folders="style/painter/genre"))
 
 
+def test_albums_below_class_folders_are_no_classes_though_few_pictures_lie_beside_them(tmp_path):
+    for kind, tops, albums in (
+        ("painter", ("Claude Monet", "Edgar Degas"), ("early", "late")),
+        ("style", ("Cubism", "Impressionism", "Fauvism"), ("good", "bad")),
+    ):
+        names = [f"{top}/{album}/{i}.jpg" for top in tops for album in albums for i in range(10)]
+        for beside in (tops, tops[:1]):  # a picture beside the albums of each, or of one
+            folder = tmp_path / f"{kind}{len(beside)}"
+            catalog = read_catalog(touch(folder, *names, *(f"{top}/p.jpg" for top in beside)))
+            assert set(column(catalog, kind)) == set(tops) and len(catalog.table) == len(names) + len(beside)
+            assert {value for other in {*TASK_NAMES} - {kind} for value in column(catalog, other)} == {""}
+
+
 def test_folders_on_two_levels_with_a_picture_above_them(tmp_path):
     touch(tmp_path, *(f"{a}/{b}/{i}.jpg" for a in ("Monet", "Renoir") for b in "ab" for i in range(6)), "cover.jpg")
     with pytest.raises(UserError, match=r"two levels \(Monet/a \.\.\.\)"):

@@ -92,6 +92,12 @@ def test_quotes_that_are_in_order(tmp_path, cell, value):
     assert read_csv(write(tmp_path / "t.csv", text), [])["title"].tolist() == [value, "y"]
 
 
+def test_an_open_quote_is_found_where_ids_have_no_ending(tmp_path):
+    text = 'id,title,painter\n1,"Big blue,Ada\n2,Sun,Bea\n3,Moon,Cid\n4,Picture 12",Dora\n5,X,Eve\n'
+    with pytest.raises(UserError, match="the quote that line 2 opens is not closed there"):
+        read_csv(write(tmp_path / "t.csv", text), [])
+
+
 @pytest.mark.parametrize("cell", ["A picture of\nhorses, dogs, and, men\nin grey", "signed\n1907, oil, canvas, framed"])
 def test_lines_of_a_cell_that_look_like_rows_but_name_no_file(tmp_path, cell):
     for first in ("Guernica", "1937"):
@@ -120,6 +126,13 @@ def test_the_table_in_a_zip_may_have_another_name(tmp_path):
     write(tmp_path / "mine.csv", "filename,painter\na.jpg,Manet\n")
     zipped(tmp_path / "labels.csv.zip", tmp_path, "mine.csv")
     assert read_csv(tmp_path / "labels.csv.zip", []).to_numpy().tolist() == [["a.jpg", "Manet"]]
+    for beside in ("__MACOSX/._mine.csv", "old/labels.csv"):  # what a system adds; the name it should have goes first
+        write(tmp_path / beside, "x\n")
+    zipped(tmp_path / "labels.csv.zip", tmp_path, "mine.csv", "__MACOSX/._mine.csv")
+    assert read_csv(tmp_path / "labels.csv.zip", []).to_numpy().tolist() == [["a.jpg", "Manet"]]
+    write(tmp_path / "labels.csv", "filename,painter\nb.jpg,Degas\n")
+    zipped(tmp_path / "labels.csv.zip", tmp_path, "old/labels.csv", "labels.csv", "mine.csv")
+    assert read_csv(tmp_path / "labels.csv.zip", []).to_numpy().tolist() == [["b.jpg", "Degas"]]
     write(tmp_path / "more.csv", "x\n")
     zipped(tmp_path / "labels.csv.zip", tmp_path, "mine.csv", "more.csv")
     with pytest.raises(UserError, match=r"labels\.csv\.zip must hold one table, labels\.csv; it holds mine.*more"):

@@ -102,6 +102,10 @@ def test_an_absolute_path_may_lead_around_a_link_or_a_folder_above(tmp_path, mon
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "elsewhere").mkdir()
+    draw(tmp_path / "elsewhere" / "b.jpg")
+    (real / "more").symlink_to("../elsewhere")
+    assert ImageNames(tmp_path / "link", ["more/b.jpg"]).match([f"{real}/more/b.jpg"]) == [["more/b.jpg"]]
     for folder in (real, tmp_path / "link", Path("../real"), Path("../link")):
         names = ImageNames(folder, ["a.jpg"])
         for named in (f"{tmp_path}/real/a.jpg", f"{tmp_path}/link/a.jpg", f"{tmp_path}/here/../link/a.jpg"):

@@ -157,7 +157,7 @@ def test_a_record_with_a_name_twice_in_other_cases(tmp_path):
 
 
 def test_json_lines_in_windows_1252_keep_their_accents_and_it_is_said(tmp_path):
-    text = '{"file_name": "a.jpg"}\n{"file_name": "é.jpg"}\n'
+    text = '{"file_name": "a.jpg"}\r{"file_name": "é.jpg"}\r\n'
     for encoding, noted in (("utf-8", 0), ("utf-16", 0), ("cp1252", 1)):
         notes = []
         table = read_json_lines(TableFile(write(tmp_path / "t.jsonl", text, encoding)), {"file_name"}, notes)

@@ -37,7 +37,11 @@ def test_names_of_paintings_may_have_another_unicode_form(tmp_path):
     for here, there in ((composed, apart), (apart, composed)):
         table = catalogue(2).assign(id=[here, "b.jpg"])
         (tmp_path / "split.csv").write_text(f"id,split\n{there},test\nb.jpg,train\n", encoding="utf-8")
-        assert [*load_split(tmp_path / "split.csv", table)[0]] == ["test", "train"]
+        split, notes = load_split(tmp_path / "split.csv", table)
+        assert [*split] == ["test", "train"] and notes == []
+    table = catalogue(2).assign(id=["a b.jpg", "a  b.jpg"])  # white space tells two pictures apart
+    (tmp_path / "split.csv").write_text("id,split\na b.jpg,train\n", encoding="utf-8")
+    assert [*load_split(tmp_path / "split.csv", table)[0]] == ["train", ""]
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_what_another_model_made_is_not_mixed_in(
     assert "was made by another model or with other options" in refused(other)
     runs.save_labels(other, run.tasks, *sizes, run.temperatures, {"painter": 1.0})
     assert "was made by another model or with other options" in refused(other)  # it would call all of them unknown
-    runs.save_labels(other, run.tasks, *sizes, run.temperatures, {"style": 1.0})  # of which all styles are in doubt
+    runs.save_labels(other, run.tasks, *sizes, run.temperatures, {"style": 1.1})  # of which all styles are in doubt
     output.unlink()
     label(other, output, files[:6])
     assert "was made with other --unknown-tasks (style)" in refused(other, "--unknown-tasks", "style")

@@ -150,5 +150,5 @@ def test_folders_that_go_while_they_are_counted(uploads: Uploads) -> None:
 
 
 def test_an_upload_that_is_gone_says_so(uploads: Uploads) -> None:
-    with pytest.raises(Unreadable, match="it was kept for half an hour and is gone"):
+    with pytest.raises(Unreadable, match="it is not kept any more"):
         uploads.file({"path": str(uploads.folder / "abc" / "x.jpg")})

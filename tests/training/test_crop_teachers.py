@@ -71,12 +71,13 @@ def test_who_knows_all_that_the_teacher_knows_has_nothing_to_learn_from_crops(tm
         dropout=0.0,
         mix=0.5,
         epochs=1,
+        learning_rate=1e-30,  # else Adam makes steps of its size of what is left by rounding
     )
     losses = {}
     for view in ("crop", "whole"):
         _, outcome, _ = fitted(dataclasses.replace(taught, name=view, teacher_view=view))
         losses[view] = float(outcome.history["loss"].iloc[0])
-    assert losses["crop"] < 1e-3 < 0.1 < losses["whole"]
+    assert losses["crop"] < 1e-5 < 1e-4 < losses["whole"]
 
 
 def test_what_it_needs(tmp_path: Path) -> None:

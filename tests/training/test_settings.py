@@ -81,13 +81,15 @@ def test_settings_round_trip(tmp_path: Path) -> None:
     default = TrainSettings()
     other = TrainSettings(**OTHER)
     fields = {f.name for f in dataclasses.fields(TrainSettings)}
-    assert {*OTHER, "folders", "mix", "color", "distill"} == fields - TrainSettings.NOT_STORED, (
+    assert {*OTHER, "folders", "mix", "color", "distill", "teacher_view"} == fields - TrainSettings.NOT_STORED, (
         "a new setting: add it to OTHER"
     )
     for name, value in OTHER.items():
         assert getattr(default, name) != value, f"{name} must differ from its default to be tested"
     of_folders = TrainSettings(folders="style/painter")  # folders and a table exclude each other
-    one_view = TrainSettings(mix=0.3, color=0.1, distill=True)  # two views, a budget or teachers exclude these
+    one_view = TrainSettings(
+        mix=0.3, color=0.1, distill=True, teacher_view="crop"
+    )  # two views, a budget or teachers exclude these
     for settings in (default, other, of_folders, one_view):
         settings.save(tmp_path / "config.json")
         loaded = TrainSettings.load(tmp_path / "config.json")

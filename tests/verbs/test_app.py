@@ -7,6 +7,7 @@ import pytest
 from painters_mtl import app
 from painters_mtl.common.errors import UserError
 from painters_mtl.page.guard import LOOPBACK
+from painters_mtl.page.server import _free_port
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
@@ -32,6 +33,9 @@ def test_the_password_comes_from_the_environment_or_a_file(tmp_path: Path, monke
     settings.password_file = tmp_path / "password"
     assert app._address(settings).password == "from the file"
     settings.public_name = "Gallery.example"
+    with pytest.raises(UserError, match="leave --host out"):
+        app._address(settings)
+    settings.host = "127.0.0.1"
     assert app._address(settings).public_name == "gallery.example"
     settings.public_name = "https://gallery.example"
     with pytest.raises(UserError, match="must be a name alone"):
@@ -47,12 +51,13 @@ def test_it_listens_on_this_machine_alone_unless_told(monkeypatch: pytest.Monkey
 
 
 def test_what_is_not_there_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    password = tmp_path / "password"
-    password.write_text("long enough")
     assert "--model" in refused(capsys, "--model", tmp_path / "nowhere")
     assert "--collection" in refused(capsys, "--collection", tmp_path / "nowhere")
     assert "--password-file" in refused(capsys, "--auth", "x", "--password-file", tmp_path / "nowhere")
-    assert "--host 203.0.113.7 is no name or address of this machine" in refused(
-        capsys, "--host", "203.0.113.7", "--auth", "x", "--password-file", password
-    )
     assert "--port 70000" in refused(capsys, "--port", "70000")
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(UserError, match=r"--host 203\.0\.113\.7 is no name or address of this machine"):
+        _free_port("203.0.113.7")
+    assert _free_port("127.0.0.1") >= 7860

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 import pandas as pd
 
+from painters_mtl.common.errors import UserError
 from painters_mtl.data.collection import Collection, Reading, folder_of, with_files
 from painters_mtl.data.columns import column_key
 from painters_mtl.data.csv_table import TableFile
@@ -26,7 +27,11 @@ def painters_table(collection: Collection) -> TableFile | None:
     """The table with a row a painter, by its name and columns; None where there is none."""
     for table in collection.tables:
         if table.stem.lower() in ("artists", "artist", "painters", "painter"):
-            keys = {column_key(name) for name in column_names(table)}
+            try:
+                keys = {column_key(name) for name in column_names(table)}
+            except UserError as error:  # of what is no table the folders may still say the painters
+                collection.notes.append(f"{error}.")
+                continue
             if keys & set(NAMES) and not keys & {"filename", "file_name", "image", "path", "file"}:
                 return table
     return None

@@ -1,6 +1,7 @@
 """Folders whose names are the classes: one a painter, style or genre, on one level or two."""
 
 import re
+from collections import Counter
 
 import pandas as pd
 
@@ -69,7 +70,7 @@ def _kinds(collection: Collection, levels: FolderLevels) -> list[str]:
             f"{where}: the folders are called {some_names(names)}, which are no names of classes; {WAY_OUT}"
         )
     first = level_kind(collection, names)
-    if levels.depth() < 2:
+    if levels.depth() < 2 and not _has_strays(levels, first):
         return [first or "painter"]
     second = level_kind(collection, levels.names(1))
     if first and not second and any(re.search(r"\d", name) for name in levels.names(1)):
@@ -102,6 +103,24 @@ def level_kind(collection: Collection, names: list[str]) -> str:
             f"({some_names(well_known)}) and others are not ({some_names(others)}); {WAY_OUT}"
         )
     return ""
+
+
+def _has_strays(levels: FolderLevels, first: str) -> bool:
+    """Whether there are two levels of classes, though some pictures lie above the second: few, in some folders only.
+
+    What is found under most folders (good, bad; early, late) is no class, and of names that nobody knows, one level is
+    enough.
+
+    Args:
+        first: what the first level holds, by its names; "" where they do not say it.
+    """
+    if levels.depth_of_most() < 2:
+        return False
+    tops, below = levels.names(), _below(levels)
+    with_pictures = {names[0] for names in levels.classes.values() if len(names) == 1}
+    shared = Counter(name for names in below.values() for name in names)
+    known = first or kind_of_names([folder_label(name) for name in levels.names(1)])[0]
+    return bool(known) and len(with_pictures) < len(tops) and (len(tops) < 2 or 2 * max(shared.values()) <= len(tops))
 
 
 def _below(levels: FolderLevels) -> dict[str, set[str]]:

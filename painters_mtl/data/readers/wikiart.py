@@ -133,7 +133,11 @@ def split_title(text: str) -> tuple[str, str]:
 def _kaggle_table(collection: Collection, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """What classes.csv adds: the split, a style where no folder says it, and whose painter is not certain."""
     table = next((t for t in collection.tables if t.stem.lower() == "classes"), None)
-    names = column_names(table) if table else []
+    try:
+        names = column_names(table) if table else []
+    except UserError as error:
+        collection.notes.append(f"{error}.")
+        names = []
     if not table or not {"filename", "genre"} <= {column_key(name) for name in names}:
         return rows, []
     frame = read_table(table, {"filename", "genre", "subset"}, collection.notes)
