@@ -24,19 +24,17 @@ class CropTeachers:
     networks: tuple[keras.Model, ...]
     of_heads: Mapping[str, Sequence[int]]
     """The numbers of the networks that teach each head: {head: numbers}. The mean of their answers counts."""
-    backbones: tuple[keras.Model, ...] = ()
 
     @classmethod
     def of(cls, networks: Sequence[keras.Model], heads: Sequence[str]) -> "CropTeachers":
         """From trained networks, each of which teaches those of `heads` that it has."""
         having = {head: [i for i, network in enumerate(networks) if head in network.output] for head in heads}
         folded = tuple(fold_batchnorm(network, inference=True) for network in networks)
-        backbones = tuple(backbone_of(network) for network in networks)
-        return cls(folded, {head: numbers for head, numbers in having.items() if numbers}, backbones)
+        return cls(folded, {head: numbers for head, numbers in having.items() if numbers})
 
     def least_side(self, image_size: int) -> int:
         """The smallest side of a crop of which something is left in each teacher's last map."""
-        return max(least_side(backbone, image_size) for backbone in self.backbones)
+        return max(least_side(backbone_of(network), image_size) for network in self.networks)
 
     def answers(self, images: Any, temperature: float) -> dict[str, tf.Tensor]:
         """The softened probabilities of each head that is taught, {head: float32 (n, classes)}; no gradient.
