@@ -82,7 +82,7 @@ def _write_answer(figure: Any, task: str, values: dict[str, Any], top: int, bars
     figure.text(left / WIDTH, 1 - (top + 10) / HEIGHT, task, color=GREY, fontsize=10)
     sure = "" if values["doubtful"] else f"  {percent(values['likeliest'][0]['confidence'])}"
     doubt = " (doubtful)" if values["doubtful"] and values["answer"] != "unknown" else ""
-    said = shorter(values["answer"], 34) + doubt + sure
+    said = shorter(values["answer"], 36 - len(doubt + sure)) + doubt + sure
     figure.text(left / WIDTH, 1 - (top + 38) / HEIGHT, said, color=INK, fontsize=16, weight="bold")
     y = top + 56
     for label in values["likeliest"][:bars]:

@@ -149,6 +149,8 @@ def test_what_another_model_made_is_not_mixed_in(
     label(other, output, files[:6], "--unknown-tasks", "style")
     assert "was made with other --unknown-tasks (style)" in refused(other)
     assert label(other, output, files[:6], "--resume", "--unknown-tasks", "style") == 0
+    output.write_bytes(b"\xef\xbb\xbf" + output.read_bytes())  # as Excel saves a table in UTF-8
+    assert label(other, output, files[:6], "--resume", "--unknown-tasks", "style") == 0
     output.write_text("path;painter\n")
     assert label(folder, output, files, "--resume") == 2
     assert "is no table that predict wrote" in capsys.readouterr().err

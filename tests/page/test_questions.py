@@ -16,10 +16,13 @@ from PIL import Image
 from small_runs import trained_run
 
 from painters_mtl.common.errors import Unreadable, UserError
+from painters_mtl.inference import embeddings
 from painters_mtl.page import folder, limits, render
+from painters_mtl.page.card import write_card
 from painters_mtl.page.collection import Collection
 from painters_mtl.page.folder import label_pictures, pictures_in
 from painters_mtl.page.model import PageModel
+from painters_mtl.page.model_card import model_card
 from painters_mtl.page.questions import Questions, sentence
 from painters_mtl.page.shelf import ALONE, Shelf
 from painters_mtl.page.uploads import Uploads
@@ -105,6 +108,31 @@ def test_a_card_to_send_is_a_png(questions: Questions) -> None:
         assert image.format == "PNG" and image.size == (1200, 800)
 
 
+def test_the_card_to_send_has_room_for_many_tasks_and_long_names() -> None:
+    """Nothing is drawn beyond its edges: its outermost pixels stay white, and each task has its answer."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (60, 40, 3), np.uint8)
+    foot = [
+        "IMG_2023-10-14 photograph of a painting " * 4,
+        "of the map: " + "covering the bright cells changes little " * 4,
+    ]
+    for tasks in (1, 3, 4, 7, 8):
+        likeliest = [{"class": f"class {k}" * 9, "confidence": 0.2} for k in range(5)]
+        answers = {
+            f"task {k}": {
+                "answer": "Pierre-Auguste Renoir and his workshop in Paris",
+                "doubtful": k == 1,
+                "likeliest": likeliest,
+            }
+            for k in range(tasks)
+        }
+        image = np.asarray(Image.open(io.BytesIO(write_card(pixels, pixels, "x" * 90, answers, foot))).convert("L"))
+        assert image.shape == (800, 1200)
+        assert min(edge.min() for edge in (image[:8], image[-8:], image[:, :8], image[:, -8:])) == 255
+        # Answers are in ink, the foot and all titles in grey: below the foot's lines nothing is darker.
+        assert image[-70:, 40:].min() > 60 and (image[:730, 660:] < 60).any()
+
+
 def test_what_fails_is_a_sentence_without_a_path(questions: Questions) -> None:
     for given in (uploaded(questions, "text.jpg", b"no picture"), {"path": "/etc/passwd"}, {"path": "gone.jpg"}):
         with pytest.raises(Unreadable) as caught:
@@ -154,6 +182,15 @@ def test_the_card_of_the_model_says_what_it_is_not_for(questions: Questions) -> 
     card = questions.card_of_model()
     assert card["classes"] == {"painter": ["a", "b", "c"], "style": ["d", "e"]} and card["tested"] == {}
     assert "no attribution" in render.run_card(card)
+
+
+def test_a_task_without_test_works_does_not_end_the_page(models: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(models / "first", tmp_path / "first")
+    measured = {"accuracy": None, "top3": None, "n": 0}
+    metrics = {"test": {"painter": measured, "style": {"accuracy": 0.5, "top3": 1.0, "n": 4}}}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    card = model_card(open_run(folder), "first")
+    assert set(card["tested"]) == {"style"} and "50.0" in render.run_card(card)
 
 
 # ------------------------------------------------------------------------------------------------- a collection
@@ -208,6 +245,22 @@ def test_a_collection_that_cannot_be_used_says_why(questions: Questions, tmp_pat
     assert not collection.ready and "there is no picture in " in collection.state()
     _, state = questions.nearest(questions.look(uploaded(questions, "a.png", drawn(0))))
     assert "--collection FOLDER" in state  # where none was given, how to give one
+
+
+def test_a_collection_that_fails_is_not_read_for_ever(
+    questions: Questions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes(drawn(0))
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(embeddings, "compute", fails)
+    collection = Collection(tmp_path, questions.model, tmp_path / "cache")
+    collection.start()
+    wait_for(collection)
+    assert not collection.reading and "the terminal in which the page runs says why" in collection.state()
+    assert str(tmp_path) not in collection.state() and "RuntimeError: out of memory" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------- a folder

@@ -428,8 +428,9 @@ def test_much_is_asked_for_first(kaggle, tmp_path, capsys, monkeypatch):
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
-    assert download.main(["--output", str(tmp_path)]) == 1 and not kaggle.sent
+    for answer in ("n\n", ""):  # no, and Ctrl-D
+        monkeypatch.setattr(sys, "stdin", Terminal(answer))
+        assert download.main(["--output", str(tmp_path)]) == 1 and not kaggle.sent
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     assert download.main(["--output", str(tmp_path)]) == 0 and set(contents(tmp_path)) == TABLES
 

@@ -204,6 +204,7 @@ def test_an_earlier_export_stays_unless_it_is_to_be_replaced(
         open_run(output)
     assert exported(run, files, "saved_model", output, "--overwrite") == 0
     assert not (output / "mine.txt").exists() and [f.name for f in tmp_path.iterdir()] == ["out"]
+    assert exported(run, files, "saved_model", run.folder, "--overwrite") == 2 and (run.folder / "labels.json").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("")
     assert exported(run, files, "saved_model", tmp_path / "other", "--overwrite") == 2
