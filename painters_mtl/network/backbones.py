@@ -174,13 +174,14 @@ def _load_arrays(backbone: keras.Model, file: Path) -> None:
 
 
 def least_side(backbone: keras.Model, image_size: int) -> int:
-    """The smallest side, in whole 8 pixels from 32, of an image of which something is left in the last map.
+    """The smallest side, in whole 8 pixels from 32, of an image of which something is left in every map that is read.
 
     InceptionV3 and others do not pad: of 48 pixels nothing comes through. At most `image_size`, for which it was built.
     """
     for side in range(SMALLEST, image_size, 8):
         with contextlib.suppress(ValueError):  # a convolution with nothing to do
-            if min(backbone.compute_output_spec(keras.KerasTensor((1, side, side, 3))).shape[1:3]) > 0:
+            maps = keras.tree.flatten(backbone.compute_output_spec(keras.KerasTensor((1, side, side, 3))))
+            if min(length for each in maps for length in each.shape[1:3]) > 0:
                 return side
     return image_size
 

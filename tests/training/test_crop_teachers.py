@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import fitted, make_data, tiny_settings
-from steps import OBJECTIVE, SIZE, WEIGHTS, partly_labelled_batch, still_network
+from helpers import fitted, make_data, small_network, tiny_settings
+from steps import OBJECTIVE, SIZE, TASKS, WEIGHTS, partly_labelled_batch, still_network
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.network.multitask import build_model
+from painters_mtl.network.settings import NetworkSettings
 from painters_mtl.training.batches import Partners
 from painters_mtl.training.crop_teachers import CropTeachers
 from painters_mtl.training.losses import Losses
@@ -34,6 +36,16 @@ def test_of_several_teachers_of_a_head_the_mean_is_softened() -> None:
     assert set(answers) == set(wanted)
     for head, probabilities in wanted.items():
         np.testing.assert_allclose(answers[head], softened(probabilities, 3.0), rtol=2e-4, atol=1e-6)
+
+
+def test_crops_are_large_enough_for_every_teacher() -> None:
+    """Also for one whose heads read pyramid maps, as after the fits at the end of a training."""
+    tasks = {"style": TASKS["style"]}
+    small, wide = (small_network(tasks, multi_scale=multi_scale) for multi_scale in (False, True))
+    assert CropTeachers.of([small, wide], ["style"]).least_side(160) == 32
+    inception = build_model(tasks, NetworkSettings(backbone="InceptionV3", weights="none", image_size=160))
+    least = CropTeachers.of([wide, inception], ["style"]).least_side(160)
+    assert least > 32 and np.isfinite(inception(np.zeros((1, least, least, 3), np.float32))["style"]).all()
 
 
 def test_the_teacher_is_asked_about_the_crop_whatever_it_is_mixed_of() -> None:
