@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -30,10 +31,15 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, TrainSe
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, {"teacher_view": "crop", "refit": True, "mix": 0.5}], ids=str)
 def test_it_is_a_training_with_the_baselines_as_teachers(
-    prepared: tuple[Dataset, TrainSettings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    changes: dict[str, Any],
+    prepared: tuple[Dataset, TrainSettings],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    data, settings = prepared
+    """With `refit` the heads of the teachers read pyramid maps."""
+    data, settings = prepared[0], dataclasses.replace(prepared[1], **changes)
     # What an earlier call came to before it was ended: the first teacher. It is not trained again.
     (tmp_path / "one").mkdir()
     settings.save(tmp_path / "one" / CONFIG)
@@ -47,7 +53,7 @@ def test_it_is_a_training_with_the_baselines_as_teachers(
     fit(data, dataclasses.replace(settings, distill=False, teachers=teachers), tmp_path / "other")
     one, other = (open_network(open_run(tmp_path / name)).get_weights() for name in ("one", "other"))
     assert same_weights(one, other)
-    untaught = dataclasses.replace(settings, distill=False)
+    untaught = dataclasses.replace(settings, distill=False, teacher_view="whole")
     fit(data, untaught, tmp_path / "untaught")
     assert not same_weights(one, open_network(open_run(tmp_path / "untaught")).get_weights())
 
