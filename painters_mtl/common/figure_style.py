@@ -14,6 +14,7 @@ from painters_mtl.common.messages import warn
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LONGEST_NAME = 32  # characters of a class beside an axis
 # Families that hold what DejaVu Sans, Matplotlib's own font, lacks: Chinese, Japanese and Korean above all.
 FALLBACK_FONTS = (
     *(f"Noto Sans CJK {region}" for region in ("JP", "SC", "TC", "KR")),
@@ -109,3 +110,8 @@ def _missing_letters_in_one_sentence() -> Iterator[None]:
             "note: some letters in the figures are boxes, because no font of this machine has them: a font such as "
             "Noto Sans CJK helps"
         )
+
+
+def shortened(text: str, length: int = LONGEST_NAME) -> str:
+    """The text, cut to so many characters; the last is then an ellipsis."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

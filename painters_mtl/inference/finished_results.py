@@ -8,6 +8,7 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,16 +76,23 @@ def check_finished(finished: FinishedResults, run: "Run", forward: "Forward", op
     Args:
         forward: the network, as `options` ask for it.
     """
-    other = [name for name in run.tasks if name not in options.unknown_tasks]
-    for row in finished.rows():
-        if task := next((name for name in other if row.get(name) == UNKNOWN), ""):
-            raise UserError(_OTHER_TASKS.format(file=finished.file, task=task))
-    readable = (row for row in finished.rows() if not row["error"])
-    first = list(islice(readable, CHECKED // 2))
-    rest = list(readable) if options.unknown_tasks else readable
+    named_always = [name for name in run.tasks if name not in options.unknown_tasks]
+    without_score = [name for name in run.tasks if name in options.unknown_tasks and name != "painter"]  # in the table
+
+    def readable() -> Iterator[Row]:
+        """From the file each time: a table may be larger than the memory."""
+        for row in finished.rows():
+            if task := next((name for name in named_always if row.get(name) == UNKNOWN), ""):
+                raise UserError(_OTHER_TASKS.format(file=finished.file, task=task))
+            if not row["error"]:
+                yield row
+
+    rest = readable()
+    first = list(islice(rest, CHECKED // 2))
     doubtful = heapq.nsmallest(CHECKED // 2, rest, key=lambda row: row.get("painter_known", 1.0))
-    for task in set(options.unknown_tasks) - {"painter"}:  # the score of which is not in the table
-        doubtful += heapq.nsmallest(CHECKED // 2, rest, key=lambda row, task=task: row[f"{task}_confidence"])
+    for task in without_score:
+        rest = islice(readable(), CHECKED // 2, None)
+        doubtful += heapq.nsmallest(CHECKED // 2, rest, key=itemgetter(f"{task}_confidence"))
     rows = {ImageFile.of(row["path"]): row for row in (*first, *doubtful)}
     again = prediction_rows(run, forward, rows, replace(options, top_k=max(2, options.top_k), thumbnails=False))
     compared = [(row, new) for row, new in zip(rows.values(), again, strict=True) if not new["error"]]
@@ -95,7 +103,7 @@ def check_finished(finished: FinishedResults, run: "Run", forward: "Forward", op
                 f"{finished.file} was made by another model or with other options, or {display_path(row['path'])} has "
                 "changed since: leave --resume out to label everything anew, or give the same"
             )
-    for task in set(options.unknown_tasks) & set(run.tasks) - {"painter"}:
+    for task in without_score:
         named = [row[task] != UNKNOWN for row, new in compared if new[task] == UNKNOWN]
         if len(named) > 1 and all(named):  # a single one may be on the threshold
             raise UserError(_OTHER_TASKS.format(file=finished.file, task=task))

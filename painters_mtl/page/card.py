@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from painters_mtl.common.figure_style import figure_style
+from painters_mtl.common.figure_style import figure_style, shortened
 from painters_mtl.page.answers import percent
 
 WIDTH, HEIGHT, DPI = 1200, 800, 100  # pixels
@@ -73,7 +73,7 @@ def _show(figure: Any, pixels: np.ndarray, corner: tuple[int, int], room: tuple[
     axis = figure.add_axes(box)
     axis.set_axis_off()
     axis.imshow(shown, aspect="auto", interpolation="none")
-    figure.text(left / WIDTH, 1 - (top + size[1] + 18) / HEIGHT, shorter(title, room[0] // 7), color=GREY, fontsize=9)
+    figure.text(left / WIDTH, 1 - (top + size[1] + 18) / HEIGHT, shortened(title, room[0] // 7), color=GREY, fontsize=9)
 
 
 def _write_answer(figure: Any, task: str, values: dict[str, Any], top: int, bars: int) -> None:
@@ -82,7 +82,7 @@ def _write_answer(figure: Any, task: str, values: dict[str, Any], top: int, bars
     figure.text(left / WIDTH, 1 - (top + 10) / HEIGHT, task, color=GREY, fontsize=10)
     sure = "" if values["doubtful"] else f"  {percent(values['likeliest'][0]['confidence'])}"
     doubt = " (doubtful)" if values["doubtful"] and values["answer"] != "unknown" else ""
-    said = shorter(values["answer"], 36 - len(doubt + sure)) + doubt + sure
+    said = shortened(values["answer"], 36 - len(doubt + sure)) + doubt + sure
     figure.text(left / WIDTH, 1 - (top + 38) / HEIGHT, said, color=INK, fontsize=16, weight="bold")
     y = top + 56
     for label in values["likeliest"][:bars]:
@@ -91,11 +91,6 @@ def _write_answer(figure: Any, task: str, values: dict[str, Any], top: int, bars
         axis.set_xlim(0, 1)
         axis.barh(0, 1, 0.9, color=TRACK)
         axis.barh(0, label["confidence"], 0.9, color=DOUBT if values["doubtful"] else BAR, alpha=0.55)
-        axis.text(0.012, 0, shorter(label["class"], 48), va="center", color=INK, fontsize=10)
+        axis.text(0.012, 0, shortened(label["class"], 48), va="center", color=INK, fontsize=10)
         axis.text(0.988, 0, percent(label["confidence"]), va="center", ha="right", color=INK, fontsize=10)
         y += BAR_HEIGHT
-
-
-def shorter(text: str, longest: int) -> str:
-    """The text, or its beginning and a mark where it has more characters."""
-    return text if len(text) <= longest else text[: longest - 1] + "…"

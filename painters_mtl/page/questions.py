@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from painters_mtl.common.errors import Unreadable, UserError
+from painters_mtl.common.figure_style import shortened
 from painters_mtl.page.answers import labels, painting_values
-from painters_mtl.page.card import shorter, write_card
+from painters_mtl.page.card import write_card
 from painters_mtl.page.limits import NEAREST
 from painters_mtl.page.model_card import model_card
 
@@ -94,7 +95,7 @@ class Questions:
 
     def card(self, look: "Look", explanation: Explanation | None) -> bytes:
         """One picture to send, a PNG: see `card.write_card`."""
-        foot = [f"{shorter(look.name, 80)}; labelled by {shorter(self.model.name, 60)}, painters-mtl"]
+        foot = [f"{shortened(look.name, 80)}; labelled by {shortened(self.model.name, 60)}, painters-mtl"]
         if self.model.run.demo:
             foot.append("a demo model, which knows no real paintings")
         if explanation and explanation.note:

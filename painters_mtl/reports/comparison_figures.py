@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from painters_mtl.common.figure_style import figure_style
+from painters_mtl.common.figure_style import figure_style, shortened
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.evaluation.intervals import Interval, verdict
-from painters_mtl.reports.figures import BLUE, GREY, INK, PANEL, RIGHT, WRONG, confusion_figure, shortened
+from painters_mtl.reports.figures import BLUE, GREY, INK, PANEL, RIGHT, WRONG, confusion_figure
 from painters_mtl.studies.comparison import SeedResults, task_predictions
 from painters_mtl.studies.summary import STATISTIC_LABELS
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.errors import Unreadable
-from painters_mtl.common.figure_style import figure_style
+from painters_mtl.common.figure_style import figure_style, shortened
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.evaluation import metrics
 from painters_mtl.evaluation.calibration import apply_temperature, reliability
@@ -28,15 +28,9 @@ BLUE, GREY, LIGHT, INK = "#1f5fa8", "#9a9a9a", "#bbbbbb", "#222222"
 RIGHT, WRONG = "#1a7f37", "#c0262d"
 COLOURS = {"right": RIGHT, "wrong": WRONG, "no-label": "#767676"}  # of a label below a painting
 MOST_CLASSES = 30  # on the axes of a confusion matrix
-LONGEST_NAME = 32  # characters of a class beside an axis
 SHOWN = 24  # test paintings on the contact sheet
 COLUMNS = 6
 PANEL = 4.8  # inches: a figure that is read on a telephone too is no wider
-
-
-def shortened(text: str, length: int = LONGEST_NAME) -> str:
-    """The text, cut to so many characters; the last is then an ellipsis."""
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def training_figures(history: pd.DataFrame) -> dict[str, "Figure"]:

@@ -111,9 +111,7 @@ def warm_start(model: keras.Model, folders: Sequence[Path], tasks: Mapping[str, 
                 else:
                     candidates.append(weights)
         if candidates:
-            # In float64 the mean of equal weights is the same to the bit: features of a frozen backbone stay valid.
-            means = [np.asarray(np.mean(arrays, axis=0, dtype=np.float64)) for arrays in zip(*candidates, strict=True)]
-            new_weights.append((layer, means))
+            new_weights.append((layer, _mean(candidates)))
     if problems:
         raise UserError("--start-from: these layers do not fit: " + "; ".join(dict.fromkeys(problems)))
     for layer, weights in new_weights:
@@ -132,10 +130,16 @@ def mean_of_heads(folders: Sequence[Path], tasks: Mapping[str, Task]) -> dict[st
     for task, runs in sources.items():
         weights = [networks[run.folder].get_layer(task).get_weights() for run in runs]
         if len({tuple(array.shape for array in of_run) for of_run in weights}) == 1:
-            heads[task] = [
-                np.asarray(np.mean(arrays, axis=0, dtype=np.float64)) for arrays in zip(*weights, strict=True)
-            ]
+            heads[task] = _mean(weights)
     return heads
+
+
+def _mean(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """The mean of the weights of several networks, array by array.
+
+    In float64 the mean of equal weights is the same to the bit: features of a frozen backbone stay valid.
+    """
+    return [np.asarray(np.mean(arrays, axis=0, dtype=np.float64)) for arrays in zip(*weights, strict=True)]
 
 
 def _weights_for(layer: keras.layers.Layer, run: Run, source: keras.Model) -> tuple[list[np.ndarray], str]:

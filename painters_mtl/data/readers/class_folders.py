@@ -26,10 +26,10 @@ def read(collection: Collection) -> Reading:
         )
     rows = class_rows(collection, levels, kinds)
     named = [kind for kind in kinds if kind != "*"]
-    for kind in named:
-        above = rows["id"][(rows[kind] == "") & (rows[named] != "").any(axis=1)]
-        collection.note(len(above), f"images are in no folder of a {kind} (such as {above.min()}), but above these.")
     rows = rows[(rows[named] != "").any(axis=1)].reset_index(drop=True)
+    for kind in named:
+        above = rows["id"][rows[kind] == ""]
+        collection.note(len(above), f"images are in no folder of a {kind} (such as {above.min()}), but above these.")
     collection.note(
         len(collection.images) - len(rows), f"of the {len(collection.images):,} images are in no class folder"
         " and are left out."
@@ -46,10 +46,10 @@ def class_rows(collection: Collection, levels: FolderLevels, kinds: list[str]) -
     ids = [i for i in collection.images if levels.classes[folder_of(i)] or not kinds]
     rows = pd.DataFrame({"id": ids, "filename": ids}, dtype=object)
     folders = [folder_of(i) for i in ids]
+    paths = [levels.classes[folder] for folder in folders]
     for level, kind in enumerate(kinds):
         if kind != "*":
             names = {name: folder_label(name) for name in levels.names(level)}
-            paths = [levels.classes[folder] for folder in folders]
             rows[kind] = [names[path[level]] if len(path) > level else "" for path in paths]
     rows["part"] = [levels.parts[folder] for folder in folders]
     return with_files(rows, [collection.images[i] for i in ids])
