@@ -20,6 +20,7 @@ from painters_mtl.data.readers import (
     wikiart,
 )
 from painters_mtl.data.tables import column_names, table_at
+from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.images.files import is_passed_over
 
 
@@ -37,7 +38,7 @@ def read_layout(collection: Collection) -> Reading:
             return wikiart.read(_once(collection))
         return class_folders.read(_once(collection))
     competition = painter_by_numbers.its_tables(collection)
-    if competition and not set(settings.columns) - set(settings.tasks):
+    if competition and not set(settings.columns) - (set(settings.tasks) - set(TASK_NAMES)):
         return painter_by_numbers.read(collection, competition)
     collection = _once(collection)
     has_classes = len(collection.levels().names()) > 1

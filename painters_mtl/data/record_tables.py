@@ -171,6 +171,8 @@ def as_text(value: object) -> str:
     """
     if isinstance(value, str):
         return value
+    if isinstance(value, bytes):  # text that Parquet holds as plain bytes
+        return value.decode("utf-8", "replace")
     if value is None or value != value:
         return ""
     if isinstance(value, float) and value.is_integer():

@@ -131,10 +131,19 @@ class CollectionSettings(LabelSettings):
             seed=Rule(lambda seed: 0 <= seed <= LAST_SEED, f"must be from 0 to {LAST_SEED}"),
         )
         self.check_tasks("task-data", self.task_data)
+        if self.task_data and set(self.task_names()) <= set(self.task_data):
+            for option in ("table", "folders"):
+                if value := getattr(self, option):
+                    raise UserError(f"--{option} {value} is of no use: --task-data names a folder for every task")
 
     def for_task(self, task: str) -> LabelSettings:
-        """How the folder that --task-data names for a task is read: by itself, and for that task alone."""
-        return LabelSettings(tasks=(task,))
+        """How the folder that --task-data names for a task is read: for that task alone, with its column's name.
+
+        Where --columns names that column, its names of other columns hold there too.
+        """
+        others = ("filename", "title", "date", "part")
+        columns = {ours: theirs for ours, theirs in self.columns.items() if ours in (task, *others)}
+        return LabelSettings(tasks=(task,), columns=columns if task in columns else {})
 
 
 @dataclass

@@ -30,7 +30,7 @@ from painters_mtl.common.row_cache import content_checksum
 from painters_mtl.images import decode, fingerprints, zips
 from painters_mtl.images import files as images
 
-VERSION = 3  # of the folder; another one is another folder
+VERSION = 4  # of the folder; another one is another folder
 MARGIN = 1.25  # the cached images are larger than what the network sees by this, so that crops keep their detail
 COMPARED_SIDE = 120  # side of the pictures that perceptual hashes and thumbnails are made of; that of 96 x MARGIN
 CHUNK = 512  # pictures between two writes
@@ -54,7 +54,7 @@ class ImageCache:
 class Entry:
     """What the manifest says of one picture."""
 
-    id: str
+    id: str  # the picture's real place, see `_real_places`
     stamp: str  # see `file_stamps`
     row: int = -1  # which of the cached images; -1: refused
     content: str = ""  # checksum of the file
@@ -75,8 +75,8 @@ class Made:
     thumbnail: np.ndarray | None = None
 
 
-Entries = dict[str, Entry]  # by the picture's id; the last entry of a picture counts
-Job = tuple[str, images.ImageFile, str]  # id, file, stamp
+Entries = dict[str, Entry]  # by `Entry.id`; the last entry of a picture counts
+Job = tuple[str, images.ImageFile, str]  # `Entry.id`, file, stamp
 
 
 @dataclass(frozen=True)
@@ -138,23 +138,34 @@ def build_image_cache(
     A picture is made again when its size and time (in a zip: its size and checksum) have changed and its content too.
     Raises `UserError` when the disk is too small or no picture can be read.
     """
-    place = _place(table, side, Path(folder), len(inputs), VERSION)
-    place.folder.mkdir(parents=True, exist_ok=True)
     files = [images.ImageFile(file, member) for file, member in zip(table["file"], table["member"], strict=True)]
-    jobs = list(zip(table["id"], files, file_stamps(files), strict=True))
+    root, places = _real_places(files)
+    place = _place(root, side, Path(folder), len(inputs), VERSION)
+    place.folder.mkdir(parents=True, exist_ok=True)
+    jobs = list(zip(places, files, file_stamps(files), strict=True))
     entries = place.sound(_read(record.content for record in read_records(place.manifest)))
     if _todo(jobs, entries):  # a cache that has all of them may be read-only
         with file_lock(place.folder / "lock", f"caching images in {place.folder}", wait=True):
             remove_leftovers(place.folder, place.manifest.name)
             entries = _make(place, jobs, workers, inputs)
         for version in range(1, VERSION):
-            shutil.rmtree(_place(table, side, Path(folder), len(inputs), version).folder, ignore_errors=True)
-    return _open(place, table, entries, memory_gb)
+            shutil.rmtree(_place(root, side, Path(folder), len(inputs), version).folder, ignore_errors=True)
+    return _open(place, table["id"].tolist(), [entries[name] for name in places], memory_gb)
 
 
-def _place(table: pd.DataFrame, side: int, folder: Path, inputs: int, version: int) -> Place:
+def _real_places(files: Sequence[images.ImageFile]) -> tuple[str, list[str]]:
+    """The folder that holds all files, links followed, and where each picture is below it.
+
+    A picture's id is not enough: folders of links to one archive, or two collections whose common folder is the same,
+    may have the same ids for different pictures.
+    """
+    real = {path: os.path.realpath(path) for path in dict.fromkeys(file.path for file in files)}
+    root = os.path.commonpath([os.path.dirname(path) for path in real.values()])  # noqa: PTH120 - text, a million times
+    return root, [real[file.path][len(root) :] + (f"//{file.member}" if file.member else "") for file in files]
+
+
+def _place(root: str, side: int, folder: Path, inputs: int, version: int) -> Place:
     """Where the cached images of these pictures are: one place for each data folder, side and number of inputs."""
-    root = os.path.commonpath([str(Path(file).resolve().parent) for file in table["file"]])
     content = f"{root}|{side}|{version}" + ("|detail" if inputs > 1 else "")
     key = hashlib.blake2b(content.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
     name = f"images-{side}-{key}" if version > 1 else f"store-{side}-{key}"
@@ -284,26 +295,25 @@ def _decode(job: Job, before: Entry | None, side: int, inputs: Sequence[str]) ->
     return Made(entry, image, fingerprints.grey_thumbnail(compared.pixels))
 
 
-def _open(place: Place, table: pd.DataFrame, entries: Entries, memory_gb: float) -> ImageCache:
-    """The cache of the pictures of `table`, whose entries are all there."""
-    own = [entries[name] for name in table["id"]]
-    refused = pd.DataFrame(
-        [(entry.id, entry.reason, entry.detail) for entry in own if entry.row < 0], columns=["id", "reason", "detail"]
-    )
+def _open(place: Place, ids: Sequence[str], own: Sequence[Entry], memory_gb: float) -> ImageCache:
+    """The cache of pictures with these ids in their table, and with these entries."""
+    unread = [(name, entry.reason, entry.detail) for name, entry in zip(ids, own, strict=True) if entry.row < 0]
+    refused = pd.DataFrame(unread, columns=["id", "reason", "detail"])
     if len(refused) == len(own):
         reasons = ", ".join(f"{n} {reason}" for reason, n in refused["reason"].value_counts().items())
         raise UserError(f"none of the {len(own)} pictures can be read: {reasons}; see painters-mtl check")
-    pixels: np.ndarray = np.memmap(place.pixels, np.uint8, "r", shape=(_count(entries), *place.shape))
+    count = place.pixels.stat().st_size // place.size
+    pixels: np.ndarray = np.memmap(place.pixels, np.uint8, "r", shape=(count, *place.shape))
     if pixels.nbytes <= memory_gb * 1e9:
         pixels = np.fromfile(place.pixels, np.uint8, pixels.size).reshape(pixels.shape)
     small = (fingerprints.THUMBNAIL, fingerprints.THUMBNAIL)
-    repaired = [(entry.id, entry.repaired) for entry in own if entry.repaired]
+    repaired = [(name, entry.repaired) for name, entry in zip(ids, own, strict=True) if entry.repaired]
     return ImageCache(
         pixels=pixels,
         rows=np.array([entry.row for entry in own], np.int64),
         contents=np.array([entry.content if entry.row >= 0 else "" for entry in own], str),
         hashes=np.array([int(entry.hash, 16) for entry in own], np.uint64),
-        thumbnails=np.memmap(place.thumbnails, np.uint8, "r", shape=(_count(entries), *small)),
+        thumbnails=np.memmap(place.thumbnails, np.uint8, "r", shape=(count, *small)),
         refused=refused,
         repaired=pd.DataFrame(repaired, columns=["id", "repaired"]),
         folder=place.folder,

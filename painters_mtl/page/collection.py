@@ -77,7 +77,13 @@ class Collection:
         if self._vectors is None:
             return []
         query = Vector(ImageFile(""), self._model.features(look), {})  # what was uploaded is no file of the folder
-        (matches,) = nearest([query], self._vectors, count)
+        try:
+            (matches,) = nearest([query], self._vectors, count)
+        except UserError as error:  # the cache is gone, which may be removed at any time
+            messages.warn(f"note: the collection is read once more: {error}")
+            self._vectors, self._done = None, 0
+            self.start()
+            return []
         return [
             {
                 "work": self._shown(match.vector.file),
@@ -90,8 +96,7 @@ class Collection:
 
     def _shown(self, file: ImageFile) -> str:
         """A work's path below the folder; nothing above it is anybody's business."""
-        root = self.folder.name if self.folder.is_file() else str(self.folder)
-        return str(file).removeprefix(root).lstrip("/") or file.name
+        return str(file).removeprefix(str(self.folder)).lstrip("/") or file.name
 
     def _read(self) -> None:
         try:

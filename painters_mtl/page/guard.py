@@ -130,10 +130,13 @@ class Guard:
             raise _Refused(503, BUSY)
         if uploads and self._full():
             raise _Refused(503, NO_ROOM)
-        bounded = _Bounded(receive, headers, self._full if uploads else None)
+        question = _QUESTION.fullmatch(scope["path"])
+        names_files = question is not None and (question[1] == "queue/join" or question[3] == FOLDER)
+        most = limits.MAX_REQUEST if uploads else limits.MAX_FOLDER_JSON if names_files else limits.MAX_JSON
+        bounded = _Bounded(receive, headers, most, self._full if uploads else None)
         self._under_way += 1
         try:
-            if question := _QUESTION.fullmatch(scope["path"]):
+            if question:
                 checked = await _checked(bounded, self._holds, numbered=question[1] == "queue/join")
                 async with self._turn(question[2], question[3], bounded):
                     await self._app(scope, checked, send)
@@ -203,12 +206,12 @@ class _Bounded:
     """A request's body as it comes: not too large, not too slow.
 
     Args:
+        most: bytes.
         full: of an upload, whether it must end because there is no room any more; asked as it goes on.
     """
 
-    def __init__(self, receive: Receive, headers: dict[str, str], full: Callable[[], bool] | None) -> None:
-        self._receive, self._full = receive, full
-        self._most = limits.MAX_JSON if full is None else limits.MAX_REQUEST
+    def __init__(self, receive: Receive, headers: dict[str, str], most: int, full: Callable[[], bool] | None) -> None:
+        self._receive, self._most, self._full = receive, most, full
         self._until = time.monotonic() + (limits.STALL_SECONDS if full is None else limits.UPLOAD_SECONDS)
         self._asked = 0  # how many steps of ROOM_STEP the body had when there was room
         self._size, self._whole = 0, False

@@ -2,18 +2,22 @@
 
 import json
 import threading
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 from gradio.data_classes import FileData
 
 from painters_mtl.common.errors import Unreadable, UserError
+from painters_mtl.images.files import ImageFile
 from painters_mtl.page.folder import label_pictures, pictures_in
 from painters_mtl.page.guard import FOLDER
 from painters_mtl.page.limits import AT_ONCE, NEAREST
 from painters_mtl.page.questions import Questions, sentence
 from painters_mtl.reports.html import picture_url
 
+KEEP_SECONDS = 1.0  # between two signs that the uploads of a folder are in use
 LIMIT = {"concurrency_id": "network", "concurrency_limit": AT_ONCE}
 
 
@@ -59,8 +63,7 @@ def add_interface(questions: Questions) -> None:
         """Labels of many pictures or of zips: a row each, with the columns of `predict`."""
 
         def answer() -> dict[str, Any]:
-            pictures = pictures_in([questions.uploads.file(file) for file in files])
-            return {"rows": list(_rows(questions, pictures))}
+            return {"rows": list(_rows(questions, [questions.uploads.file(file) for file in files]))}
 
         return _answered(answer)
 
@@ -74,11 +77,13 @@ def add_interface(questions: Questions) -> None:
     gr.api(model, api_name="model")
 
 
-def _rows(questions: Questions, pictures: Any) -> Any:
+def _rows(questions: Questions, uploads: Sequence[ImageFile]) -> Iterator[dict[str, Any]]:
     """The rows of a folder; those that are not shown on a page come from the table."""
-    file = questions.uploads.folder_for(None) / "labels.jsonl"
-    for _ in label_pictures(questions.model, pictures, file, threading.Event()):
-        pass
+    file, kept = questions.uploads.folder_for(None) / "labels.jsonl", time.monotonic()
+    for _ in label_pictures(questions.model, pictures_in(uploads), file, threading.Event()):
+        if time.monotonic() - kept > KEEP_SECONDS:  # or they would go while others are read
+            kept = time.monotonic()
+            questions.uploads.keep([*uploads, ImageFile(str(file))])
     with file.open(encoding="utf-8") as lines:
         yield from map(json.loads, lines)
 

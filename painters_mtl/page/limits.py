@@ -2,7 +2,8 @@
 
 MAX_FILE = 256 << 20  # bytes of one uploaded file, a picture or a zip
 MAX_REQUEST = 2 << 30  # bytes of one upload, many files in it
-MAX_JSON = 1 << 20  # bytes of any other request
+MAX_JSON = 1 << 20  # bytes of any other request,
+MAX_FOLDER_JSON = 4 << 20  # but for one that names the files of a folder: MOST_PICTURES need 2 MB
 MAX_STORED = 4 << 30  # bytes of all uploads that are kept at a time; above it the oldest go, and new ones wait
 MOST_PICTURES = 5_000  # of one folder; a larger one is for `painters-mtl predict`
 MOST_SHOWN = 200  # of them in the table and the gallery on the page; the CSV holds all

@@ -38,7 +38,7 @@ class Uploads:
         self.folder, self.drawn = self.root / "uploads", self.root / "drawn"
         self.folder.mkdir()
         self.drawn.mkdir()
-        self._sessions: dict[str, set[Path]] = defaultdict(set)
+        self._sessions: dict[str, dict[Path, int]] = defaultdict(dict)  # the files of each page, with their inodes
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._sweep_until_closed, name="uploads", daemon=True)
         self._thread.start()
@@ -63,7 +63,7 @@ class Uploads:
             raise Unreadable("missing", "it is not kept any more") from None
         if session:
             with self._lock:
-                self._sessions[session].add(where)
+                self._sessions[session][where] = where.stat().st_ino
         return ImageFile(str(where))
 
     def holds(self, path: str | Path) -> bool:
@@ -85,15 +85,18 @@ class Uploads:
         made = Path(tempfile.mkdtemp(prefix="made-", dir=self.folder))
         if session:
             with self._lock:
-                self._sessions[session].add(made)
+                self._sessions[session][made] = made.stat().st_ino
         return made
 
     def forget(self, session: str) -> None:
-        """A tab was closed: remove what only that page used."""
+        """A tab was closed: remove what only that page used.
+
+        gradio gives the same file the same path: one that was uploaded again since, by whomever, is another's.
+        """
         with self._lock:
-            mine = self._sessions.pop(session, set())
+            mine = self._sessions.pop(session, {})
             others = set().union(*self._sessions.values()) if self._sessions else set()
-        self._remove(mine - others)
+        self._remove(path for path, inode in mine.items() if path not in others and _inode(path) == inode)
 
     def full(self) -> bool:
         """Whether new uploads must wait until others have gone, or the disk has room for one again."""
@@ -108,9 +111,13 @@ class Uploads:
         now = time.time() if now is None else now
         files = sorted(self._files())
         going, size = set(), sum(size for *_, size in files)
+        # Of an upload with many files, each that is whole lies beside the one that is written, until all are there.
+        last_written = max((used for used, path, _ in files if path.parent == self.folder), default=0.0)
+        going_on = now - last_written <= limits.PARTIAL_SECONDS
         for used, path, bytes_ in files:
-            partial = path.parent == self.folder  # gradio moves it to a folder of its own once it is whole
-            if now - used > (limits.PARTIAL_SECONDS if partial else limits.KEPT_SECONDS) or size > limits.MAX_STORED:
+            partial = path.parent == self.folder  # gradio moves it to a folder of its own once the upload is whole
+            of_partial = limits.UPLOAD_SECONDS if going_on else limits.PARTIAL_SECONDS
+            if now - used > (of_partial if partial else limits.KEPT_SECONDS) or size > limits.MAX_STORED:
                 going.add(path)
                 size -= bytes_
         self._remove(going)
@@ -152,6 +159,14 @@ class Uploads:
                         path.parent.rmdir()  # where nothing else is in it
         if removed:
             zips.close_all()  # an open zip would keep its bytes on the disk
+
+
+def _inode(path: Path) -> int:
+    """The number of the file that a path stands for now; -1 where there is none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return -1
 
 
 def _remove_those_of_dead_pages() -> None:

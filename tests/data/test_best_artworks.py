@@ -58,6 +58,21 @@ def test_names_that_were_broken_on_the_way_are_the_nearest(tmp_path):
     assert any("is taken for Albrecht Dürer of artists.csv" in note for note in catalog.notes)
 
 
+def test_the_younger_is_not_the_elder_misspelt(tmp_path):
+    table = write(collection(tmp_path) / "artists.csv", ARTISTS + "9,Pieter Bruegel the Elder,Realism,Flemish\n")
+    names = ("Pieter_Bruegel_the_Elder", "Pieter_Bruegel_the_Younger")
+    touch(table.parent, *(f"images/images/{name}/{name}_1.jpg" for name in names))
+    painters = Counter(column(read_catalog(tmp_path), "painter"))
+    assert painters["Pieter Bruegel the Elder"] == painters["Pieter Bruegel the Younger"] == 1
+
+
+def test_a_name_of_the_user_says_which_column_is_the_style(tmp_path):
+    rows = "name,genre,movement\nPaul Klee,Cubism,Dada\nAlbrecht Durer,Baroque,Rococo\n"
+    write(touch(tmp_path, "Paul_Klee/a.jpg", "Paul_Klee/b.jpg", "Albrecht_Durer/c.jpg") / "artists.csv", rows)
+    found = labels(read_catalog(tmp_path, LabelSettings(columns={"style": "movement"})), "painter", "style")
+    assert set(found.values()) == {("Paul Klee", "Dada"), ("Albrecht Durer", "Rococo")}
+
+
 def test_a_painter_who_is_not_in_the_table_is_one_still(tmp_path):
     touch(collection(tmp_path), "images/images/Joan_Miro/Joan_Miro_1.jpg")
     catalog = read_catalog(tmp_path)

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from folders import column, draw, labelled, write
 
+from painters_mtl.common.errors import UserError
 from painters_mtl.data.catalog import COLUMNS, read_catalog
-from painters_mtl.data.settings import LabelSettings
+from painters_mtl.data.settings import CollectionSettings, LabelSettings
 
 
 def test_values_are_text_and_the_real_tables_quirks_are_put_right(tmp_path):
@@ -76,3 +78,11 @@ def test_lists_and_records_of_json_are_no_names(tmp_path):
     catalog = labelled(tmp_path, text, *(f"{k}.jpg" for k in range(3)))
     assert column(catalog, "painter") == ["Claude Monet", "", ""]
     assert "1 cell of painter holds a record of JSON ({'name': 'Monet'}) and counts as no label." in catalog.notes
+
+
+def test_the_folder_of_a_task_has_its_column_and_no_table_of_the_others() -> None:
+    settings = CollectionSettings(task_data={"style": Path("b")}, columns={"style": "mvt", "genre": "sort"})
+    assert settings.for_task("style") == LabelSettings(tasks=("style",), columns={"style": "mvt"})
+    assert settings.for_task("painter") == LabelSettings(tasks=("painter",))
+    with pytest.raises(UserError, match=r"--table a\.csv is of no use: --task-data names a folder for every task"):
+        CollectionSettings(tasks=("style",), task_data={"style": Path("b")}, table=Path("a.csv"))

@@ -268,3 +268,9 @@ def test_links_that_lead_nowhere_are_passed_over(tmp_path):
     touch(tmp_path, "Monet/1.jpg", "Degas/1.jpg")
     (tmp_path / "loop").symlink_to("loop")
     assert column(read_catalog(tmp_path), "painter") == ["Degas", "Monet"]
+
+
+def test_numbers_that_tell_folders_apart_stay(tmp_path):
+    touch(tmp_path, "1900_Paris/a.jpg", "1920_Paris/b.jpg", "02_Berlin/c.jpg")
+    catalog = read_catalog(tmp_path, LabelSettings(tasks=("period",), folders="period"))
+    assert sorted(column(catalog, "period")) == ["1900 Paris", "1920 Paris", "Berlin"]

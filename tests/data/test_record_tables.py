@@ -12,7 +12,7 @@ from folders import write
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.csv_table import TableFile, read_csv
-from painters_mtl.data.record_tables import json_lines_columns, parquet_columns, read_json_lines, read_parquet
+from painters_mtl.data.record_tables import as_text, json_lines_columns, parquet_columns, read_json_lines, read_parquet
 
 ROWS = [
     {"file_name": "a.jpg", "Artist": "Claude Monet", "year": 1889, "genre": ["portrait"], "no": "x"},
@@ -163,3 +163,7 @@ def test_json_lines_in_windows_1252_keep_their_accents_and_it_is_said(tmp_path):
         table = read_json_lines(TableFile(write(tmp_path / "t.jsonl", text, encoding)), {"file_name"}, notes)
         assert table["file_name"].tolist() == ["a.jpg", "é.jpg"]
         assert len(notes) == noted and all("t.jsonl is not UTF-8 (first in line 2)" in note for note in notes)
+
+
+def test_text_that_is_held_as_bytes_is_text() -> None:
+    assert as_text("Théo van Rysselberghe".encode()) == "Théo van Rysselberghe" and as_text(b"\xff") == "\ufffd"

@@ -362,3 +362,21 @@ def test_two_processes_do_not_build_the_same_cache_at_once(many: Path, tmp_path:
     check_cache(many, tmp_path)
     made = ["caching images: 100 % of 1,100 pictures" in out for out in outs]
     assert made.count(True) == 1, outs
+
+
+def test_folders_of_links_to_one_archive_have_pictures_of_their_own(tmp_path: Path) -> None:
+    """The same name, size and time: only the place tells them apart."""
+    (tmp_path / "archive").mkdir()
+    works = [draw(tmp_path / "archive" / f"work{k}.bmp", k, (40, 40)) for k in range(2)]
+    for work in works:
+        os.utime(work, ns=(1, 1))
+    links = []
+    for k, work in enumerate(works):
+        (tmp_path / f"exp{k}").mkdir()
+        links.append(tmp_path / f"exp{k}" / "0.bmp")
+        links[k].symlink_to(work)
+    table = pd.DataFrame({"id": ["0.bmp"], "member": [""]}, dtype=object)
+    for link, work in [*zip(links, works, strict=True)] * 2:
+        store = build_image_cache(table.assign(file=str(link)), SIDE, tmp_path / "cache")
+        np.testing.assert_array_equal(of_paintings(store), expected([work]))
+        assert len(store.pixels) <= 2  # none is made twice

@@ -120,6 +120,12 @@ def test_what_is_too_large_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(upload, "POST", content_length="-1")[0] == 413
     assert ask(run, "POST", [b"{" + b" " * 98 + b"}"])[0] == 200
     assert ask(run, "POST", [b"{" + b" " * 99 + b"}"])[0] == 413
+    path = "/tmp/painters-page-1-abcdefgh/uploads/" + "0" * 64 + "/a-painting-with-a-long-name.jpg"
+    one = {"path": path, "url": f"http://127.0.0.1:7860/gradio_api/file={path}", "orig_name": "a.jpg", "size": 123456,
+           "mime_type": "image/jpeg", "is_stream": False, "meta": {"_type": "gradio.FileData"}}  # fmt: skip
+    folder = json.dumps({"data": [[one] * limits.MOST_PICTURES], "fn_index": 3}).encode()
+    assert 1 << 20 < len(folder) < limits.MAX_FOLDER_JSON
+    assert ask("/gradio_api/queue/join", "POST", [folder])[0] == 200
 
 
 def test_what_stalls_or_never_ends_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,3 +152,28 @@ def test_folders_that_go_while_they_are_counted(uploads: Uploads) -> None:
 def test_an_upload_that_is_gone_says_so(uploads: Uploads) -> None:
     with pytest.raises(Unreadable, match="it is not kept any more"):
         uploads.file({"path": str(uploads.folder / "abc" / "x.jpg")})
+
+
+def test_the_files_of_an_upload_that_goes_on_stay_until_it_is_whole(uploads: Uploads) -> None:
+    first, second = uploads.folder / "tmpfirst", uploads.folder / "tmpsecond"
+    for file, age in ((first, limits.PARTIAL_SECONDS + 10), (second, 1)):
+        file.write_bytes(b"x")
+        os.utime(file, (time.time() - age,) * 2)
+    uploads.sweep()
+    assert first.exists() and second.exists()
+    uploads.sweep(time.time() + limits.PARTIAL_SECONDS + 10)
+    assert not first.exists() and not second.exists()
+
+
+def test_a_closed_tab_leaves_what_was_uploaded_again_since(uploads: Uploads) -> None:
+    place = uploads.folder / "checksum" / "a.png"
+    place.parent.mkdir()
+    place.write_bytes(b"x")
+    uploads.file(str(place), "first")
+    again = uploads.folder / "tmp-again"
+    again.write_bytes(b"x")
+    again.replace(place)
+    uploads.forget("first")
+    assert uploads.file(str(place), "second").path == str(place)
+    uploads.forget("second")
+    assert not place.exists()

@@ -103,6 +103,7 @@ def test_long_lists_are_shortened(folder: Path, capsys: pytest.CaptureFixture[st
         (["{}/x.jpg", "--output", "{}/no/such/c.csv"], "no folder"),
         (["{}/x.jpg", "--output", "{}"], "is a folder"),
         (["{}/x.jpg", "--threads", "-2"], "--threads"),
+        (["{}/x.jpg", "--tasks", "school"], "--tasks is for check --data FOLDER"),
     ],
 )
 def test_misuse(arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from painters_mtl.data.values import clean, clean_label, list_of_names, name_key
 
 NAMES = ("name", "artist", "painter", "artist_name", "painter_name")
 LABELS = ("genre", "style", "movement")
+GENERATIONS = {"elder", "younger", "senior", "junior", "sr", "jr", "i", "ii", "iii", "iv"}
 ALIKE = 0.82  # names with so large a part in common are one, misspelt
 
 
@@ -48,7 +49,8 @@ def read(collection: Collection, table: TableFile) -> Reading:
     def painter_of(label: str) -> str:
         if label not in labels:
             key = name_key(label)
-            near = [] if key in by_key else get_close_matches(key, by_key, n=1, cutoff=ALIKE)
+            others = [other for other in by_key if _generation(by_key[other]) == _generation(label)]
+            near = [] if key in by_key else get_close_matches(key, others, n=1, cutoff=ALIKE)
             misspelt.update({label: by_key[near[0]]} if near else {})
             labels[label] = by_key.get(key) or misspelt.get(label, "")
         return labels[label]
@@ -75,6 +77,11 @@ def read(collection: Collection, table: TableFile) -> Reading:
     return Reading("best-artworks", sentence, rows[rows["painter"] != ""].reset_index(drop=True))
 
 
+def _generation(name: str) -> set[str]:
+    """The words of a name that tell a father from his son: Pieter Bruegel the Younger is nobody misspelt."""
+    return GENERATIONS & set(re.findall(r"\w+", name.casefold()))
+
+
 def _painters(collection: Collection, table: TableFile) -> pd.DataFrame:
     """One row a painter, by name: style or genre, and the user's own tasks, where the table has them."""
     all_names = column_names(table)
@@ -85,9 +92,14 @@ def _painters(collection: Collection, table: TableFile) -> pd.DataFrame:
         for ours, key in ((t, column_key(collection.settings.columns.get(t, t))) for t in own)
         if key in keys
     }
-    label = next((keys[name] for name in LABELS if name in keys), "")
+    named = {
+        task: keys[key]
+        for task in ("style", "genre")
+        if (key := column_key(collection.settings.columns.get(task, ""))) in keys
+    }
+    label = "" if named else next((keys[name] for name in LABELS if name in keys), "")
     name = next(keys[name] for name in NAMES if name in keys)
-    frame = read_table(table, {name, label, *wanted.values()}, collection.notes)
+    frame = read_table(table, {name, label, *named.values(), *wanted.values()}, collection.notes)
     frame.index = pd.Index([clean(value) for value in frame[name]], dtype=object)
     frame = frame[~frame.index.duplicated()]
     result = pd.DataFrame({ours: frame[theirs] for ours, theirs in wanted.items()}, frame.index, dtype=object)
@@ -96,6 +108,9 @@ def _painters(collection: Collection, table: TableFile) -> pd.DataFrame:
         kind = kind_of_names({name for names in values for name in names})[0] or column_key(label).replace(
             "movement", "style"
         )
+        named[kind] = label
+    for kind, column in named.items():
+        values = [_names(value) for value in frame[column]]
         result[kind] = [names[0] if len(names) == 1 else "" for names in values]
         several = sum(len(names) > 1 for names in values)
         collection.note(

@@ -49,7 +49,7 @@ def class_rows(collection: Collection, levels: FolderLevels, kinds: list[str]) -
     paths = [levels.classes[folder] for folder in folders]
     for level, kind in enumerate(kinds):
         if kind != "*":
-            names = {name: folder_label(name) for name in levels.names(level)}
+            names = _labels_of(levels.names(level))
             rows[kind] = [names[path[level]] if len(path) > level else "" for path in paths]
     rows["part"] = [levels.parts[folder] for folder in folders]
     return with_files(rows, [collection.images[i] for i in ids])
@@ -130,6 +130,13 @@ def _below(levels: FolderLevels) -> dict[str, set[str]]:
         if len(names) > 1:
             below.setdefault(names[0], set()).add(names[1])
     return below
+
+
+def _labels_of(names: list[str]) -> dict[str, str]:
+    """The class of each folder: its label, and its whole name where its number tells it from another: 1900_Paris."""
+    labels = {name: folder_label(name) for name in names}
+    times = Counter(labels.values())
+    return {name: label if times[label] == 1 else clean(name.replace("_", " ")) for name, label in labels.items()}
 
 
 def folder_label(name: str) -> str:
