@@ -25,7 +25,7 @@ from painters_mtl.runs.run import BASELINES, COMPARISON, CONFIG, REPORT
 from painters_mtl.training.preflight import check_network, check_several_workers, check_sources
 from painters_mtl.training.quality import with_quality
 from painters_mtl.training.resume import resume_command, settings_to_resume
-from painters_mtl.training.run_folder import prepare_run_folder
+from painters_mtl.training.run_folder import changes, prepare_run_folder
 from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.start_weights import seen_codes, with_known_start, with_stored_start
 from painters_mtl.training.tf_config import cluster_asked_for
@@ -67,7 +67,7 @@ def train(settings: TrainSettings, named: frozenset[str] = frozenset()) -> int:
         try:
             return _train(data, settings, folder, devices.chief)
         except KeyboardInterrupt:  # between two trainings, or behind the last step of one
-            if folder.is_dir():
+            if folder.is_dir() and not changes(settings, folder / CONFIG):  # else the old run is back
                 print(resume_command("train", settings, folder), flush=True)
             raise
 

@@ -24,6 +24,7 @@ from painters_mtl.training.tf_config import Cluster, cluster_asked_for
 
 SEED_STEP = 0x9E3779B9  # between the seeds of two devices: 2^32 over the golden ratio
 PIECE = 2**16  # numbers that are sent at a time
+MEMORY_FULL = "the memory of a device is full: a smaller --batch-size, or --accumulate, needs less"
 NO_ANSWER = "a worker does not answer (what the others print tells why)"
 ENDING_SECONDS = 10.0  # a process that dies may have its port still after its connections are closed
 HEALTH_CHECK_SECONDS, HEALTH_CHECK_TIMEOUT = 10, 5  # TensorFlow's own are 30 and 10
@@ -166,7 +167,10 @@ class Devices:
         Raises `UserError` in the others when one process dies or hangs.
         """
         if self.cluster is None:
-            yield
+            try:
+                yield
+            except tf.errors.ResourceExhaustedError as error:
+                raise UserError(MEMORY_FULL) from error
             return
         try:
             if self.chief:
@@ -181,9 +185,7 @@ class Devices:
             own_fault = isinstance(error, tf.errors.InvalidArgumentError | tf.errors.UnimplementedError)
             gone = self.cluster.unreachable(0 if full or own_fault else ENDING_SECONDS)
             if not gone and full:
-                raise UserError(
-                    "the memory of a device is full: a smaller --batch-size, or --accumulate, needs less"
-                ) from error
+                raise UserError(MEMORY_FULL) from error
             if not gone and own_fault:
                 raise  # a fault of this program, not of a worker
             names = ", ".join(f"worker {i} ({self.cluster.addresses[i]})" for i in gone)

@@ -35,7 +35,7 @@ from painters_mtl.training.monitoring import (
 )
 from painters_mtl.training.run_files import NoRunFiles, RunFiles
 from painters_mtl.training.run_spec import RunSpec
-from painters_mtl.training.sampling import EpochPlan
+from painters_mtl.training.sampling import EpochPlan, EpochSampler
 from painters_mtl.training.step import TrainStep
 from painters_mtl.training.training_set import Assignment, TrainingSet
 
@@ -88,6 +88,7 @@ class TrainingLoop:
         """Train, from where `saved` was, or from the first step. Returns whether Ctrl-C or SIGTERM ended it."""
         steps = self.training_set.steps
         self.epochs = self._number_of_epochs()
+        self.settings.check_freeze_ends(self.epochs)
         self._build()
         if saved is not None:
             self._restore(saved)
@@ -113,8 +114,9 @@ class TrainingLoop:
 
     def _train_epochs(self, patience: int | None) -> bool:
         """Train to the last epoch, or until no epoch was better for so many. Returns whether a signal ended it."""
+        thawed = self.settings.freeze_epochs if self.settings.freeze != "none" else 0  # more is learned from then on
         for epoch in range(len(self.history), self.epochs):
-            if patience is not None and len(self.history) - self.best.epoch >= patience:
+            if patience is not None and len(self.history) - max(self.best.epoch, thawed) >= patience:
                 break
             say(f"epoch {epoch + 1} of {self.epochs}")
             if not self.train_epoch(epoch):
@@ -185,8 +187,11 @@ class TrainingLoop:
         if self.settings.monitor_conflict:
             count = min(CONFLICT_BATCHES, steps)
 
+            paintings = self.training_set  # of all tasks, also where one task a step trains
+            of_all_tasks = EpochSampler(paintings.repeats, paintings.batch_size, steps)
+
             def other_batches(epoch: int) -> EpochPlan:
-                other = sampler.plan(epoch, seed + 1)
+                other = of_all_tasks.plan(epoch, seed + 1)
                 return EpochPlan(other.rows[:count], other.task_schedule[:count])
 
             batches = self._batches(other_batches, seed + 1)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import say
 from painters_mtl.runs.model_choice import shipped_model
 from painters_mtl.runs.network_files import NETWORK, WEIGHTS
 from painters_mtl.runs.packaged import is_packaged
@@ -48,6 +49,8 @@ def check_sources(settings: TrainSettings, folder: Path) -> None:
     if settings.start_shared not in sources_of_shared:
         raise UserError(f"--start-shared {settings.start_shared} is unknown: {', '.join(sources_of_shared)}")
     _check_effect(settings)
+    if (file := Path(settings.weights)).is_file() and folder.resolve() in file.resolve().parents:
+        raise UserError(f"--weights {file} is part of the run {folder} itself: choose another --name")
     if not settings.start_from and not settings.teachers:
         return
     from painters_mtl.images.cache import cache_side
@@ -70,7 +73,7 @@ def check_sources(settings: TrainSettings, folder: Path) -> None:
 
 def _check_effect(settings: TrainSettings) -> None:
     """Raise `UserError` for an option that does nothing without another one. Runs keep such settings all the same."""
-    ways = {settings.strategy, *getattr(settings, "strategies", ())}  # of a study
+    ways = set(getattr(settings, "strategies", ())) or {settings.strategy}  # of a study, or of a training
     taught = bool(settings.teachers) or settings.distill or "distilled" in ways
     for name, works, needed in (
         ("start_shared", bool(settings.start_from), "--start-from"),
@@ -83,6 +86,11 @@ def _check_effect(settings: TrainSettings) -> None:
         value = getattr(settings, name)
         if not works and value != getattr(TrainSettings, name):
             raise UserError(f"--{name.replace('_', '-')} {value} does nothing without {needed}")
+    if settings.task_weights and settings.quality != "best" and ways <= {"alternate", "famo"}:
+        say(
+            f"note: --task-weights changes little with --strategy {', '.join(sorted(ways))}, which takes steps of one "
+            "size for every task; only a weight of 0 counts"
+        )
     if settings.freeze == "backbone" and not settings.trains_shared_weights():
         raise UserError("--freeze backbone does nothing with --fine-tune heads, which freezes it to the end")
 

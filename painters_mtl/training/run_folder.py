@@ -155,6 +155,10 @@ def changes(settings: TrainSettings, file: Path) -> list[str]:
     same = {"overwrite", "baselines", "cache", "memory_gb", "name", "models", "seeds", "strategies"}
     if not (file.parent / BASELINES).is_dir() and "seeds" not in now:
         same.add("budget")  # of the baselines, and there are none
+    if "seeds" in now and now["budget"] == "equal-updates" and before["strategies"][:1] != now["strategies"][:1]:
+        same.discard("strategies")  # the first one's steps are those of the baselines
+    if settings.resume:  # paintings may have moved: what they are is looked at when they are read
+        same |= {"data", "table", "task_data"}
     # A training goes on with what "auto" stood for where it began.
     same |= {name for name in ("precision", "weights") if now[name] == "auto"}
     for values in (before, now):  # however the place was written

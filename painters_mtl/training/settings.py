@@ -134,6 +134,14 @@ class TrainSettings(NetworkSettings, DataSettings):
 
     NOT_STORED = frozenset({"resume", "dry_run", "checkpoint_minutes", "distribute"})
 
+    def check_freeze_ends(self, epochs: int) -> None:
+        """Raise `UserError` where --freeze-epochs are all epochs of the training."""
+        if self.freeze_epochs >= epochs:
+            raise UserError(
+                f"--freeze-epochs {self.freeze_epochs} is the whole training of {epochs} epochs: leave --freeze-epochs "
+                "out to freeze to the end, or name fewer"
+            )
+
     def starts_from_teachers(self) -> bool:
         """Whether --distill begins with the mean of the teachers' weights: where all of them began with the same ones,
         and --start-from names no other start.
@@ -167,11 +175,8 @@ class TrainSettings(NetworkSettings, DataSettings):
         )
         if self.freeze_epochs and self.freeze == "none":
             raise UserError(f"--freeze-epochs {self.freeze_epochs} needs --freeze, which says what is frozen")
-        if self.epochs and self.freeze_epochs >= self.epochs:
-            raise UserError(
-                f"--freeze-epochs {self.freeze_epochs} is the whole training of --epochs {self.epochs}: leave "
-                "--freeze-epochs out to freeze to the end, or name fewer"
-            )
+        if self.epochs:
+            self.check_freeze_ends(self.epochs)
         if self.freeze == "heads" and not self.trains_shared_weights():
             raise UserError(
                 "--freeze heads leaves nothing to train, since only the heads would train: leave --freeze out"

@@ -116,7 +116,15 @@ def _descends(folder: Path, shipped: Path, visited: set[Path]) -> bool:
     before = [Path(name) for key in ("start_from", "teachers") for name in stored.get(key) or ()]
     if (file := Path(str(stored.get("weights", "")))).suffix:
         before.append(file.parent)
-    return any(_descends(source, shipped, visited) for source in before)
+    return any(_descends(_as_seen_from(folder, source), shipped, visited) for source in before)
+
+
+def _as_seen_from(folder: Path, source: Path) -> Path:
+    """Where a path of a run's config.json leads: it may start at a folder above the run, where the command was called.
+
+    That need not be where the command of now is called.
+    """
+    return next((above / source for above in folder.parents if (above / source).exists()), source)
 
 
 def weights_of_run(settings: NetworkSettings) -> list[Path]:

@@ -148,7 +148,8 @@ class TrainStep:
         gradients, finite = self.loss_scale.checked([*shared, *branches])
         moves = {SHARED: tf.reduce_max(present), **taught}
         for group in moves:
-            frozen_group = frozen == ("backbone" if group == SHARED else "heads")
+            own = group in self.losses.heads_of_task  # the head over all painters is none, and starts at random
+            frozen_group = (frozen == "backbone" and group == SHARED) or (frozen == "heads" and own)
             moves[group] = tf.zeros(()) if frozen_group else moves[group] * finite
         self.optimizers.apply(gradients, rate, moves, batch.task)
         self.steps_done.assign_add(1)

@@ -27,7 +27,7 @@ from painters_mtl.training.crop_teachers import CropTeachers
 def runs_by_task(folders: Sequence[Path], tasks: Mapping[str, Task], option: str) -> dict[str, list[Run]]:
     """The runs that have each task, {task: runs}; tasks that no run has are left out.
 
-    Raises `UserError` where the classes of a task are not those of `tasks`.
+    Raises `UserError` where the classes of a task are not those of `tasks`, and for a run that has none of them.
 
     Args:
         option: the one that names the folders, without its dashes.
@@ -35,6 +35,10 @@ def runs_by_task(folders: Sequence[Path], tasks: Mapping[str, Task], option: str
     runs: dict[str, list[Run]] = {}
     for folder in folders:
         run = open_run(folder, option=f"--{option}")
+        if not any(name in tasks for name in run.tasks):
+            raise UserError(
+                f"--{option} {folder} knows {', '.join(run.tasks)}, and nothing of {', '.join(tasks)}: leave it out"
+            )
         for name in [name for name in run.tasks if name in tasks]:
             if run.tasks[name].classes != tasks[name].classes:
                 unshared = sorted({*run.tasks[name].classes} ^ {*tasks[name].classes})
@@ -52,21 +56,32 @@ def _each_once(runs: Mapping[str, Sequence[Run]]) -> list[Run]:
 def check_test_paintings_unseen(data: Dataset, runs: Sequence[Path], option: str) -> None:
     """Raise `UserError` for runs that were trained on paintings which are for validation or test here.
 
-    They would know the labels of what they are tested on.
+    They would know the labels of what they are tested on. A run on another collection may have files of the same
+    names: where most of them are by other painters, they are other paintings.
 
     Args:
         runs: their folders, or files in them, such as weights.npz; what has no split.csv is passed over.
         option: the one that names the runs, without its dashes.
     """
     columns = data.table.columns
-    held_out = {without_folder(name, columns) for name in data.table["id"][np.isin(data.split, ["validation", "test"])]}
+
+    def painters(table: pd.DataFrame) -> list[str]:
+        return table["painter"].tolist() if "painter" in table else [""] * len(table)
+
+    here = data.table[np.isin(data.split, ["validation", "test"])]
+    held_out = dict(zip((without_folder(name, columns) for name in here["id"]), painters(here), strict=True))
     for run in runs:
         split = (run if run.is_dir() else run.parent) / SPLIT
         if not split.is_file():
             continue
         table = pd.read_csv(split, dtype=str, keep_default_na=False)
-        trained = {without_folder(name, columns) for name in table["id"][table["split"] == "train"]}
-        if seen := held_out & trained:
+        trained = table[table["split"] == "train"]
+        trained_by = dict(
+            zip((without_folder(name, columns) for name in trained["id"]), painters(trained), strict=True)
+        )
+        both = {name: (held_out[name], painter) for name, painter in trained_by.items() if name in held_out}
+        named = [one == other for one, other in both.values() if one and other]
+        if seen := {} if named and 2 * sum(named) < len(named) else both:
             raise UserError(
                 f"--{option} {run} was trained on {len(seen):,} paintings that are for validation or test here: "
                 f"use its split, --split {split}"

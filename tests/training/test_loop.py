@@ -111,6 +111,15 @@ def test_a_training_ends_after_so_many_epochs_without_progress(small: Path, tmp_
     assert (outcome.metrics["epochs"], outcome.metrics["best_epoch"]) == (3, 1)
 
 
+def test_patience_begins_when_the_freeze_ends_and_the_freeze_must_end(small: Path, tmp_path: Path) -> None:
+    changes = {"learning_rate": 1e-30, "patience": 1, "epochs": 9, "baselines": False, "freeze": "heads"}
+    _, outcome, _ = fitted(tiny_settings(small, tmp_path, **changes, freeze_epochs=3))
+    assert outcome.metrics["epochs"] >= 4 and outcome.metrics["best_epoch"] < 3
+    settings = tiny_settings(small, tmp_path, name="other", **{**changes, "epochs": 0}, freeze_epochs=20)
+    with pytest.raises(UserError, match="--freeze-epochs 20 is the whole training of 20 epochs"):
+        fitted(settings)
+
+
 def test_without_labels_in_validation_the_last_epoch_is_kept(small: Path, tmp_path: Path) -> None:
     settings = tiny_settings(small, tmp_path, epochs=4, patience=1)
     data = prepare(settings)

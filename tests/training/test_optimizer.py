@@ -12,7 +12,7 @@ from steps import OBJECTIVE, partly_labelled_batch, still_network
 from painters_mtl.data.tasks import Task
 from painters_mtl.network.multitask import build_model
 from painters_mtl.training.optimizer import AdamW, LossScale, build_optimizer, learning_rate_schedule
-from painters_mtl.training.settings import TrainSettings
+from painters_mtl.training.settings import STRATEGIES, TrainSettings
 from painters_mtl.training.step import TrainStep
 
 
@@ -114,10 +114,14 @@ def test_a_gradient_that_overflows_moves_nothing_and_halves_the_scale() -> None:
     scale.checked([tf.constant([start])])
     assert float(scale.scale) == start and int(scale.finite_steps) == 0
 
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_step_that_overflows_moves_nothing_with_any_strategy(strategy: str) -> None:
     model = still_network()
-    train_step = TrainStep(model, OBJECTIVE, TrainSettings(learning_rate=1e-3), 20, float16=True)
+    settings = TrainSettings(strategy=strategy, learning_rate=1e-3)  # type: ignore[arg-type]
+    train_step = TrainStep(model, OBJECTIVE, settings, 20, float16=True)
     train_step.steps_done.assign(5)
-    train_step.loss_scale.scale.assign(3e38)
+    train_step.loss_scale.scale.assign(np.inf)
     variables = [*model.trainable_variables, *train_step.optimizers.state]
     before = [v.numpy() for v in variables]
     train_step.step(partly_labelled_batch(1))

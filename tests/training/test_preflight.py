@@ -26,6 +26,7 @@ def test_sources_that_are_not_there_or_would_be_replaced(tmp_path_factory: pytes
         ({"start_from": (Path("no/where"),)}, "--start-from no/where is not a folder"),
         ({"teachers": (folder / "figures",)}, "lacks model.keras"),
         ({"teachers": (folder / "baselines" / "style",), "name": settings.name}, "is part of the run"),
+        ({"weights": str(folder / "weights.npz"), "name": settings.name}, "weights.npz is part of the run"),
         ({"start_shared": "impressionism"}, "--start-shared impressionism is unknown"),
     ):
         with pytest.raises(UserError, match=words):
@@ -92,3 +93,15 @@ def test_an_option_without_effect_is_refused_before_a_training(
     preflight.check_sources(TrainSettings(strategy="alternate", task_sampling="uniform"), tmp_path / "new")
     study = CompareSettings(strategies=("all", "distilled"), task_sampling="uniform", temperature=3.0)
     preflight.check_sources(study, tmp_path / "new")
+
+
+def test_weights_of_losses_that_change_nothing_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = {"painter": 3.0}
+    for settings, told in (
+        (TrainSettings(strategy="alternate", task_weights=weights), True),
+        (CompareSettings(strategies=("famo", "alternate"), task_weights=weights), True),
+        (CompareSettings(strategies=("famo", "joint"), task_weights=weights), False),
+        (TrainSettings(strategy="famo"), False),
+    ):
+        preflight.check_sources(settings, tmp_path / "new")
+        assert ("--task-weights changes little" in capsys.readouterr().out) is told

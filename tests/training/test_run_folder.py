@@ -15,8 +15,9 @@ from helpers import arguments, fitted, locked_elsewhere, make_data, tiny_setting
 from painters_mtl import train
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.dataset import prepare
+from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training import fit as training
-from painters_mtl.training.run_folder import aside_of, new_run_folder, prepare_run_folder, restore_replaced
+from painters_mtl.training.run_folder import aside_of, changes, new_run_folder, prepare_run_folder, restore_replaced
 from painters_mtl.training.settings import TrainSettings
 
 
@@ -266,3 +267,12 @@ def test_a_run_is_trained_by_one_process(small: Path, tmp_path: Path) -> None:
     settings.models.mkdir(parents=True)
     with locked_elsewhere(settings.models / ".run.lock"), pytest.raises(UserError, match="is training"):
         fitted(settings)
+
+
+@pytest.mark.parametrize("budget", ["early-stop", "equal-updates"])
+def test_the_first_strategy_of_a_study_stays_where_baselines_have_its_steps(tmp_path: Path, budget: Any) -> None:
+    before = CompareSettings(strategies=("joint",), budget=budget)
+    before.save(tmp_path / "config.json")
+    for strategies, refused in ((("joint", "pcgrad"), False), (("pcgrad", "joint"), budget == "equal-updates")):
+        found = changes(dataclasses.replace(before, strategies=strategies), tmp_path / "config.json")
+        assert found == (["strategies"] if refused else [])

@@ -160,7 +160,7 @@ def test_freezing_for_the_whole_training_is_not_freezing_for_some_epochs() -> No
     for epochs, frozen in ((3, 2), (0, 2), (3, 0)):  # 0 epochs: as many as the data ask for
         assert TrainSettings(epochs=epochs, freeze="backbone", freeze_epochs=frozen).freeze_epochs == frozen
     for epochs in (1, 2):
-        with pytest.raises(UserError, match=f"--freeze-epochs 2 is the whole training of --epochs {epochs}"):
+        with pytest.raises(UserError, match=f"--freeze-epochs 2 is the whole training of {epochs} epochs"):
             TrainSettings(epochs=epochs, freeze="backbone", freeze_epochs=2)
 
 

@@ -220,6 +220,7 @@ def test_runs_that_descend_from_the_model_are_not_tested_on_its_works_either(
         ("child", {"weights": "paintings"}),
         ("grandchild", {"weights": "imagenet", "start_from": [str(tmp_path / "child")]}),
         ("stranger", {"weights": "imagenet", "start_from": [str(tmp_path / "stranger")]}),
+        ("relative", {"weights": "imagenet", "teachers": [f"{tmp_path.name}/child"]}),  # called one folder above
     ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps(stored))
@@ -235,7 +236,7 @@ def test_runs_that_descend_from_the_model_are_not_tested_on_its_works_either(
         return codes is not None
 
     assert not known()
-    for name, wanted in (("child", True), ("grandchild", True), ("stranger", False)):
+    for name, wanted in (("child", True), ("grandchild", True), ("stranger", False), ("relative", True)):
         folder = tmp_path / name
         assert known(start_from=(folder,)) is wanted
         assert known(teachers=(folder,)) is wanted

@@ -197,6 +197,8 @@ def test_what_cannot_be_started_from_is_said(alone: list[Path]) -> None:
         warm_start(network(TASKS, 9), alone, TASKS, "painters")
     with pytest.raises(UserError, match="style classes are not those of this data \\(such as 'c'\\)"):
         runs_by_task([alone[1]], {"style": Task("style", ("a", "b"))}, "teachers")
+    with pytest.raises(UserError, match="knows style, and nothing of painter: leave it out"):
+        runs_by_task([alone[0], alone[1]], {"painter": TASKS["painter"]}, "teachers")
     with pytest.raises(UserError, match="in another order"):
         runs_by_task([alone[1]], {"style": Task("style", tuple("acb"))}, "teachers")
 
@@ -339,6 +341,14 @@ def test_a_run_that_saw_the_test_paintings_is_found_by_folder_or_weights_file(pr
         with pytest.raises(UserError, match=f"--weights {seen} was trained on 2 paintings") as error:  # every second
             transfer.check_test_paintings_unseen(here, [seen], "weights")
         assert f"--split {source / 'split.csv'}" in str(error.value)
+    others = dataclasses.replace(here, table=here.table.assign(painter="another"))
+    save_split(source / "split.csv", data.table.assign(painter="one"), np.array(["train"] * 20, object))
+    transfer.check_test_paintings_unseen(others, [source], "weights")  # files of the same names, by others
+    with pytest.raises(UserError, match="was trained on 10 paintings"):
+        transfer.check_test_paintings_unseen(
+            dataclasses.replace(here, table=here.table.assign(painter="one")), [source], "weights"
+        )
+    save_split(source / "split.csv", data.table, np.array(["train"] * 4 + ["test"] * 16, object))
     data.split[:4] = "train"
     transfer.check_test_paintings_unseen(here, [source], "weights")
 

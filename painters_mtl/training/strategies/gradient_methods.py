@@ -64,6 +64,8 @@ class CAGrad(GradientMethod):
 
     def coefficients(self, gram: tf.Tensor, present: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         """Those of the mean, and beside them those of the direction that helps the worst-off task."""
+        # No solver takes what is not finite, such as gradients that overflow in 16 bits. The sum stays not finite.
+        gram = tf.where(tf.reduce_all(tf.math.is_finite(gram)), gram, tf.eye(self.tasks))
         count = tf.maximum(tf.reduce_sum(present), 1.0)
         mean = present / count
         # Solved for gradients of mean square 1: the minimum does not depend on the scale, the step size does.
