@@ -62,7 +62,6 @@ def app(settings: Settings) -> int:
     from painters_mtl.runs.model_choice import open_run_for_pictures
 
     run = open_run_for_pictures(settings.model)
-    run.check()
     messages.say(f"opening the page with {run.title} ...")
     # The page itself shows how far a folder or a collection is.
     with messages.quiet(), serving(run, address, settings.collection, settings.cache) as url:

@@ -91,8 +91,8 @@ def explain(settings: Settings) -> int:
     tasks = chosen_tasks(run.tasks, settings.tasks, "--tasks")
     classes = class_numbers(tasks, settings.classes)
     if settings.size not in (0, run.image_size):
-        side, trained = settings.size, run.image_size
-        say(f"looking at {side} x {side} pixels, not {trained} x {trained} as in training: labels may differ")
+        here, there = (f"{side} x {side}" for side in (settings.size, run.image_size))
+        say(f"looking at {here} pixels, not {there} as in training: labels may differ")
         run = replace(run, image_size=settings.size, cache_side=cache_side(settings.size))
     # A folder that holds the output too must not have its explanations explained the next time.
     output = settings.output.resolve()
@@ -109,11 +109,11 @@ def explain(settings: Settings) -> int:
     explained = len(files) - unreadable
     print(f"wrote {counted(explained, 'picture')} to {settings.output}")
     if explained >= ENOUGH and likeness > ALIKE:
-        hint = "; --method finer shows where it looked before" if settings.method == "last" else ""
-        print(
-            f"note: the maps of different pictures are much alike (cosine {likeness:.2f}): the network gathers at one "
-            f"place of this layer what it saw elsewhere{hint}"
-        )
+        why = "the network gathers at one place of this layer what it saw elsewhere"
+        why += "; --method finer shows where it looked before" * (settings.method == "last")
+        if settings.method in ("rise", "occlusion"):  # which cover the painting, and know no layer
+            why = "they say more of the network than of each picture"
+        print(f"note: the maps of different pictures are much alike (cosine {likeness:.2f}): {why}")
     if unreadable:
         print(f"{counted(unreadable, 'picture')} could not be read", file=sys.stderr)
     return 1 if unreadable else 0
@@ -161,7 +161,7 @@ def _write_sheets(
 
     unreadable = 0
     maps: dict[str, list[np.ndarray]] = {name: [] for name in tasks}
-    forward = _explaining(run, tasks, classes, settings.method)
+    forward = _explaining(run, tasks, classes, settings.method, settings.size)
     outputs = stream_images(files, forward, run.cache_side, run.views, settings.batch_size, settings.threads)
     progress = ProgressBar(outputs, total=len(files), unit=" pictures")
     for output, name in zip(progress, output_names(files), strict=True):
@@ -182,18 +182,30 @@ def _write_sheets(
         rows = panel_rows(run, tasks, output, pixels)
         with atomic_write(settings.output / name) as temporary:
             write_explanation_sheet(temporary, rows, display_path(output.file.name), METHODS[settings.method])
-    return unreadable, float(np.mean([likeness(np.stack(of)) for of in maps.values() if of] or [np.nan]))
+    alike = np.array([likeness(np.stack(of)) for of in maps.values() if of])
+    alike = alike[~np.isnan(alike)]  # of a task whose maps are empty nothing is known
+    return unreadable, float(alike.mean()) if len(alike) else float("nan")
 
 
-def _explaining(run: "Run", tasks: "Mapping[str, Task]", classes: Mapping[str, int], method: str) -> "Forward":
-    """A function from cached images to the maps of each task and what `panel_rows` needs beside them."""
+def _explaining(
+    run: "Run", tasks: "Mapping[str, Task]", classes: Mapping[str, int], method: str, size: int = 0
+) -> "Forward":
+    """A function from cached images to the maps of each task and what `panel_rows` needs beside them.
+
+    Args:
+        size: side of the pictures where it is not that of the training. Raises `UserError` where it is too small.
+    """
     import numpy as np
 
     from painters_mtl.inference.open_network import open_network
+    from painters_mtl.network.backbones import least_side
     from painters_mtl.network.covering import BY_COVERING, covering, stand_out
     from painters_mtl.network.gradcam import TOP, explainer
+    from painters_mtl.network.multitask import backbone_of
 
     network = open_network(run)
+    if size and size < (least := least_side(backbone_of(network), LARGEST)):
+        raise UserError(f"--size {size}: of so small a picture nothing comes through this network; at least {least}")
     try:
         explained = explainer(network, run.image_size, list(tasks), "finer" if method in BY_COVERING else method)
     except ValueError as error:
@@ -213,7 +225,7 @@ def _explaining(run: "Run", tasks: "Mapping[str, Task]", classes: Mapping[str, i
                     maps = named.setdefault(
                         f"{name} {method}", np.zeros((len(images), *covered[name].shape), np.float32)
                     )
-                    maps[k] = covered[name]
+                    maps[k] = covered[name] * named[f"{name} sees"][k][:, None, None]  # else chance, for RISE
             shown = {name: named.get(f"{name} {method}", named[f"{name} map"])[k] for name in tasks}
             checks.append(stand_out(ask, image, chosen, shown))
         for name in tasks:

@@ -88,9 +88,13 @@ def export(settings: Settings) -> int:
         way_out = "--format litert-int8 needs them, to measure ranges and accuracy; name a run folder with --model"
     elif run.packaged:
         way_out = "name a folder of paintings to compare on with --images"
-    data = None if settings.images else prepare(run_data_settings(run, settings.data, way_out))
+    own = None if settings.images else run_data_settings(run, settings.data, way_out)
+    data = None if own is None else prepare(own)
     try:
-        _write_package(settings, run, data) if settings.format == "package" else _write(settings, run, data)
+        if settings.format == "package":
+            _write_package(settings, run, data, own.seed if own else 0)
+        else:
+            _write(settings, run, data)
     except _Refused as refusal:
         print(f"error: {settings.output} is not written: {refusal}", file=sys.stderr)
         return 1
@@ -122,6 +126,8 @@ def _check(settings: Settings) -> None:
         )
     if settings.images and settings.data is not None:
         raise UserError("--images and --data both say what to compare on: give one of them")
+    if settings.max_loss != Settings.max_loss and settings.format != "litert-int8":
+        raise UserError(f"--max-loss {settings.max_loss:g} is for --format litert-int8: leave it out")
     if not 0 <= settings.max_loss < 1:
         raise UserError(f"--max-loss {settings.max_loss} must be at least 0 and below 1")
 
@@ -161,20 +167,30 @@ def _write(settings: Settings, run: "Run", data: "Dataset | None") -> None:
         write_manifest(run, settings.format, file, {k: v.shape[-1] for k, v in network.output.items()}, folder)
 
 
-def _write_package(settings: Settings, run: "Run", data: "Dataset | None") -> None:
-    """As `_write`, for the form that this program opens itself; compared on all test paintings."""
+def _write_package(settings: Settings, run: "Run", data: "Dataset | None", seed: int) -> None:
+    """As `_write`, for the form that this program opens itself; compared on all test paintings.
+
+    Args:
+        seed: of the run, for the head by which `pairs` tells painters apart.
+    """
     from painters_mtl.data.seen_works import codes_of
     from painters_mtl.images.files import find_images
     from painters_mtl.inference import packaging, painter_pairs, parity
+    from painters_mtl.runs.packaged import training_codes
 
     labels, codes, head = None, None, painter_pairs.load_head(run)
     if data is None:
         images = parity.sample_images(run, find_images(*settings.images), COMPARED)
+        codes = training_codes(run.folder) if run.packaged else None
+        lacking = ["the marks by which train knows its training paintings again"] * (codes is None)
+        lacking += ["the learned score of pairs"] * (head is None and "painter" in run.tasks)
+        if lacking:
+            say(f"note: with --images this package has not {' nor '.join(lacking)}: --data FOLDER gives it both")
     else:
         test = data.rows("test")
         images, labels = _images(data, test), {name: values[test] for name, values in data.labels.items()}
         codes = codes_of(data.images.hashes[data.images.rows >= 0][data.rows("train")])
-        head = head or _learn_painters(run, data)
+        head = head or _learn_painters(run, data, seed)
     with atomic_folder(settings.output.absolute(), settings.overwrite) as folder:
         packaging.save_package(run, folder, head, codes)
         packaging.add_litert(run, folder)
@@ -188,14 +204,14 @@ def _write_package(settings: Settings, run: "Run", data: "Dataset | None") -> No
         packaging.finish_package(run, folder, comparison)
 
 
-def _learn_painters(run: "Run", data: "Dataset") -> "PainterHead | None":
+def _learn_painters(run: "Run", data: "Dataset", seed: int) -> "PainterHead | None":
     """The head by which `pairs` tells painters apart, kept in the run folder too; None where the data has too few."""
     from painters_mtl.inference.painter_pairs import learn_on
 
     if "painter" not in run.tasks:
         return None
     try:
-        return learn_on(run, data, seed=0)
+        return learn_on(run, data, seed)
     except UserError as error:
         say(f"note: with this package, pairs will have no learned score: {error}")
         return None

@@ -81,6 +81,8 @@ def pairs(settings: Settings) -> int:
 
     run = open_run_for_pictures(settings.model)
     against = open_named_run(settings.against, option="--against") if settings.against else None
+    if against:
+        against.check()
     images = find_images(*settings.images)
     by_name = pair_tables.images_by_name(images) if settings.pairs else pair_tables.images_by_shortest_name(images)
     if len(by_name) < 2:

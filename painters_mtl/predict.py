@@ -9,10 +9,11 @@
 Folders are searched to the bottom, zips read in place; "*.jpg" in quotes is a pattern, and - stands for a list of paths
 on standard input, one in each line. Every picture gets a row, even one that cannot be read: path, painter,
 painter_confidence, painter_known, style, style_confidence, genre, genre_confidence, then painter_2,
-painter_2_confidence ... for --top-k, and error (empty, or why it could not be read). A painter is "unknown" where
-painter_known, a score from 0 to 1, is below the threshold that 95 % of the known painters' works reach; the confidence
-is then that of the likeliest known painter. The ending of --output decides: .csv, .jsonl, .parquet, or .html, a
-gallery. --resume goes on with an output that was cut off, and adds new pictures to one that is finished.
+painter_2_confidence ... for --top-k, doubtful, read_in_part, and error (empty, or why it could not be read). A painter
+is "unknown" where painter_known, a score from 0 to 1, is below the threshold that 95 % of the known painters' works
+reach; the confidence is then that of the likeliest known painter. doubtful names all tasks whose score is below their
+threshold. The ending of --output decides: .csv, .jsonl, .parquet, or .html, a gallery. --resume goes on with an output
+that was cut off, and adds new pictures to one that is finished.
 
 Exit status: 0 all read, 1 some were not, 2 misuse, 130 interrupted (--resume goes on).
 """
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from painters_mtl.common import command_line
-from painters_mtl.common.errors import UserError, count_reasons
+from painters_mtl.common.errors import UserError, count_reasons, display_path
 from painters_mtl.common.messages import counted, say
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def _check(settings: Settings) -> None:
 
     command_line.check_numbers(settings, top_k=1, batch_size=1, threads=0)
     command_line.check_engine(settings)
+    if settings.balance_strength != Settings.balance_strength and not settings.balanced:
+        raise UserError(f"--balance-strength {settings.balance_strength:g} is for --balanced: add it")
     if not 0 <= settings.balance_strength <= 1:
         raise UserError(f"--balance-strength {settings.balance_strength:g} must be from 0 to 1")
     if not settings.paths:
@@ -148,7 +151,6 @@ def _job(settings: Settings) -> "LabelJob":
     from painters_mtl.runs.training_data import training_counts
 
     run = open_run_for_pictures(settings.model)
-    run.check()
     if settings.balanced:
         training_counts(run)  # refuses a run that does not have them, before any picture is read
     files = images_from_arguments(settings.paths)
@@ -205,8 +207,10 @@ def _write_output(settings: Settings, job: "LabelJob") -> int:
         else:
             write_results(output, file_format, prediction_columns(job.run, job.options.top_k))
             if len(job.files) <= SHOWN:
+                asked = {display_path(str(file)) for file in job.files}  # an output that went on has others too
                 for row in read_table(output, file_format):
-                    print(in_words(row, list(job.run.tasks)))
+                    if display_path(row["path"]) in asked:
+                        print(in_words(row, list(job.run.tasks)))
             print(f"wrote {counted(labelled.rows, 'row')} to {output}")
     return _status(labelled)
 

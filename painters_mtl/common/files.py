@@ -34,12 +34,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
+def atomic_folder(folder: Path, replace: bool = False, or_there: bool = False) -> Iterator[Path]:
     """A temporary folder that becomes `folder` when the block ends well, and goes when it does not.
 
+    An empty folder that is there is filled, as it may be a mount point. Raises `OSError` where the folder has files in
+    it at the end.
+
     Args:
-        replace: put it in the place of a folder that is there; else that one is kept.
+        replace: put it in the place of a folder that is there.
+        or_there: a folder that another process has made meanwhile is as good, and is kept.
     """
+    folder = Path(os.path.realpath(folder))  # behind a link: the folder that it names
     temporary, old = (folder.with_name(f".{os.getpid()}{suffix}-{folder.name}") for suffix in ("", "-old"))
     temporary.mkdir(parents=True)
     try:
@@ -47,15 +52,26 @@ def atomic_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
         if replace and folder.exists():
             folder.replace(old)
         try:
-            temporary.replace(folder)
+            _rename(temporary, folder)
         except OSError:
-            if not folder.is_dir():  # else another process was faster
-                if old.is_dir():
-                    old.replace(folder)
+            if old.is_dir() and not folder.exists():
+                old.replace(folder)
+            if not (or_there and folder.is_dir()):
                 raise
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _rename(temporary: Path, folder: Path) -> None:
+    """Give a folder its name; where there is an empty one that no rename replaces, move what is in it, one by one."""
+    try:
+        temporary.replace(folder)
+    except OSError:
+        if not folder.is_dir() or any(folder.iterdir()):
+            raise
+        for child in temporary.iterdir():
+            child.replace(folder / child.name)
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:

@@ -21,7 +21,7 @@ ALL_PAINTERS = "all_painters"  # a head that helps in training and is no part of
 
 # Names of columns and layers that a task's would be mistaken for.
 RESERVED = ("id", "file", "member", "filename", "path", "title", "date", "part", "split", "competition", "error",
-            "read_in_part", "features", "trunk", "shared", "image", "images", "mean", "loss", "epoch",
+            "read_in_part", "doubtful", "features", "trunk", "shared", "image", "images", "mean", "loss", "epoch",
             ALL_PAINTERS)  # fmt: skip
 
 

@@ -28,7 +28,7 @@ TOLERANCE, OF_BF16 = 2e-3, 5e-2  # of a confidence: other batches and other proc
 _OTHER_TASKS = (
     "{file} was made with other --unknown-tasks ({task}): leave --resume out to label everything anew, or give the same"
 )
-NOT_ALWAYS = {"doubtful", "likeliest", "thumbnail", "read_in_part"}  # of a gallery's rows, and of damaged pictures
+NOT_ALWAYS = {"likeliest", "thumbnail", "read_in_part"}  # of a gallery's rows, and of damaged pictures
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,12 @@ def pair_vectors(run: "Run", files: "Sequence[ImageFile]", options: ScoreOptions
 
 
 def choose_score(run: "Run", options: ScoreOptions) -> "tuple[str, PainterHead | None]":
-    """The score to take, and the head for "learned", which is made now if there is none."""
+    """The score to take, and the head for "learned", which is made now if there is none.
+
+    Raises `UserError` where the score cannot be made.
+    """
+    if options.score == "product" and "painter" not in run.tasks:
+        raise UserError(f"--score product multiplies the painters' softmaxes, and {run.title} has no painter task")
     if options.score in ("cosine", "product"):
         return options.score, None
     head = painter_pairs.load_head(run)

@@ -145,7 +145,7 @@ def prediction_rows(
 
 
 def prediction_columns(run: "Run", top_k: int) -> list[str]:
-    """The columns of the table: path, for each task its class and confidence, read_in_part and error."""
+    """The columns of the table: path, for each task its class and confidence, doubtful, read_in_part and error."""
     names = ["path"]
     for k in range(1, top_k + 1):
         for task in run.tasks.values():
@@ -153,7 +153,7 @@ def prediction_columns(run: "Run", top_k: int) -> list[str]:
                 name = task.name if k == 1 else f"{task.name}_{k}"
                 names += [name, f"{name}_confidence"]
                 names += ["painter_known"] if name == "painter" else []
-    return [*names, "read_in_part", "error"]
+    return [*names, "doubtful", "read_in_part", "error"]
 
 
 def prediction_row(
@@ -161,8 +161,8 @@ def prediction_row(
 ) -> dict[str, Any]:
     """The cells of one picture by column; of a picture that could not be read only path and error.
 
-    Two cells are no columns of a table, but the gallery shows them: "doubtful", the tasks whose score is below the
-    threshold, and "likeliest", the class that stood where the answer is "unknown".
+    "doubtful" is a list: the tasks whose score is below the threshold. One cell is no column of a table, but the
+    gallery shows it: "likeliest", the class that stood where the answer is "unknown".
 
     Args:
         unknown_tasks: tasks whose answer is "unknown" below the run's threshold.

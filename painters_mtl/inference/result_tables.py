@@ -38,12 +38,12 @@ def write_text_rows(rows: Iterable[Row], columns: list[str], file_format: str, o
     """Write rows as "csv" or "jsonl" to a stream, each as it comes."""
     if file_format == "jsonl":
         for row in rows:
-            out.write(json.dumps({name: row.get(name) for name in columns}) + "\n")
+            out.write(json.dumps({name: _cell(row.get(name)) for name in columns}) + "\n")
         return
     table = csv.writer(out)
     table.writerow(columns)
     for row in rows:
-        values = (row.get(name) for name in columns)
+        values = (_cell(row.get(name)) for name in columns)
         table.writerow("" if v is None else f"{v:.4f}" if isinstance(v, float) else v for v in values)
 
 
@@ -53,8 +53,16 @@ def _write_parquet(rows: Iterable[Row], columns: list[str], file: Path) -> None:
     with pq.ParquetWriter(file, schema) as writer:
         for group in in_groups(rows, GROUP):
             # Parquet's text is UTF-8: bytes of a path that are not become escapes.
-            cells = {n: [display_path(v) if isinstance(v := row.get(n), str) else v for row in group] for n in columns}
+            cells = {
+                name: [display_path(v) if isinstance(v := _cell(row.get(name)), str) else v for row in group]
+                for name in columns
+            }
             writer.write_table(pa.table(cells, schema))
+
+
+def _cell(value: Any) -> Any:
+    """A value as it stands in a table: of a list its items, with commas; None for an empty one."""
+    return (", ".join(value) or None) if isinstance(value, list) else value
 
 
 def parquet_packages() -> tuple[Any, Any]:
@@ -63,7 +71,8 @@ def parquet_packages() -> tuple[Any, Any]:
 
 
 def read_table(file: Path, file_format: str) -> Iterator[Row]:
-    """The rows that `write_table` wrote, without the cells that are empty; "path" and "error" are always there.
+    """The rows that `write_table` wrote, without the cells that are empty; "path" and "error" are always there, and
+    "doubtful" where the table has the column.
 
     A path that is not UTF-8 comes back from Parquet as it is shown (`errors.display_path`). Raises `UserError` for a
     file that is no such table.
@@ -71,7 +80,7 @@ def read_table(file: Path, file_format: str) -> Iterator[Row]:
     readers = {"csv": _read_csv, "jsonl": _read_json_lines, "parquet": _read_parquet}
     try:
         for cells in readers[file_format](file):
-            row = {name: value for name, value in cells.items() if value not in (None, "")}
+            row = {name: value for name, value in cells.items() if value not in (None, "") or name == "doubtful"}
             yield {"error": "", **row, "path": cells["path"]}
     except (ValueError, KeyError, AttributeError, TypeError, csv.Error) as error:
         raise UserError(f"{file} is no table that predict wrote ({type(error).__name__}: {error})") from error

@@ -21,6 +21,7 @@ from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.forward import input_crops
 
 BLURRED = 6  # cells a side that what is covered keeps of the picture: where it is light, and its colours
+MASKS_AT_ONCE, USUAL_SIDE = 64, 224  # fewer of larger pictures, in proportion: they take the same memory
 RISE_MASKS, RISE_CELLS, RISE_KEPT = 300, 6, 0.5
 
 Cover = Literal["blur", "mean"]
@@ -61,7 +62,8 @@ def covering(model: keras.Model, image_size: int, tasks: Sequence[str] | None = 
     def in_parts(image: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
         masks = np.asarray(masks, np.float32)
         masks = masks if masks.ndim == 4 else masks[:, None]
-        parts = [compiled(image, masks[rows]) for rows in in_batches(len(masks))]
+        at_once = min(MASKS_AT_ONCE, max(1, MASKS_AT_ONCE * USUAL_SIDE**2 // image_size**2))
+        parts = [compiled(image, masks[rows]) for rows in in_batches(len(masks), at_once)]
         return {name: np.concatenate([part[name].numpy() for part in parts]) for name in names}
 
     return in_parts

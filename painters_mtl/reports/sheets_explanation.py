@@ -66,7 +66,8 @@ def panel_rows(run: "Run", tasks: Mapping[str, Task], output: "ImageOutput", pix
         for k, row in enumerate(rows):
             # A head in which nothing moves at all is shown its whole picture, with an empty map.
             heat = heats[k] if sees[k] or (k == 0 and not sees.any()) else None
-            proven = output.outputs.get(f"{name} stands out", True) or not heats.any() or row is not rows[-1]
+            seen = [j for j in range(len(rows)) if sees[j]] or [0]
+            proven = output.outputs.get(f"{name} stands out", True) or not heats.any() or k != seen[-1]
             row.panels.append(Panel(title, heat, "" if proven else UNPROVEN))
     return rows
 

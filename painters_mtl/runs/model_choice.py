@@ -25,9 +25,11 @@ def open_run_for_pictures(folder: Path | None, models: Path = MODELS) -> Run:
         folder: what --model names: a run folder, a packaged model, or the word paintings; None: nothing.
         models: where runs are looked for in that case.
 
-    A run is finished when its metrics are there. Raises `UserError` that names what is missing.
+    A run is finished when its metrics are there. Raises `UserError` that names what is missing, or not as it was
+    written: vectors in the cache would answer even where the model is damaged.
     """
     run = _chosen(models) if folder is None else open_named_run(folder)
+    run.check()
     if run.demo:
         warn(
             f"note: {run.folder} was trained on the demo, paintings drawn by code: what it says of real ones means "

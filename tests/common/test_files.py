@@ -144,3 +144,24 @@ def test_a_folder_that_cannot_be_replaced_is_kept(tmp_path: Path) -> None:
     with atomic_folder(folder, replace=True) as temporary:
         (temporary / "new.txt").write_text("new")
     assert [path.name for path in tmp_path.rglob("*")] == ["export", "new.txt"]
+
+
+def test_a_folder_behind_a_link_is_filled_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with atomic_folder(tmp_path / "link") as temporary:
+        (temporary / "a.txt").write_text("first")
+    with atomic_folder(tmp_path / "link", replace=True) as temporary:
+        (temporary / "a.txt").write_text("second")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "a.txt").read_text() == "second"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_what_is_put_into_a_folder_meanwhile_is_an_error_unless_it_is_as_good(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(OSError), atomic_folder(tmp_path / "out") as temporary:
+        (temporary / "a.txt").write_text("mine")
+        (tmp_path / "out" / "b.txt").write_text("somebody's")
+    with atomic_folder(tmp_path / "out", or_there=True) as temporary:
+        (temporary / "a.txt").write_text("mine")
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "b.txt"]

@@ -71,6 +71,18 @@ def test_only_new_pictures_are_labelled(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in", f"out.{ending}", "whole"]
 
 
+def test_a_table_from_before_the_column_doubtful_is_not_gone_on_with(
+    folder: Path, files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty cell would say that no task is doubtful."""
+    assert label(folder, tmp_path / "out.csv", files[3:7]) == 0
+    rows = read_rows(tmp_path / "out.csv")
+    columns = [name for name in rows[0] if name != "doubtful"]
+    write_csv(tmp_path / "out.csv", [{name: row[name] for name in columns} for row in rows], columns)
+    assert label(folder, tmp_path / "out.csv", files, "--resume") == 2
+    assert "was made by another model or with another --top-k (doubtful)" in capsys.readouterr().err
+
+
 def test_rows_of_other_pictures_stay_and_come_first(
     folder: Path, files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -63,6 +63,8 @@ def test_unknown_is_what_lies_below_the_threshold(folder: Path, pictures: Path, 
             if abs(float(bare[f"{task}_confidence"]) - limits[task]) > 1e-4:
                 low = float(bare[f"{task}_confidence"]) < limits[task]
                 assert every[task] == ("unknown" if low else bare[task])
+                assert (task in bare["doubtful"].split(", ")) == low
+        assert ("painter" in doubt["doubtful"].split(", ")) == (doubt["painter"] == "unknown")
     assert 0 < unknown < len(tables[0])
 
 
@@ -157,7 +159,7 @@ def test_row_and_columns_agree_by_hand() -> None:
     assert {name: cells.get(name) for name in prediction_columns(run, 3)} == {
         "path": "p.jpg", "style": "b, c", "style_confidence": 0.7, "genre": "x", "genre_confidence": 0.5,
         "style_2": "a", "style_2_confidence": 0.2, "genre_2": "y", "genre_2_confidence": 0.5,
-        "style_3": "d", "style_3_confidence": 0.1, "read_in_part": None, "error": "",
+        "style_3": "d", "style_3_confidence": 0.1, "doubtful": [], "read_in_part": None, "error": "",
     }  # fmt: skip
     bad = prediction_row(run, Prediction(images.ImageFile("z.zip", "q.jpg"), None, "empty"), 3)
     assert bad == {"path": "z.zip/q.jpg", "error": "empty"}

@@ -277,6 +277,19 @@ def test_other_methods(folder: Path, tmp_path: Path, words: tuple[str, str]) -> 
 
 
 @pytest.mark.slow
+def test_a_map_that_proves_nothing_says_so_below_the_last_view_that_its_head_sees() -> None:
+    heat, pixels = np.ones((2, 3, 3), np.float32), np.zeros((8, 8, 3), np.uint8)
+    outputs = {"cached image": np.zeros((2, 60, 60, 3), np.uint8)}
+    for name, sees in (("painter", [False, True]), ("style", [True, False])):
+        probabilities = np.full(len(TASKS[name].classes), 1 / len(TASKS[name].classes), np.float32)
+        outputs |= {f"{name} class": np.int32(0), f"{name} probabilities": probabilities, f"{name} map": heat}
+        outputs |= {f"{name} sees": np.array(sees), f"{name} stands out": np.bool_(False)}
+    run = runs.Run(Path(), TASKS, 48, 60, False, dict.fromkeys(TASKS, 1.0), VIEWS)
+    output = ImageOutput(images.ImageFile("a.png"), outputs)
+    notes = [[panel.note for panel in row.panels] for row in panel_rows(run, TASKS, output, pixels)]
+    assert notes == [["", UNPROVEN], [UNPROVEN, ""]]
+
+
 def test_two_views_on_the_command_line(tmp_path: Path) -> None:
     model = network(views=VIEWS, merge="none", view_of={"painter": "detail"})
     run = tmp_path / "run"
@@ -285,6 +298,9 @@ def test_two_views_on_the_command_line(tmp_path: Path) -> None:
     runs.save_model(model, run)
     picture = coloured(tmp_path / "a.png", 200, 120, (60, 40, 120, 100))
     (file,) = run_verb(run, tmp_path / "out", picture)
+    forward = explain._explaining(runs.open_run(run), TASKS, {}, "rise")
+    found = forward(cached_image(picture.read_bytes(), 60, VIEWS)[1][None])
+    assert not found["style map"][0, 1].any() and found["style map"][0, 0].any()  # of the unseen view there is no map
     data = picture.read_bytes()
     _, copy = cached_image(data, 60, VIEWS)
     detail = center_crops(tf.constant(copy[None, 1]), 48).numpy()[0]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import picture, python, read_rows, trained
+from helpers import picture, python, read_rows, small_network, trained
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
@@ -40,7 +40,7 @@ from painters_mtl.inference.pair_scoring import PairVectors, trained_painters, w
 from painters_mtl.inference.pair_tables import images_by_name, match_names, read_painters, read_pairs, survey_pairs
 from painters_mtl.network.linear_head import FitSettings, fit_linear_head
 from painters_mtl.runs.model_choice import shipped_model
-from painters_mtl.runs.run import Run, open_run
+from painters_mtl.runs.run import Run, open_run, save_labels, save_model
 from painters_mtl.training.settings import TrainSettings
 
 # ------------------------------------------------------------------------------------------------- AUC
@@ -604,6 +604,34 @@ def test_a_torn_table_is_refused_before_anything_is_computed(
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and told in errors[0] and "pairs.csv" in errors[0]
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_score_that_cannot_be_made_is_refused_before_anything_is_computed(
+    paintings_of_two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = {"style": Task("style", ("a", "b"))}
+    (tmp_path / "run").mkdir()
+    save_labels(tmp_path / "run", tasks, 32, 40, False)
+    save_model(small_network(tasks), tmp_path / "run")
+    scored_status(open_run(tmp_path / "run"), paintings_of_two, tmp_path, "--score", "product")
+    assert "has no painter task" in capsys.readouterr().err and not (tmp_path / "cache").exists()
+
+
+def test_a_damaged_package_is_refused_although_all_vectors_are_there(
+    paintings_of_two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = shipped_model()
+    assert shipped is not None
+    package = tmp_path / "package"
+    shutil.copytree(shipped, package)
+    words = ["--model", package, "--images", paintings_of_two, "--cache", tmp_path / "cache"]
+    assert pairs.main([*map(str, words), "--output", str(tmp_path / "scores.csv")]) == 0
+    damaged = bytearray((package / "same_painter.npz").read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (package / "same_painter.npz").write_bytes(damaged)
+    capsys.readouterr()
+    scored_status(open_run(package), paintings_of_two, tmp_path)
+    assert "same_painter.npz" in capsys.readouterr().err
 
 
 def test_misuse_is_one_sentence(

@@ -72,7 +72,7 @@ def test_the_columns_are_those_promised(folder: Path, few: Path, tmp_path: Path)
     rows = labelled(folder, tmp_path / "out.csv", few)
     header = (tmp_path / "out.csv").read_text().splitlines()[0]
     assert header == (
-        "path,painter,painter_confidence,painter_known,style,style_confidence,genre,genre_confidence,read_in_part,error"
+        "path,painter,painter_confidence,painter_known,style,style_confidence,genre,genre_confidence,doubtful,read_in_part,error"
     )
     assert [r["path"] for r in rows] == [str(f) for f in sorted(few.iterdir())]
     assert all(r["error"] == "" and r[task] for r in rows for task in TASK_NAMES)
@@ -108,7 +108,7 @@ def test_more_classes_come_in_order_and_add_up(folder: Path, few: Path, tmp_path
         "path", "painter", "painter_confidence", "painter_known", "style", "style_confidence",
         "genre", "genre_confidence",
         "painter_2", "painter_2_confidence", "style_2", "style_2_confidence", "genre_2", "genre_2_confidence",
-        "style_3", "style_3_confidence", "read_in_part", "error",
+        "style_3", "style_3_confidence", "doubtful", "read_in_part", "error",
     ]  # fmt: skip  # of two painters and two genres there is no third
     for first, row in zip(one, three, strict=True):
         assert first.items() <= row.items()
@@ -274,6 +274,7 @@ def test_misuse_is_one_sentence(folder: Path, few: Path, tmp_path: Path, capsys:
     for output in (tmp_path / "nowhere" / "out.csv", tmp_path / "out.txt", tmp_path / "empty"):
         assert str(output) in refused(capsys, few, *model, "--output", output)
     assert "--top-k 0" in refused(capsys, few, *model, *out, "--top-k", 0)
+    assert "is for --balanced" in refused(capsys, few, *model, *out, "--balance-strength", 1)
     assert "--batch-size -1" in refused(capsys, few, *model, *out, "--batch-size", -1)
     assert not (tmp_path / "out.csv").exists() and not list(tmp_path.glob(".*"))
     with pytest.raises(SystemExit) as status:
@@ -387,7 +388,7 @@ def test_real_paintings_of_every_kind(paintings: Path, folder: Path, tmp_path: P
     bad = [Path(r["path"]).name for r in rows if r["error"]]
     assert bad == [Path(f.path).name for f in files if Path(f.path).name.startswith("lfspointer")]
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as lines:
-        assert {len(row) for row in csv.reader(lines)} == {10}
+        assert {len(row) for row in csv.reader(lines)} == {11}
 
 
 def test_the_command_line_of_the_helpers_is_the_settings(trained_run: tuple[Path, TrainSettings]) -> None:
@@ -503,10 +504,12 @@ def test_tasks_of_a_users_own_can_be_unknown_too(few: Path, tmp_path: Path, caps
         "school_confidence",
         "century",
         "century_confidence",
+        "doubtful",
         "read_in_part",
         "error",
     ]
-    assert all(row["school"] in tasks["school"].classes for row in rows)  # only painters are doubted without a word
+    assert all(row["school"] in tasks["school"].classes for row in rows)  # only a painter becomes "unknown" unasked
+    assert [row["doubtful"] for row in rows] == ["school"] * 5
     doubted = labelled(tmp_path / "run", tmp_path / "b.csv", few, unknown=True, unknown_tasks="school,century")
     assert [row["school"] for row in doubted] == ["unknown"] * 5
     assert [row["century"] for row in doubted] == [row["century"] for row in rows]
@@ -531,3 +534,8 @@ def test_the_labels_of_a_few_pictures_are_printed_too(folder: Path, few: Path, t
             for task in TASK_NAMES
         ]
         assert lines[row["path"]] == ", ".join(said)
+    one = few / "one-more.png"
+    Image.new("RGB", (40, 30), (200, 30, 30)).save(one)
+    words = [str(one), "--model", str(folder), "--output", str(tmp_path / "labels.csv")]
+    assert predict.main([*words, "--resume", "--unknown-tasks", "painter,style"]) == 1  # torn.jpg is in the table
+    assert [line.split(": ")[0] for line in capsys.readouterr().out.splitlines() if str(few) in line] == [str(one)]
