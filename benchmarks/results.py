@@ -9,22 +9,25 @@ that the page has of it.
 """
 
 import argparse
-import json
-import os
-import platform
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from painters_mtl import __version__
+from painters_mtl.common.files import read_json
 from painters_mtl.studies.summary import ends_text, verdicts
 
 PAGE = Path("docs/results.md")
 BEGIN, END = "<!-- benchmarks/results.py -->", "<!-- end of benchmarks/results.py -->"
+
+
+COSTS = (
+    ("training, s", "training_seconds", ",.0f"),
+    ("weights", "parameters", ",.0f"),
+    ("prediction, ms a painting", "milliseconds", ",.1f"),
+)
 
 
 @dataclass(frozen=True)
@@ -80,22 +83,24 @@ def command(study: Study, paintings: Path, models: Path) -> list[str]:
     return ["python", "-m", "painters_mtl.compare", *place, *study.options]
 
 
-def machine() -> str:
-    """What the figures were measured on, in a line."""
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras"))
-    return f"version {__version__}, {os.cpu_count()} cores ({platform.machine()}), {libraries}, no GPU"
+def trained_on(result: dict[str, Any]) -> str:
+    """What the trainings of a study were made with, in a line, as its comparison.json says it."""
+    if not (made := result.get("made_with")):
+        return "version and machine not recorded"
+    libraries = ", ".join(f"{name} {made[name]}" for name in ("tensorflow", "keras"))
+    return f"version {made['painters-mtl']}, {made['cores']} cores ({made['machine']}), {libraries}, {made['device']}"
 
 
 def tables(study: Study, models: Path) -> Iterator[str]:
     """The lines of a study: heading, command, and a table for each way of training the tasks together."""
     folder = models / study.name
-    result = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    result = read_json(folder / "comparison.json")
     # The default places, so that the page names no folder of the machine that it was made on.
     shown = " ".join(command(study, Path("PAINTINGS"), Path("models")))
     yield from (f"## {study.title}", "", f"`{shown}`", "")
     trainings = f"{result['seeds']} training{'s' * (result['seeds'] > 1)} of each network"
     folds = f", {result['folds']}-fold cross-validation" if result.get("folds") else ""
-    yield from (f"{trainings}{folds}; {machine()}. {study.chosen_by}", "")
+    yield from (f"{trainings}{folds}; {trained_on(result)}. {study.chosen_by}", "")
     for way, figures in result["strategies"].items():
         yield from (f"**{way}**", "", *table(figures), "")
         yield from (*(f"- {sentence}" for sentence in verdicts(figures)), "")
@@ -114,7 +119,7 @@ def table(figures: dict[str, Any]) -> list[str]:
             f"({ends_text(low, high)}) | {f1[0]:.1f} | {f1[1]:.1f} |"
         )
     cost = figures["cost"]
-    for label, key, form in (("training, s", "training_seconds", ",.0f"), ("weights", "parameters", ",.0f")):
+    for label, key, form in COSTS:
         alone, shared = cost["alone"][key], cost["shared"][key]
         lines.append(f"| {label} | | {alone:{form}} | {shared:{form}} | {shared / max(alone, 1e-9):.2f} of it | | |")
     return lines

@@ -62,6 +62,8 @@ def main() -> None:
     from painters_mtl.inference.runtimes import keras_forward
 
     run = open_run(options.run)
+    if len(run.views) > 1:
+        parser.error(f"{options.run} looks at {' and '.join(run.views)}: only runs with one view are measured")
     data = prepare(run_data_settings(run, options.data, "name them with --data"))
     forward, rows = keras_forward(run), data.rows("test")
     tested = predict_in_batches(forward, data.images.pixels, data.image_rows[rows])

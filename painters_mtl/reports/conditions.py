@@ -1,6 +1,7 @@
 """The conditions of a measurement, in sentences: what was the same for both sides, and what validation chose."""
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
 
 import pandas as pd
 
@@ -19,7 +20,12 @@ def conditions(settings: TrainSettings, history: pd.DataFrame, tasks: Sequence[s
         tasks: those of the shared network.
         demo: whether the paintings were drawn by code.
     """
-    return [_budget(settings, demo), _weights(settings, tasks), *_only_the_shared_network(settings, history)]
+    return [_budget(settings, demo), _weights(settings, tasks), *_only_the_shared_network(settings, history, demo)]
+
+
+def _of_training(settings: TrainSettings) -> TrainSettings:
+    """The settings of a training alone, where they are those of a study."""
+    return TrainSettings(**{field.name: getattr(settings, field.name) for field in fields(TrainSettings)})
 
 
 def _budget(settings: TrainSettings, demo: bool) -> str:
@@ -53,7 +59,7 @@ def _weights(settings: TrainSettings, tasks: Sequence[str]) -> str:
     return f"The shared network's losses are weighted ({weights}), and {shown}."
 
 
-def _only_the_shared_network(settings: TrainSettings, history: pd.DataFrame) -> list[str]:
+def _only_the_shared_network(settings: TrainSettings, history: pd.DataFrame, demo: bool) -> list[str]:
     """What the shared network has and the others lack, and the refit of the heads, which all have."""
     sentences = []
     if settings.start_from:
@@ -65,12 +71,15 @@ def _only_the_shared_network(settings: TrainSettings, history: pd.DataFrame) -> 
         )
     if settings.distill or DISTILLED in getattr(settings, "strategies", ()):
         which = "It alone" if settings.distill else "Where it is distilled, it alone"
-        mean = "starts from the mean of their weights, if all began with the same ones, and "
-        start = "" if settings.start_from else mean
-        sentences.append(
-            f"{which} learns from soft targets too: those of the networks for one task each, which are trained first. "
-            f"It {start}trains up to twice as many epochs. Their training is not in its costs."
-        )
+        sentence = "learns from soft targets too: those of the networks for one task each, which are trained first."
+        sentences.append(f"{which} {sentence} Their training is not in its costs.")
+        more = []
+        if replace(_of_training(settings), distill=True).starts_from_teachers():
+            more.append("starts from the mean of their weights")
+        if not (settings.epochs or demo or settings.fine_tune == "heads" or settings.quality == "best"):
+            more.append("trains up to twice as many epochs")
+        if more:
+            sentences.append(f"It {' and '.join(more)}.")
     if settings.freeze != "none":
         span = f"for {settings.freeze_epochs} epochs" if settings.freeze_epochs else "as long as it trains"
         frozen = "heads are" if settings.freeze == "heads" else "backbone is"

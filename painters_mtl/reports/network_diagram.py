@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common.figure_style import figure_style
+from painters_mtl.data.tasks import known_output
 
 if TYPE_CHECKING:
     import keras
@@ -78,9 +79,11 @@ def diagram(network: "keras.Model", title: str = "") -> "Figure":
             start = places[source]
             arrow = {"arrowstyle": "->", "color": "#888", "shrinkA": 0, "shrinkB": 0}
             axis.annotate("", (x, y + 0.3), (start[0], start[1] - 0.3), arrowprops=arrow)
+    with_colour = list(dict.fromkeys(_task_of(head, tasks) for head in tasks))
     for name, (x, y) in places.items():
-        own = len(tasks_of[name]) == 1 and len(tasks) > 1
-        colour = TASK_COLOURS[tasks.index(tasks_of[name][0]) % len(TASK_COLOURS)] if own else SHARED_COLOUR
+        owners = {_task_of(head, tasks) for head in tasks_of[name]}
+        own = len(owners) == 1 and len(with_colour) > 1
+        colour = TASK_COLOURS[with_colour.index(next(iter(owners))) % len(TASK_COLOURS)] if own else SHARED_COLOUR
         box = {"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": "none"}
         axis.text(x, y, _label(network, name), ha="center", va="center", fontsize=8, color="white", bbox=box)
     columns = [x for x, _ in places.values()]
@@ -90,6 +93,12 @@ def diagram(network: "keras.Model", title: str = "") -> "Figure":
     colours = "blue: shared by the tasks; other colours: one task's own"
     axis.set_title(f"{title}\n{colours}" if title else colours, fontsize=9)
     return figure
+
+
+def _task_of(head: str, heads: Sequence[str]) -> str:
+    """The task that a head serves: a known-class head, "style_known", that of the head beside it, "style"."""
+    task = head.removesuffix(known_output(""))
+    return task if task in heads else head
 
 
 def _places(

@@ -1,6 +1,7 @@
 """The report of a study: what one network for all tasks gains and saves, in one HTML file."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def write_study_report(
         results=results,
         verdicts={name: verdicts(result) for name, result in results.items()},
         conditions=conditions(settings, sides[first][0][0].history, list(data.tasks), data.demo),
-        validation_note=validation_note(settings),
+        validation_note=validation_note(replace(settings, painter_known=False)),  # a study's networks have none
         schedule=mean_schedule(schedules),
         costs=COSTS,
         statistics=STATISTIC_LABELS,

@@ -1,6 +1,5 @@
 """A study as a list of trainings, most of which wait for no other; done here one after the other, or by an engine."""
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -79,11 +78,10 @@ def run_jobs(
     jobs: Sequence[TrainingJob], datasets: Sequence[Dataset], settings: TrainSettings
 ) -> Iterator[tuple[TrainingJob, RunResult]]:
     """Do the trainings in their order, each with its result; ends behind the last complete one when Ctrl-C came."""
-    start = time.perf_counter()
     steps: dict[TrainingJob, int] = {}
+    seconds: list[float] = []  # of the trainings, also of those that were done before and are read back
     for done, job in enumerate(jobs):
-        left = (time.perf_counter() - start) / max(done, 1) * (len(jobs) - done) if done else 0.0
-        say(f"\ntraining {done + 1} of {len(jobs)}: {job}{time_left(left)}")
+        say(f"\ntraining {done + 1} of {len(jobs)}: {job}{time_left(seconds, len(jobs) - done)}")
         try:
             result = run_job(job, datasets, settings, steps[job.after] if job.after else 0)
         except KeyboardInterrupt:  # in a teacher of a distilled network, or between two trainings
@@ -91,9 +89,17 @@ def run_jobs(
         if result.interrupted:
             return
         steps[job] = result.metrics["updates"]
+        seconds.append(result.metrics["training_seconds"])
         yield job, result
 
 
-def time_left(seconds: float) -> str:
-    """How long it still takes, as the end of a line; empty where that is no more than a minute."""
-    return f", about {seconds / 60:.0f} min left" if seconds > 60 else ""
+def time_left(seconds: Sequence[float], count: int, at_once: int = 1) -> str:
+    """How long a study still takes, as the end of a line; empty where that is no more than a minute.
+
+    Args:
+        seconds: of each training that is done.
+        count: of the trainings that are left.
+        at_once: how many train at the same time.
+    """
+    left = sum(seconds) / max(len(seconds), 1) * count / max(at_once, 1)
+    return f", about {left / 60:.0f} min left" if left > 60 else ""

@@ -4,7 +4,6 @@ What is done on the machines is what is done without it: `jobs.run_job`. A train
 checkpoint on another machine.
 """
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -71,7 +70,8 @@ class _JobQueue:
         self.started: set[TrainingJob] = set()
         self.steps: dict[TrainingJob, int] = {}  # of those that are done
         self.deaths: Counter[TrainingJob] = Counter()
-        self.room, self.start_time = True, time.perf_counter()
+        self.room = True
+        self.seconds: list[float] = []  # of each training that is done, now or before
         images = datasets[0].images
         no_pixels = replace(images, pixels=images.pixels[:0])
         data = ray.put([replace(each, images=no_pixels) for each in datasets])
@@ -114,9 +114,10 @@ class _JobQueue:
             self.waiting.insert(0, job)
             return job, None
         self.steps[job] = result.metrics["updates"]
+        self.seconds.append(result.metrics["training_seconds"])
         done = len(self.steps)
-        left = (time.perf_counter() - self.start_time) / done * (self.count - done)
-        say(f"{done} of {self.count} trained: {job}{time_left(left)}")
+        left = time_left(self.seconds, self.count - done, self.resources.count)
+        say(f"{done} of {self.count} trained: {job}{left}")
         return job, result
 
     def tell_room(self) -> None:

@@ -1,5 +1,7 @@
 """A study from its data to its figures: the trainings, here or on a Ray cluster, and their comparison."""
 
+import os
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from painters_mtl.common.files import atomic_write, write_json
+from painters_mtl import __version__
+from painters_mtl.common.files import atomic_write, read_if_sound, write_json
 from painters_mtl.common.messages import counted, say
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.seen_works import with_seen_in_train
@@ -15,7 +18,7 @@ from painters_mtl.data.split import make_folds
 from painters_mtl.runs.run import COMPARISON
 from painters_mtl.studies.comparison import SeedResults, compare, compare_strategies, study_table
 from painters_mtl.studies.jobs import run_jobs, training_jobs
-from painters_mtl.studies.settings import CompareSettings
+from painters_mtl.studies.settings import DISTILLED, CompareSettings
 from painters_mtl.studies.timing import time_predictions
 
 TABLE = "comparison.csv"
@@ -86,18 +89,48 @@ def compare_all(
     results: dict[str, dict[str, Any]] = {
         strategy: compare(data, sides[strategy], alone, milliseconds) for strategy in settings.strategies
     }
+    if DISTILLED in results:  # the networks for one task each teach it, and have to be trained first
+        cost = results[DISTILLED]["cost"]
+        cost["teachers"] = {"training_seconds": cost["alone"]["training_seconds"]}
     first, *others = settings.strategies
     for strategy in others:
         results[strategy]["against"] = compare_strategies(data, sides[strategy], sides[first], names)
     return results
 
 
+def made_with() -> dict[str, str | int]:
+    """The versions and the machine that a study is trained with."""
+    import keras
+    import tensorflow as tf
+
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    return {
+        "painters-mtl": __version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "cores": os.cpu_count() or 1,
+        "machine": platform.machine(),
+        "device": counted(gpus, "GPU") if gpus else "no GPU",
+    }
+
+
+def _accuracies(results: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """What tells the trainings of a study from others: the accuracies of each strategy, as JSON holds them."""
+    return {
+        strategy: [values[side]["accuracy"][0] for values in result["tasks"].values() for side in ("alone", "shared")]
+        for strategy, result in results.items()
+    }
+
+
 def write_results(
     folder: Path, data: Dataset, settings: CompareSettings, results: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Write comparison.json and comparison.csv."""
+    """Write comparison.json, with what the trainings were made with, and comparison.csv."""
     seeds = results[settings.strategies[0]]["seeds"]
     study = {"seeds": seeds, "folds": settings.folds, "budget": settings.budget, "demo": data.demo}
-    write_json(folder / COMPARISON, {**study, "strategies": results})
+    before = read_if_sound(folder / COMPARISON)
+    same = before and _accuracies(before.get("strategies", {})) == _accuracies(results)
+    made = before.get("made_with") if same else made_with()  # of trainings that are only read back: as it was
+    write_json(folder / COMPARISON, {**study, "made_with": made, "strategies": results})
     with atomic_write(folder / TABLE) as temporary:
         study_table(results).to_csv(temporary, index=False)

@@ -40,6 +40,12 @@ def verdicts(result: Mapping[str, Any]) -> list[str]:
     words = {"better": "a gain, ", "worse": "a loss, ", NO_VERDICT: ""}
     kind = verdict(gain, result["seeds"])
     lines.append(f"over all tasks: {kind if kind == NO_INTERVAL else words.get(kind, f'{kind}, ') + text}")
+    if teachers := result.get("cost", {}).get("teachers"):
+        seconds, own = teachers["training_seconds"], result["cost"]["shared"]["training_seconds"]
+        lines.append(
+            f"the networks for one task each taught it: their {seconds:,.0f} s come on top of its own {own:,.0f} s of "
+            f"training, {(seconds + own) / max(seconds, 1e-9):.2f} times theirs in all"
+        )
     if result["seeds"] > 1:
         return lines
     return [*lines, EACH_FOLD_ONCE if result.get("folds", 1) > 1 else ONE_TRAINING]

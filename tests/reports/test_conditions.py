@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from painters_mtl.reports.conditions import conditions, validation_note
+from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training.settings import TrainSettings
 
 HISTORY = pd.DataFrame({"loss": [1.0]})
@@ -26,14 +27,26 @@ def sentences(**values: object) -> str:
         ({"label_share": 0.0}, "every work is shown once an epoch"),
         ({"freeze": "backbone", "freeze_epochs": 2, "fine_tune": "all"}, "the backbone is frozen for 2 epochs"),
         ({"freeze": "heads", "fine_tune": "all"}, "the heads are frozen as long as it trains"),
-        ({"distill": True}, "It starts from the mean of their weights, if all began with the same ones, and trains up"),
-        ({"distill": True, "start_from": (Path("a"),)}, "trained first. It trains up to twice as many epochs"),
+        ({"distill": True}, "costs. It starts from the mean of their weights and trains up to twice as many epochs."),
+        ({"distill": True, "start_from": (Path("a"),)}, "costs. It trains up to twice as many epochs."),
+        ({"distill": True, "shared_layers": (256,)}, "costs. It trains up to twice as many epochs."),
+        ({"distill": True, "weights": "none"}, "costs. It trains up to twice as many epochs."),
+        ({"distill": True, "epochs": 7}, "costs. It starts from the mean of their weights."),
+        ({"distill": True, "quality": "best"}, "costs. It starts from the mean of their weights."),
         ({}, "fitted anew to the pyramid maps of the backbone, then to all maps with a penalty on its weights, as"),
         ({"quality": "best", "shared_layers": (256,)}, "fitted anew to the finished features, as a linear probe"),
     ],
 )
 def test_each_condition_is_said(values: dict[str, object], words: str) -> None:
     assert words in sentences(**values)
+
+
+def test_a_distilled_network_of_heads_alone_starts_and_ends_as_others_do() -> None:
+    text = sentences(distill=True, fine_tune="heads")
+    assert "learns from soft targets too" in text and "mean of their weights" not in text and "twice" not in text
+    study = CompareSettings(strategies=("joint", "distilled"))
+    said = " ".join(conditions(study, HISTORY, ["painter", "style", "genre"], demo=False))
+    assert "Where it is distilled, it alone learns" in said and "It starts from the mean of their weights" in said
 
 
 def test_the_head_over_all_painters_is_said_where_there_was_one() -> None:

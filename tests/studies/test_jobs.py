@@ -30,12 +30,13 @@ def test_a_study_is_laid_out_in_an_order_that_can_be_done() -> None:
 
 
 def test_time_left_is_told_where_it_is_long() -> None:
-    assert time_left(59) == "" and time_left(150) == ", about 2 min left"
+    assert time_left([], 9) == "" and time_left([59], 1) == "" and time_left([60, 240], 4) == ", about 10 min left"
+    assert time_left([3600] * 15, 5) == ", about 300 min left" and time_left([3600], 4, 2) == ", about 120 min left"
 
 
 def test_ctrl_c_in_a_teacher_ends_the_study_behind_the_last_complete_training(monkeypatch: pytest.MonkeyPatch) -> None:
     listed = training_jobs(TrainSettings(), 2, 0, ["distilled", "style"], Path("runs"))
-    done = RunResult(pd.DataFrame(), {"updates": 7}, np.arange(2), {}, interrupted=False)
+    done = RunResult(pd.DataFrame(), {"updates": 7, "training_seconds": 1.0}, np.arange(2), {}, interrupted=False)
 
     def train(job: jobs.TrainingJob, *_: object) -> RunResult:
         if job == listed[2]:

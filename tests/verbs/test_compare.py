@@ -1,6 +1,7 @@
 """The comparison: the baselines of a run, and the study of several seeds."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from helpers import arguments, make_data, python, read_rows, tiny_settings, trained
 from sklearn.metrics import accuracy_score
 
-from painters_mtl import compare, train
+from painters_mtl import __version__, compare, train
 from painters_mtl.common import command_line
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.runs import run
@@ -236,6 +237,7 @@ def test_a_distilled_network_learns_from_the_baselines_of_its_seed(
     assert compare.main([*arguments(settings), "--seeds", "2", "--strategies", "joint,distilled"]) == 0
     out = capsys.readouterr().out
     assert out.count("is trained already: reusing it") == 6 and "gain over joint" in out
+    assert out.count("come on top of its own") == 1
     strategies = json.loads((tmp_path / "models" / "study" / "comparison.json").read_text())["strategies"]
     assert set(strategies) == {"joint", "distilled"} and "against" in strategies["distilled"]
     for seed in range(2):
@@ -244,6 +246,21 @@ def test_a_distilled_network_learns_from_the_baselines_of_its_seed(
     assert CompareSettings(strategies=("all", "distilled")).strategies == (*STRATEGIES, "distilled")
     page = (tmp_path / "models" / "study" / "report.html").read_text(encoding="utf-8")
     assert "Where it is distilled, it alone learns from soft targets" in page
+
+
+def test_figures_that_are_read_back_keep_what_they_were_made_with(study: tuple[Path, list[str]]) -> None:
+    folder, command = study
+    file = folder / "comparison.json"
+    found = json.loads(file.read_text())
+    assert found["made_with"]["painters-mtl"] == __version__ and found["made_with"]["cores"] == os.cpu_count()
+    older = {**found, "made_with": {**found["made_with"], "painters-mtl": "0.0.1"}}
+    file.write_text(json.dumps(older))
+    assert compare.main(command) == 0  # all is trained already
+    assert json.loads(file.read_text())["made_with"] == older["made_with"]
+    older["strategies"]["joint"]["tasks"]["style"]["shared"]["accuracy"][0] += 0.1  # as if of other trainings
+    file.write_text(json.dumps(older))
+    assert compare.main(command) == 0
+    assert json.loads(file.read_text())["made_with"] == found["made_with"]
 
 
 def test_the_report_of_a_study_is_one_file(study: tuple[Path, list[str]]) -> None:
@@ -259,6 +276,7 @@ def test_the_report_of_a_study_is_one_file(study: tuple[Path, list[str]]) -> Non
     assert "3 epochs, or until the validation accuracy has not risen for 8 epochs" in page
     assert "weighted (painter 1, style 1, genre 1)" in page
     assert "alone trains with a head over all painters with ten works or more" in page
+    assert "known-class" not in page  # a study adds no such heads
     measured = json.loads((folder / "runs/seed1/style/metrics.json").read_text())["test"]["style"]["accuracy"]
     line = re.search(r"<td>style alone</td><td>1</td>.*?runs/seed1/style/test_predictions.csv", page)
     assert line is not None and f"{100 * measured:.1f} %" in line[0]
