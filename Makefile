@@ -34,7 +34,7 @@ $(READY_DEV): $(READY) requirements-dev.txt requirements-app.txt
 train: $(READY)
 	$(BIN)/python -m painters_mtl.train $(ARGS)
 
-# make model      trains the model that comes along again, from the paintings in PAINTINGS, and writes models/paintings and
+# make model      trains the bundled model again, from the paintings in PAINTINGS, and writes models/paintings and
 # its card. First at 128 pixels: a network for each task alone, then the shared one, taught by the three. Then the shared
 # one trains on at 160 pixels, taught by all four. From the backbone of that one two networks train on, at 192 and at 160
 # pixels, taught by it; the mean of their weights is taken, with one more epoch at a rate of nearly 0, for train fits the

@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the model that comes along goes from models/paintings into the wheel."""
+"""What pyproject.toml cannot say: the bundled model goes from models/paintings into the wheel."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The model card of the model that comes along, docs/model-card.md, from the run that it was made of.
+"""The model card of the bundled model, docs/model-card.md, from the run that it was made of.
 
     python benchmarks/model_card.py models/paintings-32-bits --package models/paintings --output docs/model-card.md
 
@@ -111,17 +111,21 @@ def read_card(run: Path, package: Path) -> Card:
 
 def accuracies(card: Card) -> str:
     table = []
+    balanced = card.metrics.get("balanced", {})
     for task in card.run.tasks:
         works = card.labelled(task)
         share, low, high = over_painters((works["truth"] == works["predicted"]).to_numpy(), works["painter"].tolist())
         test, calibration = card.metrics["test"][task], card.metrics["calibration"][task]
+        even = [percent(balanced[task][key]) for key in ("accuracy", "mean_recall")] if task in balanced else []
         table.append(
             [task, f"{len(works):,}", f"**{percent(share)}** ({percent(low)} to {percent(high)})",
-             percent(test["top3"]), percent(test["macro_f1"]), percent(test["majority"]), percent(calibration["error"]),
+             percent(test["top3"]), percent(test["macro_f1"]), percent(test["mean_recall"]),
+             " / ".join(even), percent(test["majority"]), percent(calibration["error"]),
              percent(calibration["error_by_chance"])]
         )  # fmt: skip
-    header = ["", "test works", "right, % (95 %, over painters)", "among the first three", "macro-F1",
-              "always the commonest class", "calibration error", "by chance"]  # fmt: skip
+    header = ["", "test works", "right, % (95 %, over painters)", "among the first three", "macro-F1", "mean recall",
+              "right / mean recall with `--balanced`", "always the commonest class", "calibration error",
+              "by chance"]  # fmt: skip
     return rows_of(table, header)
 
 
@@ -343,7 +347,7 @@ def page(card: Card, paintings: Path) -> str:
         made_with=manifest["made_with"],
         sizes=", ".join(f"{len(task.classes)} {name}s" for name, task in card.run.tasks.items()),
         trainings=rows_of(
-            trainings(card.run.folder), ("training", "begins with", "what was trained", "taught by", "seconds")
+            trainings(card.run.folder), ("training", "begins with", "what was trained", "taught by", "seed", "seconds")
         ),
         megabytes=size_of(card.package.folder) / 1e6,
         agreement=min(compared["agreement"][task] for task in card.run.tasks),
@@ -365,7 +369,7 @@ def page(card: Card, paintings: Path) -> str:
 
 def trainings(folder: Path) -> list[tuple[str, ...]]:
     """The trainings that a run comes from and its own, earlier ones first: (name, begins with, what was trained, taught
-    by, seconds) each."""
+    by, seed, seconds) each."""
     rows: dict[str, tuple[str, ...]] = {}
 
     def add(folder: Path) -> None:
@@ -390,7 +394,8 @@ def trainings(folder: Path) -> list[tuple[str, ...]]:
         trained = f"{counted(len(pd.read_csv(folder / HISTORY)), 'epoch')} at {config['image_size']} pixels"
         if config["learning_rate"] and config["learning_rate"] < SMALLEST_RATE:
             trained = "its heads are fitted"
-        rows[training_name(folder)] = (training_name(folder), begins, trained, taught, f"{seconds:,.0f}")
+        name, seed = training_name(folder), str(config["seed"])
+        rows[name] = (name, begins, trained, taught, seed, f"{seconds:,.0f}")
 
     add(folder)
     return list(rows.values())

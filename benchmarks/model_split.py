@@ -1,10 +1,10 @@
-"""The split of the model that comes along: most paintings train, and nothing was ever chosen by its test part.
+"""The split of the bundled model: most paintings train, and its test part is that of no other experiment.
 
     python benchmarks/model_split.py ../shared/paintings/wikiart split.csv
 
-Begins with the split that `train --seed 0` draws (0.7, 0.15, 0.15). Half of its test part stays the test part; nothing
-in docs/experiments.md was chosen by that part. Half of its validation part stays too, with half of the held-out
-painters. All others train.
+Begins with the split that `train --seed 0` draws (0.7, 0.15, 0.15). Half of its test part stays the test part. Variants
+of the model were compared with that part in view (docs/model-card.md); what was chosen, validation alone chooses. Half
+of its validation part stays too, with half of the held-out painters. All others train.
 """
 
 import argparse

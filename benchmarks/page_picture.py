@@ -4,7 +4,7 @@
     python benchmarks/page_picture.py docs/page.png --example 2 --model models/full
 
 Starts `painters-mtl app`, and in Chromium takes an example and waits for its labels and its map. To be run again when
-the page or the model that comes along has changed. Needs the extras app and dev, and Chromium.
+the page or the bundled model has changed. Needs the extras app and dev, and Chromium.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
     """Start the page, take the picture, end it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
-    parser.add_argument("--model", default="paintings", help="run folder; without, the model that comes along")
+    parser.add_argument("--model", default="paintings", help="run folder; without, the bundled model")
     parser.add_argument("--example", type=int, default=3, help="which of the examples, from 0 on")
     options = parser.parse_args()
     with running(["--model", options.model]) as (url, _):

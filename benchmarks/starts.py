@@ -3,7 +3,7 @@
     python benchmarks/starts.py ../shared/paintings/gallery --trained-on ../shared/paintings/wikiart
     python benchmarks/starts.py ../shared/paintings/pbn64 --trained-on ../shared/paintings/wikiart --image-size 64
 
-Works that are in the collection of the model that comes along too are left out: those whose pictures are near-copies by
+Works that are in the collection of the bundled model too are left out: those whose pictures are near-copies by
 hash and pixels, whatever painter and title say (`data/duplicates.py`). Accuracy is over the test works of all folds,
 with the difference and its 95 % interval, drawn by painter; then the seconds and epochs of the trainings, and how soon
 each start comes to the same accuracy: the best mean accuracy that ImageNet's start has in the validation of a fold.

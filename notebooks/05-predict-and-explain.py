@@ -36,7 +36,7 @@ import numpy as np
 import pandas as pd
 
 # %% [markdown]
-# ## The model that comes along
+# ## The bundled model
 #
 # Nothing needs to be trained to label real paintings: a model that knows eight painters, ten styles and 23 genres comes
 # along. On the command line: `painters-mtl predict FOLDER`. Here are eight pictures. The demo's drawings are by nobody it
@@ -85,7 +85,7 @@ settings = TrainSettings(
 data = prepare(settings)
 folder = settings.models / f"notebook-05-{data.folder.name}"
 outcome = fit(data, settings, folder)
-run = open_run_for_pictures(folder)  # None: the newest run of real paintings, else the model that comes along
+run = open_run_for_pictures(folder)  # None: the newest run of real paintings, else the bundled model
 
 # %% [markdown]
 # ## A folder

@@ -10,7 +10,7 @@ password of --auth, which is read from the environment variable PAINTERS_PASSWOR
 in a temporary folder and go with their tab, after half an hour, or with the page. docs/guides/app.md is a guide of the
 page and of its HTTP interface. As a Hugging Face Space (it sets SPACE_ID) it listens where the Space expects it.
 
-Exit status: 0 ended in order, 2 misuse, 130 interrupted.
+Exit status: 2 misuse, 130 ended with Ctrl-C.
 """
 
 import os
@@ -35,8 +35,8 @@ class Settings:
     """Which model answers, and who may ask."""
 
     model: Path | None = None
-    """run folder of the model, such as models/full, or paintings: the model that comes along; without it the newest run
-    of real paintings in models, else the model that comes along"""
+    """run folder of the model, such as models/full, or paintings: the bundled model; without it the newest run
+    of real paintings in models, else the bundled model"""
     collection: Path | None = None
     """a folder (with all below it) or a zip, in which works most like a painting are looked for"""
     host: str = "127.0.0.1"

@@ -30,7 +30,7 @@ class DescribeSettings(NetworkSettings, DataSettings):
     """What `painters-mtl describe` can be told: a trained model, or the options of a training."""
 
     model: Path | None = None
-    """Run folder of a trained model, or paintings: the model that comes along; without it, the network that the options
+    """Run folder of a trained model, or paintings: the bundled model; without it, the network that the options
     below describe, with as many classes as asked for, whatever the data have."""
     output: Path = Path("network.png")
     """The picture to write: .png, .svg or .pdf."""
@@ -57,7 +57,7 @@ def _network(settings: DescribeSettings) -> "keras.Model":
         run = open_named_run(settings.model)
         say(f"the network of {run.title}")
         return open_network(run)
-    say("the network that train would build with these options; --model paintings: that of the model that comes along")
+    say("the network that train would build with these options; --model paintings: that of the bundled model")
     tasks = {}
     for name, classes in settings.requested_classes().items():
         if classes is None:

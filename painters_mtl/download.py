@@ -10,7 +10,7 @@ are not fetched again, and a file that broke off goes on when the command is giv
 catalogue reads them in place, and takes the pictures of replacements_for_corrupted_files.zip instead of the corrupt
 ones of the same names.
 
-Exit status: 0 all is there, 1 you said no, 2 it cannot be had (the reason is printed), 130 interrupted.
+Exit status: 0 all is there, 1 you declined, 2 not available (the reason is printed), 130 interrupted.
 """
 
 import os

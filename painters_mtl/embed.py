@@ -31,8 +31,8 @@ class Settings:
     paths: tyro.conf.Positional[tuple[str, ...]]
     """folders (with all below them), zips (read in place), files, patterns such as "*.jpg", or - for a list"""
     model: Path | None = None
-    """run folder of the model, such as models/full, or paintings: the model that comes along; without it the newest run
-    of real paintings in models, else the model that comes along"""
+    """run folder of the model, such as models/full, or paintings: the bundled model; without it the newest run
+    of real paintings in models, else the bundled model"""
     output: Path = Path("vectors.npz")
     """the table to write: .npz, or .parquet, which needs pyarrow"""
     map: Path | None = None

@@ -56,8 +56,8 @@ class Settings:
     tenths of the size), onnx (ONNX Runtime), openvino (Intel and AMD processors), package (for this program, in at
     most 16 bits)"""
     model: Path | None = None
-    """run folder of the model, such as models/full, or paintings: the model that comes along; without it the newest run
-    of real paintings in models, else the model that comes along"""
+    """run folder of the model, such as models/full, or paintings: the bundled model; without it the newest run
+    of real paintings in models, else the bundled model"""
     images: tuple[Path, ...] = ()
     """paintings to compare on: folders, zips or files; without them test paintings of the run's own data"""
     data: Path | None = None

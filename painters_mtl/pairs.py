@@ -45,8 +45,8 @@ class Settings:
     output: Path = Path("submission.csv")
     """the CSV to write; without --pairs pairs.csv, unless another is named"""
     model: Path | None = None
-    """run folder of the model, such as models/full, or paintings: the model that comes along; without it the newest run
-    of real paintings in models, else the model that comes along"""
+    """run folder of the model, such as models/full, or paintings: the bundled model; without it the newest run
+    of real paintings in models, else the bundled model"""
     score: Literal["best", "learned", "cosine", "product"] = "best"
     """learned: a softmax over all painters with 10 works, learned on the features, and its product; cosine: of the
     features; product: of the painter softmaxes; best: what does best on validation paintings, by painters in training

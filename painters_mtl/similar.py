@@ -38,8 +38,8 @@ class Settings:
     within: Annotated[tuple[Path, ...], tyro.conf.arg(name="in")]
     """where to look: folders (with all below them), zips or files"""
     model: Path | None = None
-    """run folder of the model, such as models/full, or paintings: the model that comes along; without it the newest run
-    of real paintings in models, else the model that comes along"""
+    """run folder of the model, such as models/full, or paintings: the bundled model; without it the newest run
+    of real paintings in models, else the bundled model"""
     count: int = 12
     """how many to show for each picture"""
     output: Path = Path("similar.png")

@@ -9,7 +9,7 @@ import pytest
 from helpers import make_data, python, read_rows
 from small_runs import package, trained_run
 
-from painters_mtl.runs.model_choice import shipped_model
+from painters_mtl.runs.model_choice import bundled_model
 
 pytest.importorskip("build", reason="the extra dev is not installed")
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +22,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("build")
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
-    if shipped_model() is not None:
+    if bundled_model() is not None:
         shutil.copytree(ROOT / "models" / "paintings", folder / "models" / "paintings")
     else:  # a stand-in, that the way of it is tested
         package(trained_run(folder / "run"), folder / "models" / "paintings")
@@ -67,10 +67,10 @@ def test_the_wheel_alone_trains_and_predicts(built: Path, tmp_path: Path) -> Non
     code = "import painters_mtl, sys; sys.exit(not painters_mtl.__file__.startswith(sys.argv[1]))"
     assert python("-c", code, site, cwd=tmp_path, PYTHONPATH=str(site)).returncode == 0
     said = verb("predict", "data/images", "--output", "first.csv")
-    assert "60 pictures with the model that comes along" in said
+    assert "60 pictures with the bundled model" in said
     assert len(read_rows(tmp_path / "first.csv")) == 60 and not (tmp_path / "models").exists()
     assert all(row["painter"] and not row["error"] for row in read_rows(tmp_path / "first.csv"))
-    verb("describe", "--model", "paintings", "--output", "shipped.png")
+    verb("describe", "--model", "paintings", "--output", "bundled.png")
     verb("train", "--data", "data", *TINY, "--no-baselines", "--no-refit", "--name", "wheel", "--painters", "2")
     assert (tmp_path / "models" / "wheel" / "report.html").is_file()
     verb("predict", "data/images", "--output", "labels.html")

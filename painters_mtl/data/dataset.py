@@ -40,7 +40,7 @@ class Dataset:
     demo: bool = False  # the paintings are drawn by code
     folder: Path = Path()  # where they are from; with --task-data, the first of the folders
     groups: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 (n,): near-copies share a number
-    seen: np.ndarray | None = None  # bool (n,): trained the model that comes along; None: nobody asked
+    seen: np.ndarray | None = None  # bool (n,): trained the bundled model; None: nobody asked
 
     def rows(self, part: str) -> np.ndarray:
         """Positions of the paintings of a part of the split."""
@@ -242,7 +242,7 @@ def _split(
     if all((moved[rows] != "train").sum() >= LEAST_LEFT * rows.sum() for rows in parts):
         split = moved
         notes.append(
-            f"{counted(int(seen.sum()), 'painting')} trained the model that comes along, as far as pictures tell: all "
+            f"{counted(int(seen.sum()), 'painting')} trained the bundled model, as far as pictures tell: all "
             "such works and their near-copies are in train, so that no test is too good."
         )
     return split, notes

@@ -1,7 +1,7 @@
 """Which paintings a network was trained on elsewhere, told by four bytes a painting.
 
 A network that begins with the weights of another one must not be tested on works that trained the other: their figures
-would be too good. So the model that comes along keeps a code of each of its training works, 32 of the 64 bits of the
+would be too good. So the bundled model keeps a code of each of its training works, 32 of the 64 bits of the
 perceptual hash, and a painting whose code is near one of these counts as seen.
 
 Codes are rough. Measured on two collections beside `duplicates.group_near_copies`, which compares pixels

@@ -1,6 +1,6 @@
 """The tasks and their class lists: encode, decode. A label of -1 is "no label".
 
-Painter, style and genre are only the names that come along: a task may be called after any column of a table.
+Painter, style and genre are only the usual names: a task may be called after any column of a table.
 """
 
 import re

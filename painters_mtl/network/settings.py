@@ -15,8 +15,8 @@ class NetworkSettings(InputSettings):
     backbone: str = "efficientnet_lite0"
     """efficientnet_lite0 (its ImageNet weights come with pip), small_convnet, or any network of keras.applications."""
     weights: str = "auto"
-    """What the backbone starts from: imagenet, none (random weights), paintings (the backbone of the model that comes
-    along, which was trained on WikiArt's paintings), or a weights file, such as the weights.npz of a run. auto:
+    """What the backbone starts from: imagenet, none (random weights), paintings (the backbone of the
+    bundled model, which was trained on WikiArt's paintings), or a weights file, such as the weights.npz of a run. auto:
     paintings, where no painting of the test and validation parts looks like a work that trained it, or such works are
     few and may all be in train; else imagenet."""
     fine_tune: Literal["heads", "top", "all"] = "top"

@@ -9,7 +9,7 @@ from painters_mtl.data.tasks import plural
 from painters_mtl.page import interface, render, tab_compare, tab_folder, tab_painting
 from painters_mtl.page.model_card import report
 from painters_mtl.page.questions import Questions
-from painters_mtl.runs.model_choice import shipped_model
+from painters_mtl.runs.model_choice import bundled_model
 
 TITLE = "Painters: painter, style and genre of a painting"
 DEMO = (
@@ -44,8 +44,8 @@ def build_page(questions: Questions, examples: Sequence[Path] = ()) -> gr.Blocks
 def _head(questions: Questions) -> str:
     known = ", ".join(f"{len(task.classes)} {plural(name)}" for name, task in questions.model.run.tasks.items())
     model = questions.model
-    shipped = model.run.folder == shipped_model()
-    name = render.hint(f"{'The model that comes along' if shipped else f'The model {model.name}'} knows {known}.")
+    bundled = model.run.folder == bundled_model()
+    name = render.hint(f"{'The bundled model' if bundled else f'The model {model.name}'} knows {known}.")
     text = "<h1>What painting is this?</h1><p>Drop one below: a network says whose hand it looks like, in which style "
     text += "and what it shows, how sure it is of each, and what in the picture speaks for it.</p>"
     return f'<header class="head">{text}{name}{DEMO if model.run.demo else ""}</header>'

@@ -32,7 +32,7 @@ from painters_mtl.inference.embeddings import named_forward
 from painters_mtl.inference.predictor import Prediction, prediction_of
 from painters_mtl.inference.runtime_choice import open_runtime, ready_without_tensorflow
 from painters_mtl.page.limits import SHOWN_SIDE
-from painters_mtl.runs.model_choice import PAINTINGS, shipped_model
+from painters_mtl.runs.model_choice import PAINTINGS, bundled_model
 
 if TYPE_CHECKING:
     import keras
@@ -94,9 +94,9 @@ class _Once(Generic[T]):
 
 
 def shown_name(folder: Path) -> str:
-    """The name of a run's folder, "paintings" of the model that comes along; the page shows no path."""
-    folder, shipped = folder.resolve(), shipped_model()
-    return PAINTINGS.name if shipped is not None and folder == shipped.resolve() else folder.name
+    """The name of a run's folder, "paintings" of the bundled model; the page shows no path."""
+    folder, bundled = folder.resolve(), bundled_model()
+    return PAINTINGS.name if bundled is not None and folder == bundled.resolve() else folder.name
 
 
 class PageModel:

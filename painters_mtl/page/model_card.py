@@ -17,7 +17,7 @@ NOT_FOR = (
 
 def model_card(run: "Run", name: str) -> dict[str, Any]:
     """{"model", "demo", "what": a sentence, "tested": {task: metrics}, "not_for", "classes": {task: names}}."""
-    # A model that comes along holds only what it needs.
+    # A bundled model holds only what it needs.
     metrics, config = (read_if_sound(run.folder / name) for name in (METRICS, CONFIG))
     what = f"It looks at each painting squashed to {run.image_size} x {run.image_size} pixels"
     if len(run.views) > 1:

@@ -10,7 +10,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.page.answers import labels
 from painters_mtl.page.limits import MODELS_KEPT
 from painters_mtl.page.model import PageModel, opening, shown_name
-from painters_mtl.runs.model_choice import shipped_model
+from painters_mtl.runs.model_choice import bundled_model
 from painters_mtl.runs.run import BASELINES, LABELS, network_file, open_run
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Shelf:
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
-        """What can be compared: the model in use, its baselines, the runs beside it, the one that comes along."""
+        """What can be compared: the model in use, its baselines, the runs beside it, the bundled one."""
         return list(self._folders)
 
     def labels(self, name: str, file: "ImageFile") -> dict[str, dict[str, Any]]:
@@ -74,8 +74,8 @@ def _folders_beside(main: PageModel) -> Mapping[str, list[Path]]:
         if run != folder and _is_finished(run) and not run.name.startswith("."):
             named.setdefault(shown_name(run), [run])
             named |= _alone(run, shown_name(run))
-    if (shipped := shipped_model()) is not None:
-        named.setdefault(shown_name(shipped), [shipped])
+    if (bundled := bundled_model()) is not None:
+        named.setdefault(shown_name(bundled), [bundled])
     return named
 
 

@@ -102,7 +102,7 @@ def _start(settings: TrainSettings) -> str:
         return f"{source} of earlier runs"
     if not settings.starts_pretrained():
         return "random weights"
-    by_word = {"imagenet": "ImageNet weights", "paintings": "the backbone of the model that comes along (WikiArt)"}
+    by_word = {"imagenet": "ImageNet weights", "paintings": "the backbone of the bundled model (WikiArt)"}
     return by_word.get(settings.weights, f"weights: {settings.weights}")
 
 

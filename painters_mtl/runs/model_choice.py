@@ -1,4 +1,4 @@
-"""Which model answers: what --model names, else the newest run of real paintings, else the model that comes along.
+"""Which model answers: what --model names, else the newest run of real paintings, else the bundled model.
 
 A run on the demo knows eight invented painters: it answers where it is named, and nowhere else.
 """
@@ -12,7 +12,7 @@ from painters_mtl.common.messages import warn
 from painters_mtl.runs.packaged import is_packaged
 from painters_mtl.runs.run import LABELS, METRICS, MODEL, Run, open_run
 
-PAINTINGS = Path("paintings")  # the word behind --model that names the model that comes along
+PAINTINGS = Path("paintings")  # the word behind --model that names the bundled model
 MODELS = Path("models")
 PACKAGE = Path(__file__).resolve().parents[1]
 PLACES = (PACKAGE / "_paintings", PACKAGE.parent / MODELS / PAINTINGS)  # of a wheel; of a checkout
@@ -39,21 +39,21 @@ def open_run_for_pictures(folder: Path | None, models: Path = MODELS) -> Run:
 
 
 def open_named_run(folder: Path, option: str = "--model") -> Run:
-    """As `run.open_run`, but the word paintings stands for the model that comes along.
+    """As `run.open_run`, but the word paintings stands for the bundled model.
 
     A run folder of that name goes before it; a folder of pictures, which many have under that name, does not.
     """
     if folder != PAINTINGS or (folder / LABELS).is_file():
         return open_run(folder, option)
-    if (shipped := shipped_model()) is None:
+    if (bundled := bundled_model()) is None:
         raise UserError(
-            f"{option} {folder}: no model comes along with this copy of painters-mtl, and no folder is called so"
+            f"{option} {folder}: no model is bundled with this copy of painters-mtl, and no folder is called so"
         )
-    return _with_title(open_run(shipped), "the model that comes along")
+    return _with_title(open_run(bundled), "the bundled model")
 
 
-def shipped_model(places: tuple[Path, ...] = PLACES) -> Path | None:
-    """The folder of the model that comes along with this program; None where there is none."""
+def bundled_model(places: tuple[Path, ...] = PLACES) -> Path | None:
+    """The folder of the bundled model; None where there is none."""
     return next((place for place in places if is_packaged(place)), None)
 
 
@@ -61,11 +61,11 @@ def _chosen(models: Path) -> Run:
     runs = finished_runs(models)
     if of_paintings := [folder for folder in runs if not _of_demo(folder)]:
         return _with_title(open_run(of_paintings[0]), f"{of_paintings[0]}, the newest run of real paintings")
-    if (shipped := shipped_model()) is not None:
-        return _with_title(open_run(shipped), "the model that comes along")
+    if (bundled := bundled_model()) is not None:
+        return _with_title(open_run(bundled), "the bundled model")
     but = f" ({runs[0]} knows the demo only, paintings drawn by code: --model {runs[0]} takes it)" if runs else ""
     raise UserError(
-        f"there is no model of real paintings in {models}{but}, and none comes along with this copy: train one with "
+        f"there is no model of real paintings in {models}{but}, and none is bundled with this copy: train one with "
         "painters-mtl train --data FOLDER, or name one with --model"
     )
 

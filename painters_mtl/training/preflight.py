@@ -6,7 +6,7 @@ from pathlib import Path
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.messages import say
-from painters_mtl.runs.model_choice import shipped_model
+from painters_mtl.runs.model_choice import bundled_model
 from painters_mtl.runs.network_files import NETWORK, WEIGHTS
 from painters_mtl.runs.packaged import is_packaged
 from painters_mtl.runs.run import CONFIG, HEADS, check_teacher_size, open_run
@@ -100,11 +100,9 @@ def _check_has_heads(source: Path) -> None:
 
     At the start of a training no head reads such maps. What helps then is its backbone, which --weights takes.
     """
-    shipped = shipped_model()
-    if str(source) == PAINTINGS and not source.is_dir() and shipped is not None:
-        raise UserError(
-            "--start-from paintings is no folder: --weights paintings starts from the model that comes along"
-        )
+    bundled = bundled_model()
+    if str(source) == PAINTINGS and not source.is_dir() and bundled is not None:
+        raise UserError("--start-from paintings is no folder: --weights paintings starts from the bundled model")
     if not is_packaged(source) or (source / HEADS).is_file():
         return
     try:
@@ -112,7 +110,7 @@ def _check_has_heads(source: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         return  # opening it names what is damaged
     if refitted:
-        ours = shipped is not None and source.resolve() == shipped.resolve()
+        ours = bundled is not None and source.resolve() == bundled.resolve()
         raise UserError(
             f"--start-from {source} has no {HEADS}, the heads that a training starts from: use --weights "
             f"{PAINTINGS if ours else source / WEIGHTS}, which starts from its backbone"

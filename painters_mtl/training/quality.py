@@ -8,7 +8,7 @@ from painters_mtl.training.settings import TrainSettings
 
 S = TypeVar("S", bound=TrainSettings)
 
-# What --quality best stands for: measured on ten styles, docs/results.md.
+# What --quality best stands for: measured on ten styles, docs/experiments/longer-with-mixed-crops.md.
 BEST: dict[str, Any] = {
     "image_size": 128,
     "fine_tune": "all",

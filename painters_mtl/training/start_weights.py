@@ -10,7 +10,7 @@ from painters_mtl.common.files import read_if_sound
 from painters_mtl.common.messages import counted, say
 from painters_mtl.network.settings import NetworkSettings, backbone_key
 from painters_mtl.runs.keras_file import MODEL
-from painters_mtl.runs.model_choice import shipped_model
+from painters_mtl.runs.model_choice import bundled_model
 from painters_mtl.runs.network_files import NETWORK, WEIGHTS
 from painters_mtl.runs.packaged import check_packaged, training_codes
 from painters_mtl.runs.run import CONFIG, SPLIT
@@ -36,18 +36,18 @@ def with_stored_start(settings: T, folder: Path) -> T:
 def seen_codes(settings: "TrainSettings") -> "np.ndarray | None":
     """The codes of the works that trained what the backbone may start from, for `dataset.prepare`: uint32 (n,).
 
-    None where neither the backbone nor a run to start or learn from has its weights from the model that comes along, or
+    None where neither the backbone nor a run to start or learn from has its weights from the bundled model, or
     that model keeps no codes.
     """
-    folder = _shipped_start(settings)
+    folder = _bundled_start(settings)
     return None if folder is None else training_codes(folder)
 
 
 def with_known_start(settings: T, data: "Dataset", folds: bool = False) -> T:
     """The settings with the word that --weights auto stands for; a line says which, and why not the other.
 
-    It is paintings where no painting of the validation and test parts looks like a work that trained the model that
-    comes along: from it, every collection that was measured is learned better (docs/experiments/own-painters.md).
+    It is paintings where no painting of the validation and test parts looks like a work that trained the
+    bundled model: from it, every collection that was measured is learned better (docs/experiments/own-painters.md).
 
     Args:
         folds: cross-validation tests every painting but the seen ones, if these are not too many.
@@ -63,60 +63,60 @@ def with_known_start(settings: T, data: "Dataset", folds: bool = False) -> T:
         measured = data.seen & (not data.few_seen())
     those = f"{counted(int(measured.sum()), 'painting')} of the test and validation parts"
     started = not auto or settings.start_from
-    if measured.any() and (started or _learns_from_shipped(settings)):
+    if measured.any() and (started or _learns_from_bundled(settings)):
         say(
-            f"note: {those} trained the model that comes along, as far as pictures tell, and this training has its "
+            f"note: {those} trained the bundled model, as far as pictures tell, and this training has its "
             "start or its teachers from there: test results are too good"
         )
     if started:
         return otherwise
     if measured.any():
         say(
-            f"the backbone starts from ImageNet's weights: {those} trained the model that comes along, as far as "
+            f"the backbone starts from ImageNet's weights: {those} trained the bundled model, as far as "
             "pictures tell (--weights paintings starts from it all the same)"
         )
         return otherwise
     say(
-        "the backbone starts from the model that comes along, whose weights are for non-commercial use "
+        "the backbone starts from the bundled model, whose weights are for non-commercial use "
         "(--weights imagenet: from ImageNet's)"
     )
     return replace(settings, weights=PAINTINGS)
 
 
-def _shipped_start(settings: "TrainSettings") -> Path | None:
-    """The folder of the model that comes along, where the training may have weights or answers from it; else None.
+def _bundled_start(settings: "TrainSettings") -> Path | None:
+    """The folder of the bundled model, where the training may have weights or answers from it; else None.
 
     Raises `UserError` where one of its files is damaged.
     """
-    if (shipped := shipped_model()) is None:
+    if (bundled := bundled_model()) is None:
         return None
     by_word = settings.weights == PAINTINGS or (settings.weights == AUTO and not settings.start_from)
-    if by_word and backbone_key(_backbone_of(shipped)) == backbone_key(settings.backbone):
-        check_packaged(shipped)
-        return shipped
+    if by_word and backbone_key(_backbone_of(bundled)) == backbone_key(settings.backbone):
+        check_packaged(bundled)
+        return bundled
     file = Path(settings.weights)
     sources = [*settings.start_from, *settings.teachers, *([file.parent] if file.is_file() else [])]
-    return shipped if any(_descends(source, shipped, set()) for source in sources) else None
+    return bundled if any(_descends(source, bundled, set()) for source in sources) else None
 
 
-def _learns_from_shipped(settings: "TrainSettings") -> bool:
-    """Whether a teacher is the model that comes along, or has its weights or answers from there."""
-    shipped = shipped_model()
-    return shipped is not None and any(_descends(teacher, shipped, set()) for teacher in settings.teachers)
+def _learns_from_bundled(settings: "TrainSettings") -> bool:
+    """Whether a teacher is the bundled model, or has its weights or answers from there."""
+    bundled = bundled_model()
+    return bundled is not None and any(_descends(teacher, bundled, set()) for teacher in settings.teachers)
 
 
-def _descends(folder: Path, shipped: Path, visited: set[Path]) -> bool:
-    """Whether the weights or the teachers of a run are, over whatever runs between, those of the package `shipped`."""
+def _descends(folder: Path, bundled: Path, visited: set[Path]) -> bool:
+    """Whether the weights or the teachers of a run are, over whatever runs between, those of the package `bundled`."""
     if (folder := folder.resolve()) in visited:
         return False
     visited.add(folder)
     stored = read_if_sound(folder / CONFIG)
-    if folder == shipped.resolve() or stored.get("weights") == PAINTINGS:
+    if folder == bundled.resolve() or stored.get("weights") == PAINTINGS:
         return True
     before = [Path(name) for key in ("start_from", "teachers") for name in stored.get(key) or ()]
     if (file := Path(str(stored.get("weights", "")))).suffix:
         before.append(file.parent)
-    return any(_descends(_as_seen_from(folder, source), shipped, visited) for source in before)
+    return any(_descends(_as_seen_from(folder, source), bundled, visited) for source in before)
 
 
 def _as_seen_from(folder: Path, source: Path) -> Path:
@@ -136,21 +136,21 @@ def weights_of_run(settings: NetworkSettings) -> list[Path]:
 def with_weights_file(settings: S) -> S:
     """The settings with the file of weights in the place of the word paintings, and imagenet in that of auto.
 
-    Raises `UserError` where no model comes along, its files are damaged, or its backbone is another.
+    Raises `UserError` where no model is bundled, its files are damaged, or its backbone is another.
     """
     if settings.weights == AUTO:
         return replace(settings, weights=IMAGENET)
     if settings.weights != PAINTINGS:
         return settings
-    if (folder := shipped_model()) is None:
+    if (folder := bundled_model()) is None:
         raise UserError(
-            "--weights paintings: no model comes along with this copy of painters-mtl: use --weights imagenet"
+            "--weights paintings: no model is bundled with this copy of painters-mtl: use --weights imagenet"
         )
     check_packaged(folder)
     backbone = _backbone_of(folder)
     if backbone_key(backbone) != backbone_key(settings.backbone):
         raise UserError(
-            f"--weights paintings is the backbone of the model that comes along, {backbone}: leave --backbone "
+            f"--weights paintings is the backbone of the bundled model, {backbone}: leave --backbone "
             f"{settings.backbone} out, or use --weights imagenet"
         )
     return replace(settings, weights=str(folder / WEIGHTS))

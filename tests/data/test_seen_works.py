@@ -1,4 +1,4 @@
-"""Codes of four bytes tell which paintings trained the model that comes along, in whatever file they come."""
+"""Codes of four bytes tell which paintings trained the bundled model, in whatever file they come."""
 
 import io
 from pathlib import Path
@@ -10,7 +10,7 @@ from painters_mtl.data.seen_works import BITS, MOST_BITS, codes_of, seen_among, 
 from painters_mtl.images.cache import COMPARED_SIDE
 from painters_mtl.images.decode import decode
 from painters_mtl.images.fingerprints import phash
-from painters_mtl.runs.model_choice import shipped_model
+from painters_mtl.runs.model_choice import bundled_model
 from painters_mtl.runs.packaged import TRAINING_WORKS, training_codes, training_codes_arrays
 
 
@@ -70,9 +70,9 @@ def resaved(file: Path, side: int, quality: int) -> int:
     return phash(decode(stream.getvalue(), square=COMPARED_SIDE).pixels)
 
 
-def test_the_model_that_comes_along_knows_its_training_works(paintings: Path) -> None:
+def test_the_bundled_model_knows_its_training_works(paintings: Path) -> None:
     """84 % of this collection trained it (`benchmarks/model_split.py`), and some 1 % of the others look so."""
-    folder = shipped_model()
+    folder = bundled_model()
     assert folder is not None and (folder / TRAINING_WORKS).is_file()
     codes = training_codes(folder)
     assert codes is not None and 14_500 < len(codes) <= 15_060

@@ -143,7 +143,7 @@ def test_what_fails_is_a_sentence_without_a_path(questions: Questions) -> None:
 
 
 def test_two_models_and_the_baselines_are_compared(questions: Questions) -> None:
-    assert questions.shelf.names()[:3] == ["first", f"first, {ALONE}", "second"]  # then the one that comes along
+    assert questions.shelf.names()[:3] == ["first", f"first, {ALONE}", "second"]  # then the bundled one
     given = uploaded(questions, "a.png", drawn(0))
     columns = questions.compare(given, "first", "second")
     look = questions.look(given)

@@ -15,12 +15,12 @@ import pytest
 from pages import STARTED, label
 from pictures import encode, scene
 
-from painters_mtl.runs.model_choice import shipped_model
+from painters_mtl.runs.model_choice import bundled_model
 
 pytest.importorskip("gradio", reason='needs pip install "painters-mtl[app]"')
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(shipped_model() is None, reason="no model comes along with this copy"),
+    pytest.mark.skipif(bundled_model() is None, reason="no model is bundled with this copy"),
 ]
 ROOT = Path(__file__).parents[2]
 
@@ -29,9 +29,9 @@ def test_the_app_of_the_guide_runs_as_a_space(tmp_path: Path) -> None:
     guide = (ROOT / "docs" / "guides" / "app.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```\n(import sys\n.*?)```", guide, re.DOTALL)
     (tmp_path / "app.py").write_text(code)
-    shipped = shipped_model()
-    assert shipped is not None
-    shutil.copytree(shipped, tmp_path / "model")
+    bundled = bundled_model()
+    assert bundled is not None
+    shutil.copytree(bundled, tmp_path / "model")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -11,13 +11,13 @@ import pytest
 from pages import ask, file_data, label, post, running, upload
 from pictures import encode, scene
 
-from painters_mtl.runs.model_choice import shipped_model
+from painters_mtl.runs.model_choice import bundled_model
 
 pytest.importorskip("gradio", reason='needs pip install "painters-mtl[app]"')
 pytest.importorskip("ai_edge_litert", reason="labels without TensorFlow come from LiteRT")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(shipped_model() is None, reason="no model comes along with this copy"),
+    pytest.mark.skipif(bundled_model() is None, reason="no model is bundled with this copy"),
 ]
 # TensorFlow is not imported before a file appears; three questions may wait for their turn.
 HELD = """

@@ -1,4 +1,4 @@
-"""Which model answers where none is named: the newest run of real paintings, else the model that comes along."""
+"""Which model answers where none is named: the newest run of real paintings, else the bundled model."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from small_runs import make_run, package, trained_run
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.runs import model_choice
-from painters_mtl.runs.model_choice import open_named_run, open_run_for_pictures, shipped_model
+from painters_mtl.runs.model_choice import bundled_model, open_named_run, open_run_for_pictures
 from painters_mtl.runs.run import Run
 
 
@@ -24,13 +24,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def none_comes_along(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipped_model, "__defaults__", ((),))
+    monkeypatch.setattr(bundled_model, "__defaults__", ((),))
 
 
 @pytest.fixture
 def one_comes_along(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    made = package(trained_run(tmp_path / "shipped"), tmp_path / "elsewhere" / "_paintings")
-    monkeypatch.setattr(shipped_model, "__defaults__", ((tmp_path / "not there", made.folder),))
+    made = package(trained_run(tmp_path / "bundled"), tmp_path / "elsewhere" / "_paintings")
+    monkeypatch.setattr(bundled_model, "__defaults__", ((tmp_path / "not there", made.folder),))
     return made
 
 
@@ -58,17 +58,17 @@ def test_the_newest_finished_run_of_real_paintings_answers(base: Path, one_comes
     assert open_run_for_pictures(None, models).folder == models / "c"
 
 
-def test_without_a_run_of_real_paintings_the_model_that_comes_along_answers(
+def test_without_a_run_of_real_paintings_the_bundled_model_answers(
     base: Path, one_comes_along: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(base / "demo", tmp_path / "models" / "demo", 0)
     for models in (tmp_path / "models", tmp_path / "nowhere"):
         run = open_run_for_pictures(None, models)
-        assert (run.folder, run.title) == (one_comes_along.folder, "the model that comes along")
+        assert (run.folder, run.title) == (one_comes_along.folder, "the bundled model")
     assert capsys.readouterr().err == ""
 
 
-def test_the_word_paintings_names_the_model_that_comes_along(
+def test_the_word_paintings_names_the_bundled_model(
     base: Path, one_comes_along: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -94,7 +94,7 @@ def test_without_any_model_one_is_told_to_train(none_comes_along: None, tmp_path
     for models in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UserError, match=r"no model of real paintings in .*: train one with painters-mtl train"):
             open_run_for_pictures(None, models)
-    with pytest.raises(UserError, match="--model paintings: no model comes along"):
+    with pytest.raises(UserError, match="--model paintings: no model is bundled"):
         open_named_run(Path("paintings"))
 
 

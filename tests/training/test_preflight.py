@@ -11,7 +11,7 @@ from helpers import trained
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.network.backbones import build_backbone
-from painters_mtl.runs.model_choice import shipped_model
+from painters_mtl.runs.model_choice import bundled_model
 from painters_mtl.runs.run import Run, check_teacher_size
 from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training import preflight
@@ -35,19 +35,19 @@ def test_sources_that_are_not_there_or_would_be_replaced(tmp_path_factory: pytes
 
 
 def test_a_package_without_heads_names_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model that comes along has none: they would make it too large."""
-    shipped = shipped_model()
-    assert shipped is not None and not (shipped / "heads.npz").exists()
+    """The bundled model has none: they would make it too large."""
+    bundled = bundled_model()
+    assert bundled is not None and not (bundled / "heads.npz").exists()
     monkeypatch.chdir(tmp_path)
-    copy = Path(shutil.copytree(shipped, tmp_path / "copy"))
+    copy = Path(shutil.copytree(bundled, tmp_path / "copy"))
     for source, words in (
         (Path("paintings"), "--start-from paintings is no folder: --weights paintings starts from"),
-        (shipped, "has no heads.npz, the heads that a training starts from: use --weights paintings,"),
+        (bundled, "has no heads.npz, the heads that a training starts from: use --weights paintings,"),
         (copy, f"use --weights {copy}/weights.npz, which starts from its backbone"),
     ):
         with pytest.raises(UserError, match=re.escape(words)):
             preflight.check_sources(TrainSettings(start_from=(source,)), tmp_path / "new")
-    preflight.check_sources(TrainSettings(teachers=(shipped,), image_size=160), tmp_path / "new")  # these need none
+    preflight.check_sources(TrainSettings(teachers=(bundled,), image_size=160), tmp_path / "new")  # these need none
     preflight.check_network(TrainSettings(weights=str(copy / "weights.npz")))
     build_backbone("efficientnet_lite0", 64, str(copy / "weights.npz"))  # what is named does work
     (copy / "heads.npz").touch()

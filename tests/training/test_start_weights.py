@@ -1,4 +1,4 @@
-"""--weights paintings: a training begins with the backbone of the model that comes along, or says why it cannot."""
+"""--weights paintings: a training begins with the backbone of the bundled model, or says why it cannot."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from painters_mtl.data.split_file import save_split
 from painters_mtl.inference.open_network import open_network
 from painters_mtl.network.backbones import build_backbone
 from painters_mtl.network.multitask import backbone_of
-from painters_mtl.runs.model_choice import shipped_model
+from painters_mtl.runs.model_choice import bundled_model
 from painters_mtl.runs.run import Run, open_run
 from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.studies.study import datasets_of_folds
@@ -33,19 +33,19 @@ from painters_mtl.training.start_weights import (
 
 
 @pytest.fixture
-def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    made = package(trained_run(tmp_path / "shipped"), tmp_path / "_paintings")
-    monkeypatch.setattr(shipped_model, "__defaults__", ((made.folder,),))
+def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    made = package(trained_run(tmp_path / "bundled"), tmp_path / "_paintings")
+    monkeypatch.setattr(bundled_model, "__defaults__", ((made.folder,),))
     return made
 
 
-def test_a_training_begins_with_the_backbone_of_the_model_that_comes_along(shipped: Run, tmp_path: Path) -> None:
+def test_a_training_begins_with_the_backbone_of_the_bundled_model(bundled: Run, tmp_path: Path) -> None:
     """Only the heads train, so the backbone of the finished network is the one that it began with."""
     data = make_data(tmp_path / "data", count=60)
     settings = tiny_settings(data, tmp_path, weights="paintings", fine_tune="heads", epochs=1)
     _, _, folder = fitted(settings)
     begun = backbone_of(open_network(open_run(folder))).get_weights()
-    for array, wanted in zip(begun, backbone_of(open_network(shipped)).get_weights(), strict=True):
+    for array, wanted in zip(begun, backbone_of(open_network(bundled)).get_weights(), strict=True):
         np.testing.assert_array_equal(array, wanted)
     assert '"weights": "paintings"' in (folder / "config.json").read_text()
 
@@ -62,20 +62,20 @@ def test_weights_of_a_run_are_a_weights_file(tmp_path: Path) -> None:
         build_backbone("small_convnet", 32, tmp_path / "weights.npz")
 
 
-def test_another_backbone_is_refused_before_anything_is_read(shipped: Run, tmp_path: Path) -> None:
+def test_another_backbone_is_refused_before_anything_is_read(bundled: Run, tmp_path: Path) -> None:
     settings = tiny_settings(tmp_path, tmp_path, weights="paintings")
     check_network(settings)
-    assert weights_file(settings) == shipped.folder / "weights.npz"
+    assert weights_file(settings) == bundled.folder / "weights.npz"
     for name in ("efficientnet_lite0", "ResNet50"):
         other = tiny_settings(tmp_path, tmp_path, weights="paintings", backbone=name)
-        with pytest.raises(UserError, match=f"comes along, small_convnet: leave --backbone {name} out"):
+        with pytest.raises(UserError, match=f"bundled model, small_convnet: leave --backbone {name} out"):
             check_network(other)
     imagenet = tiny_settings(tmp_path, tmp_path, weights="imagenet")
     assert with_weights_file(imagenet) is imagenet and weights_file(imagenet) is None
 
 
-def test_damaged_weights_are_named(shipped: Run, tmp_path: Path) -> None:
-    (shipped.folder / "weights.npz").write_bytes((shipped.folder / "weights.npz").read_bytes()[:-9])
+def test_damaged_weights_are_named(bundled: Run, tmp_path: Path) -> None:
+    (bundled.folder / "weights.npz").write_bytes((bundled.folder / "weights.npz").read_bytes()[:-9])
     for word in ("paintings", "auto"):
         with pytest.raises(UserError, match=r"_paintings/weights\.npz is not as it was written"):
             settings = tiny_settings(tmp_path, tmp_path, weights=word)
@@ -84,33 +84,33 @@ def test_damaged_weights_are_named(shipped: Run, tmp_path: Path) -> None:
 
 
 def test_where_no_model_comes_along_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipped_model, "__defaults__", ((),))
-    with pytest.raises(UserError, match="--weights paintings: no model comes along"):
+    monkeypatch.setattr(bundled_model, "__defaults__", ((),))
+    with pytest.raises(UserError, match="--weights paintings: no model is bundled"):
         check_network(tiny_settings(tmp_path, tmp_path, weights="paintings"))
 
 
-def shipped_knows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hashes: np.ndarray) -> None:
-    """Let a small package come along that was trained on paintings with these hashes."""
+def bundled_knows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hashes: np.ndarray) -> None:
+    """Let a small package be bundled that was trained on paintings with these hashes."""
     folder = tmp_path / "_paintings"
     if not folder.exists():
-        package(trained_run(tmp_path / "shipped"), folder, codes=codes_of(hashes))
-    monkeypatch.setattr(shipped_model, "__defaults__", ((folder,),))
+        package(trained_run(tmp_path / "bundled"), folder, codes=codes_of(hashes))
+    monkeypatch.setattr(bundled_model, "__defaults__", ((folder,),))
 
 
 @pytest.mark.slow
 def test_works_that_trained_the_start_are_in_train_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """--weights auto: the model that comes along, where no painting of the other parts trained it."""
+    """--weights auto: the bundled model, where no painting of the other parts trained it."""
     settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="auto", epochs=1)
     before = prepare(settings)
     hashes = before.images.hashes[before.images.rows >= 0]
     tested = before.rows("test")[:1]
-    shipped_knows(monkeypatch, tmp_path, hashes[tested])
+    bundled_knows(monkeypatch, tmp_path, hashes[tested])
     assert train(settings) == 0
     said, folder = capsys.readouterr().out, settings.models / "run"
-    assert "the backbone starts from the model that comes along" in said
-    assert "1 painting trained the model that comes along, as far as pictures tell" in said
+    assert "the backbone starts from the bundled model" in said
+    assert "1 painting trained the bundled model, as far as pictures tell" in said
     split = pd.read_csv(folder / "split.csv").set_index("id")["split"]
     copies = np.isin(before.groups, before.groups[tested])
     wanted = np.where(copies & np.isin(before.split, ["test", "validation"]), "train", before.split)
@@ -130,7 +130,7 @@ def test_where_the_start_knows_too_many_or_the_split_is_given_it_is_imagenets(
     settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="auto")
     before = prepare(settings)
     hashes = before.images.hashes[before.images.rows >= 0]
-    shipped_knows(monkeypatch, tmp_path, hashes[::2])
+    bundled_knows(monkeypatch, tmp_path, hashes[::2])
     data = prepare(settings, seen_codes=seen_codes(settings))
     assert data.split.tolist() == before.split.tolist()
     assert data.seen is not None and data.seen[::2].all()
@@ -151,17 +151,17 @@ def test_where_the_start_knows_too_many_or_the_split_is_given_it_is_imagenets(
 
 
 @pytest.mark.parametrize("change", [{"backbone": "efficientnet_lite0"}, {"start_from": (Path("models/run"),)}, {}])
-def test_auto_is_imagenet_where_the_model_that_comes_along_is_no_start(
+def test_auto_is_imagenet_where_the_bundled_model_is_no_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
 ) -> None:
     """Another backbone, a run to start from, or a package that does not say what trained it."""
     settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="auto")
     data = prepare(settings)
     if change:
-        shipped_knows(monkeypatch, tmp_path, data.images.hashes[:0])
+        bundled_knows(monkeypatch, tmp_path, data.images.hashes[:0])
     else:
-        shipped_model_of = package(trained_run(tmp_path / "shipped"), tmp_path / "_paintings").folder
-        monkeypatch.setattr(shipped_model, "__defaults__", ((shipped_model_of,),))
+        bundled_model_of = package(trained_run(tmp_path / "bundled"), tmp_path / "_paintings").folder
+        monkeypatch.setattr(bundled_model, "__defaults__", ((bundled_model_of,),))
     settings = dataclasses.replace(settings, **change)  # type: ignore[arg-type]
     assert seen_codes(settings) is None
     assert with_known_start(settings, data).weights == "imagenet"
@@ -171,7 +171,7 @@ def test_the_demo_starts_from_imagenet(tmp_path: Path, monkeypatch: pytest.Monke
     """Its pictures are no paintings."""
     settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="auto")
     data = prepare(settings)
-    shipped_knows(monkeypatch, tmp_path, data.images.hashes[:1])
+    bundled_knows(monkeypatch, tmp_path, data.images.hashes[:1])
     nobody = np.zeros(len(data.table), bool)
     assert with_known_start(settings, dataclasses.replace(data, seen=nobody)).weights == "paintings"
     assert with_known_start(settings, dataclasses.replace(data, seen=nobody, demo=True)).weights == "imagenet"
@@ -184,7 +184,7 @@ def test_a_run_goes_on_from_the_start_that_it_began_with(
     """Of a run that began from random weights, the same command without --weights finds the same run."""
     settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="none", epochs=1)
     hashes = prepare(settings).images.hashes
-    shipped_knows(monkeypatch, tmp_path, hashes[:0])
+    bundled_knows(monkeypatch, tmp_path, hashes[:0])
     assert train(settings) == 0
     auto = dataclasses.replace(settings, weights="auto")
     assert with_stored_start(auto, settings.models / "run").weights == "none"
@@ -200,7 +200,7 @@ def test_a_teacher_that_knows_the_test_paintings_is_said_whatever_the_start(
     settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="auto", epochs=1)
     before = prepare(settings)
     hashes = before.images.hashes[before.images.rows >= 0]
-    shipped_knows(monkeypatch, tmp_path, hashes[before.rows("test")])
+    bundled_knows(monkeypatch, tmp_path, hashes[before.rows("test")])
     teacher = dataclasses.replace(settings, teachers=(tmp_path / "_paintings",))
     for asked, told in ((settings, False), (teacher, True)):
         with_known_start(asked, dataclasses.replace(before, seen=before.split == "test"))
@@ -215,7 +215,7 @@ def test_runs_that_descend_from_the_model_are_not_tested_on_its_works_either(
     before = prepare(settings)
     tested = before.rows("test")[:1]
     hashes = before.images.hashes[before.images.rows >= 0]
-    shipped_knows(monkeypatch, tmp_path, hashes[tested])
+    bundled_knows(monkeypatch, tmp_path, hashes[tested])
     for name, stored in (
         ("child", {"weights": "paintings"}),
         ("grandchild", {"weights": "imagenet", "start_from": [str(tmp_path / "child")]}),
@@ -252,7 +252,7 @@ def test_seen_works_stay_where_a_task_would_lose_its_test(tmp_path: Path, monkey
     tested = np.flatnonzero((before.split == "test") & with_genre)
     assert 0 < len(tested) <= 12
     hashes = before.images.hashes[before.images.rows >= 0]
-    shipped_knows(monkeypatch, tmp_path, hashes[tested])
+    bundled_knows(monkeypatch, tmp_path, hashes[tested])
     data = prepare(settings, seen_codes=seen_codes(settings))
     assert data.split.tolist() == before.split.tolist()
     assert with_known_start(settings, data).weights == "imagenet"

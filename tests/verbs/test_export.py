@@ -130,7 +130,7 @@ def test_the_readme_knows_of_works_that_belong_to_no_class(tmp_path: Path) -> No
         ]
 
 
-def test_the_model_that_comes_along_says_what_to_compare_on(
+def test_the_bundled_model_says_what_to_compare_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It has no split: --data would not help, and is not named."""
@@ -143,7 +143,7 @@ def test_the_model_that_comes_along_says_what_to_compare_on(
             needs_format("litert")
         assert export.main(["--model", "paintings", "--output", "out", "--format", file_format]) == 2
         error = capsys.readouterr().err
-        assert "the model that comes along does not hold" in error and said in error
+        assert "the bundled model does not hold" in error and said in error
         assert "--data" not in error and "config.json" not in error
 
 

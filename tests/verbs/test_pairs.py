@@ -39,7 +39,7 @@ from painters_mtl.inference.pair_auc import table as pair_table
 from painters_mtl.inference.pair_scoring import PairVectors, trained_painters, write_scores
 from painters_mtl.inference.pair_tables import images_by_name, match_names, read_painters, read_pairs, survey_pairs
 from painters_mtl.network.linear_head import FitSettings, fit_linear_head
-from painters_mtl.runs.model_choice import shipped_model
+from painters_mtl.runs.model_choice import bundled_model
 from painters_mtl.runs.run import Run, open_run, save_labels, save_model
 from painters_mtl.training.settings import TrainSettings
 
@@ -620,10 +620,10 @@ def test_a_score_that_cannot_be_made_is_refused_before_anything_is_computed(
 def test_a_damaged_package_is_refused_although_all_vectors_are_there(
     paintings_of_two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shipped = shipped_model()
-    assert shipped is not None
+    bundled = bundled_model()
+    assert bundled is not None
     package = tmp_path / "package"
-    shutil.copytree(shipped, package)
+    shutil.copytree(bundled, package)
     words = ["--model", package, "--images", paintings_of_two, "--cache", tmp_path / "cache"]
     assert pairs.main([*map(str, words), "--output", str(tmp_path / "scores.csv")]) == 0
     damaged = bytearray((package / "same_painter.npz").read_bytes())
@@ -726,8 +726,8 @@ def test_real_labels_say_who_is_who(paintings: Path) -> None:
     assert np.mean([raw[name] == read[name] for name in known]) > 0.98
 
 
-def test_the_painters_of_the_model_that_comes_along_are_known_without_its_split() -> None:
-    shipped = shipped_model()
-    assert shipped is not None and not (shipped / "split.csv").exists()
-    painters = trained_painters(open_run(shipped))
+def test_the_painters_of_the_bundled_model_are_known_without_its_split() -> None:
+    bundled = bundled_model()
+    assert bundled is not None and not (bundled / "split.csv").exists()
+    painters = trained_painters(open_run(bundled))
     assert {"Claude Monet", "Rembrandt", "Fernand Leger"} <= painters and len(painters) > 100

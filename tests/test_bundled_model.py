@@ -1,4 +1,4 @@
-"""The model that comes along, as it is in the repository: whole, small, and right about real paintings."""
+"""The bundled model, as it is in the repository: whole, small, and right about real paintings."""
 
 import csv
 from pathlib import Path
@@ -12,14 +12,14 @@ from painters_mtl.inference.painter_pairs import load_head
 from painters_mtl.inference.parity import outputs_in_batches
 from painters_mtl.inference.predictor import PredictOptions, label
 from painters_mtl.inference.runtime_choice import open_runtime
-from painters_mtl.runs.model_choice import open_named_run, shipped_model
+from painters_mtl.runs.model_choice import bundled_model, open_named_run
 from painters_mtl.runs.run import Run
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    if shipped_model() is None:
-        pytest.skip("no model comes along with this copy")
+    if bundled_model() is None:
+        pytest.skip("no model is bundled with this copy")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return open_named_run(Path("paintings"))
 
