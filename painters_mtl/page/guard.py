@@ -23,7 +23,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-UPLOAD = "/gradio_api/upload"
+UPLOAD, LOGIN = "/gradio_api/upload", "/login"
 ROOM_STEP = 32 << 20  # bytes of an upload after which it is asked again whether there is room
 BUSY = "many people ask at this moment: please try again in a minute"
 NO_ROOM = "the page holds as many pictures as it may: please try again in half an hour"
@@ -72,6 +72,7 @@ class Guard:
         self._app, self._hosts, self._full, self._holds = app, frozenset(hosts), full, holds
         self._under_way = self._staying = 0
         self._turns, self._turns_of_folders = _Turns(limits.AT_ONCE), _Turns(1)
+        self._wrong: dict[str, list[float]] = {}  # when an address gave a wrong password
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a status and {"error": sentence, "detail": the same}."""
@@ -136,7 +137,9 @@ class Guard:
         bounded = _Bounded(receive, headers, most, self._full if uploads else None)
         self._under_way += 1
         try:
-            if question:
+            if scope["path"].rstrip("/") == LOGIN:
+                await self._let_in(scope, bounded, send)
+            elif question:
                 checked = await _checked(bounded, self._holds, numbered=question[1] == "queue/join")
                 async with self._turn(question[2], question[3], bounded):
                     await self._app(scope, checked, send)
@@ -144,6 +147,21 @@ class Guard:
                 await self._app(scope, bounded, send)
         finally:
             self._under_way -= 1
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a name and a password on, unless the same address has given too many wrong ones."""
+        address, now = (scope.get("client") or ("",))[0], time.monotonic()
+        recent = [when for when in self._wrong.get(address, []) if now - when < limits.WRONG_SECONDS]
+        if len(recent) >= limits.MOST_WRONG:
+            raise _Refused(429, "too many wrong passwords: please try again in some minutes")
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                # Of addresses without an end only the last are known.
+                self._wrong = dict(list(self._wrong.items())[-limits.MOST_SESSIONS :]) | {address: [*recent, now]}
+            await send(message)
+
+        await self._app(scope, receive, noted)
 
     def _turn(
         self, way: str | None, name: str | None, receive: Receive

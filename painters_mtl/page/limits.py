@@ -13,6 +13,7 @@ MOST_REQUESTS = 320  # requests under way that bring something
 MOST_STAYING = 480  # answers that go on: one or two for each open page
 MOST_SESSIONS = 200  # open pages whose painting is remembered
 MODELS_KEPT = 4  # networks in memory
+MOST_WRONG, WRONG_SECONDS = 10, 300.0  # wrong passwords from one address in so many seconds
 
 KEPT_SECONDS = 1_800.0  # an upload goes so long after it was last asked for, or when its tab is closed
 PARTIAL_SECONDS = 120.0  # what is left of an upload that broke off

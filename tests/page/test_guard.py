@@ -267,3 +267,19 @@ def test_uploads_wait_where_the_folder_is_full() -> None:
     ask = Asked(full=lambda: True)
     assert ask("/gradio_api/upload", "POST")[0] == 503
     assert ask("/gradio_api/run/label", "POST", [question("a")])[0] == 200
+
+
+def test_passwords_cannot_be_guessed_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def wrong(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 400, "headers": []})
+        await send({"type": "http.response.body", "body": b"0"})
+
+    ask = Asked()
+    monkeypatch.setattr(ask.guard, "_app", wrong)
+    statuses = [ask("/login", "POST", [b"password=x"])[0] for _ in range(limits.MOST_WRONG + 2)]
+    assert statuses == [400] * limits.MOST_WRONG + [429] * 2
+    assert ask("/gradio_api/run/label", "POST", [question("a")])[0] == 400  # nothing else is refused
+    monkeypatch.setattr(limits, "WRONG_SECONDS", 0.0)
+    assert ask("/login", "POST", [b"password=x"])[0] == 400
+    fresh = Asked()
+    assert {fresh("/login", "POST", [b"password=right"])[0] for _ in range(2 * limits.MOST_WRONG)} == {200}
