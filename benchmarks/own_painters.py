@@ -1,8 +1,10 @@
 """Your own painters in a minute: five painters, a few works each, heads alone, from paintings' weights and ImageNet's.
 
+    python benchmarks/own_painters.py ../shared/paintings/pbn64 --never-in ../shared/paintings/wikiart --image-size 64
     python benchmarks/own_painters.py ../shared/paintings/wikiart --without models/EARLIER
 
-EARLIER is a run on the same folder. Painters are drawn among those whom it held out for validation, so that its
+The first line draws painters of whom the collection of the bundled model has no work, and starts from that model.
+EARLIER is a run on the same folder: painters are drawn among those whom it held out for validation, so that its
 backbone never saw a work of theirs, and none of the eight is among them. For each draw and each number of works: a
 folder's table with these works for training and all others of the five painters for the test; `train --fine-tune heads`
 from either start, the same settings and seed. Printed: accuracy on the test works (mean over draws, and the standard
@@ -19,16 +21,27 @@ import numpy as np
 import pandas as pd
 
 from painters_mtl.common.lazy_imports import import_tensorflow
+from painters_mtl.data.catalog import read_catalog
 from painters_mtl.data.csv_table import read_csv
+from painters_mtl.data.values import name_key
+from painters_mtl.training.start_weights import PAINTINGS
 
 LEAST_TEST = 3  # works of a painter that must be left for the test
 
 
-def held_out_works(run: Path) -> pd.DataFrame:
-    """The works of the painters that a run held out for validation: columns id, painter."""
+def held_out_works(run: Path, collection: Path) -> pd.DataFrame:
+    """The works of the painters that a run held out for validation: columns file, painter."""
     split = read_csv(run / "split.csv", [])
     trained = set(split[split["split"] == "train"]["painter"])
-    return split[(split["split"] == "validation") & ~split["painter"].isin(trained) & (split["painter"] != "")]
+    held_out = split[(split["split"] == "validation") & ~split["painter"].isin(trained) & (split["painter"] != "")]
+    return held_out.assign(file=[collection / name for name in held_out["id"]])
+
+
+def works_of_others(collection: Path, other: Path) -> pd.DataFrame:
+    """The works of the painters of whom another collection has none: columns file, painter."""
+    table, known = read_catalog(collection).table, set(read_catalog(other).table["painter"])
+    names = {name_key(name) for name in known}
+    return table[(table["painter"] != "") & ~table["painter"].map(name_key).isin(names)]
 
 
 def draw(works: pd.DataFrame, count: int, rng: np.random.Generator) -> pd.DataFrame | None:
@@ -46,26 +59,26 @@ def draw(works: pd.DataFrame, count: int, rng: np.random.Generator) -> pd.DataFr
     return pd.concat(parts, ignore_index=True)
 
 
-def folder_of(works: pd.DataFrame, collection: Path, out: Path) -> tuple[Path, Path]:
+def folder_of(works: pd.DataFrame, out: Path) -> tuple[Path, Path]:
     """A folder of links with a labels.csv, as somebody would bring it, and its split.csv."""
     data = out / "data"
     data.mkdir(parents=True)
     names = [f"{k:02d}.jpg" for k in range(len(works))]
-    for name, work in zip(names, works["id"], strict=True):
-        (data / name).symlink_to((collection / work).resolve())
+    for name, file in zip(names, works["file"], strict=True):
+        (data / name).symlink_to(Path(file).resolve())
     table = pd.DataFrame({"filename": names, "artist": works["painter"]})
     table.to_csv(data / "labels.csv", index=False)
     pd.DataFrame({"id": names, "split": works["split"]}).to_csv(out / "split.csv", index=False)
     return data, out / "split.csv"
 
 
-def accuracy(works: pd.DataFrame, collection: Path, out: Path, weights: str, image_size: int) -> tuple[float, float]:
+def accuracy(works: pd.DataFrame, out: Path, weights: str, image_size: int) -> tuple[float, float]:
     """Accuracy on the test works and seconds of the training of the heads, which begin with `weights`."""
     from painters_mtl.data.dataset import prepare
     from painters_mtl.training.fit import fit
     from painters_mtl.training.settings import TrainSettings
 
-    data, split = folder_of(works, collection, out)
+    data, split = folder_of(works, out)
     settings = TrainSettings(
         data=data,
         split=split,
@@ -86,17 +99,22 @@ def accuracy(works: pd.DataFrame, collection: Path, out: Path, weights: str, ima
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("collection", type=Path)
-    parser.add_argument("--without", type=Path, required=True, help="the run whose held-out painters are drawn")
+    whose = parser.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--without", type=Path, help="the run whose held-out painters are drawn")
+    whose.add_argument("--never-in", type=Path, help="the collection that has no work of the painters who are drawn")
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--works", type=int, nargs="+", default=[5, 10, 20], help="of each painter")
     parser.add_argument("--image-size", type=int, default=128)
     options = parser.parse_args()
     import_tensorflow()
     logging.getLogger("painters_mtl").setLevel("WARNING")
-    works = held_out_works(options.without)
-    print(f"{works['painter'].nunique()} held-out painters with {len(works)} works")
+    if options.without:
+        works, paintings = held_out_works(options.without, options.collection), str(options.without / "weights.npz")
+    else:
+        works, paintings = works_of_others(options.collection, options.never_in), PAINTINGS
+    print(f"{works['painter'].nunique()} painters with {len(works)} works to draw from", flush=True)
     print("| works each | draws | from ImageNet | from paintings | difference (s.e.) | s |", "|---" * 6 + "|", sep="\n")
-    starts = ("imagenet", str(options.without / "weights.npz"))
+    starts = ("imagenet", paintings)
     for count in options.works:
         rng, rows, seconds = np.random.default_rng(0), [], 0.0
         for _ in range(options.draws):
@@ -105,12 +123,12 @@ def main() -> None:
             measured = []
             for weights in starts:
                 with tempfile.TemporaryDirectory() as out:
-                    right, took = accuracy(drawn, options.collection, Path(out), weights, options.image_size)
+                    right, took = accuracy(drawn, Path(out), weights, options.image_size)
                 measured.append(100 * right)
                 seconds = max(seconds, took)
             rows.append(measured)
         if not rows:
-            print(f"| {count} | too few held-out painters have {count + LEAST_TEST} works | | | | |")
+            print(f"| {count} | too few of these painters have {count + LEAST_TEST} works | | | | |")
             continue
         first, second = np.array(rows).T
         error = (second - first).std(ddof=1) / len(rows) ** 0.5
