@@ -22,6 +22,8 @@ import numpy as np
 import pandas as pd
 from accuracy import ours
 
+from painters_mtl.common.files import read_if_sound
+
 TASKS = {"painter": "artist", "style": "style", "genre": "genre"}  # ours, and the peer's names for them
 
 
@@ -107,7 +109,7 @@ if __name__ == "__main__":
     if args.peer is None:
         files = sorted(args.out.glob("fold-*.csv"))
         wanted = made_from(args.folder, args.folds, args.leave_out)
-        if files and (there := json.loads((args.out / MADE_FROM).read_text(encoding="utf-8"))) != wanted:
+        if files and (there := read_if_sound(args.out / MADE_FROM)) != wanted:
             parser.error(f"{args.out} holds folds of {there}, not of {wanted}: name another --out, or the same options")
         files = files or make(args.folder, args.image_size, args.out, args.folds, args.leave_out)
         train(args.folder, args.image_size, files, rest)

@@ -185,7 +185,8 @@ def _write_package(settings: Settings, run: "Run", data: "Dataset | None", seed:
         lacking = ["the marks by which train knows its training paintings again"] * (codes is None)
         lacking += ["the learned score of pairs"] * (head is None and "painter" in run.tasks)
         if lacking:
-            say(f"note: with --images this package has not {' nor '.join(lacking)}: --data FOLDER gives it both")
+            way = "" if run.packaged else "; without --images it has what the run's own paintings give"
+            say(f"note: this package lacks {' and '.join(lacking)}{way}")
     else:
         test = data.rows("test")
         images, labels = _images(data, test), {name: values[test] for name, values in data.labels.items()}

@@ -49,7 +49,7 @@ def atomic_folder(folder: Path, replace: bool = False, or_there: bool = False) -
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        if replace and folder.exists():
+        if replace and folder.exists() and any(folder.iterdir()):
             folder.replace(old)
         try:
             _rename(temporary, folder)
@@ -70,8 +70,13 @@ def _rename(temporary: Path, folder: Path) -> None:
     except OSError:
         if not folder.is_dir() or any(folder.iterdir()):
             raise
-        for child in temporary.iterdir():
-            child.replace(folder / child.name)
+        try:
+            for child in temporary.iterdir():
+                shutil.move(child, folder / child.name)  # which copies where the folder is another file system
+        except OSError:
+            for child in folder.iterdir():
+                shutil.rmtree(child) if child.is_dir() else child.unlink()
+            raise
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:

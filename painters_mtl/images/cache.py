@@ -108,9 +108,13 @@ class Place:
 
     def sound(self, entries: Entries) -> Entries:
         """Those of the entries whose pixels are there."""
-        sizes = ((self.pixels, self.size), (self.thumbnails, fingerprints.THUMBNAIL**2))
-        count = min(file.stat().st_size // size if file.exists() else 0 for file, size in sizes)
+        count = self.count()
         return {name: entry for name, entry in entries.items() if entry.row < count}
+
+    def count(self) -> int:
+        """How many are whole: of the last one, a process that writes or was killed may have pixels alone."""
+        sizes = ((self.pixels, self.size), (self.thumbnails, fingerprints.THUMBNAIL**2))
+        return min(file.stat().st_size // size if file.exists() else 0 for file, size in sizes)
 
 
 def cache_side(image_size: int) -> int:
@@ -302,7 +306,7 @@ def _open(place: Place, ids: Sequence[str], own: Sequence[Entry], memory_gb: flo
     if len(refused) == len(own):
         reasons = ", ".join(f"{n} {reason}" for reason, n in refused["reason"].value_counts().items())
         raise UserError(f"none of the {len(own)} pictures can be read: {reasons}; see painters-mtl check")
-    count = place.pixels.stat().st_size // place.size
+    count = place.count()
     pixels: np.ndarray = np.memmap(place.pixels, np.uint8, "r", shape=(count, *place.shape))
     if pixels.nbytes <= memory_gb * 1e9:
         pixels = np.fromfile(place.pixels, np.uint8, pixels.size).reshape(pixels.shape)

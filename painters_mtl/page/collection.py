@@ -33,7 +33,7 @@ class Collection:
         self._done, self._total, self._problem = 0, 0, ""
         self._vectors: LoadedVectors | None = None
         self._unread = 0
-        self._stop = threading.Event()
+        self._stop, self._lock = threading.Event(), threading.Lock()
 
     @property
     def ready(self) -> bool:
@@ -74,15 +74,19 @@ class Collection:
 
         "work" is the path below the folder; "likeness" the cosine of the features, at most 1.
         """
-        if self._vectors is None:
+        vectors = self._vectors
+        if vectors is None:
             return []
         query = Vector(ImageFile(""), self._model.features(look), {})  # what was uploaded is no file of the folder
         try:
-            (matches,) = nearest([query], self._vectors, count)
+            (matches,) = nearest([query], vectors, count)
         except UserError as error:  # the cache is gone, which may be removed at any time
-            messages.warn(f"note: the collection is read once more: {error}")
-            self._vectors, self._done = None, 0
-            self.start()
+            with self._lock:
+                first = self._vectors is vectors
+                self._vectors, self._done = None, 0
+            if first:  # of several questions at once
+                messages.warn(f"note: the collection is read once more: {error}")
+                self.start()
             return []
         return [
             {

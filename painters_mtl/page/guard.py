@@ -155,10 +155,12 @@ class Guard:
         if len(recent) >= limits.MOST_WRONG:
             raise _Refused(429, "too many wrong passwords: please try again in some minutes")
 
+        # It counts until it turns out right: many may come at once. Of addresses without an end the last are known.
+        self._wrong = dict(list(self._wrong.items())[-limits.MOST_SESSIONS :]) | {address: [*recent, now]}
+
         async def noted(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] >= 400:
-                # Of addresses without an end only the last are known.
-                self._wrong = dict(list(self._wrong.items())[-limits.MOST_SESSIONS :]) | {address: [*recent, now]}
+            if message["type"] == "http.response.start" and message["status"] < 400 and now in self._wrong[address]:
+                self._wrong[address].remove(now)
             await send(message)
 
         await self._app(scope, receive, noted)

@@ -2,7 +2,7 @@
 
 gradio writes what is uploaded to `folder/uploads`, each file to a folder named by its content. An upload goes when its
 tab is closed, half an hour after it was last asked for, when the oldest must make room, and at the end of the page at
-the latest. What is left of an upload that broke off goes after two minutes.
+the latest. What is left of an upload that broke off goes after two minutes, or once no other upload goes on.
 """
 
 import os
@@ -63,7 +63,7 @@ class Uploads:
             raise Unreadable("missing", "it is not kept any more") from None
         if session:
             with self._lock:
-                self._sessions[session][where] = where.stat().st_ino
+                self._sessions[session][where] = _inode(where)
         return ImageFile(str(where))
 
     def holds(self, path: str | Path) -> bool:

@@ -33,7 +33,7 @@ class Panel:
 
     title: str  # its first line is the task's name
     heat: np.ndarray | None  # float (h, w) in 0 to 1; None: the head does not see this view
-    note: str = ""  # what has to be known of the map; written under it, of the last row only
+    note: str = ""  # what has to be known of the map; written under it
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,12 @@ def explanation_sheet(rows: Sequence[PanelRow], name: str = "", method: str = "H
     column = max(SIDE * 3 // 4, *(width for width, _ in sizes))  # room for a title
     titles = [_titles(row, name if k == 0 else "", column) for k, row in enumerate(rows)]
     heads = [LINE * max(map(len, title)) + GAP for title in titles]
-    height = sum(heads) + sum(height for _, height in sizes) + FOOT
+    notes = [max((len(_lines_of_note(panel, column)) for panel in row.panels), default=0) for row in rows[:-1]]
+    feet = [*(LINE * lines + GAP if lines else 0 for lines in notes), 0]  # below the last row there is room
+    height = sum(heads) + sum(height for _, height in sizes) + sum(feet) + FOOT
     canvas = _Canvas(GAP + max(map(len, titles)) * (column + GAP), height)
-    bottoms = np.cumsum([head + size[1] for head, size in zip(heads, sizes, strict=True)]).tolist()
+    ends = np.cumsum([head + size[1] + foot for head, size, foot in zip(heads, sizes, feet, strict=True)])
+    bottoms = (ends - feet).tolist()
     for row, size, lines, bottom in zip(rows, sizes, titles, bottoms, strict=True):
         _draw_row(canvas, row, size, lines, bottom - size[1], column)
     cells = next((panel.heat.shape for row in rows for panel in row.panels if panel.heat is not None), None)
@@ -131,6 +134,11 @@ def _titles(row: PanelRow, name: str, column: int) -> list[list[str]]:
     above_picture = [_shortened(name)] if name else ["detail", "the middle, pixel for pixel"]
     texts = [above_picture, *(panel.title.split("\n") for panel in row.panels)]
     return [[text[0], *(line for long in text[1:] for line in textwrap.wrap(long, column // 9))] for text in texts]
+
+
+def _lines_of_note(panel: Panel, column: int) -> list[str]:
+    """The lines below a map, as wide as a column."""
+    return textwrap.wrap(panel.note, column // 7)
 
 
 def _draw_row(
@@ -154,7 +162,7 @@ def _draw_row(
             canvas.write(left, top + LINE, "this head does not see this view", GREY, 9.5)
         else:
             canvas.show(left, top, overlay(pixels, stretched(heat, *size)))
-            for n, line in enumerate(textwrap.wrap(row.panels[place - 1].note, column // 7)):
+            for n, line in enumerate(_lines_of_note(row.panels[place - 1], column)):
                 canvas.write(left, top + size[1] + 4 + LINE * (n + 1), line, INK, 9)
             if not heat.any():
                 canvas.write(left + 8, top + 8 + LINE, "nothing here speaks for it", "white", 9.5)

@@ -1,5 +1,6 @@
 """A study as a list of trainings, most of which wait for no other; done here one after the other, or by an engine."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -101,5 +102,5 @@ def time_left(seconds: Sequence[float], count: int, at_once: int = 1) -> str:
         count: of the trainings that are left.
         at_once: how many train at the same time.
     """
-    left = sum(seconds) / max(len(seconds), 1) * count / max(at_once, 1)
+    left = sum(seconds) / max(len(seconds), 1) * math.ceil(count / max(at_once, 1))
     return f", about {left / 60:.0f} min left" if left > 60 else ""

@@ -127,10 +127,12 @@ def write_results(
 ) -> None:
     """Write comparison.json, with what the trainings were made with, and comparison.csv."""
     seeds = results[settings.strategies[0]]["seeds"]
-    study = {"seeds": seeds, "folds": settings.folds, "budget": settings.budget, "demo": data.demo}
+    study: dict[str, Any] = {"seeds": seeds, "folds": settings.folds, "budget": settings.budget, "demo": data.demo}
     before = read_if_sound(folder / COMPARISON)
     same = before and _accuracies(before.get("strategies", {})) == _accuracies(results)
     made = before.get("made_with") if same else made_with()  # of trainings that are only read back: as it was
-    write_json(folder / COMPARISON, {**study, "made_with": made, "strategies": results})
+    if made:  # not of a study that an earlier version trained
+        study["made_with"] = made
+    write_json(folder / COMPARISON, {**study, "strategies": results})
     with atomic_write(folder / TABLE) as temporary:
         study_table(results).to_csv(temporary, index=False)

@@ -88,7 +88,8 @@ class TrainingLoop:
         """Train, from where `saved` was, or from the first step. Returns whether Ctrl-C or SIGTERM ended it."""
         steps = self.training_set.steps
         self.epochs = self._number_of_epochs()
-        self.settings.check_freeze_ends(self.epochs)
+        if saved is None:
+            self.settings.check_freeze_ends(self.epochs)
         self._build()
         if saved is not None:
             self._restore(saved)

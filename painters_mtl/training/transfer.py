@@ -1,5 +1,6 @@
 """From networks that are already trained: warm start (their weights) and distillation (their predictions)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
@@ -14,6 +15,7 @@ from painters_mtl.common.iteration import in_batches
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.split_file import without_folder
 from painters_mtl.data.tasks import ALL_PAINTERS, Task
+from painters_mtl.data.values import name_key
 from painters_mtl.inference.open_network import open_network
 from painters_mtl.network.backbones import set_layer_weights
 from painters_mtl.network.features import cached_features
@@ -56,8 +58,8 @@ def _each_once(runs: Mapping[str, Sequence[Run]]) -> list[Run]:
 def check_test_paintings_unseen(data: Dataset, runs: Sequence[Path], option: str) -> None:
     """Raise `UserError` for runs that were trained on paintings which are for validation or test here.
 
-    They would know the labels of what they are tested on. A run on another collection may have files of the same
-    names: where most of them are by other painters, they are other paintings.
+    They would know the labels of what they are tested on. A file of the same name that is by another painter there is
+    another painting, of another collection.
 
     Args:
         runs: their folders, or files in them, such as weights.npz; what has no split.csv is passed over.
@@ -66,7 +68,9 @@ def check_test_paintings_unseen(data: Dataset, runs: Sequence[Path], option: str
     columns = data.table.columns
 
     def painters(table: pd.DataFrame) -> list[str]:
-        return table["painter"].tolist() if "painter" in table else [""] * len(table)
+        """As they are compared; "" where there is no name, but nothing or the competition's hash of one."""
+        names = table["painter"] if "painter" in table else [""] * len(table)
+        return ["" if re.fullmatch("[0-9a-f]{32}", name) else name_key(name) for name in names]
 
     here = data.table[np.isin(data.split, ["validation", "test"])]
     held_out = dict(zip((without_folder(name, columns) for name in here["id"]), painters(here), strict=True))
@@ -79,9 +83,12 @@ def check_test_paintings_unseen(data: Dataset, runs: Sequence[Path], option: str
         trained_by = dict(
             zip((without_folder(name, columns) for name in trained["id"]), painters(trained), strict=True)
         )
-        both = {name: (held_out[name], painter) for name, painter in trained_by.items() if name in held_out}
-        named = [one == other for one, other in both.values() if one and other]
-        if seen := {} if named and 2 * sum(named) < len(named) else both:
+        seen = [
+            name
+            for name, painter in trained_by.items()
+            if name in held_out and (not painter or held_out[name] in ("", painter))
+        ]
+        if seen:
             raise UserError(
                 f"--{option} {run} was trained on {len(seen):,} paintings that are for validation or test here: "
                 f"use its split, --split {split}"

@@ -73,6 +73,13 @@ def test_a_name_of_the_user_says_which_column_is_the_style(tmp_path):
     assert set(found.values()) == {("Paul Klee", "Dada"), ("Albrecht Durer", "Rococo")}
 
 
+def test_a_column_without_a_heading_is_nothing(tmp_path):
+    rows = ",name,genre\n0,Paul Klee,Cubism\n1,Albrecht Durer,Baroque\n"
+    write(touch(tmp_path, "Paul_Klee/a.jpg", "Paul_Klee/b.jpg", "Albrecht_Durer/c.jpg") / "artists.csv", rows)
+    found = labels(read_catalog(tmp_path), "painter", "style")
+    assert set(found.values()) == {("Paul Klee", "Cubism"), ("Albrecht Durer", "Baroque")}
+
+
 def test_a_painter_who_is_not_in_the_table_is_one_still(tmp_path):
     touch(collection(tmp_path), "images/images/Joan_Miro/Joan_Miro_1.jpg")
     catalog = read_catalog(tmp_path)

@@ -274,3 +274,8 @@ def test_numbers_that_tell_folders_apart_stay(tmp_path):
     touch(tmp_path, "1900_Paris/a.jpg", "1920_Paris/b.jpg", "02_Berlin/c.jpg")
     catalog = read_catalog(tmp_path, LabelSettings(tasks=("period",), folders="period"))
     assert sorted(column(catalog, "period")) == ["1900 Paris", "1920 Paris", "Berlin"]
+
+
+def test_numbers_that_begin_anew_in_each_part_are_none_of_a_class(tmp_path):
+    touch(tmp_path, "train/01_Monet/a.jpg", "train/02_Degas/b.jpg", "test/01_Degas/c.jpg", "test/02_Monet/d.jpg")
+    assert Counter(column(read_catalog(tmp_path), "painter")) == {"Monet": 2, "Degas": 2}

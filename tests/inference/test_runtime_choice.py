@@ -136,6 +136,12 @@ def test_auto_measures_once_for_many_and_keeps_what_it_found(
     kept["fastest"] = other
     (run.folder / "runtimes" / "speeds.json").write_text(json.dumps(kept))
     assert fastest_runtime(run) == other and capsys.readouterr().out == ""
+    kept["fastest"] = "keras"  # which is waited for longer than few pictures take
+    (run.folder / "runtimes" / "speeds.json").write_text(json.dumps(kept))
+    assert fastest_runtime(run, files[:3]) != "keras" and fastest_runtime(run) == "keras"
+    monkeypatch.setattr(runtime_choice, "FEW", 3)
+    assert fastest_runtime(run, files[:3]) == "keras"
+    capsys.readouterr()
     kept["valid_for"]["processor"] = "another, 128 cores"
     (run.folder / "runtimes" / "speeds.json").write_text(json.dumps(kept))
     fastest_runtime(run, files)

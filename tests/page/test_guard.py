@@ -281,5 +281,24 @@ def test_passwords_cannot_be_guessed_without_end(monkeypatch: pytest.MonkeyPatch
     assert ask("/gradio_api/run/label", "POST", [question("a")])[0] == 400  # nothing else is refused
     monkeypatch.setattr(limits, "WRONG_SECONDS", 0.0)
     assert ask("/login", "POST", [b"password=x"])[0] == 400
+    burst = Asked()
+    monkeypatch.setattr(burst.guard, "_app", wrong)
+
+    async def at_once(count: int) -> list[int]:
+        sent: list[int] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"password=x", "more_body": False}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                sent.append(message["status"])
+
+        scope = {"type": "http", "method": "POST", "path": "/login", "headers": []}
+        await asyncio.gather(*(burst.guard(dict(scope), receive, send) for _ in range(count)))
+        return sent
+
+    monkeypatch.setattr(limits, "WRONG_SECONDS", 300.0)
+    assert sorted(asyncio.run(at_once(100))) == [400] * limits.MOST_WRONG + [429] * (100 - limits.MOST_WRONG)
     fresh = Asked()
     assert {fresh("/login", "POST", [b"password=right"])[0] for _ in range(2 * limits.MOST_WRONG)} == {200}

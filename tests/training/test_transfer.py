@@ -344,6 +344,10 @@ def test_a_run_that_saw_the_test_paintings_is_found_by_folder_or_weights_file(pr
     others = dataclasses.replace(here, table=here.table.assign(painter="another"))
     save_split(source / "split.csv", data.table.assign(painter="one"), np.array(["train"] * 20, object))
     transfer.check_test_paintings_unseen(others, [source], "weights")  # files of the same names, by others
+    for other in ("0" * 32, "ONE", ""):  # a hash, another spelling, nothing: nobody says that it is another painting
+        renamed = dataclasses.replace(here, table=here.table.assign(painter=other))
+        with pytest.raises(UserError, match="was trained on 10 paintings"):
+            transfer.check_test_paintings_unseen(renamed, [source], "weights")
     with pytest.raises(UserError, match="was trained on 10 paintings"):
         transfer.check_test_paintings_unseen(
             dataclasses.replace(here, table=here.table.assign(painter="one")), [source], "weights"

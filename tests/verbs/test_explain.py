@@ -276,7 +276,6 @@ def test_other_methods(folder: Path, tmp_path: Path, words: tuple[str, str]) -> 
     np.testing.assert_array_equal(one[:-FOOT, : left - GAP], two[:-FOOT, : left - GAP])
 
 
-@pytest.mark.slow
 def test_a_map_that_proves_nothing_says_so_below_the_last_view_that_its_head_sees() -> None:
     heat, pixels = np.ones((2, 3, 3), np.float32), np.zeros((8, 8, 3), np.uint8)
     outputs = {"cached image": np.zeros((2, 60, 60, 3), np.uint8)}
@@ -288,8 +287,15 @@ def test_a_map_that_proves_nothing_says_so_below_the_last_view_that_its_head_see
     output = ImageOutput(images.ImageFile("a.png"), outputs)
     notes = [[panel.note for panel in row.panels] for row in panel_rows(run, TASKS, output, pixels)]
     assert notes == [["", UNPROVEN], [UNPROVEN, ""]]
+    figure = explanation_sheet(panel_rows(run, TASKS, output, pixels), "a.png")
+    drawn = [(text.get_text(), text.get_position()) for text in figure.texts]
+    words = UNPROVEN.split()[0]
+    of_style = min(y for text, (x, y) in drawn if text.startswith(words) and x > 0.5)  # the lowest line starts there
+    titles = [y for text, (x, y) in drawn if text == "style" and x > 0.5]
+    assert min(titles) < of_style < max(titles)
 
 
+@pytest.mark.slow
 def test_two_views_on_the_command_line(tmp_path: Path) -> None:
     model = network(views=VIEWS, merge="none", view_of={"painter": "detail"})
     run = tmp_path / "run"

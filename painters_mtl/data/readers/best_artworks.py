@@ -92,11 +92,8 @@ def _painters(collection: Collection, table: TableFile) -> pd.DataFrame:
         for ours, key in ((t, column_key(collection.settings.columns.get(t, t))) for t in own)
         if key in keys
     }
-    named = {
-        task: keys[key]
-        for task in ("style", "genre")
-        if (key := column_key(collection.settings.columns.get(task, ""))) in keys
-    }
+    asked = {task: column_key(collection.settings.columns.get(task, "")) for task in ("style", "genre")}
+    named = {task: keys[key] for task, key in asked.items() if key and key in keys}
     label = "" if named else next((keys[name] for name in LABELS if name in keys), "")
     name = next(keys[name] for name in NAMES if name in keys)
     frame = read_table(table, {name, label, *named.values(), *wanted.values()}, collection.notes)

@@ -49,7 +49,7 @@ def class_rows(collection: Collection, levels: FolderLevels, kinds: list[str]) -
     paths = [levels.classes[folder] for folder in folders]
     for level, kind in enumerate(kinds):
         if kind != "*":
-            names = _labels_of(levels.names(level))
+            names = _labels_of(levels, level)
             rows[kind] = [names[path[level]] if len(path) > level else "" for path in paths]
     rows["part"] = [levels.parts[folder] for folder in folders]
     return with_files(rows, [collection.images[i] for i in ids])
@@ -132,11 +132,20 @@ def _below(levels: FolderLevels) -> dict[str, set[str]]:
     return below
 
 
-def _labels_of(names: list[str]) -> dict[str, str]:
-    """The class of each folder: its label, and its whole name where its number tells it from another: 1900_Paris."""
-    labels = {name: folder_label(name) for name in names}
-    times = Counter(labels.values())
-    return {name: label if times[label] == 1 else clean(name.replace("_", " ")) for name, label in labels.items()}
+def _labels_of(levels: FolderLevels, level: int) -> dict[str, str]:
+    """The class of each folder of a level: its label, and its whole name where the number tells it from a folder beside
+    it (1900_Paris, 1920_Paris), and not from one elsewhere (train/01_Monet, test/02_Monet)."""
+    beside: dict[tuple[str, ...], set[str]] = {}
+    for folder, names in levels.classes.items():
+        if len(names) > level:
+            beside.setdefault((levels.parts[folder], *names[:level]), set()).add(names[level])
+    whole = set()
+    for together in beside.values():
+        times = Counter(map(folder_label, together))
+        whole |= {name for name in together if times[folder_label(name)] > 1}
+    return {
+        name: clean(name.replace("_", " ")) if name in whole else folder_label(name) for name in levels.names(level)
+    }
 
 
 def folder_label(name: str) -> str:
