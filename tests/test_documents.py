@@ -62,12 +62,20 @@ def test_the_readme_is_short_and_its_links_lead_to_files() -> None:
         assert (ROOT / link).exists(), f"README.md links to {link}"
 
 
-def test_the_second_command_of_the_readme_uses_what_the_first_makes() -> None:
-    first, second = (shlex.split(command) for command in commands(README)[:2])
+def test_the_readme_begins_with_two_commands_that_need_no_training() -> None:
+    first, second = commands(README)[:2]
+    settings, _ = parse_arguments(settings_class("predict"), verb_call(second)[1:], "predict")
+    assert first == "make setup" and verb_call(second)[0] == "predict" and settings.model is None
+
+
+def test_the_second_command_of_the_demo_uses_what_the_first_makes() -> None:
+    every = commands(README)
+    place = next(k for k, command in enumerate(every) if command.startswith("make train"))
+    first, second = (shlex.split(command) for command in every[place : place + 2])
     (arguments,) = (word.removeprefix("ARGS=").split() for word in first if word.startswith("ARGS="))
     made, _ = parse_arguments(settings_class("train"), arguments, "train")
     used, _ = parse_arguments(settings_class("predict"), verb_call(shlex.join(second))[1:], "predict")
-    assert first[:2] == ["make", "train"] and used.model == made.models / made.name
+    assert used.model == made.models / made.name
     assert verb_call(shlex.join(second))[1] == f"{made.data}/images"
 
 

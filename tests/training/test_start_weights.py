@@ -141,7 +141,7 @@ def test_where_the_start_knows_too_many_or_the_split_is_given_it_is_imagenets(
     # Whoever names the start gets it, and is told.
     named = dataclasses.replace(settings, weights="paintings")
     assert with_known_start(named, data).weights == "paintings"
-    assert f"{measured} paintings of the test and validation parts trained the model" in capsys.readouterr().out
+    assert f"{measured} paintings of the test and validation parts trained the bundled model" in capsys.readouterr().out
     # A split that the user gives is not altered, however few it is about.
     save_split(tmp_path / "split.csv", before.table, before.split, before.tasks)
     few = dataclasses.replace(data, seen=np.arange(len(data.table)) == data.rows("test")[0])
