@@ -67,22 +67,24 @@ def killed_when(cluster: Any, word: str, ready: Callable[[], bool]) -> Iterator[
     node, killed, over = started(lambda: cluster.add_node(**MACHINE)), [], threading.Event()
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
 
-    def stopped_at_work() -> bool:
-        """Whether a worker does what `word` says; it is held in it, so that it cannot be done before the kill."""
+    def stopped_at_work() -> Any:
+        """A worker that does what `word` says; it is held in it, so that it cannot be done before the kill."""
         for child in raylet.children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if word in " ".join(child.cmdline()):
                     child.suspend()
                     if word in " ".join(child.cmdline()):
-                        return True
+                        return child
                     child.resume()
-        return False
+        return None
 
     def watch() -> None:
         while not over.is_set():
             with contextlib.suppress(psutil.Error):
-                if ready() and stopped_at_work():
+                if ready() and (held := stopped_at_work()):
                     cluster.remove_node(node, allow_graceful=False)
+                    with contextlib.suppress(psutil.Error):
+                        held.kill()  # it cannot see that its machine is gone, and may hold a lock
                     killed.append(True)
                     return
             time.sleep(0.01)
