@@ -117,8 +117,9 @@ def check_data(settings: Settings, folder: Path) -> int:
 
 def check_pictures(settings: Settings) -> int:
     """Examine all pictures, print the table, write the CSV; returns the exit status."""
+    default = LabelSettings()
     for field in fields(LabelSettings):
-        if getattr(settings, field.name) != getattr(LabelSettings(), field.name):
+        if getattr(settings, field.name) != getattr(default, field.name):
             raise UserError(f"--{field.name} is for check --data FOLDER, which says what a folder is taken for")
     from painters_mtl.common.messages import ProgressBar
     from painters_mtl.images.files import images_from_arguments

@@ -109,9 +109,11 @@ def explain(settings: Settings) -> int:
     explained = len(files) - unreadable
     print(f"wrote {counted(explained, 'picture')} to {settings.output}")
     if explained >= ENOUGH and likeness > ALIKE:
+        from painters_mtl.network.covering import BY_COVERING  # imported by now, with TensorFlow
+
         why = "the network gathers at one place of this layer what it saw elsewhere"
         why += "; --method finer shows where it looked before" * (settings.method == "last")
-        if settings.method in ("rise", "occlusion"):  # which cover the painting, and know no layer
+        if settings.method in BY_COVERING:  # they know no layer
             why = "they say more of the network than of each picture"
         print(f"note: the maps of different pictures are much alike (cosine {likeness:.2f}): {why}")
     if unreadable:

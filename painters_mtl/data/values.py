@@ -8,6 +8,8 @@ from functools import cache
 
 import pandas as pd
 
+PAINTER_HASH = "[0-9a-f]{32}"  # a pattern: what the competition's training table has in the place of a name
+
 
 def word_set(words: str) -> frozenset[str]:
     """Words with white space between them as a set."""

@@ -163,7 +163,7 @@ def _real_places(files: Sequence[images.ImageFile]) -> tuple[str, list[str]]:
     A picture's id is not enough: folders of links to one archive, or two collections whose common folder is the same,
     may have the same ids for different pictures.
     """
-    real = {path: os.path.realpath(path) for path in dict.fromkeys(file.path for file in files)}
+    real = images.real_paths(file.path for file in files)
     root = os.path.commonpath([os.path.dirname(path) for path in real.values()])  # noqa: PTH120 - text, a million times
     return root, [real[file.path][len(root) :] + (f"//{file.member}" if file.member else "") for file in files]
 

@@ -10,6 +10,7 @@ What cannot be read is refused with one of `errors.REASONS` and its path.
 """
 
 import errno
+import functools
 import glob
 import os
 import re
@@ -44,6 +45,20 @@ _SYSTEM_NAMES = frozenset(
         "__pycache__",
     )
 )
+
+
+def real_paths(paths: Iterable[str]) -> dict[str, str]:
+    """Where each path leads, behind all links. They are followed once for each folder, not for each file in it."""
+    folders, real = functools.cache(os.path.realpath), {}
+    for path in dict.fromkeys(paths):
+        folder, name = os.path.split(path)
+        if "\0" in path:  # no such file can be
+            real[path] = path
+        elif name in ("", ".", "..") or os.path.islink(path):  # noqa: PTH114
+            real[path] = folders(path)
+        else:
+            real[path] = os.path.join(folders(folder), name)  # noqa: PTH118 - 100,000 paths
+    return real
 
 
 @dataclass(frozen=True, order=True)

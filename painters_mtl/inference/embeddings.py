@@ -14,7 +14,7 @@ that was cut off goes on where it stood. Several processes may use it at once; a
 import functools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,19 +197,10 @@ def real_location(file: images.ImageFile) -> bytes:
     return _places([file])[file]
 
 
-def _places(files: Iterable[images.ImageFile]) -> dict[images.ImageFile, bytes]:
-    """`real_location` of each picture. Links are followed once for each folder and zip, not for each picture."""
-    folders, places = functools.cache(os.path.realpath), {}
-    for file in files:
-        folder, name = os.path.split(file.path)
-        if "\0" in file.path:  # no such file can be
-            path = file.path
-        elif file.member or name in ("", ".", "..") or os.path.islink(file.path):  # noqa: PTH114
-            path = folders(file.path)
-        else:
-            path = os.path.join(folders(folder), name)  # noqa: PTH118 - 100,000 paths
-        places[file] = f"{path}/{file.member}".encode("utf-8", "surrogateescape")
-    return places
+def _places(files: Collection[images.ImageFile]) -> dict[images.ImageFile, bytes]:
+    """`real_location` of each picture."""
+    real = images.real_paths(file.path for file in files)
+    return {file: f"{real[file.path]}/{file.member}".encode("utf-8", "surrogateescape") for file in files}
 
 
 def model_key(run: Run) -> str:

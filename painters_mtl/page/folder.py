@@ -1,8 +1,9 @@
 """Many pictures of one visitor to a table: as `predict` makes it, in constant memory, to be stopped."""
 
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from painters_mtl.page import limits
 if TYPE_CHECKING:
     from painters_mtl.page.model import PageModel
 
+IN_USE_SECONDS = 1.0  # between two signs that the uploads of a folder are in use
 BATCH = 16  # pictures that go through the network at once: others have their turn in between
 
 
@@ -72,22 +74,27 @@ def _check_zip(upload: ImageFile) -> None:
 
 
 def label_pictures(
-    model: "PageModel", pictures: Sequence[tuple[ImageFile, str]], table: Path, stop: threading.Event, top_k: int = 1
-) -> Iterator[Progress]:
+    model: "PageModel", pictures: Sequence[tuple[ImageFile, str]], table: Path, stop: threading.Event, top_k: int = 1,
+    in_use: Callable[[], None] = lambda: None,
+) -> Iterator[Progress]:  # fmt: skip
     """Label the pictures, one row each in the table; gives the same `Progress` after each picture and at the end.
 
     Args:
         table: its ending says the format, .csv or .jsonl.
         stop: set, the labelling ends after the picture that is under way; the table holds what is done.
         top_k: classes of each task in a row.
+        in_use: called every second, so that no upload goes while others are read.
     """
-    progress = Progress(len(pictures))
+    progress, told = Progress(len(pictures)), time.monotonic()
     columns = prediction_columns(model.run, top_k)
     with ResultJournal(table, {}) as journal:
         for (_, name), row in zip(pictures, _rows(model, pictures, top_k), strict=False):
             row["path"] = name
             _note(progress, row)
             journal.write({column: row[column] for column in columns if column in row})
+            if time.monotonic() - told > IN_USE_SECONDS:
+                told = time.monotonic()
+                in_use()
             yield progress
             if stop.is_set() and progress.done < progress.total:
                 progress.stopped = True

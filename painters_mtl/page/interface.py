@@ -2,8 +2,8 @@
 
 import json
 import threading
-import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -17,7 +17,6 @@ from painters_mtl.page.limits import AT_ONCE, NEAREST
 from painters_mtl.page.questions import Questions, sentence
 from painters_mtl.reports.html import picture_url
 
-KEEP_SECONDS = 1.0  # between two signs that the uploads of a folder are in use
 LIMIT = {"concurrency_id": "network", "concurrency_limit": AT_ONCE}
 
 
@@ -79,11 +78,9 @@ def add_interface(questions: Questions) -> None:
 
 def _rows(questions: Questions, uploads: Sequence[ImageFile]) -> Iterator[dict[str, Any]]:
     """The rows of a folder; those that are not shown on a page come from the table."""
-    file, kept = questions.uploads.folder_for(None) / "labels.jsonl", time.monotonic()
-    for _ in label_pictures(questions.model, pictures_in(uploads), file, threading.Event()):
-        if time.monotonic() - kept > KEEP_SECONDS:  # or they would go while others are read
-            kept = time.monotonic()
-            questions.uploads.keep([*uploads, ImageFile(str(file))])
+    file, keep = questions.uploads.folder_for(None) / "labels.jsonl", partial(questions.uploads.keep, uploads)
+    for _ in label_pictures(questions.model, pictures_in(uploads), file, threading.Event(), in_use=keep):
+        pass
     with file.open(encoding="utf-8") as lines:
         yield from map(json.loads, lines)
 

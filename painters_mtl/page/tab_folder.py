@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -67,13 +68,13 @@ def label(questions: Questions, given: Any, session: str | None) -> Iterator[lis
         csv = questions.uploads.folder_for(session) / "labels.csv"
         tasks = list(questions.model.run.tasks)
         busy = [gr.update(interactive=False), gr.update(interactive=True)]
-        for progress in label_pictures(questions.model, pictures, csv, stop):
+        keep = partial(questions.uploads.keep, uploads)
+        for progress in label_pictures(questions.model, pictures, csv, stop, in_use=keep):
             if progress.finished:
                 file = gr.update(value=str(csv), interactive=True)
                 yield [render.folder(progress, tasks), *idle, file]
             elif time.monotonic() - last > REFRESH:
                 last = time.monotonic()
-                questions.uploads.keep(uploads)
                 yield [render.folder(progress, tasks), *busy, gr.update(interactive=False)]
     except (Unreadable, UserError) as error:
         yield [render.problem(sentence(error)), *idle, gr.update()]

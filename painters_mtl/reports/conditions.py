@@ -1,7 +1,7 @@
 """The conditions of a measurement, in sentences: what was the same for both sides, and what validation chose."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pandas as pd
 
@@ -21,11 +21,6 @@ def conditions(settings: TrainSettings, history: pd.DataFrame, tasks: Sequence[s
         demo: whether the paintings were drawn by code.
     """
     return [_budget(settings, demo), _weights(settings, tasks), *_only_the_shared_network(settings, history, demo)]
-
-
-def _of_training(settings: TrainSettings) -> TrainSettings:
-    """The settings of a training alone, where they are those of a study."""
-    return TrainSettings(**{field.name: getattr(settings, field.name) for field in fields(TrainSettings)})
 
 
 def _budget(settings: TrainSettings, demo: bool) -> str:
@@ -74,7 +69,7 @@ def _only_the_shared_network(settings: TrainSettings, history: pd.DataFrame, dem
         sentence = "learns from soft targets too: those of the networks for one task each, which are trained first."
         sentences.append(f"{which} {sentence} Their training is not in its costs.")
         more = []
-        if replace(_of_training(settings), distill=True).starts_from_teachers():
+        if replace(settings.of_one_training(), distill=True).starts_from_teachers():
             more.append("starts from the mean of their weights")
         if not (settings.epochs or demo or settings.fine_tune == "heads" or settings.quality == "best"):
             more.append("trains up to twice as many epochs")

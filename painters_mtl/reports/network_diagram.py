@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,11 +80,10 @@ def diagram(network: "keras.Model", title: str = "") -> "Figure":
             start = places[source]
             arrow = {"arrowstyle": "->", "color": "#888", "shrinkA": 0, "shrinkB": 0}
             axis.annotate("", (x, y + 0.3), (start[0], start[1] - 0.3), arrowprops=arrow)
-    with_colour = list(dict.fromkeys(_task_of(head, tasks) for head in tasks))
+    own_colours = dict(zip(dict.fromkeys(_task_of(head, tasks) for head in tasks), cycle(TASK_COLOURS), strict=False))
     for name, (x, y) in places.items():
         owners = {_task_of(head, tasks) for head in tasks_of[name]}
-        own = len(owners) == 1 and len(with_colour) > 1
-        colour = TASK_COLOURS[with_colour.index(next(iter(owners))) % len(TASK_COLOURS)] if own else SHARED_COLOUR
+        colour = own_colours[owners.pop()] if len(owners) == 1 < len(own_colours) else SHARED_COLOUR
         box = {"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": "none"}
         axis.text(x, y, _label(network, name), ha="center", va="center", fontsize=8, color="white", bbox=box)
     columns = [x for x, _ in places.values()]

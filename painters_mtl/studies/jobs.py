@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from painters_mtl.common.messages import say
@@ -65,8 +65,7 @@ def run_job(job: TrainingJob, datasets: Sequence[Dataset], settings: TrainSettin
         datasets: the data of each fold.
         steps: those of the training that it waited for.
     """
-    values = {field.name: getattr(settings, field.name) for field in fields(TrainSettings)}
-    own_settings = TrainSettings(**{**values, "seed": job.seed, "overwrite": False, "resume": False})
+    own_settings = replace(settings.of_one_training(), seed=job.seed, overwrite=False, resume=False)
     if job.for_all_tasks:
         way = {"distill": True} if job.kind == DISTILLED else {"strategy": job.kind}
         own_settings = replace(own_settings, **way)  # type: ignore[arg-type]

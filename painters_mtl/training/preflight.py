@@ -49,8 +49,8 @@ def check_sources(settings: TrainSettings, folder: Path) -> None:
     if settings.start_shared not in sources_of_shared:
         raise UserError(f"--start-shared {settings.start_shared} is unknown: {', '.join(sources_of_shared)}")
     _check_effect(settings)
-    if (file := Path(settings.weights)).is_file() and folder.resolve() in file.resolve().parents:
-        raise UserError(f"--weights {file} is part of the run {folder} itself: choose another --name")
+    if (file := Path(settings.weights)).is_file():
+        _check_is_elsewhere(file, "--weights", folder)
     if not settings.start_from and not settings.teachers:
         return
     from painters_mtl.images.cache import cache_side
@@ -67,8 +67,13 @@ def check_sources(settings: TrainSettings, folder: Path) -> None:
                     f"--teachers {source} looks at --views {','.join(run.views)}, and the network here at "
                     f"{','.join(settings.views)}: use the same, or leave --teacher-view out"
                 )
-            if folder.resolve() in (source.resolve(), *source.resolve().parents):
-                raise UserError(f"{option} {source} is part of the run {folder} itself: choose another --name")
+            _check_is_elsewhere(source, option, folder)
+
+
+def _check_is_elsewhere(source: Path, option: str, folder: Path) -> None:
+    """Raise `UserError` for a source in the folder that is to be made."""
+    if folder.resolve() in (source.resolve(), *source.resolve().parents):
+        raise UserError(f"{option} {source} is part of the run {folder} itself: choose another --name")
 
 
 def _check_effect(settings: TrainSettings) -> None:

@@ -1,7 +1,7 @@
 """The settings of a training: the command line is made from them, a notebook fills them, the run folder keeps them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -133,6 +133,10 @@ class TrainSettings(NetworkSettings, DataSettings):
     models. The cached images that this needs are kept, and used by the training."""
 
     NOT_STORED = frozenset({"resume", "dry_run", "checkpoint_minutes", "distribute"})
+
+    def of_one_training(self) -> "TrainSettings":
+        """The settings of a training alone, where these are those of a study."""
+        return TrainSettings(**{field.name: getattr(self, field.name) for field in fields(TrainSettings)})
 
     def check_freeze_ends(self, epochs: int) -> None:
         """Raise `UserError` where --freeze-epochs are all epochs of the training."""

@@ -15,7 +15,7 @@ from painters_mtl.common.iteration import in_batches
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.data.split_file import without_folder
 from painters_mtl.data.tasks import ALL_PAINTERS, Task
-from painters_mtl.data.values import name_key
+from painters_mtl.data.values import PAINTER_HASH, name_key
 from painters_mtl.inference.open_network import open_network
 from painters_mtl.network.backbones import set_layer_weights
 from painters_mtl.network.features import cached_features
@@ -70,7 +70,7 @@ def check_test_paintings_unseen(data: Dataset, runs: Sequence[Path], option: str
     def painters(table: pd.DataFrame) -> list[str]:
         """As they are compared; "" where there is no name, but nothing or the competition's hash of one."""
         names = table["painter"] if "painter" in table else [""] * len(table)
-        return ["" if re.fullmatch("[0-9a-f]{32}", name) else name_key(name) for name in names]
+        return ["" if re.fullmatch(PAINTER_HASH, name) else name_key(name) for name in names]
 
     here = data.table[np.isin(data.split, ["validation", "test"])]
     held_out = dict(zip((without_folder(name, columns) for name in here["id"]), painters(here), strict=True))

@@ -49,8 +49,11 @@ def read(collection: Collection, table: TableFile) -> Reading:
     def painter_of(label: str) -> str:
         if label not in labels:
             key = name_key(label)
-            others = [other for other in by_key if _generation(by_key[other]) == _generation(label)]
-            near = [] if key in by_key else get_close_matches(key, others, n=1, cutoff=ALIKE)
+            near = []
+            if key not in by_key:
+                generation = _generation(label)
+                others = [other for other, name in by_key.items() if _generation(name) == generation]
+                near = get_close_matches(key, others, n=1, cutoff=ALIKE)
             misspelt.update({label: by_key[near[0]]} if near else {})
             labels[label] = by_key.get(key) or misspelt.get(label, "")
         return labels[label]

@@ -11,7 +11,7 @@ from painters_mtl.data.collection import Collection, Reading, add_note, image_pl
 from painters_mtl.data.columns import ALIASES
 from painters_mtl.data.csv_table import TableFile, csv_header, read_csv
 from painters_mtl.data.tasks import TASK_NAMES
-from painters_mtl.data.values import clean, mapped
+from painters_mtl.data.values import PAINTER_HASH, clean, mapped
 from painters_mtl.images.files import ImageFile
 
 _PART = re.compile(r"(?:^|/)(train|test)(?:_\d+)?[/.]")
@@ -57,7 +57,7 @@ def read(collection: Collection, tables: Mapping[str, TableFile]) -> Reading:
     once = replace(collection, images={i: images[i] for i in chosen.values()})
     title = " and ".join(table.name.removesuffix(".zip") for table in tables.values())
     rows = join_images(once, rows, title)
-    hashed = int(rows["painter"].str.fullmatch("[0-9a-f]{32}").sum())
+    hashed = int(rows["painter"].str.fullmatch(PAINTER_HASH).sum())
     collection.note(hashed, "paintings have a painter known only as a hash; all_data_info.csv would give the names.")
     rows = rows.assign(competition=_competition_part(rows, images))
     return Reading("painter-by-numbers", f"read as the competition Painter by Numbers: {title}", rows)
