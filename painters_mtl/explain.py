@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from painters_mtl.images.stream import Forward
     from painters_mtl.runs.run import Run
 
-ENDING = "-explained.png"
 LARGEST = 2048  # of --size
 ALIKE, ENOUGH = 0.8, 8  # maps are alike above this `likeness` (finer maps have 0.3); of fewer pictures it means nothing
 METHODS = {
@@ -83,7 +82,7 @@ def explain(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
     from painters_mtl.data.tasks import chosen_tasks
     from painters_mtl.images.cache import cache_side
-    from painters_mtl.images.files import images_from_arguments
+    from painters_mtl.images.files import EXPLAINED, images_from_arguments
     from painters_mtl.runs.model_choice import open_run_for_pictures
 
     _check(settings)
@@ -99,15 +98,17 @@ def explain(settings: Settings) -> int:
     files = [
         file
         for file in images_from_arguments(settings.paths)
-        if not (file.name.endswith(ENDING) and output in Path(file.path).resolve().parents)
+        if not (file.name.endswith(EXPLAINED) and output in Path(file.path).resolve().parents)
     ]
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
     settings.output.mkdir(parents=True, exist_ok=True)
+    replaced = sum((settings.output / name).exists() for name in output_names(files))
     say(f"explaining {counted(len(files), 'picture')} with {run.title}")
     unreadable, likeness = _write_sheets(run, tasks, classes, files, settings)
     explained = len(files) - unreadable
-    print(f"wrote {counted(explained, 'picture')} to {settings.output}")
+    there = f" ({replaced:,} of an earlier call had the same name and {'was' if replaced == 1 else 'were'} replaced)"
+    print(f"wrote {counted(explained, 'picture')} to {settings.output}{there if replaced else ''}")
     if explained >= ENOUGH and likeness > ALIKE:
         from painters_mtl.network.covering import BY_COVERING  # imported by now, with TensorFlow
 
@@ -243,6 +244,8 @@ def output_names(files: "Sequence[ImageFile]") -> list[str]:
 
     Whatever some file system refuses in a name becomes "_".
     """
+    from painters_mtl.images.files import EXPLAINED
+
     taken: set[str] = set()
     names = []
     for file in files:
@@ -252,7 +255,7 @@ def output_names(files: "Sequence[ImageFile]") -> list[str]:
             k += 1
             name = f"{stem}-{k}"
         taken.add(name.casefold())
-        names.append(name + ENDING)
+        names.append(name + EXPLAINED)
     return names
 
 

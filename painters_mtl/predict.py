@@ -111,6 +111,8 @@ def predict(settings: Settings) -> int:
             say(f"labelling {counted(len(job.files), 'picture')} with {job.run.title}")
             return _status(print_table(job, settings.output_format, table))
     job = _job(settings)
+    if settings.output.exists() and not settings.resume:
+        _check_replaceable(settings.output, settings.output_format)
     lock = settings.output.with_name(f".{settings.output.name}.lock")
     with file_lock(lock, f"writing {settings.output}", wait=False):
         return _write_output(settings, job)
@@ -143,6 +145,20 @@ def _check(settings: Settings) -> None:
         check_cluster(settings.ray_address)
 
 
+def _check_replaceable(output: Path, file_format: str) -> None:
+    """Raises `UserError` where the output is a file that `predict` did not write, such as a table made by hand."""
+    if file_format == "html":
+        from painters_mtl.reports.gallery import is_page
+
+        written = is_page(output, output, 1)
+    else:
+        from painters_mtl.inference.result_tables import is_of_predictions
+
+        written = is_of_predictions(output, file_format)
+    if output.stat().st_size and not written:
+        raise UserError(f"{output} is there, was not written by predict and is not replaced: name another --output")
+
+
 def _job(settings: Settings) -> "LabelJob":
     """The pictures, the network and the options that the settings name."""
     from painters_mtl.images.files import images_from_arguments
@@ -156,7 +172,11 @@ def _job(settings: Settings) -> "LabelJob":
     files = images_from_arguments(settings.paths)
     if not files:
         raise UserError(f"there is no picture in {', '.join(settings.paths)}")
-    return LabelJob(run, files, _options(settings, run), settings.engine, settings.ray_address, settings.ray_cpus)
+    options = _options(settings, run)
+    for task in options.unknown_tasks:
+        if not run.thresholds.get(task):
+            say(f"note: {run.title} had too few validation paintings with a {task}: none is called unknown or doubtful")
+    return LabelJob(run, files, options, settings.engine, settings.ray_address, settings.ray_cpus)
 
 
 def _options(settings: Settings, run: "Run") -> "PredictOptions":
@@ -225,7 +245,8 @@ def in_words(row: Mapping[str, Any], tasks: Sequence[str]) -> str:
     for task in (task for task in tasks if task in row):  # a row of an earlier call may hold less
         confidence = row.get(f"{task}_confidence")
         # Where a task is answered "unknown", the confidence is that of a class that is not named.
-        share = "" if confidence is None or row[task] == UNKNOWN else f" ({100 * float(confidence):.0f} %)"
+        doubtful = ", doubtful" if task in (row.get("doubtful") or "").split(", ") else ""
+        share = "" if confidence is None or row[task] == UNKNOWN else f" ({100 * float(confidence):.0f} %{doubtful})"
         labels.append(f"{task} {row[task]}{share}")
     in_part = f"; read in part only ({row['read_in_part']})" if row.get("read_in_part") else ""
     return f"{row['path']}: {', '.join(labels)}{in_part}"

@@ -20,6 +20,8 @@ from painters_mtl.data.split import PARTS, given_parts, make_split, notes_about_
 from painters_mtl.data.split_file import check_split_file, load_split
 from painters_mtl.data.tasks import ALL_PAINTERS, NO_LABEL, TASK_NAMES, Task, known_output, plural
 from painters_mtl.evaluation.balance import class_counts
+from painters_mtl.evaluation.calibration import MIN_LABELLED
+from painters_mtl.evaluation.open_set import MIN_FOR_THRESHOLD
 from painters_mtl.images.cache import ImageCache, build_image_cache, cache_side
 
 LEAST_LEFT = 0.5  # of the labelled works of a task in test or validation, when seen works leave for train
@@ -83,6 +85,18 @@ class Dataset:
             "theirs in training: they show what the network makes of painters that it has never seen."
         ]
 
+    def notes_about_validation(self) -> list[str]:
+        """A sentence for each task of which validation holds too few works for what is fitted to it."""
+        rows = self.rows("validation")
+        counts = {name: int((labels[rows] >= 0).sum()) for name, labels in self.labels.items()}
+        return [
+            f"{name}: only {count} of the validation paintings have a label, too few to calibrate its confidences"
+            + " and to know which of its answers are unknown or doubtful" * (count < MIN_FOR_THRESHOLD)
+            + "."
+            for name, count in counts.items()
+            if count < MIN_LABELLED
+        ]
+
     def all_painters_task(self) -> tuple[Task, np.ndarray]:
         """A task whose classes are all painters with at least 10 training works, and its labels: int32 (n,)."""
         counts = self.table["painter"][self.split == "train"].value_counts()
@@ -119,7 +133,7 @@ def prepare(settings: DataSettings, cross_validated: bool = False, seen_codes: n
     notes += [*class_notes, *_note_about_groups(table, groups)]
     data = Dataset(table, tasks, labels, split, images, image_rows, notes, demo, folder, groups, seen)
     if not cross_validated:
-        notes += [*split_notes, *data.notes_about_painters()]
+        notes += [*split_notes, *data.notes_about_painters(), *data.notes_about_validation()]
     _check_parts(data)
     notes[:] = map(in_singular, notes)
     for note in notes:

@@ -20,7 +20,7 @@ from painters_mtl.data.readers import (
     wikiart,
 )
 from painters_mtl.data.tables import column_names, table_at
-from painters_mtl.data.tasks import TASK_NAMES
+from painters_mtl.data.tasks import TASK_NAMES, are_predictions
 from painters_mtl.images.files import is_passed_over
 
 
@@ -69,7 +69,7 @@ def read_layout(collection: Collection) -> Reading:
 
 def named_tables(collection: Collection, stem: str) -> list[TableFile]:
     """The tables of a name: the highest, and of those one a folder (labels.csv goes before labels.parquet)."""
-    tables = [t for t in collection.tables if t.stem.lower() == stem]
+    tables = [t for t in collection.tables if t.stem.lower() == stem and not _holds_predictions(collection, t)]
     by_folder: dict[str, list[TableFile]] = {}
     for candidate in tables:
         by_folder.setdefault(collection.base(candidate), []).append(candidate)
@@ -120,7 +120,7 @@ def _once(collection: Collection) -> Collection:
 
 def _is_usable(collection: Collection, candidate: TableFile) -> bool:
     """Whether a table has columns for images and labels; one that cannot be read is not usable, and noted."""
-    if "submission" in candidate.stem.lower():  # what a competition is to be sent
+    if "submission" in candidate.stem.lower() or _holds_predictions(collection, candidate):
         return False
     try:
         return names_files_and_labels(column_names(candidate), collection.settings)
@@ -128,6 +128,18 @@ def _is_usable(collection: Collection, candidate: TableFile) -> bool:
         if candidate.ending != "txt":  # which is more often prose
             collection.notes.append(f"{error}.")
         return False
+
+
+def _holds_predictions(collection: Collection, candidate: TableFile) -> bool:
+    """Whether a table is one that this program wrote of these pictures, which is noted once."""
+    try:
+        holds = are_predictions(column_names(candidate))
+    except UserError:  # whoever reads it says why
+        return False
+    note = f"{candidate.name} holds labels that predict or embed wrote, and is not read (--table takes it)."
+    if holds and note not in collection.notes:
+        collection.notes.append(note)
+    return holds
 
 
 def _usable_tables(collection: Collection, tables: list[TableFile], ask_images: bool) -> list[TableFile]:
@@ -158,6 +170,8 @@ def _columns_hint(collection: Collection) -> str:
     tables: list[tuple[TableFile, list[str]]] = []
     for candidate in collection.tables:
         with suppress(UserError):  # no table, whatever its ending
+            if are_predictions(column_names(candidate)):
+                return f". {candidate.name} holds labels that predict or embed wrote (--table takes it)"
             if len(names := [name for name in column_names(candidate) if name]) > 1:
                 tables.append((candidate, names))
     if tables:  # of several the one that --columns means, else the first

@@ -10,7 +10,7 @@ import pandas as pd
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.data import record_tables
 from painters_mtl.data.csv_table import TableFile, csv_header, read_csv, table_ending
-from painters_mtl.images.files import ImageFile, is_folder, is_passed_over
+from painters_mtl.images.files import ImageFile, is_folder, is_passed_over, is_run_folder
 from painters_mtl.images.zips import open_zip
 
 FEW_FOLDERS = 12  # a folder of so few sub-folders may have its tables in them; one of more is full of paintings
@@ -29,6 +29,8 @@ def find_tables(folder: Path) -> list[TableFile]:
             with os.scandir(here) as listing:
                 entries = [e for e in listing if not is_passed_over(e.name)]
         except OSError:  # whoever lists the images says so
+            continue
+        if depth and is_run_folder(e.name for e in entries):  # its split.csv is no table of labels
             continue
         for entry in entries:
             if table_ending(entry.name):

@@ -91,3 +91,9 @@ def chosen_tasks(tasks: Mapping[str, Task], names: Iterable[str], option: str) -
     for name in sorted(chosen - set(tasks)):
         raise UserError(f"{option} {name}: the network has no such task, but {', '.join(tasks)}")
     return {name: task for name, task in tasks.items() if name in chosen or not chosen}
+
+
+def are_predictions(names: Iterable[str]) -> bool:
+    """Whether columns are those of a table that `predict` or `embed` wrote: its labels are a network's guesses."""
+    names = set(names)
+    return {"path", "error"} <= names and any(name.endswith("_confidence") for name in names)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 KEPT = 0.95  # share of the works with a label that keep their name
-MIN_LABELLED = 10  # labelled validation paintings; from fewer no threshold is set
+MIN_FOR_THRESHOLD = 10  # labelled validation paintings; from fewer no threshold is set
 
 
 def known_score(probabilities: np.ndarray, known_head: np.ndarray | None = None) -> np.ndarray:
@@ -35,7 +35,7 @@ def threshold(labels: np.ndarray, scores: np.ndarray) -> float:
         scores: from `known_score`, float (n,); of paintings that were not trained on.
     """
     ascending = np.sort(scores[labels >= 0])
-    if len(ascending) < MIN_LABELLED:
+    if len(ascending) < MIN_FOR_THRESHOLD:
         return 0.0
     # Rounded down, as the file holds it: what stands on the threshold keeps its name.
     return float(np.floor(1e6 * ascending[int((1 - KEPT) * len(ascending))]) / 1e6)

@@ -29,11 +29,14 @@ from painters_mtl.images.zips import is_zip
 
 MAX_BYTES = 1 << 30  # of one file or zip member
 MANY_BYTES = 1 << 24  # of so large a file the first bytes are looked at before the others are read
+_RAW = r"dng|nef|cr2|cr3|arw|orf|rw2|raf|pef|srw"  # of cameras; some are TIFF files whose first picture is tiny
+_RAW_NAME = re.compile(rf".+\.({_RAW})", re.IGNORECASE | re.DOTALL)
 _PICTURE_NAME = re.compile(
     r".+\.(jpe?g|jpe|jfif|jif|mpo|a?png|webp|gif|bmp|dib|tiff?|avif|p[pgbn]m"
-    r"|heic|heif|jp2|jxl)",  # not read, but found, so that they are refused rather than overlooked
+    rf"|heic|heif|jp2|jxl|psd|psb|{_RAW})",  # not read, but found, so that they are refused rather than overlooked
     re.IGNORECASE | re.DOTALL,
 )
+EXPLAINED = "-explained.png"  # how the names of `explain`'s sheets end: no paintings
 # What systems keep in folders of pictures for themselves: thumbnails, what was deleted, states of an earlier time.
 _SYSTEM_NAMES = frozenset(
     (
@@ -99,6 +102,7 @@ class ImageFile:
                 raise Unreadable("not an image", "a folder", self.path)
             if not stat.S_ISREG(info.st_mode):
                 raise Unreadable("not an image", "a pipe or a device", self.path)
+            self._refuse_raw()
             if is_zip(self.path):
                 zips.member_names(self.path)  # raises where they cannot be listed
                 raise Unreadable("not an image", "a zip: name one of its members", self.path)
@@ -109,8 +113,13 @@ class ImageFile:
         except ValueError as error:  # a NUL in the path
             raise Unreadable("missing", str(error), str(self)) from error
 
+    def _refuse_raw(self) -> None:
+        if _RAW_NAME.fullmatch(self.name):
+            raise Unreadable("unsupported format", "a camera's raw file: save it as TIFF or JPEG", str(self))
+
     def _read_member(self) -> bytes:
         try:
+            self._refuse_raw()
             (archive, lock), info = zips.find_member(self.path, self.member)
             if is_zip(self.member):
                 if self.member not in zips.open_zip(self.path).zip.NameToInfo:
@@ -170,14 +179,15 @@ def _fitting(pattern: str) -> list[str]:
 def find_images(*roots: str | Path) -> list[ImageFile]:
     """All pictures under folders, in zips, or named directly; each root in turn, numbers in natural order, none twice.
 
-    In folders and zips a picture is known by its suffix (any case); hidden files and what systems keep there for
-    themselves (`is_passed_over`) are passed over, symbolic links are followed. A zip inside a zip is a folder. What is
+    In folders and zips a picture is known by its suffix (any case); hidden files, what systems keep there for
+    themselves (`is_passed_over`), and the figures that this program has drawn below a folder, in runs and by `explain`,
+    are passed over, symbolic links are followed. A zip inside a zip is a folder. What is
     named directly is taken whatever it is called; inside a zip (`a.zip/x.jpg`) that may also be a folder or a pattern.
     A folder or zip that cannot be opened is listed itself, so that `read` names the reason. Raises `UserError` for a
     missing root.
     """
     all_files: dict[ImageFile, None] = {}
-    for root in map(ImageFile.of, roots):
+    for root in map(ImageFile.of, map(_plain, roots)):
         if not os.path.lexists(root.path):
             raise UserError(f"there is no file or folder {display_path(root.path)}")
         if root.member:
@@ -222,6 +232,11 @@ def load_image(
     return decode(file.read(), square, longest, max_pixels, str(file))
 
 
+def _plain(root: str | Path) -> str:
+    """A path without what changes nothing in it: `./scans/` is `scans`, so that none of its files has two names."""
+    return str(Path(root)) if str(root) else ""
+
+
 def _walk(folder: str) -> Iterator[str]:
     """Paths of pictures and zips under a folder; a sub-folder that cannot be listed is given itself."""
     waiting, seen = [folder], set()
@@ -237,8 +252,10 @@ def _walk(folder: str) -> Iterator[str]:
         except OSError:
             yield here
             continue
+        if here != folder and is_run_folder(e.name for e in entries):
+            continue
         for entry in entries:
-            if is_passed_over(entry.name):
+            if is_passed_over(entry.name) or entry.name.endswith(EXPLAINED):
                 continue
             if is_folder(entry):
                 waiting.append(entry.path)
@@ -252,6 +269,12 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link into what may not be entered, or in a circle
         return False
+
+
+def is_run_folder(names: Iterable[str]) -> bool:
+    """Whether what lies in a folder under these names was written by a training or a study of this program."""
+    names = set(names)
+    return "config.json" in names and not names.isdisjoint(("split.csv", "runs"))
 
 
 def is_passed_over(name: str) -> bool:

@@ -12,11 +12,12 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from painters_mtl.common.errors import UserError, display_path, may_pass
+from painters_mtl.common.errors import UserError, display_path
 from painters_mtl.common.messages import say
 from painters_mtl.data.tasks import UNKNOWN
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference.predictor import PredictOptions, prediction_columns, prediction_rows
+from painters_mtl.inference.result_files import is_tried_again
 from painters_mtl.inference.result_tables import Row
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ NOT_ALWAYS = {"likeliest", "thumbnail", "read_in_part"}  # of a gallery's rows, 
 
 @dataclass(frozen=True)
 class FinishedResults:
-    """The rows of a finished output, without pictures that are asked for and may be readable now."""
+    """The rows of a finished output, without pictures that are asked for and were not read, or in part only."""
 
     file: Path
     rows: Callable[[], Iterator[Row]]  # one after the other, each time from the file
@@ -55,7 +56,7 @@ def read_finished(
     def rows() -> Iterator[Row]:
         for row in read_rows(file):
             path = by_shown.get(row["path"], row["path"])
-            if not (path in asked and may_pass(row["error"])):
+            if not (path in asked and is_tried_again(row)):
                 yield row | {"path": path}
 
     columns = set(prediction_columns(run, top_k))

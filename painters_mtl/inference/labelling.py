@@ -16,7 +16,7 @@ from painters_mtl.inference.result_files import (
     LabelledOutput,
     ResultJournal,
     journal_file,
-    leave_out_passing_errors,
+    leave_out_errors,
     sort_rows,
     write_journal,
 )
@@ -100,24 +100,24 @@ def label_into_journal(
 
     Args:
         resume: label only those that are neither in the journal of a run that was cut off nor in a finished output,
-            and those that could not be read then and may be readable now.
+            and those that could not be read then, or in part only.
         read_rows: reads a finished output.
 
     Raises `UserError` where the rows that are there were made by another model or with other options.
     """
     made_with, asked = _made_with(job, file_format), {str(file) for file in job.files}
     if resume and journal_file(output).exists():
-        leave_out_passing_errors(output, asked)
+        leave_out_errors(output, asked)
     elif resume and output.exists():
         finished = _finished(job, output, read_rows)
         if finished.paths.issuperset(asked):
             labelled = LabelledOutput(nothing_new=True)
             for row in finished.rows():
-                labelled.count(row)
+                labelled.count(row, row["path"] in asked)
             return labelled
         write_journal(output, made_with, finished.rows())
     # The journal is removed at its end where it holds no row: only then is it clear what there is to go on with.
-    with going_on(journal_file(output)), ResultJournal(output, made_with, resume) as journal:
+    with going_on(journal_file(output)), ResultJournal(output, made_with, resume, asked) as journal:
         if journal.done:
             say(f"going on: {counted(len(journal.done), 'picture')} done already")
         left = [file for file in job.files if str(file) not in journal.done]

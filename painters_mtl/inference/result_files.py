@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from painters_mtl.common.errors import UserError, may_pass
+from painters_mtl.common.errors import UserError
 from painters_mtl.common.files import atomic_write
 from painters_mtl.common.journal import Journal, read_records, record_bytes
 from painters_mtl.inference.result_tables import Row, write_table
@@ -39,12 +39,12 @@ class LabelledOutput:
     read_in_part: list[str] = field(default_factory=list)  # what is wrong with pictures of which a part could be read
     nothing_new: bool = False  # the output was finished, and holds all pictures already
 
-    def count(self, row: Row) -> None:
-        """Take one more row into account."""
+    def count(self, row: Row, asked: bool = True) -> None:
+        """Take one more row into account; of a picture that nobody asked about only that it is there."""
         self.rows += 1
-        if row.get("error"):
+        if asked and row.get("error"):
             self.errors.append(row["error"])
-        if row.get("read_in_part"):
+        if asked and row.get("read_in_part"):
             self.read_in_part.append(row["read_in_part"])
 
 
@@ -59,8 +59,13 @@ class ResultJournal:
         labelled: all rows, those of before too.
     """
 
-    def __init__(self, output: Path, made_with: Mapping[str, Any], resume: bool = False) -> None:
+    def __init__(
+        self, output: Path, made_with: Mapping[str, Any], resume: bool = False, asked: Container[str] = ()
+    ) -> None:
         """Begin anew, or with `resume` behind the rows that are there already.
+
+        Args:
+            asked: the paths of the pictures whose errors count; those of a row that is there already may be others.
 
         Raises `UserError` where these were made with something else.
         """
@@ -77,7 +82,7 @@ class ResultJournal:
             else:
                 row = json.loads(record)
                 self.done.add(row["path"])
-                self.labelled.count(row)
+                self.labelled.count(row, row["path"] in asked)
             head = None
         if head is not None:
             self._journal.append(json.dumps(head).encode())
@@ -123,12 +128,17 @@ def write_journal(output: Path, made_with: Mapping[str, Any], rows: Iterable[Row
         out.writelines(record_bytes(json.dumps(each).encode() for each in chain([made_with], rows)))
 
 
-def leave_out_passing_errors(output: Path, paths: Container[str]) -> None:
-    """Take the rows of those pictures out of a journal that may be readable now, so that they are tried again."""
+def is_tried_again(row: Row) -> bool:
+    """Whether the picture of a row was not read, or not whole: another file may lie in its place by now."""
+    return bool(row.get("error") or row.get("read_in_part"))
+
+
+def leave_out_errors(output: Path, paths: Container[str]) -> None:
+    """Take the rows of those pictures out of a journal that could not be read, so that they are tried again."""
     journal = journal_file(output)
 
     def tried_again(row: Row) -> bool:
-        return row["path"] in paths and may_pass(row.get("error", ""))
+        return row["path"] in paths and is_tried_again(row)
 
     if any(map(tried_again, journal_rows(journal))):
         made_with = json.loads(next(read_records(journal)).content)

@@ -8,6 +8,7 @@ from typing import Any, TextIO, TypeVar
 
 from painters_mtl.common.errors import UserError, display_path
 from painters_mtl.common.lazy_imports import import_extra
+from painters_mtl.data.tasks import are_predictions
 
 FORMATS = ("csv", "jsonl", "parquet", "html")
 GROUP = 10_000  # rows that a Parquet file is written in at once
@@ -84,6 +85,19 @@ def read_table(file: Path, file_format: str) -> Iterator[Row]:
             yield {"error": "", **row, "path": cells["path"]}
     except (ValueError, KeyError, AttributeError, TypeError, csv.Error) as error:
         raise UserError(f"{file} is no table that predict wrote ({type(error).__name__}: {error})") from error
+
+
+def is_of_predictions(file: Path, file_format: str) -> bool:
+    """Whether a file is a table that `write_table` wrote of predictions; judged by its first row."""
+    try:
+        if file_format == "csv":
+            with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as lines:
+                names = next(csv.reader(lines), [])
+        else:
+            names = list(next({"jsonl": _read_json_lines, "parquet": _read_parquet}[file_format](file), {}))
+    except (ValueError, TypeError, csv.Error):  # UserError: the extra that reads it is not installed
+        return False
+    return are_predictions(names)
 
 
 def _read_csv(file: Path) -> Iterator[Row]:

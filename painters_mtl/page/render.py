@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import numpy as np
 
-from painters_mtl.data.tasks import plural
+from painters_mtl.data.tasks import UNKNOWN, plural
 from painters_mtl.images.files import ImageFile
 from painters_mtl.page.answers import labels, percent
 from painters_mtl.page.collection import thumbnail_url
@@ -97,7 +97,7 @@ def nearest(works: list[dict[str, Any]], state: str) -> str:
 
 def folder(progress: "Progress", tasks: list[str]) -> str:
     """How far a folder is, what could not be read, and the first rows as a table and a gallery."""
-    return _render("folder", progress=progress, tasks=tasks)
+    return _render("folder", progress=progress, tasks=tasks, unknown=UNKNOWN)
 
 
 def compared(columns: Mapping[str, dict[str, Any]]) -> str:

@@ -20,7 +20,10 @@ def test_the_most_frequent_in_order_of_frequency_then_name():
     table = paintings_of(painter={"B": 5, "A": 5, "C": 9, "D": 2}, style={"S": 4, "T": 3})
     tasks, notes = choose_classes(table, {"painter": 2, "style": 10})
     assert tasks["painter"].classes == ("C", "A") and tasks["style"].classes == ("S", "T")
-    assert notes == ["style has 2 classes, not 10: it has no others."]
+    assert notes == [
+        "1 more name of painter has 3 paintings or more and is left out (B; --painters takes more).",
+        "style has 2 classes, not 10: it has no others.",
+    ]
     assert choose_classes(table, {"painter": 9})[0]["painter"].classes == ("C", "A", "B")
     assert choose_classes(table, {"painter": 9}, min_works=2)[0]["painter"].classes == ("C", "A", "B", "D")
 

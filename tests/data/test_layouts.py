@@ -9,6 +9,8 @@ from folders import column, draw, labels, touch, write, zipped
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.catalog import read_catalog
 from painters_mtl.data.settings import LabelSettings
+from painters_mtl.images.files import find_images
+from painters_mtl.inference.result_tables import write_table
 
 ROWS = "".join(f"{k}.jpg,{'Monet' if k % 2 else 'Degas'},{'Dada' if k % 3 else 'Cubism'}\n" for k in range(6))
 TABLE = f"filename,artist,style\n{ROWS}"
@@ -52,6 +54,37 @@ def test_it_is_recognised_and_said(tmp_path, layout, files, images):
     catalog = read_catalog(tmp_path)
     assert catalog.layout == layout
     assert catalog.notes[0].startswith("read as ")
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", "labels.csv", "vectors.jsonl"])
+def test_what_predict_wrote_beside_the_pictures_is_not_learned(tmp_path, name):
+    """Its labels are a network's guesses, and the user has sorted the pictures since."""
+    touch(tmp_path, *(f"{p}/{p}{k}.jpg" for p in ("Turner", "Constable") for k in range(3)))
+    rows = [{"path": f"{p}{k}.jpg", "painter": "Claude Monet", "painter_confidence": 0.9, "doubtful": "", "error": ""}
+            for p in ("Turner", "Constable") for k in range(3)]  # fmt: skip
+    write_table(rows, list(rows[0]), name.rpartition(".")[2], tmp_path / name)
+    catalog = read_catalog(tmp_path)
+    assert catalog.layout == "folders" and set(column(catalog, "painter")) == {"Turner", "Constable"}
+    assert f"{name} holds labels that predict or embed wrote, and is not read (--table takes it)." in catalog.notes
+    table = read_catalog(tmp_path, LabelSettings(table=Path(name)))
+    assert set(column(table, "painter")) == {"Claude Monet"}
+    touch(tmp_path / "flat", "Turner0.jpg")
+    write_table(rows, list(rows[0]), name.rpartition(".")[2], tmp_path / "flat" / name)
+    with pytest.raises(UserError, match=f"{name} holds labels that predict or embed wrote"):
+        read_catalog(tmp_path / "flat")
+
+
+def test_runs_and_explanations_among_the_pictures_are_no_data(tmp_path):
+    touch(tmp_path, *(f"{p}/{k}.jpg" for p in ("Turner", "Constable") for k in range(3)))
+    before = read_catalog(tmp_path)
+    touch(tmp_path, "models/own/figures/confusion.png", "models/own/baselines/painter/figures/confusion.png",
+          "explanations/0-explained.png", "Turner/0-explained.png")  # fmt: skip
+    for run in ("own", "own/baselines/painter"):
+        write(tmp_path / "models" / run / "config.json", "{}")
+        write(tmp_path / "models" / run / "split.csv", "id,split,painter\nTurner/0.jpg,train,Monet\n")
+    after = read_catalog(tmp_path)
+    assert after.notes == before.notes and column(after, "id") == column(before, "id")
+    assert [f.name for f in find_images(tmp_path / "models" / "own")] == ["confusion.png"]  # a folder that is named
 
 
 def test_a_table_of_what_a_competition_asks_for_does_not_take_the_place_of_class_folders(tmp_path):

@@ -39,6 +39,24 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
+def test_the_same_folder_spelled_otherwise_has_the_same_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert find_images("root") == find_images("./root/", "root//") == find_images("./root/.", "root/./10.jpg")
+    assert find_images("root/../root")[0].path == "root/../root/10.jpg"  # behind a link it may be another folder
+
+
+@pytest.mark.parametrize("name", ["scan.PSD", "scan.psb", "IMG_1.NEF", "a.dng", "b.cr3"])
+def test_what_people_keep_beside_their_pictures_is_refused_and_not_overlooked(name: str, tmp_path: Path) -> None:
+    content = b"8BPS\0\1" + bytes(40) if name.lower().endswith(("psd", "psb")) else encode(scene(), "TIFF")
+    (tmp_path / name).write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr(name, content)
+    assert [file.name for file in find_images(tmp_path)] == [name, name]
+    for file in find_images(tmp_path):
+        with pytest.raises(Unreadable, match="unsupported format"):
+            load_image(file)
+
+
 def test_find(folder: Path) -> None:
     names = [str(file)[len(str(folder)) + 1 :] for file in find_images(folder)]
     assert names == ["10.jpg", "sub/2.JPEG", "train_1.zip/train_1/9.png", "train_1.zip/train_1/10.jpg"]

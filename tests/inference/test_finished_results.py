@@ -61,13 +61,16 @@ def test_only_new_pictures_are_labelled(
     capsys.readouterr()
     assert label(folder, output, files, "--resume") == 1
     told = capsys.readouterr()
-    assert "going on: 10 pictures done already" in told.out and "labelling 3 pictures" in told.out
+    assert "going on: 9 pictures done already" in told.out and "labelling 4 pictures" in told.out  # bad.png once more
     assert "1 picture could not be read (1 empty)" in told.err
     assert output.read_bytes() == whole.read_bytes()
     written = output.stat()
-    assert label(folder, output, files[:5], "--resume") == 1
+    assert label(folder, output, files[:5], "--resume") == 0  # nobody asked about the one that cannot be read
     assert f"all 5 pictures are in {output} already" in capsys.readouterr().out
     assert output.stat().st_mtime_ns == written.st_mtime_ns and output.stat().st_ino == written.st_ino
+    bad = next(file for file in files if file.name == "bad.png")
+    shutil.copy(files[0], bad)  # mended
+    assert label(folder, output, files, "--resume") == 0 and "labelling 1 picture " in capsys.readouterr().out
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in", f"out.{ending}", "whole"]
 
 

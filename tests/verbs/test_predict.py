@@ -78,6 +78,44 @@ def test_the_columns_are_those_promised(folder: Path, few: Path, tmp_path: Path)
     assert all(r["error"] == "" and r[task] for r in rows for task in TASK_NAMES)
 
 
+@pytest.mark.parametrize(("ending", "content"), [("csv", "filename,painter\na.png,Turner\n"), ("jsonl", '{"path": 1}\n'),
+                                                ("html", "<title>my page</title>")])  # fmt: skip
+def test_a_file_of_the_users_own_is_not_replaced(
+    ending: str, content: str, folder: Path, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / f"labels.{ending}"
+    output.write_text(content)
+    words = [str(few), "--model", str(folder), "--output", str(output)]
+    assert predict.main(words) == 2 and output.read_text() == content
+    assert f"{output} is there, was not written by predict and is not replaced" in capsys.readouterr().err
+    output.write_text("")
+    assert predict.main(words) == 0 and predict.main(words) == 0  # its own is made again, as ever
+
+
+def test_the_line_of_a_picture_says_what_is_doubtful() -> None:
+    row = {"path": "a.jpg", "painter": "unknown", "painter_confidence": 0.9, "style": "Baroque",
+           "style_confidence": 0.52, "genre": "portrait", "genre_confidence": 0.8,
+           "doubtful": "painter, style", "error": ""}  # fmt: skip
+    assert predict.in_words(row, TASK_NAMES) == (
+        "a.jpg: painter unknown, style Baroque (52 %, doubtful), genre portrait (80 %)"
+    )
+
+
+def test_a_run_without_a_threshold_says_that_it_calls_nothing_unknown(
+    folder: Path, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = open_run(folder)
+    copy = shutil.copytree(folder, tmp_path / "few-works")
+    counts = {name: [5] * len(task.classes) for name, task in run.tasks.items()}
+    none = dict(run.thresholds) | {"painter": 0.0}
+    runs.save_labels(copy, run.tasks, run.image_size, run.cache_side, False, run.views, run.temperatures, none, counts)
+    told = []
+    for each in (copy, folder):
+        assert predict.main([str(few), "--model", str(each), "--output", str(tmp_path / "out.csv")]) == 0
+        told.append("had too few validation paintings with a painter" in capsys.readouterr().out)
+    assert told == [True, run.thresholds["painter"] == 0]
+
+
 @pytest.mark.parametrize("ending", ["csv", "html"])
 def test_a_picture_that_was_read_in_part_says_so(
     ending: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -537,5 +575,5 @@ def test_the_labels_of_a_few_pictures_are_printed_too(folder: Path, few: Path, t
     one = few / "one-more.png"
     Image.new("RGB", (40, 30), (200, 30, 30)).save(one)
     words = [str(one), "--model", str(folder), "--output", str(tmp_path / "labels.csv")]
-    assert predict.main([*words, "--resume", "--unknown-tasks", "painter,style"]) == 1  # torn.jpg is in the table
+    assert predict.main([*words, "--resume", "--unknown-tasks", "painter,style"]) == 0  # nobody asked about torn.jpg
     assert [line.split(": ")[0] for line in capsys.readouterr().out.splitlines() if str(few) in line] == [str(one)]
