@@ -22,7 +22,7 @@ from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training.preflight import check_network, check_sources
 from painters_mtl.training.quality import with_quality
 from painters_mtl.training.resume import resume_command, settings_to_resume
-from painters_mtl.training.run_folder import new_run_folder, prepare_run_folder, run_folder_lock
+from painters_mtl.training.run_folder import changes, is_whole, new_run_folder, prepare_run_folder, run_folder_lock
 from painters_mtl.training.start_weights import seen_codes, weights_of_run, with_known_start, with_stored_start
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
         with run_folder_lock(folder, wait=False), new_run_folder(folder, replace=settings.overwrite):
             return _train_and_compare(data, settings, folder, names)
     except KeyboardInterrupt:  # between two trainings, or behind the last
-        if folder.is_dir():
+        put_back = settings.overwrite and is_whole(folder)  # the old study: nothing of the new one is left
+        if folder.is_dir() and not put_back and not changes(settings, folder / CONFIG):
             print(resume_command("compare", settings, folder), flush=True)
         raise
 
@@ -79,8 +80,7 @@ def _train_and_compare(data: "Dataset", settings: CompareSettings, folder: Path,
     sides, trained_seeds = train_all(data, settings, folder / "runs", names)
     first, seeds = settings.strategies[0], len(trained_seeds)
     if seeds == 0:
-        print(f"interrupted before the first seed was done; {resume_command('compare', settings, folder)}")
-        return 130
+        raise KeyboardInterrupt  # so that an old study comes back where the new one has no checkpoint
     results = compare_all(data, settings, sides, names)
     write_results(folder, data, settings, results)
     write_study_report(folder, data, settings, sides, trained_seeds, results)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import file_lock
 from painters_mtl.common.messages import say
 from painters_mtl.data.kaggle import (
     COMPETITION,
@@ -72,10 +73,11 @@ def download(settings: Settings) -> int:
         if not _may_be_fetched(output, missing, settings.yes):
             print("nothing was fetched")
             return 1
-        for number, (name, size) in enumerate(missing.items(), 1):
-            say(f"{name}, {_gigabytes(size)} ({number} of {len(missing)})")
-            fetch_whole(name, output)
-        shutil.rmtree(output / PARTIAL, ignore_errors=True)
+        with file_lock(output / ".download.lock", f"fetching files into {output}", wait=False):
+            for number, (name, size) in enumerate(missing.items(), 1):
+                say(f"{name}, {_gigabytes(size)} ({number} of {len(missing)})")
+                fetch_whole(name, output)
+            shutil.rmtree(output / PARTIAL, ignore_errors=True)
     if settings.images:
         print(f"all is in {output}; next: painters-mtl train --data {shlex.quote(str(output))}")
     else:

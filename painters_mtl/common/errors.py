@@ -46,12 +46,13 @@ def reason_of(error: str) -> str:
 
 
 def may_pass(error: str) -> bool:
-    """Whether a picture that could not be read may be readable the next time, the file being the same.
+    """Whether a picture that could not be read may be readable the next time, the file being the same: where a disk is
+    there again, or another Pillow, which knows its format.
 
     Args:
         error: as `Unreadable.in_words`, or its reason alone.
     """
-    return reason_of(error) in ("missing", "no permission", "read error")
+    return reason_of(error) in ("missing", "no permission", "read error", "unsupported format")
 
 
 def count_reasons(errors: Iterable[str]) -> str:

@@ -46,16 +46,20 @@ def atomic_folder(folder: Path, replace: bool = False, or_there: bool = False) -
     """
     folder = Path(os.path.realpath(folder))  # behind a link: the folder that it names
     temporary, old = (folder.with_name(f".{os.getpid()}{suffix}-{folder.name}") for suffix in ("", "-old"))
+    if old.is_dir() and (not folder.exists() or not any(folder.iterdir())):
+        _move(old, folder)  # a process of this number was killed between the two moves below
+    for left in (temporary, old):  # by one that was killed; in containers all have the same number
+        shutil.rmtree(left, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
         if replace and folder.exists() and any(folder.iterdir()):
-            folder.replace(old)
+            _move(folder, old)
         try:
-            _rename(temporary, folder)
-        except OSError:
-            if old.is_dir() and not folder.exists():
-                old.replace(folder)
+            _move(temporary, folder)
+        except BaseException:
+            if old.is_dir() and (not folder.exists() or not any(folder.iterdir())):
+                _move(old, folder)
             if not (or_there and folder.is_dir()):
                 raise
         shutil.rmtree(old, ignore_errors=True)
@@ -63,20 +67,48 @@ def atomic_folder(folder: Path, replace: bool = False, or_there: bool = False) -
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _rename(temporary: Path, folder: Path) -> None:
-    """Give a folder its name; where there is an empty one that no rename replaces, move what is in it, one by one."""
+def _move(source: Path, target: Path) -> None:
+    """Give a folder another name.
+
+    Where either is a mount point, which no rename moves or replaces, all that is in it is moved instead, one by one.
+
+    Raises `OSError` where there are files in `target`.
+    """
     try:
-        temporary.replace(folder)
+        source.replace(target)
     except OSError:
-        if not folder.is_dir() or any(folder.iterdir()):
+        if not source.is_dir() or (target.exists() and any(target.iterdir())):
             raise
+        target.mkdir(exist_ok=True)
+        moved: list[str] = []
         try:
-            for child in temporary.iterdir():
-                shutil.move(child, folder / child.name)  # which copies where the folder is another file system
-        except OSError:
-            for child in folder.iterdir():
-                shutil.rmtree(child) if child.is_dir() else child.unlink()
+            for child in list(source.iterdir()):
+                moved.append(child.name)
+                shutil.move(child, target / child.name)  # which copies where it is another file system
+        except BaseException:  # Ctrl-C too: half of a folder would pass for the whole
+            for name in moved:
+                if (source / name).exists():  # not moved, or not whole
+                    _remove(target / name)
+                else:
+                    shutil.move(target / name, source / name)
             raise
+        with suppress(OSError):  # a mount point stays
+            source.rmdir()
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_is_an_os_error(path: Path) -> Iterator[None]:
+    """TensorFlow's writers have an error of their own where the disk is full: within the block it is Python's."""
+    from tensorflow import errors  # where something is written by TensorFlow, it is imported
+
+    try:
+        yield
+    except errors.ResourceExhaustedError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:

@@ -73,10 +73,10 @@ def _most_frequent(
     elif 2 <= len(ranked) < number:
         others = f"no other name has {min_works} paintings or more" if len(counts) > len(ranked) else "it has no others"
         notes.append(f"{task} has {len(ranked)} classes, not {number}: {others}.")
-    elif others := ranked[number:]:
+    elif left_out := ranked[number:]:
         option = f"--{task}s" if task in TASK_NAMES else f"--classes {task}=NUMBER"
-        shown = ", ".join(others[:3]) + " ..." * (len(others) > 3)
-        note = f"{len(others):,} more names of {task} have {min_works} paintings or more and are left out"
+        shown = ", ".join(left_out[:3]) + (" ..." if len(left_out) > 3 else "")
+        note = f"{len(left_out):,} more names of {task} have {min_works} paintings or more and are left out"
         notes.append(f"{in_singular(note)} ({shown}; {option} takes more).")
     return tuple(ranked[:number])
 

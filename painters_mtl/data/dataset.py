@@ -86,15 +86,15 @@ class Dataset:
         ]
 
     def notes_about_validation(self) -> list[str]:
-        """A sentence for each task of which validation holds too few works for what is fitted to it."""
+        """A sentence where validation holds too few works with a label for what is fitted to them."""
         rows = self.rows("validation")
         counts = {name: int((labels[rows] >= 0).sum()) for name, labels in self.labels.items()}
+        few = ", ".join(f"{name} {count}" for name, count in counts.items() if count < MIN_LABELLED)
+        if not few:
+            return []
         return [
-            f"{name}: only {count} of the validation paintings have a label, too few to calibrate its confidences"
-            + " and to know which of its answers are unknown or doubtful" * (count < MIN_FOR_THRESHOLD)
-            + "."
-            for name, count in counts.items()
-            if count < MIN_LABELLED
+            f"few validation paintings have a label ({few}): confidences are calibrated where {MIN_LABELLED} have one, "
+            f"and answers are called unknown or doubtful where {MIN_FOR_THRESHOLD} have one."
         ]
 
     def all_painters_task(self) -> tuple[Task, np.ndarray]:

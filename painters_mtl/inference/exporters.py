@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from painters_mtl.common import lazy_imports
+from painters_mtl.common.files import full_disk_is_an_os_error
 from painters_mtl.common.lazy_imports import import_extra
 from painters_mtl.inference.runtimes import FILES, named_inputs
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
@@ -70,7 +71,8 @@ def save_graph(run: Run, network: keras.Model, folder: Path, calibrated: bool) -
         )
         module = tf.Module()
         module.serve = named
-        tf.saved_model.save(module, str(folder), signatures={SIGNATURE: named})
+        with full_disk_is_an_os_error(folder):
+            tf.saved_model.save(module, str(folder), signatures={SIGNATURE: named})
 
 
 def save(

@@ -19,12 +19,13 @@ from scipy import special
 
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError
-from painters_mtl.common.messages import say
+from painters_mtl.common.messages import counted, say
 from painters_mtl.common.small_floats import unpacked
+from painters_mtl.data.csv_table import read_csv
 from painters_mtl.inference.nearest import unit_vectors
 from painters_mtl.inference.pair_auc import Pairs, auc
 from painters_mtl.runs.network_files import write_arrays
-from painters_mtl.runs.run import Run
+from painters_mtl.runs.run import SPLIT, Run
 from painters_mtl.runs.training_data import run_data_settings
 
 if TYPE_CHECKING:
@@ -231,11 +232,20 @@ def learn_on(run: Run, dataset: "Dataset", seed: int) -> PainterHead:
     kernel, bias = fit_linear_head(features[rows], labels[rows], len(task.classes), settings)
     head = PainterHead(kernel, bias, 1.0, task.classes, {})
     head = choose(run, head, features[:, 0], dataset)
+    if missing := _missing_works(run, dataset):
+        say(f"note: {counted(missing, 'painting')} of the training cannot be found: the head is not kept")
+        return head
     try:
         save_head(head, run)
     except OSError as error:  # on Kaggle a run is attached as a data set that nobody can write to
         say(f"note: {run.folder / HEAD} cannot be written ({error.strerror or error}): it is not kept")
     return head
+
+
+def _missing_works(run: Run, dataset: "Dataset") -> int:
+    """How many works of the run's split the data lack, as where half of them is not mounted."""
+    split = run.folder / SPLIT
+    return max(0, len(read_csv(split, [])) - int((dataset.split != "").sum())) if split.is_file() else 0
 
 
 def choose(run: Run, head: PainterHead, features: np.ndarray, data: "Dataset") -> PainterHead:

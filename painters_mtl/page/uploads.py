@@ -22,6 +22,7 @@ from painters_mtl.images.files import ImageFile
 from painters_mtl.page import limits
 
 PREFIX = "painters-page-"
+_own: set[Path] = set()  # the folders that this process has made
 
 
 class Uploads:
@@ -34,7 +35,9 @@ class Uploads:
 
     def __init__(self) -> None:
         _remove_those_of_dead_pages()
-        self.root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")).resolve()
+        made = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        _own.add(made)
+        self.root = made.resolve()
         self.folder, self.drawn = self.root / "uploads", self.root / "drawn"
         self.folder.mkdir()
         self.drawn.mkdir()
@@ -173,8 +176,12 @@ def _remove_those_of_dead_pages() -> None:
     """Remove the folders of pages that were killed; only this user's, and only where no such process lives."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
         number = folder.name.removeprefix(PREFIX).partition("-")[0]
+        # In a container every page has the same number, that of a killed one too.
+        is_left = number.isdigit() and (
+            folder not in _own if int(number) == os.getpid() else not _is_alive(int(number))
+        )
         with suppress(OSError):
-            if number.isdigit() and not _is_alive(int(number)) and folder.stat().st_uid == os.getuid():
+            if is_left and folder.stat().st_uid == os.getuid():
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -71,9 +71,15 @@ def _chosen(models: Path) -> Run:
 
 
 def finished_runs(models: Path) -> list[Path]:
-    """The folders of the finished runs in a folder, the newest first."""
+    """The folders of the finished runs in a folder, the newest first; one that was interrupted is none of them."""
     folders = [file.parent for file in models.glob(f"*/{MODEL}") if not file.parent.name.startswith(".")]
-    finished = [folder for folder in folders if (folder / LABELS).is_file() and (folder / METRICS).is_file()]
+    finished = [
+        folder
+        for folder in folders
+        if (folder / LABELS).is_file()
+        and (folder / METRICS).is_file()
+        and not read_if_sound(folder / METRICS).get("interrupted")
+    ]
     return sorted(finished, key=lambda folder: ((folder / MODEL).stat().st_mtime_ns, folder.name), reverse=True)
 
 

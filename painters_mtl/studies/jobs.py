@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from painters_mtl.common import interrupts
 from painters_mtl.common.messages import say
 from painters_mtl.data.dataset import Dataset
 from painters_mtl.studies.settings import DISTILLED
@@ -85,6 +86,7 @@ def run_jobs(
         try:
             result = run_job(job, datasets, settings, steps[job.after] if job.after else 0)
         except KeyboardInterrupt:  # in a teacher of a distilled network, or between two trainings
+            interrupts.acknowledge()  # the seeds that are done are compared, which is not to be interrupted once more
             return
         if result.interrupted:
             return

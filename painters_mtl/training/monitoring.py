@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from painters_mtl.common.files import atomic_write
+from painters_mtl.common.files import atomic_write, full_disk_is_an_os_error
 from painters_mtl.common.messages import ProgressBar
 from painters_mtl.runs.run import HISTORY
 from painters_mtl.training.batches import Batch
@@ -57,14 +57,15 @@ class TensorBoardLog(Observer):
     """Writes the columns of the history to the folder logs/ of a run, for TensorBoard."""
 
     def __init__(self, folder: Path) -> None:
-        self.writer = tf.summary.create_file_writer(str(folder / "logs"))
+        self.folder = folder / "logs"
+        self.writer = tf.summary.create_file_writer(str(self.folder))
 
     def after_validation(self, history: Sequence[Mapping[str, float]]) -> None:
         """Add the last row."""
-        with self.writer.as_default():
+        with full_disk_is_an_os_error(self.folder), self.writer.as_default():
             for column, value in history[-1].items():
                 tf.summary.scalar(column, value, step=len(history))
-        self.writer.flush()
+            self.writer.flush()
 
 
 class GradientConflict(Observer):

@@ -101,6 +101,9 @@ def new_run_folder(folder: Path, replace: bool) -> Iterator[None]:
     check_replaceable(folder)
     aside = aside_of(folder)
     if replace and folder.exists():
+        for lock in (folder / BASELINES).glob(".*.lock"):  # another process trains a baseline of this run
+            with run_folder_lock(lock.with_name(lock.name[1:].removesuffix(".lock")), wait=False):
+                pass
         if aside.exists():  # the run in the folder is an unfinished successor of it
             shutil.rmtree(folder)
         else:

@@ -1,9 +1,11 @@
 """Files are there whole or as they were, and written by one process at a time."""
 
+import contextlib
 import errno
 import fcntl
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from painters_mtl.common.files import (
     atomic_folder,
     atomic_write,
     file_lock,
+    full_disk_is_an_os_error,
     read_if_sound,
     read_json,
     remove_leftovers,
@@ -165,3 +168,59 @@ def test_what_is_put_into_a_folder_meanwhile_is_an_error_unless_it_is_as_good(tm
     with atomic_folder(tmp_path / "out", or_there=True) as temporary:
         (temporary / "a.txt").write_text("mine")
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "b.txt"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(is_there: bool, tmp_path: Path) -> None:
+    """In containers all processes have the same few numbers."""
+    for name, content in ((f".{os.getpid()}-out", "half"), (f".{os.getpid()}-old-out", "old")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").write_text(content)
+    if is_there:  # the new one was whole, and the old one not yet removed
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "a.txt").write_text("whole")
+    with pytest.raises(ValueError, match="slip"), atomic_folder(tmp_path / "out", replace=True):
+        raise ValueError("slip")
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["out", "out/a.txt"]
+    assert (tmp_path / "out" / "a.txt").read_text() == ("whole" if is_there else "old")
+    with atomic_folder(tmp_path / "out", replace=True) as temporary:
+        (temporary / "a.txt").write_text("new")
+    assert (tmp_path / "out" / "a.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_mount_point_is_replaced_whole_or_not_at_all(
+    stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No rename moves it or takes its place, so that what is in it is moved; Ctrl-C may come between two files."""
+    mount, rename, moved = tmp_path / "mount", Path.replace, shutil.move
+    mount.mkdir()
+    for name in ("a", "b"):
+        (mount / name).write_text("old")
+
+    def refuse(self: Path, target: Path) -> Path:
+        if mount in (self, target):
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return rename(self, target)
+
+    def stop(source: Path, target: Path) -> object:
+        if stopped and target == mount / "b" and source.read_text() == "new":
+            raise KeyboardInterrupt
+        return moved(source, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(shutil, "move", stop)
+    ends = pytest.raises(KeyboardInterrupt) if stopped else contextlib.nullcontext()
+    with ends, atomic_folder(mount, replace=True) as temporary:
+        for name in ("a", "b"):
+            (temporary / name).write_text("new")
+    assert {path.name: path.read_text() for path in mount.iterdir()} == dict.fromkeys("ab", "old" if stopped else "new")
+    assert list(tmp_path.iterdir()) == [mount]
+
+
+def test_a_disk_that_tensorflow_finds_full_is_pythons_error(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    with pytest.raises(OSError, match="No space left") as caught, full_disk_is_an_os_error(tmp_path / "logs"):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(tmp_path / "logs")

@@ -119,8 +119,10 @@ def test_the_folder_goes_with_the_page_and_that_of_a_killed_one_later(uploads: U
     put(uploads, "a.jpg")
     dead = tmp_path / "painters-page-4194304-x"  # beyond the largest number of a process
     (dead / "uploads").mkdir(parents=True)
+    same = tmp_path / f"painters-page-{os.getpid()}-x"  # of a killed page in a container, where all have this number
+    (same / "uploads").mkdir(parents=True)
     again = Uploads()
-    assert not dead.exists() and uploads.root.exists()
+    assert not dead.exists() and not same.exists() and uploads.root.exists()
     for each in (again, uploads):
         each.close()
         assert not each.root.exists()

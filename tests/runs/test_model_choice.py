@@ -8,6 +8,7 @@ import pytest
 from small_runs import make_run, package, trained_run
 
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import read_json, write_json
 from painters_mtl.runs import model_choice
 from painters_mtl.runs.model_choice import bundled_model, open_named_run, open_run_for_pictures
 from painters_mtl.runs.run import Run
@@ -51,6 +52,9 @@ def test_the_newest_finished_run_of_real_paintings_answers(base: Path, one_comes
     put(base / "real", models / ".hidden", 1000)
     put(base / "real", models / "unfinished", 1001, without="metrics.json")
     put(base / "demo", models / "demo", 1002)
+    put(base / "real", models / "stopped", 1003)
+    metrics = read_json(models / "stopped" / "metrics.json")
+    write_json(models / "stopped" / "metrics.json", metrics | {"interrupted": True})
     package(trained_run(tmp_path / "another"), models / "paintings")  # it has its own place in the order
     run = open_run_for_pictures(None, models)
     assert (run.folder, run.title) == (models / "b", f"{models / 'b'}, the newest run of real paintings")

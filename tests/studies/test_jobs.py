@@ -1,11 +1,14 @@
 """A study as a list of trainings."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from painters_mtl.common import interrupts
+from painters_mtl.common.iteration import in_batches
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.studies import jobs
 from painters_mtl.studies.jobs import time_left, training_jobs
@@ -40,8 +43,10 @@ def test_ctrl_c_in_a_teacher_ends_the_study_behind_the_last_complete_training(mo
 
     def train(job: jobs.TrainingJob, *_: object) -> RunResult:
         if job == listed[2]:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return done
 
     monkeypatch.setattr(jobs, "run_job", train)
-    assert list(jobs.run_jobs(listed, [], TrainSettings())) == [(listed[0], done), (listed[1], done)]
+    with interrupts.watched():
+        assert list(jobs.run_jobs(listed, [], TrainSettings())) == [(listed[0], done), (listed[1], done)]
+        assert len(list(in_batches(100, 10))) == 10  # and they are compared, whatever asks for the signal

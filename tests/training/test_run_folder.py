@@ -269,6 +269,20 @@ def test_a_run_is_trained_by_one_process(small: Path, tmp_path: Path) -> None:
         fitted(settings)
 
 
+def test_a_run_whose_baseline_is_being_trained_is_not_replaced(tmp_path: Path) -> None:
+    """The network for all tasks is done by then, and its lock is free."""
+    folder = tmp_path / "run"
+    (folder / "baselines").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    with (
+        locked_elsewhere(folder / "baselines" / ".style.lock"),
+        pytest.raises(UserError, match=r"is training .*baselines/style"),
+        new_run_folder(folder, replace=True),
+    ):
+        raise AssertionError
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"] and (folder / "config.json").exists()
+
+
 @pytest.mark.parametrize("budget", ["early-stop", "equal-updates"])
 def test_the_first_strategy_of_a_study_stays_where_baselines_have_its_steps(tmp_path: Path, budget: Any) -> None:
     before = CompareSettings(strategies=("joint",), budget=budget)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from painters_mtl import __version__, compare, train
 from painters_mtl.common import command_line
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.runs import run
+from painters_mtl.studies import jobs
 from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training.resume import settings_to_resume
 from painters_mtl.training.run_folder import run_folder_lock
@@ -321,3 +323,22 @@ def test_a_study_that_runs_is_not_replaced(study: tuple[Path, list[str]], capsys
 def test_misuse_is_one_sentence(options: list[str], words: str, tmp_path: Path) -> None:
     done = python("-m", "painters_mtl.compare", "--data", tmp_path, *options)
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_new_study_that_was_stopped_at_once_gives_the_old_one_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, name="study")
+    folder = settings.models / "study"
+    folder.mkdir(parents=True)
+    CompareSettings(seeds=1).save(folder / "config.json")
+    (folder / "comparison.json").write_text('{"seeds": 1}')
+
+    def stop(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(jobs, "fit", stop)  # before the first step
+    assert compare.main([*arguments(settings), "--seeds", "1", "--overwrite"]) == 130
+    assert (folder / "comparison.json").read_text() == '{"seeds": 1}'
+    assert [path.name for path in settings.models.iterdir()] == ["study"]
+    assert "--resume" not in capsys.readouterr().out

@@ -78,8 +78,10 @@ def test_the_columns_are_those_promised(folder: Path, few: Path, tmp_path: Path)
     assert all(r["error"] == "" and r[task] for r in rows for task in TASK_NAMES)
 
 
-@pytest.mark.parametrize(("ending", "content"), [("csv", "filename,painter\na.png,Turner\n"), ("jsonl", '{"path": 1}\n'),
-                                                ("html", "<title>my page</title>")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [("csv", "filename,painter\na.png,Turner\n"), ("jsonl", '{"path": 1}\n'), ("html", "<title>my page</title>")],
+)
 def test_a_file_of_the_users_own_is_not_replaced(
     ending: str, content: str, folder: Path, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
