@@ -46,7 +46,8 @@ from painters_mtl.runs.run import open_run
 from painters_mtl.training.fit import fit
 from painters_mtl.training.settings import TrainSettings
 
-# With hours to spend: painters-mtl train --image-size 224 --name full, and open_run("models/full") below.
+# With hours to spend: painters-mtl train --image-size 224 --name full. Then take its split and its network: prepare with
+# TrainSettings(data=..., split=Path("models/full/split.csv")) alone, and open_run("models/full") instead of fit below.
 settings = TrainSettings(
     data=Path(DATA) if DATA else None,
     sample=SAMPLE,
@@ -157,14 +158,15 @@ plt.show()
 # Kaggle wants `submission.csv`: `index,sameArtist`. Where the competition's table lies beside its test pictures, the next
 # cell writes it: 23,817 pictures are encoded, which takes some minutes, then 22 million pairs are scored. With hours to
 # spend, train a better network first (above). On the command line: `painters-mtl pairs --model models/full
-# --pairs submission_info.csv --images test.zip --output submission.csv`
+# --pairs submission_info.csv --images data/painter-by-numbers --output submission.csv`
 
 # %%
 real = [data.folder / f"submission_info.csv{end}" for end in ("", ".zip")]
 places = [data.folder / name for name in ("test.zip", "test")]
 real, places = ([path for path in paths if path.exists()] for paths in (real, places))
 if real and places:
-    asked = pairs.Settings(images=(places[0],), pairs=real[0], output=Path("submission.csv"), model=run.folder)
+    # The whole folder: some test pictures are damaged, and their replacements lie beside them.
+    asked = pairs.Settings(images=(data.folder,), pairs=real[0], output=Path("submission.csv"), model=run.folder)
     pairs.pairs(asked)
 else:
     print(f"{data.folder} has no submission_info.csv with the test pictures beside it: nothing to submit")

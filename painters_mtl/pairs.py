@@ -1,8 +1,7 @@
 """Score pairs of paintings: are both by the same painter? This is the competition's task; it writes a submission.
 
-    painters-mtl pairs --model models/full --pairs submission_info.csv --images test/ --output submission.csv
-    painters-mtl pairs --model models/full --pairs submission_info.csv --images data/test.zip
-    painters-mtl pairs --model models/full --images paintings/ --labels data/painter-by-numbers
+    painters-mtl pairs --model models/full --pairs submission_info.csv --images data/painter-by-numbers
+    painters-mtl pairs --model models/full --images paintings/ --labels paintings.csv
 
 The pairs are `index,image1,image2`, the submission is `index,sameArtist`: a row for each, in the same order. A picture
 is found by its file name, in folders and zips, and goes through the network once; what was computed is kept in
@@ -74,7 +73,6 @@ def pairs(settings: Settings) -> int:
     """The verb. Returns 0, or 1 when pictures were missing or could not be read."""
     settings = _with_zipped_table(settings)
     _check(settings)
-    from painters_mtl.images.files import find_images
     from painters_mtl.inference import pair_tables
     from painters_mtl.inference.pair_scoring import ScoreOptions, pair_vectors, print_auc, trained_painters
     from painters_mtl.runs.model_choice import open_named_run, open_run_for_pictures
@@ -83,22 +81,7 @@ def pairs(settings: Settings) -> int:
     against = open_named_run(settings.against, option="--against") if settings.against else None
     if against:
         against.check()
-    images = find_images(*settings.images)
-    by_name = pair_tables.images_by_name(images) if settings.pairs else pair_tables.images_by_shortest_name(images)
-    if len(by_name) < 2:
-        raise UserError(f"--images: there are no two pictures in {', '.join(map(str, settings.images))}")
-    count, names = len(by_name) * (len(by_name) - 1) // 2, list(by_name)
-    if settings.pairs is not None:
-        count, names = pair_tables.survey_pairs(settings.pairs)
-        matches = pair_tables.match_names(names, by_name)
-        files = {name: by_name[image] for name, image in matches.items()}
-    else:
-        files = by_name
-    if not files:
-        raise UserError(
-            f"none of the pictures that {settings.pairs} names ({pair_tables.some(names)}) is in --images: is it the "
-            "right folder?"
-        )
+    count, names, files = _pictures(settings)
     say(f"{counted(count, 'pair')} of {len(names):,} pictures, with {run.title}")
     painters = pair_tables.read_painters(settings.labels) if settings.labels else {}
     trained = trained_painters(run) if settings.labels else set[str]()
@@ -111,6 +94,29 @@ def pairs(settings: Settings) -> int:
     if settings.labels is not None:
         print_auc(labelled, trained, run, against)
     return _report_missing([name for name in names if name not in files], models[0].errors)
+
+
+def _pictures(settings: Settings) -> "tuple[int, list[str], dict[str, ImageFile]]":
+    """How many pairs there are, the names of their pictures, and the pictures that are found, by these names."""
+    from painters_mtl.images.files import find_images
+    from painters_mtl.inference import pair_tables
+
+    images = find_images(*settings.images)
+    if len(images) < 2:
+        raise UserError(f"--images: there are no two pictures in {', '.join(map(str, settings.images))}")
+    if settings.pairs is None:
+        files = pair_tables.images_by_shortest_name(images)
+        return len(files) * (len(files) - 1) // 2, list(files), files
+    count, names = pair_tables.survey_pairs(settings.pairs)
+    with_folders = any("/" in name for name in names)
+    by_name = {str(file): file for file in images} if with_folders else pair_tables.images_by_name(images)
+    files = {name: by_name[image] for name, image in pair_tables.match_names(names, by_name).items()}
+    if not files:
+        raise UserError(
+            f"none of the pictures that {settings.pairs} names ({pair_tables.some(names)}) is in --images: is it the "
+            "right folder?"
+        )
+    return count, names, files
 
 
 def _with_zipped_table(settings: Settings) -> Settings:
@@ -177,8 +183,9 @@ def _check(settings: Settings) -> None:
     for option in ("pairs", "labels"):
         if (path := getattr(settings, option)) is not None and not path.exists():
             raise UserError(f"--{option} {path} is not there")
-    if settings.pairs is not None and settings.output.resolve() == settings.pairs.resolve():
-        raise UserError(f"--output {settings.output} is the table of the pairs itself: name another file")
+    for option, what in (("pairs", "the table of the pairs"), ("labels", "the table of the --labels")):
+        if (path := getattr(settings, option)) is not None and settings.output.resolve() == path.resolve():
+            raise UserError(f"--output {settings.output} is {what} itself: name another file")
     if settings.against is not None and settings.labels is None:
         raise UserError("--against needs --labels: two models are compared by their AUC")
 

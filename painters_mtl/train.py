@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from painters_mtl.common import command_line, lazy_imports
-from painters_mtl.common.files import write_json
+from painters_mtl.common.errors import UserError
+from painters_mtl.common.files import read_if_sound, write_json
 from painters_mtl.common.messages import say
-from painters_mtl.runs.run import BASELINES, COMPARISON, CONFIG, REPORT
+from painters_mtl.runs.run import BASELINES, COMPARISON, CONFIG, LABELS, REPORT
 from painters_mtl.training.preflight import check_network, check_several_workers, check_sources
 from painters_mtl.training.quality import with_quality
 from painters_mtl.training.resume import resume_command, settings_to_resume
@@ -54,6 +55,11 @@ def train(settings: TrainSettings, named: frozenset[str] = frozenset()) -> int:
 
     settings = with_stored_start(settings, folder)
     data = prepare(settings, seen_codes=seen_codes(settings))
+    if data.demo and not settings.overwrite and read_if_sound(folder / LABELS).get("demo") is False:
+        raise UserError(
+            f"{folder} was trained on real paintings, which --data did not name and which are not found now: name them "
+            "there, or choose another --name"
+        )
     settings = with_known_start(settings, data)
     if settings.dry_run:
         print(split_summary(data))

@@ -231,8 +231,10 @@ def _cached_images(
 
 
 def _choose_classes(table: pd.DataFrame, settings: DataSettings) -> tuple[dict[str, Task], list[str]]:
-    """The tasks, and notes. Of a split that is given, only what may be trained on is counted."""
-    counted = may_be_trained_on(table) if settings.split is None else None
+    """The tasks, and notes. What the data set aside for validation or test is not counted, unless a new split is asked
+    for: the file of a split repeats a training, with its classes.
+    """
+    counted = None if settings.split == NEW_SPLIT else may_be_trained_on(table)
     return choose_classes(table, settings.requested_classes(), counted)
 
 

@@ -20,7 +20,7 @@ from painters_mtl.data.readers import (
     wikiart,
 )
 from painters_mtl.data.tables import column_names, table_at
-from painters_mtl.data.tasks import TASK_NAMES, are_predictions
+from painters_mtl.data.tasks import are_predictions
 from painters_mtl.images.files import is_passed_over
 
 
@@ -31,14 +31,17 @@ def read_layout(collection: Collection) -> Reading:
     Raises `UserError` when it fits none, and when it is not clear which it is: nothing is trained on by a guess.
     """
     settings = collection.settings
+    competition = painter_by_numbers.its_tables(collection)
     if settings.table:
-        return table.read(_once(collection), [table_at(settings.table, collection.folder)])
+        named = table_at(settings.table, collection.folder)
+        if of_competition := {name: each for name, each in competition.items() if each == named}:
+            return painter_by_numbers.read(collection, of_competition)
+        return table.read(_once(collection), [named])
     if settings.folders:
         if settings.folders in ("style", "genre") and wikiart.fits(collection):
             return wikiart.read(_once(collection))
         return class_folders.read(_once(collection))
-    competition = painter_by_numbers.its_tables(collection)
-    if competition and not set(settings.columns) - (set(settings.tasks) - set(TASK_NAMES)):
+    if competition:
         return painter_by_numbers.read(collection, competition)
     collection = _once(collection)
     has_classes = len(collection.levels().names()) > 1

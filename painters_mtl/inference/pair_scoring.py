@@ -140,8 +140,10 @@ def print_auc(labelled: LabelledPairs, trained: set[str], run: "Run", against: "
     Args:
         trained: the painters with works in the training of `run`.
     """
-    trained = {painter.casefold() for painter in trained}
-    in_training = np.array([name.casefold() in trained for name in labelled.painters], bool)
+    from painters_mtl.data.values import spelling_key
+
+    trained = set(map(spelling_key, trained))
+    in_training = np.array([spelling_key(name) in trained for name in labelled.painters], bool)
     pairs = Pairs(labelled.one, labelled.other, in_training)
     if not (labelled.one == labelled.other).any():
         print("no AUC: no pair is known to be by one painter (are these the --labels of these pictures?)")

@@ -127,17 +127,21 @@ def _labels_table(file: Path) -> pd.DataFrame:
 
 
 def survey_pairs(file: Path) -> tuple[int, list[str]]:
-    """How many pairs there are, and the names of their pictures, in order of appearance; the whole table is checked."""
+    """How many pairs there are, and the names of their pictures, in order of appearance; the whole table is checked.
+
+    The names are bare, unless two of different folders are the same then (`Degas/1.jpg`, `Monet/1.jpg`).
+    """
     count, names = 0, dict[str, None]()
     with ProgressBar(desc=f"reading {file.name}", unit=" pairs", unit_scale=True, delay=1) as progress:
         for table in _chunks(file):
             for column in COLUMNS[1:]:
-                names.update(dict.fromkeys(map(bare, table[column].cat.categories)))
+                names.update(dict.fromkeys(table[column].cat.categories))
             count += len(table)
             progress.update(len(table))
     if not count:
         raise UserError(f"{file} has no pairs: it needs rows of {','.join(COLUMNS)}")
-    return count, list(names)
+    bare_names = list(dict.fromkeys(map(bare, names)))
+    return count, bare_names if len(bare_names) == len(names) else list(names)
 
 
 def read_pairs(file: Path, positions: Mapping[str, int]) -> Iterator[PairChunk]:
@@ -150,7 +154,8 @@ def read_pairs(file: Path, positions: Mapping[str, int]) -> Iterator[PairChunk]:
         columns = []
         for name in COLUMNS[1:]:
             cells = table[name].cat
-            of_category = np.array([positions.get(bare(category), -1) for category in cells.categories], np.int64)
+            found = [positions.get(name, positions.get(bare(name), -1)) for name in cells.categories]
+            of_category = np.array(found, np.int64)
             columns.append(of_category[cells.codes])
         yield quoted(table["index"].tolist()), columns[0], columns[1]
 

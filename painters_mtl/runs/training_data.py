@@ -31,6 +31,10 @@ def run_data_settings(run: Run, place: Path | None, way_out: str) -> DataSetting
         from painters_mtl.data.demo.collection import make_demo
 
         place = make_demo(DEMO_FOLDER)
+    if place is None and set(settings.task_data) != set(settings.task_names()):  # those that train finds by itself
+        place = find_data(None)
+        if place is None:
+            raise UserError(f"the paintings of {run.folder}, which --data did not name, are not found: {way_out}")
     if place is not None and not place.exists():
         raise UserError(f"the paintings of {run.folder} are not in {place}: {way_out}")
     settings = settings.with_classes({name: task.classes for name, task in run.tasks.items()})

@@ -15,6 +15,7 @@ from painters_mtl.data import dataset
 from painters_mtl.data.dataset import prepare
 from painters_mtl.data.demo.collection import make_demo
 from painters_mtl.data.settings import DataSettings
+from painters_mtl.data.split_file import save_split
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,25 @@ def test_a_class_must_have_works_to_learn_from_where_parts_are_given(small, tmp_
     data = prepare(settings(folder, tmp_path))
     assert "Only in test" not in data.tasks["style"].classes
     assert "Only in test" in prepare(settings(folder, tmp_path, split=Path("new"))).tasks["style"].classes
+
+
+def test_the_split_of_a_training_repeats_its_classes(small, tmp_path):
+    """The test part, which is not counted, would turn the order of the painters round."""
+    folder = with_parts(small, tmp_path, ["train", "train", "validation", "test"])
+    table = pd.read_csv(folder / "labels.csv", dtype=str, keep_default_na=False)
+    table.loc[(table["split"] == "test") | (table.index % 12 == 0), "painter"] = "Mostly in test"
+    table.to_csv(folder / "labels.csv", index=False)
+    first = prepare(settings(folder, tmp_path, painters=("2",)))
+    save_split(tmp_path / "split.csv", first.table, first.split, first.tasks)
+    again = prepare(settings(folder, tmp_path, painters=("2",), split=tmp_path / "split.csv"))
+    assert again.tasks == first.tasks and "Mostly in test" not in first.tasks["painter"].classes
+    assert again.split.tolist() == first.split.tolist()
+
+
+def test_few_labels_in_validation_are_said(small, tmp_path, capsys):
+    prepare(settings(small, tmp_path, sample=60))
+    told = capsys.readouterr().out
+    assert "few validation paintings have a label (" in told and "calibrated where 20 have one" in told
 
 
 def test_a_missing_part_is_noted_and_near_copies_leave_train(small, tmp_path, capsys):

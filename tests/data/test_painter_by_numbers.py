@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from folders import draw, write, zipped
+from folders import column, draw, write, zipped
 
+from painters_mtl.common.errors import UserError
 from painters_mtl.data.catalog import COLUMNS, read_catalog
 from painters_mtl.data.classes import choose_classes
+from painters_mtl.data.settings import LabelSettings
 
 ALL_HEADER = "artist,date,genre,style,title,artist_group,in_train,new_filename\n"
 TRAIN_HEADER = "filename,artist,title,style,genre,date\n"
@@ -72,6 +74,32 @@ def test_only_the_full_table_or_only_the_hashes(tmp_path):
     assert set(hashed.table["painter"]) == set(HASH.values()) and set(hashed.table["competition"]) == {"train"}
     assert any("only as a hash" in note for note in hashed.notes)
     assert any("2 of the 6 images have no row" in note for note in hashed.notes)
+
+
+def test_a_row_that_only_the_hashes_name_keeps_its_title(tmp_path):
+    folder = competition(tmp_path)
+    table = (folder / "all_data_info.csv").read_text()
+    (folder / "all_data_info.csv").write_text("".join(x for x in table.splitlines(True) if not x.endswith(",4.jpg\n")))
+    catalog = read_catalog(folder)
+    row = catalog.table.set_index("id").loc["train/4.jpg"]
+    assert (row["title"], row["painter"]) == ("Ennui", HASH["Walter Sickert"])
+    assert any(note.startswith("2 rows had the end of their title") for note in catalog.notes)
+
+
+def test_columns_of_its_tables_can_be_named_and_its_test_paintings_stay_apart(tmp_path):
+    folder = competition(tmp_path, images=False)
+    draw(*(folder / "img" / f"{i}.jpg" for i in range(1, 7)))
+    write(folder / "all_data_info.csv", (folder / "all_data_info.csv").read_text().replace("style", "Art School", 1))
+    usual, named = (read_catalog(folder, LabelSettings(columns=columns)) for columns in ({}, {"genre": "art school"}))
+    assert named.layout == "painter-by-numbers"
+    assert column(named, "competition") == column(usual, "competition") and "test" in column(named, "competition")
+    assert column(named, "genre") == ["Impressionism"] * 3 + ["Realism", "Impressionism", "Realism"]
+    own = read_catalog(folder, LabelSettings(tasks=("painter", "art_school")))
+    assert column(own, "art_school") == column(named, "genre")
+    alone = read_catalog(folder, LabelSettings(table=Path("train_info.csv")))
+    assert alone.layout == "painter-by-numbers" and len(alone.table) == 4
+    with pytest.raises(UserError, match=r"--columns genre=school: there is no column school; all_data_info has artist"):
+        read_catalog(folder, LabelSettings(columns={"genre": "school"}))
 
 
 def test_a_cut_down_full_table_keeps_its_painters(tmp_path):

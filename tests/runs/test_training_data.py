@@ -54,3 +54,20 @@ def test_a_run_that_lacks_its_split_or_paintings_says_the_way_out(tmp_path: Path
     with pytest.raises(UserError, match=r"are not in .*gone: name some"):
         training_data.run_data_settings(run, None, "name some")
     assert training_data.run_data_settings(run, tmp_path, "").data == tmp_path
+
+
+def test_a_run_whose_paintings_train_found_by_itself_is_not_given_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`train` without --data took the competition's, which are elsewhere now."""
+    monkeypatch.chdir(tmp_path)
+    run = make_folder(tmp_path / "run", None)
+    (run.folder / "split.csv").touch()
+    with pytest.raises(UserError, match="which --data did not name, are not found: give --data"):
+        training_data.run_data_settings(run, None, "give --data")
+    assert not Path("data").exists()
+    folder = Path("data/painter-by-numbers")
+    folder.mkdir(parents=True)
+    (folder / "all_data_info.csv").touch()
+    (folder / "1.jpg").touch()
+    assert training_data.run_data_settings(run, None, "").data == folder

@@ -36,7 +36,7 @@ from painters_mtl.inference.painter_pairs import (
 )
 from painters_mtl.inference.pair_auc import Pairs, auc, auc_draws, draw_painters, intervals
 from painters_mtl.inference.pair_auc import table as pair_table
-from painters_mtl.inference.pair_scoring import PairVectors, trained_painters, write_scores
+from painters_mtl.inference.pair_scoring import LabelledPairs, PairVectors, print_auc, trained_painters, write_scores
 from painters_mtl.inference.pair_tables import images_by_name, match_names, read_painters, read_pairs, survey_pairs
 from painters_mtl.network.linear_head import FitSettings, fit_linear_head
 from painters_mtl.runs.model_choice import bundled_model
@@ -567,6 +567,31 @@ def test_without_a_table_pictures_of_one_name_are_pairs_too(run: Run, paintings_
     assert named == {frozenset(two) for two in itertools.combinations([*zeros, f"1{suffix}"], 2)}
 
 
+def test_a_table_may_name_pictures_by_their_folders(run: Run, paintings_of_two: Path, tmp_path: Path) -> None:
+    for folder, numbers in (("Monet", (0, 2)), ("Degas", (1, 3))):
+        (tmp_path / "works" / folder).mkdir(parents=True)
+        for name, number in enumerate(numbers):
+            shutil.copy(paintings_of_two / f"{number}.png", tmp_path / "works" / folder / f"{name}.png")
+    by_folder = [("Monet/0", "Degas/0"), ("Monet/0", "Monet/1"), ("Degas/0", "Degas/1"), ("Degas/1", "Degas/1")]
+    by_number = [(0, 1), (0, 2), (1, 3), (3, 3)]
+    scores = [
+        [row["sameArtist"] for row in scored(run, where, tmp_path / "out.csv", "--score", "cosine", "--pairs", pairs_)]
+        for where, pairs_ in (
+            (tmp_path / "works", table(tmp_path / "f.csv", [(0, f"{a}.png", f"{b}.png") for a, b in by_folder])),
+            (paintings_of_two, table(tmp_path / "n.csv", [(0, f"{a}.png", f"{b}.png") for a, b in by_number])),
+        )
+    ]
+    assert scores[0] == scores[1] and len(set(scores[0])) == 4
+
+
+def test_a_painter_who_is_spelt_otherwise_is_no_other(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = np.array([0, 0, 1, 0], np.int32), np.array([0, 1, 1, 1], np.int32)
+    labelled = LabelledPairs([np.array([0.9, 0.1, 0.8, 0.2])], one, other, ["Paul Cézanne", "paul-gauguin"])
+    print_auc(labelled, {"Paul Cezanne", "Paul Gauguin"}, run)
+    counts = {line.split()[0]: line.split()[-2:] for line in capsys.readouterr().out.splitlines()[2:]}
+    assert counts["seen"] == counts["all"] == ["4", "2"] and counts["unseen"] == ["0", "0"]
+
+
 def test_of_two_of_one_name_the_replacement_is_used() -> None:
     files = [images.ImageFile(*f) for f in (("a.zip", "test/1.jpg"), ("test/1.jpg",), ("test/2.jpg",))]
     replaced = images.ImageFile("replacements_for_corrupted_files.zip", "test/2.jpg")
@@ -638,7 +663,9 @@ def test_misuse_is_one_sentence(
     run: Run, paintings_of_two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "labels.csv").write_text("filename,painter\n0.png,Monet\n")
     for words, told in (
+        (("--labels", tmp_path / "labels.csv", "--output", tmp_path / "labels.csv"), "the --labels itself"),
         (("--pairs", tmp_path / "nowhere.csv"), "--pairs"),
         (("--labels", tmp_path / "nowhere"), "--labels"),
         (("--images", tmp_path / "empty"), "no two pictures"),

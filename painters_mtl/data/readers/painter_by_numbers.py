@@ -8,7 +8,7 @@ import pandas as pd
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.collection import Collection, Reading, add_note, image_place, image_rank, join_images
-from painters_mtl.data.columns import ALIASES
+from painters_mtl.data.columns import ALIASES, column_key
 from painters_mtl.data.csv_table import TableFile, csv_header, read_csv
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.data.values import PAINTER_HASH, clean, mapped
@@ -31,6 +31,11 @@ def its_tables(collection: Collection) -> dict[str, TableFile]:
 def read(collection: Collection, tables: Mapping[str, TableFile]) -> Reading:
     """Images are joined to rows by their bare name."""
     notes = collection.notes
+    headers = {name: csv_header(table) for name, table in tables.items()}
+    for ours, theirs in collection.settings.columns.items():
+        if not any(column_key(theirs) in map(column_key, header) for header in headers.values()):
+            has = "; ".join(f"{name} has {', '.join(header)}" for name, header in headers.items())
+            raise UserError(f"--columns {ours}={theirs}: there is no column {theirs}; {has}")
     read = {name: _columns(collection, table) for name, table in tables.items()}
     full, train = read.get("all_data_info"), read.get("train_info")
     named = set() if full is None else set(full["filename"])
@@ -65,10 +70,13 @@ def read(collection: Collection, tables: Mapping[str, TableFile]) -> Reading:
 
 def _columns(collection: Collection, table: TableFile) -> pd.DataFrame:
     """A table with our names for its columns, the missing ones empty."""
-    own = [task for task in collection.settings.task_names() if task not in TASK_NAMES]
-    own_columns = {task: collection.settings.columns.get(task, task).lower() for task in own}
-    extra = {"in_train": "in_train", "artist_group": "artist_group"} | own_columns
+    given = collection.settings.columns
+    own = {task: given.get(task, task) for task in collection.settings.task_names() if task not in TASK_NAMES}
+    by_key = {column_key(name): name for name in csv_header(table)}
+    extra = {"in_train": "in_train", "artist_group": "artist_group"}
+    extra |= {task: by_key.get(column_key(name), name) for task, name in own.items()}
     aliases = {ours: ALIASES[ours] for ours in ("filename", *TASK_NAMES, "title", "date")}
+    aliases |= {ours: (by_key.get(column_key(name), name),) for ours, name in given.items() if ours in aliases}
     frame = read_csv(
         table, collection.notes, {*extra.values(), *(name for names in aliases.values() for name in names)}
     )
@@ -124,12 +132,12 @@ def _repair_painters(table: pd.DataFrame, hashes: Mapping[str, str], notes: list
     guess |= {name: min(names) if len(names) == 1 else "" for name, names in owners.items()}
     true = true.where(hash_of_row != "", mapped(painter, lambda name: guess.get(name, name)))
     moved = true != painter
-    unknown = int((true[moved] == "").sum())
-    how = f"the painter of {moved.sum() - unknown:,} found by hash ({unknown:,} remain unknown)"
-    count = int(moved.sum())
+    is_hash = painter.str.fullmatch(PAINTER_HASH)  # a row of train_info.csv alone: its title is whole
+    count, unknown = int((moved & ~is_hash).sum()), int((true[moved & ~is_hash] == "").sum())
+    how = f"the painter of {count - unknown:,} found by hash ({unknown:,} remain unknown)"
     add_note(notes, count, f"rows had the end of their title in the artist column; it was moved back, and {how}.")
     title = (table["title"] + ", " + painter).str.removeprefix(", ")
-    return table.assign(painter=true, title=table["title"].where(~moved, title))
+    return table.assign(painter=true, title=table["title"].where(~moved | is_hash, title))
 
 
 def _contradicted(table: pd.DataFrame) -> set[str]:
