@@ -74,7 +74,13 @@ def pairs(settings: Settings) -> int:
     settings = _with_zipped_table(settings)
     _check(settings)
     from painters_mtl.inference import pair_tables
-    from painters_mtl.inference.pair_scoring import ScoreOptions, pair_vectors, print_auc, trained_painters
+    from painters_mtl.inference.pair_scoring import (
+        ScoreOptions,
+        pair_vectors,
+        print_auc,
+        trained_painters,
+        trained_works,
+    )
     from painters_mtl.runs.model_choice import open_named_run, open_run_for_pictures
 
     run = open_run_for_pictures(settings.model)
@@ -93,6 +99,8 @@ def pairs(settings: Settings) -> int:
     print(f"wrote {counted(count, 'score')} to {settings.output}", flush=True)
     if settings.labels is not None:
         print_auc(labelled, trained, run, against)
+        if works := trained_works(run, files.values()):
+            print(f"note: {counted(works, 'picture')} of these trained {run.title}: on such works the AUC is too good")
     return _report_missing([name for name in names if name not in files], models[0].errors)
 
 

@@ -155,6 +155,19 @@ def print_auc(labelled: LabelledPairs, trained: set[str], run: "Run", against: "
         print(f"difference: {run.folder} less {against.folder}\n{table(intervals(draws[0], pairs, draws[1]), pairs)}")
 
 
+def trained_works(run: "Run", files: Iterable["ImageFile"]) -> int:
+    """How many of the pictures are works that the run was trained on, by the ids in its split; 0 without a split."""
+    from painters_mtl.data.csv_table import read_csv
+    from painters_mtl.runs.run import SPLIT
+
+    if run.packaged or not (run.folder / SPLIT).is_file():
+        return 0
+    rows = read_csv(run.folder / SPLIT, [])
+    ids = set(rows["id"][rows["split"] == "train"])
+    parts = (str(file).split("/") for file in files)
+    return sum(any("/".join(of[k:]) in ids for k in range(len(of))) for of in parts)
+
+
 def trained_painters(run: "Run") -> set[str]:
     """The painters with works in the training of a run; of a packaged model those with 10 works, which its head knows.
 

@@ -9,7 +9,7 @@ from painters_mtl.data.tasks import ALL_PAINTERS
 from painters_mtl.reports.html import listed
 from painters_mtl.studies.settings import DISTILLED
 from painters_mtl.training.defaults import EPOCHS_OF_HEADS, SAMPLES, SAMPLES_OF_BEST, STEPS_OF_HEADS, default_epochs
-from painters_mtl.training.settings import TrainSettings
+from painters_mtl.training.settings import EVENED_OUT, TrainSettings
 
 
 def conditions(settings: TrainSettings, history: pd.DataFrame, tasks: Sequence[str], demo: bool) -> list[str]:
@@ -25,9 +25,12 @@ def conditions(settings: TrainSettings, history: pd.DataFrame, tasks: Sequence[s
 
 def _budget(settings: TrainSettings, demo: bool) -> str:
     if settings.budget == "equal-updates":
+        first, *others = getattr(settings, "strategies", ()) or ("",)
+        shared = f"the shared one of {first}" if others else "the shared one"
         return (
-            "Every network takes as many steps as the shared one, but for a part of an epoch, so a network for one "
-            "task sees its labelled works more often; the epoch that is best on the validation paintings is kept."
+            f"Every network for one task takes as many steps as {shared}, but for a part of an epoch, so it sees its "
+            "labelled works more often; the epoch that is best on the validation paintings is kept."
+            + (f" The shared networks of {listed(others)} take as many as their own rules say." if others else "")
         )
     best = settings.quality == "best"
     length = f"some {SAMPLES_OF_BEST if best else SAMPLES:,} training samples, in 5 to {40 if best else 20} epochs"
@@ -44,6 +47,8 @@ def _budget(settings: TrainSettings, demo: bool) -> str:
 
 
 def _weights(settings: TrainSettings, tasks: Sequence[str]) -> str:
+    ways = getattr(settings, "strategies", ()) or (settings.strategy,)
+    evened = [way for way in ways if way in EVENED_OUT]
     weights = ", ".join(f"{name} {settings.loss_weights().get(name, 1.0):g}" for name in tasks)
     shown = "every work is shown once an epoch"
     if settings.label_share:
@@ -51,7 +56,8 @@ def _weights(settings: TrainSettings, tasks: Sequence[str]) -> str:
             "it is shown works with a scarce label up to three times an epoch, until "
             f"{settings.label_share:.0%} of what it is shown has that label"
         )
-    return f"The shared network's losses are weighted ({weights}), and {shown}."
+    undone = f", which changes little with {listed(evened)}" if evened else ""
+    return f"The shared network's losses are weighted ({weights}){undone}, and {shown}."
 
 
 def _only_the_shared_network(settings: TrainSettings, history: pd.DataFrame, demo: bool) -> list[str]:
@@ -102,7 +108,8 @@ def validation_note(settings: TrainSettings) -> str:
         choices.append("which heads are fitted anew")
     choices.append("the temperatures")
     if settings.painter_known:
-        choices += ["the maps that the known-class heads read", 'the thresholds of "unknown"']
+        choices.append("the maps that the known-class heads read")
+    choices.append('the thresholds of "unknown"')
     return (
         f"The validation paintings choose {listed(choices)}. Figures measured on them therefore flatter the network: "
         "take them for the course of the training, not for what the network will reach. Nothing was chosen on the test "

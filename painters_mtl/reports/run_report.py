@@ -15,7 +15,7 @@ from painters_mtl.reports.html import duration, save_figures, write_page
 from painters_mtl.reports.mistakes import confusions_in_words, surest_mistakes
 from painters_mtl.reports.repeat import repeat_command
 from painters_mtl.runs import run
-from painters_mtl.studies.summary import COSTS, STATISTIC_LABELS, ends_text, p_value, verdicts
+from painters_mtl.studies.summary import COSTS, STATISTIC_LABELS, ends_text, gain_text, p_value, verdicts
 from painters_mtl.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def write_report(
         statistics=STATISTIC_LABELS,
         p_value=p_value,
         ends=ends_text,
+        gain=gain_text,
         parts=_parts(data, tasks),
         notes=data.notes,
         classes={name: _class_counts(data, data.tasks[name]) for name in tasks},

@@ -23,7 +23,7 @@ from painters_mtl.reports.repeat import repeat_command
 from painters_mtl.runs import run
 from painters_mtl.studies.comparison import SeedResults
 from painters_mtl.studies.settings import CompareSettings
-from painters_mtl.studies.summary import COSTS, STATISTIC_LABELS, ends_text, p_value, verdicts
+from painters_mtl.studies.summary import COSTS, STATISTIC_LABELS, ends_text, gain_text, p_value, verdicts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,6 +66,7 @@ def write_study_report(
         statistics=STATISTIC_LABELS,
         p_value=p_value,
         ends=ends_text,
+        gain=gain_text,
         trainings=trainings(sides, seeds, settings, tasks),
         figures=save_figures(folder, _figures(data, settings, sides, results, tasks)),
         paintings=len(data.table),

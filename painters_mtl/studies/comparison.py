@@ -74,8 +74,8 @@ def compare(
         tasks[name] = {
             "n": len(one[name].labels),
             "drawn": {one[name].drawn_by(): round(effective_number(one[name].clusters()), 1)},
-            "difference": _triples(intervals[name]),
-            **{side: _shares(_triples(intervals[name], start)) for side, start in sides.items()},
+            "difference": _within(-1, _triples(intervals[name])),
+            **{side: _within(0, _triples(intervals[name], start)) for side, start in sides.items()},
             "verdict": verdict(intervals[name]["accuracy"], len(shared)),
             "mcnemar_p": mcnemar_of_seeds(one[name].right(), other[name].right()),
             "agreement": agreement(one[name].right(), other[name].right()),
@@ -143,9 +143,9 @@ def _triples(intervals: Mapping[str, Interval], start: str = "") -> dict[str, li
     return {k: [(i := intervals[f"{start}{k}"]).mean, i.low, i.high] for k in STATISTICS}
 
 
-def _shares(triples: Mapping[str, list[float]]) -> dict[str, list[float]]:
-    """The same with the ends of each interval between 0 and 1: the spread of the seeds may widen it beyond them."""
-    return {k: [mean, *(float(np.clip(end, 0, 1)) for end in ends)] for k, (mean, *ends) in triples.items()}
+def _within(least: int, triples: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    """The same with the ends of each interval from `least` to 1: the spread of the seeds may widen it beyond them."""
+    return {k: [mean, *(float(np.clip(end, least, 1)) for end in ends)] for k, (mean, *ends) in triples.items()}
 
 
 def _rounded(values: np.ndarray) -> list[float | None]:

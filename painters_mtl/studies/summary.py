@@ -1,5 +1,6 @@
 """A comparison in words and as tables for the terminal: never more than its intervals say."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,15 @@ EACH_FOLD_ONCE = (
 
 def ends_text(low: float, high: float, unit: str = "") -> str:
     """The ends of an interval for people: "-0.4 to +3.0"; "no interval" where it has none."""
-    return f"{low:+.1f} to {high:+.1f}{unit}" if low == low else "no interval"
+    return "no interval" if math.isnan(low) else f"{low:+.1f} to {high:+.1f}{unit}"
+
+
+def gain_text(gain: Sequence[float]) -> str:
+    """A mean relative gain with its interval: "+1.8 % (+0.8 to +2.9 %)"; why there is none where it is NaN."""
+    mean, low, high = gain
+    if math.isnan(mean):  # it is relative to 0
+        return "no gain: a network for one task has none right"
+    return f"{mean:+.1f} % ({ends_text(low, high, ' %')})"
 
 
 def verdicts(result: Mapping[str, Any]) -> list[str]:
@@ -36,7 +45,7 @@ def verdicts(result: Mapping[str, Any]) -> list[str]:
     """
     lines = [_task_sentence(name, values) for name, values in result["tasks"].items()]
     gain = Interval(*result["gain"]["accuracy"])
-    text = f"mean relative gain {gain.mean:+.1f} % ({ends_text(gain.low, gain.high, ' %')})"
+    text = f"mean relative gain {gain_text(result['gain']['accuracy'])}"
     words = {"better": "a gain, ", "worse": "a loss, ", NO_VERDICT: ""}
     kind = verdict(gain, result["seeds"])
     lines.append(f"over all tasks: {kind if kind == NO_INTERVAL else words.get(kind, f'{kind}, ') + text}")
@@ -108,16 +117,14 @@ def _strategies_table(results: Mapping[str, Mapping[str, Any]], first: str, stat
         values = [100 * result["tasks"][name][side][statistic][0] for name in names]
         return "".join(f"{value:>{width - 2}.1f} %" for value, width in zip(values, widths, strict=True))
 
-    def gain(triple: Sequence[float]) -> str:
-        return f"{f'{triple[0]:+.1f} % ({ends_text(triple[1], triple[2])})':>26}"
-
     heads = "".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))
-    lines = [f"{f'{STATISTIC_LABELS[statistic]} on test':<18}{heads}{'gain over alone':>26}{f'gain over {first}':>26}"]
+    lines = [f"{f'{STATISTIC_LABELS[statistic]} on test':<18}{heads}{'gain over alone':>28}{f'gain over {first}':>28}"]
     lines[0] += f"{'time':>7}"
     for strategy, result in results.items():
-        line = f"{strategy:<18}{cells(result, 'shared')}{gain(result['gain'][statistic])}"
+        line = f"{strategy:<18}{cells(result, 'shared')}{gain_text(result['gain'][statistic]):>28}"
         if "against" in result:
-            lines.append(f"{line}{gain(result['against']['gain'][statistic])}{result['against']['seconds']:>7.2f}")
+            gain = gain_text(result["against"]["gain"][statistic])
+            lines.append(f"{line}{gain:>28}{result['against']['seconds']:>7.2f}")
         else:
-            lines.append(f"{line}{'':>26}{1:>7.2f}")
+            lines.append(f"{line}{'':>28}{1:>7.2f}")
     return "\n".join([*lines, f"{'each alone':<18}{cells(results[first], 'alone')}"])

@@ -173,7 +173,10 @@ def evaluate(
     balanced = {name: balance.balance(p, counts[name]) for name, p in test.calibrated.items()}
     measured["balanced"] = metrics.all_metrics(data.labels, balanced, rows, data.rows("train"))
     measured["unknown"] = {
-        name: open_set.measure_unknown(test.known_score(name), thresholds[name], *known_and_others(spec, name))
+        name: {
+            "score": "known-class head" if known_output(name) in test.outputs else "largest probability",
+            **open_set.measure_unknown(test.known_score(name), thresholds[name], *known_and_others(spec, name)),
+        }
         for name in spec.tasks
     }
     return measured

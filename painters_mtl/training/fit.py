@@ -123,13 +123,12 @@ def fit_teachers(spec: RunSpec) -> list[Path]:
     Raises KeyboardInterrupt where Ctrl-C ended one of them; it goes on when called again.
     """
     settings, folders = dataclasses.replace(spec.settings, overwrite=False), []
-    names = [name for name in spec.data.trainable_tasks() if name in spec.tasks]
-    for number, name in enumerate(names, start=1):
-        say(f"teacher {number} of {len(names)}: {name} alone")
+    for number, name in enumerate(spec.tasks, start=1):
+        say(f"teacher {number} of {len(spec.tasks)}: {name} alone")
         folders.append(spec.teachers_folder / name)
         if fit_single_task(spec.data, settings, folders[-1], name, updates=0).interrupted:
             raise KeyboardInterrupt
-    say(f"the shared network, taught by these {len(names)}")
+    say(f"the shared network, taught by these {len(folders)}")
     return folders
 
 
@@ -177,7 +176,7 @@ def build(spec: RunSpec, teachers: Sequence[Path] = ()) -> Assignment:
     full = build_model(tasks, with_weights_file(settings))
     if settings.start_from:
         warm_start(full, settings.start_from, spec.tasks, settings.start_shared)
-    elif settings.starts_from_teachers() and len(teachers) == len(spec.tasks):  # a task may be too scarce for one
+    elif settings.starts_from_teachers():
         warm_start(full, teachers, spec.tasks, "mean")
     network = with_heads(full, spec.tasks)
     # Read now: hours later these folders may be gone, or hold other runs.

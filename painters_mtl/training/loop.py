@@ -251,8 +251,10 @@ class TrainingLoop:
         self.step.strategy.end_epoch(self._task_losses(weighted))
         columns = {f"{head}_loss": loss for head, loss in by_head.items()}
         columns["loss"] = float(np.nansum(list(weighted.values())))
+        started = time.perf_counter()
         for observer in self.observers:
             columns |= observer.after_training(trained)
+        self.seconds_before -= time.perf_counter() - started  # what is looked at is no part of the training's cost
         self._update_measured_network()
         check_finite(trained.losses, self.network.get_weights(), epoch + 1, self.settings.learning_rate)
         columns |= self.validate()

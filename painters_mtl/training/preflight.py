@@ -10,7 +10,7 @@ from painters_mtl.runs.model_choice import bundled_model
 from painters_mtl.runs.network_files import NETWORK, WEIGHTS
 from painters_mtl.runs.packaged import is_packaged
 from painters_mtl.runs.run import CONFIG, HEADS, check_teacher_size, open_run
-from painters_mtl.training.settings import DISTILL_ON_ONE_MACHINE, TrainSettings
+from painters_mtl.training.settings import DISTILL_ON_ONE_MACHINE, EVENED_OUT, TrainSettings
 from painters_mtl.training.start_weights import AUTO, IMAGENET, PAINTINGS, with_weights_file
 from painters_mtl.training.tf_config import cluster_asked_for
 
@@ -91,11 +91,9 @@ def _check_effect(settings: TrainSettings) -> None:
         value = getattr(settings, name)
         if not works and value != getattr(TrainSettings, name):
             raise UserError(f"--{name.replace('_', '-')} {value} does nothing without {needed}")
-    if settings.task_weights and settings.quality != "best" and ways <= {"alternate", "famo"}:
-        say(
-            f"note: --task-weights changes little with --strategy {', '.join(sorted(ways))}, which takes steps of one "
-            "size for every task; only a weight of 0 counts"
-        )
+    if settings.task_weights and settings.quality != "best" and ways <= EVENED_OUT.keys():
+        why = "; ".join(f"{way} {EVENED_OUT[way]}" for way in sorted(ways))
+        say(f"note: --task-weights changes little: {why}; only a weight of 0 counts")
     if settings.freeze == "backbone" and not settings.trains_shared_weights():
         raise UserError("--freeze backbone does nothing with --fine-tune heads, which freezes it to the end")
 

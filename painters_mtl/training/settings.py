@@ -17,6 +17,12 @@ DISTILL_ON_ONE_MACHINE = (
 
 Strategy = Literal["joint", "alternate", "uncertainty", "dwa", "gradnorm", "famo", "pcgrad", "cagrad", "upgrad"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+EVENED_OUT = {  # strategies that undo the weights of the losses, within some hundred steps at most
+    "alternate": "takes steps of one size for every task",
+    "uncertainty": "learns weights that take them back",
+    "gradnorm": "evens out the tasks' gradients",
+    "famo": "lets all losses fall at like rates",
+}
 
 
 @dataclass
@@ -230,9 +236,15 @@ class TrainSettings(NetworkSettings, DataSettings):
 
     def check_sharing(self, strategies: Sequence[str]) -> None:
         """Raise `UserError` for options that are about shared weights where none of them train."""
+        named = [f"--strategy {name}" for name in strategies if name != "joint"]
+        if self.freeze == "backbone" and not self.freeze_epochs and self.trains_shared_weights() and named:
+            raise UserError(
+                f"{named[0]} has nothing to do with a backbone that is frozen to the end: add --freeze-epochs 2, or "
+                "leave --freeze out"
+            )
         if self.trains_shared_weights():
             return
-        options = [f"--strategy {name}" for name in strategies if name != "joint"]
+        options = named
         options += ["--monitor-conflict"] * self.monitor_conflict
         if options:
             raise UserError(

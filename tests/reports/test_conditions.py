@@ -22,7 +22,8 @@ def sentences(**values: object) -> str:
         ({"epochs": 7, "patience": 3}, "7 epochs, or until the validation accuracy has not risen for 3 epochs"),
         ({"fine_tune": "heads"}, ": 15 epochs of at least 27 steps, or"),
         ({"budget": "equal-updates"}, "as many steps as the shared one"),
-        ({"task_weights": {"style": 2.0}}, "weighted (painter 1, style 2, genre 1)"),
+        ({"task_weights": {"style": 2.0}}, "weighted (painter 1, style 2, genre 1), and"),
+        ({"strategy": "gradnorm"}, "weighted (painter 0.5, style 1, genre 2), which changes little with gradnorm, and"),
         ({"label_share": 0.2}, "until 20% of what it is shown has that label"),
         ({"label_share": 0.0}, "every work is shown once an epoch"),
         ({"freeze": "backbone", "freeze_epochs": 2, "fine_tune": "all"}, "the backbone is frozen for 2 epochs"),
@@ -49,6 +50,12 @@ def test_a_distilled_network_of_heads_alone_starts_and_ends_as_others_do() -> No
     assert "Where it is distilled, it alone learns" in said and "It starts from the mean of their weights" in said
 
 
+def test_equal_updates_are_those_of_the_first_strategy() -> None:
+    study = CompareSettings(strategies=("joint", "gradnorm", "pcgrad"), budget="equal-updates")
+    said = " ".join(conditions(study, HISTORY, ["painter", "style"], demo=False))
+    assert "as many steps as the shared one of joint" in said and "of gradnorm and pcgrad take as many as their" in said
+
+
 def test_the_head_over_all_painters_is_said_where_there_was_one() -> None:
     settings, tasks = TrainSettings(), ["painter", "style", "genre"]
     history = pd.DataFrame({"loss": [1.0], "all_painters_loss": [1.0]})
@@ -66,6 +73,7 @@ def test_tasks_of_the_users_own_are_named() -> None:
 def test_validation_figures_are_called_what_they_are() -> None:
     note = validation_note(TrainSettings())
     assert "the maps that the known-class heads read" in note
-    assert "known-class" not in validation_note(TrainSettings(painter_known=False))
+    without = validation_note(TrainSettings(painter_known=False))
+    assert "known-class" not in without and 'the thresholds of "unknown"' in without
     assert "flatter the network" in note and "the temperatures" in note and "which heads are fitted anew" in note
     assert "which heads are fitted anew" not in validation_note(TrainSettings(refit=False))

@@ -114,6 +114,9 @@ def test_the_report_of_a_training_is_one_sound_file(tmp_path_factory: Any) -> No
     for name in TASK_NAMES:
         back = (folder / "baselines" / name / "report.html").read_text(encoding="utf-8")
         assert f"{name} " in back and 'href="../../report.html"' in back
+    alone = Page(folder / "baselines" / "painter" / "report.html").table("task", "score")[1:]
+    assert {row[1] for row in alone} == {"largest probability"}  # it has no known-class head
+    assert {row[1] for row in page.table("task", "score")[1:] if row[0] == "painter"} == {"known-class head"}
     measured = json.loads((folder / "metrics.json").read_text())["test"]
     rows = page.table("task", "accuracy", "top 3")[1:]
     assert [row[0] for row in rows] == list(measured)

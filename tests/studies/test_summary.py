@@ -3,7 +3,15 @@
 from typing import Any
 
 from painters_mtl.evaluation.intervals import NO_INTERVAL, NO_VERDICT
-from painters_mtl.studies.summary import ONE_TRAINING, ends_text, p_value, strategies_text, text, verdicts
+from painters_mtl.studies.summary import (
+    ONE_TRAINING,
+    STATISTIC_LABELS,
+    ends_text,
+    p_value,
+    strategies_text,
+    text,
+    verdicts,
+)
 
 COST = {"parameters": 10.0, "training_seconds": 5.0, "updates": 4.0, "milliseconds": 0.5}
 
@@ -59,8 +67,18 @@ def test_macro_f1_stands_beside_accuracy() -> None:
     both = strategies_text(
         {"joint": first, "dwa": first | {"against": {"gain": first["gain"], "seconds": 2.0}}}, "joint"
     )
-    assert both.count("each alone") == 2 and "52.0 %" in both and "33.0 %" in both and "+6.0 % (+1.0 to +11.0)" in both
+    assert (
+        both.count("each alone") == 2 and "52.0 %" in both and "33.0 %" in both and "+6.0 % (+1.0 to +11.0 %)" in both
+    )
     assert all(len(line) < 160 for line in both.splitlines())
+
+
+def test_a_gain_over_nothing_is_none() -> None:
+    """Of few works a network for one task may have none right: a gain relative to 0 is no number."""
+    nothing = comparison(2, NO_INTERVAL, float("nan")) | {"gain": dict.fromkeys(STATISTIC_LABELS, [float("nan")] * 3)}
+    for seeds in (1, 2):
+        told = text(nothing | {"seeds": seeds}) + strategies_text({"joint": nothing}, "joint")
+        assert "nan" not in told and "no gain: a network for one task has none right" in told
 
 
 def test_numbers_of_people() -> None:

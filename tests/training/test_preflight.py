@@ -101,6 +101,7 @@ def test_weights_of_losses_that_change_nothing_are_told(tmp_path: Path, capsys: 
         (TrainSettings(strategy="alternate", task_weights=weights), True),
         (CompareSettings(strategies=("famo", "alternate"), task_weights=weights), True),
         (CompareSettings(strategies=("famo", "joint"), task_weights=weights), False),
+        (CompareSettings(strategies=("uncertainty", "gradnorm"), task_weights=weights), True),
         (TrainSettings(strategy="famo"), False),
     ):
         preflight.check_sources(settings, tmp_path / "new")

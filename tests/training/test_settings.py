@@ -164,6 +164,15 @@ def test_freezing_for_the_whole_training_is_not_freezing_for_some_epochs() -> No
             TrainSettings(epochs=epochs, freeze="backbone", freeze_epochs=2)
 
 
+def test_a_strategy_needs_shared_weights_that_train() -> None:
+    with pytest.raises(
+        UserError, match="--strategy pcgrad has nothing to do with a backbone that is frozen to the end"
+    ):
+        TrainSettings(strategy="pcgrad", freeze="backbone")
+    assert TrainSettings(strategy="pcgrad", freeze="backbone", freeze_epochs=2).freeze_epochs == 2
+    assert TrainSettings(freeze="backbone").freeze == "backbone"
+
+
 def test_requested_classes_are_a_number_or_names() -> None:
     settings = TrainSettings(painters=("12",), styles=("Cubism",), genres=("portrait", "1920"))
     assert settings.requested_classes() == {"painter": 12, "style": ("Cubism",), "genre": ("portrait", "1920")}

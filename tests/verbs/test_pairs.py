@@ -36,7 +36,14 @@ from painters_mtl.inference.painter_pairs import (
 )
 from painters_mtl.inference.pair_auc import Pairs, auc, auc_draws, draw_painters, intervals
 from painters_mtl.inference.pair_auc import table as pair_table
-from painters_mtl.inference.pair_scoring import LabelledPairs, PairVectors, print_auc, trained_painters, write_scores
+from painters_mtl.inference.pair_scoring import (
+    LabelledPairs,
+    PairVectors,
+    print_auc,
+    trained_painters,
+    trained_works,
+    write_scores,
+)
 from painters_mtl.inference.pair_tables import images_by_name, match_names, read_painters, read_pairs, survey_pairs
 from painters_mtl.network.linear_head import FitSettings, fit_linear_head
 from painters_mtl.runs.model_choice import bundled_model
@@ -378,6 +385,10 @@ def test_the_learned_score_tells_the_colours_apart(
     assert (run.folder / painter_pairs.HEAD).read_bytes() == head and (tmp_path / "out.csv").read_bytes() == before
     capsys.readouterr()
     assert found == scored(run, paintings_of_two, tmp_path / "out.csv", *more, "--against", run.folder)
+    assert trained_works(run, [images.ImageFile(str(paintings_of_two / "0.png"))]) == 0
+    split = {row["id"]: row["split"] for row in read_rows(run.folder / "split.csv")}
+    of_train = [images.ImageFile(f"elsewhere/{name}") for name in split]
+    assert trained_works(run, of_train) == list(split.values()).count("train") > 0
     difference = capsys.readouterr().out.split("difference: ")[1].splitlines()
     assert difference[3].split()[:5] == ["unseen", "0.000", "too", "few", "painters"]
     loaded = painter_pairs.load_head(run)
