@@ -4,8 +4,8 @@
 
 Works outside the classes are those of the test part, and for the style all pictures of --others, a folder with a
 labels.csv of styles that the run has not: every second of these styles, in the order of the alphabet, for choices
-("half A"), the others for the last figure ("half B"). --squash makes its pictures what those of the run's collection
-are, squares of so many pixels in JPEG, so that no score tells files instead of paintings.
+("half A"), the others for the last figure ("half B"), and all together ("halves"). --squash makes its pictures what
+those of the run's collection are, squares of so many pixels in JPEG, so that no score tells files instead of paintings.
 """
 
 import argparse
@@ -77,6 +77,7 @@ def main() -> None:
         outputs = predict_in_batches(forward, pixels, np.arange(len(pixels)))
         for half, names in zip("AB", (sorted(set(table["style"]))[k::2] for k in (0, 1)), strict=True):
             groups["style"][f"half {half}"] = (outputs, np.flatnonzero(table["style"].isin(names)))
+        groups["style"]["halves"] = (outputs, np.arange(len(pixels)))
     for task, of_task in groups.items():
         known = np.flatnonzero(data.labels[task][rows] >= 0)
         for group, (outputs, chosen) in of_task.items():

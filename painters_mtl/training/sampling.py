@@ -75,7 +75,8 @@ class TaskSchedule:
     """{task: how many training paintings have its label}."""
     sampling: str
     """"uniform", "proportional" to the counts, or "annealed": from proportional in the first epoch to uniform in the
-    last (Stickland & Murray 2019, arXiv 1902.02671, annealed sampling)."""
+    last. That is the annealed sampling of Stickland & Murray 2019 (arXiv 1902.02671), but for its end: their power is
+    1 - 0.8 (e - 1) / (E - 1) in epoch e of E, which ends at 0.2; here it ends at 0."""
     epochs: int
 
     def shares(self, epoch: int) -> np.ndarray:

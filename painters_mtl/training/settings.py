@@ -119,8 +119,10 @@ class TrainSettings(NetworkSettings, DataSettings):
     several tasks, and of several for one task the mean counts."""
     distill: bool = False
     """First train the networks for one task each, then the shared network from their predictions too, also for
-    paintings without a label (Clark et al. 2019, born-again multi-task networks). It starts from the mean of their
-    weights, and trains for up to twice as many epochs. They are the baselines: none is trained twice."""
+    paintings without a label (Clark et al. 2019, born-again multi-task networks). By default it starts from the mean of
+    their weights (not with hidden layers, two views, --fine-tune heads, --weights none or --start-from), and trains for
+    up to twice as many epochs (not with --quality best, --fine-tune heads, --epochs or on the demo). They are the
+    baselines: none is trained twice."""
     teacher_weight: float = 0.5
     """Share of the loss that is taken from the teachers' predictions."""
     teacher_schedule: Literal["constant", "annealed"] = "constant"
