@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from painters_mtl.data.values import clean
+from painters_mtl.images.files import PICTURE_ENDINGS
 
-_ENDING = re.compile(r"\.(jpe?g|jpe|jfif|png|webp|gif|bmp|tiff?|avif|ppm|pgm|heic|heif|jp2)$")
+_ENDING = re.compile(rf"\.({PICTURE_ENDINGS})$")
 
 
 class ImageNames:

@@ -31,11 +31,11 @@ MAX_BYTES = 1 << 30  # of one file or zip member
 MANY_BYTES = 1 << 24  # of so large a file the first bytes are looked at before the others are read
 _RAW = r"dng|nef|cr2|cr3|arw|orf|rw2|raf|pef|srw"  # of cameras; some are TIFF files whose first picture is tiny
 _RAW_NAME = re.compile(rf".+\.({_RAW})", re.IGNORECASE | re.DOTALL)
-_PICTURE_NAME = re.compile(
-    r".+\.(jpe?g|jpe|jfif|jif|mpo|a?png|webp|gif|bmp|dib|tiff?|avif|p[pgbn]m"
-    rf"|heic|heif|jp2|jxl|psd|psb|{_RAW})",  # not read, but found, so that they are refused rather than overlooked
-    re.IGNORECASE | re.DOTALL,
+PICTURE_ENDINGS = (  # a regular expression
+    r"jpe?g|jpe|jfif|jif|mpo|a?png|webp|gif|bmp|dib|tiff?|avif|p[pgbn]m"
+    rf"|heic|heif|jp2|jxl|psd|psb|{_RAW}"  # not read, but found, so that they are refused rather than overlooked
 )
+_PICTURE_NAME = re.compile(rf".+\.({PICTURE_ENDINGS})", re.IGNORECASE | re.DOTALL)
 EXPLAINED = "-explained.png"  # how the names of `explain`'s sheets end: no paintings
 # What systems keep in folders of pictures for themselves: thumbnails, what was deleted, states of an earlier time.
 _SYSTEM_NAMES = frozenset(
