@@ -54,20 +54,17 @@ class Journal:
             self._stream.truncate(end)
         self._end = end
 
-    def append(self, *contents: bytes, power_cut: bool = False) -> None:
+    def append(self, *contents: bytes) -> None:
         """Add records; when this returns, a kill of this process cannot lose them.
 
         Args:
             contents: one record each.
-            power_cut: wait until they are on the disk, so that a power cut cannot lose them either.
         """
         if self._end is None:  # go behind the last sound record, and cut off what is torn
             for _ in self:
                 pass
         self._stream.write(b"".join(piece for content in contents for piece in (_head(content), content)))
         self._stream.flush()
-        if power_cut:
-            os.fsync(self._stream.fileno())
 
     def close(self) -> None:
         """Close the file."""

@@ -14,7 +14,8 @@ from painters_mtl.data.stratify import classes_of_groups, stratify
 from painters_mtl.data.values import clean
 
 PARTS = ("train", "validation", "test")
-FRACTIONS = (0.7, 0.15, 0.15)
+FRACTIONS = (0.7, 0.15, 0.15)  # of train, validation and test, among the groups with a label
+VALIDATION_OF_FOLD = 0.15  # of the groups outside the test part of a fold
 COMPETITION_VALIDATION = 0.1  # of the competition's training set, when its test set is the test set
 HELD_OUT = 0.2  # works of held-out painters, as a part of the other validation works
 FEWEST_WORKS, FEWEST_HELD_OUT = 3, 10  # so few works make pairs by one painter; so many painters are no one's habits
@@ -41,13 +42,12 @@ def make_split(
     labels: Labels,
     groups: np.ndarray,
     seed: int = 0,
-    fractions: tuple[float, float, float] = FRACTIONS,
     given: np.ndarray | None = None,
 ) -> np.ndarray:
     """The part of each painting, an object array of str, shape (n,): "train", "validation", "test", "" for left out.
 
     What the data gives to test or validation stays there, and a part that is not given is drawn from train. Paintings
-    that are given to no part are divided by `fractions`. Both by iterative stratification (`stratify`) over the
+    that are given to no part are divided by `FRACTIONS`. Both by iterative stratification (`stratify`) over the
     classes of all tasks at once, on groups; every class of three groups or more is seen to in each part.
 
     No group is in two parts: of one that the given parts divide, the paintings are left out of train, then of
@@ -63,7 +63,6 @@ def make_split(
             to train.
         groups: int of shape (n,), from `duplicates.group_near_copies`.
         seed: the same seed gives the same split.
-        fractions: of train, validation and test, among the groups with a label.
         given: object of shape (n,), by default `given_parts(table)`; "" everywhere asks for a new split of all.
 
     Raises `UserError` when there are too few paintings with a label.
@@ -77,20 +76,19 @@ def make_split(
         ordered,
         pd.factorize(np.asarray(groups)[order])[0],
         seed,
-        np.array(fractions),
         given[order],
     )
     return split
 
 
 def _split_in_order(
-    table: pd.DataFrame, labels: Labels, groups: np.ndarray, seed: int, fractions: np.ndarray, given: np.ndarray
+    table: pd.DataFrame, labels: Labels, groups: np.ndarray, seed: int, given: np.ndarray
 ) -> np.ndarray:
     """`make_split` of rows in the order of their ids."""
     labelled = has_label(labels)
     split, to_train = _as_given(table, groups, labelled, given)
     missing = [part for part in PARTS[1:] if not (split == part).any()]
-    shares = dict(zip(PARTS, fractions, strict=True))
+    shares = dict(zip(PARTS, FRACTIONS, strict=True))
     if missing == ["validation"] and (split[from_competition_test(table)] == "test").any():
         shares |= {"train": 1 - COMPETITION_VALIDATION, "validation": COMPETITION_VALIDATION}
 
@@ -184,15 +182,12 @@ def _groups_of_held_out_painters(
     return np.flatnonzero(taken)
 
 
-def make_folds(
-    labels: Labels, groups: np.ndarray, folds: int, seed: int = 0, validation: float = 0.15
-) -> list[np.ndarray]:
+def make_folds(labels: Labels, groups: np.ndarray, folds: int, seed: int = 0) -> list[np.ndarray]:
     """Splits for cross-validation, as `make_split` returns one: each labelled painting is in test exactly once.
 
     Args:
         labels, groups, seed: as in `make_split`. Parts that the data comes with do not count here.
         folds: how many, at least 2.
-        validation: share of the groups outside the test part that validates.
 
     Raises `UserError` when there are fewer groups with a label than parts.
     """
@@ -208,7 +203,7 @@ def make_folds(
     for fold in range(folds):
         of_members = np.where(fold_of_group == fold, 2, 0)
         rest = np.flatnonzero(fold_of_group != fold)
-        of_members[rest] = stratify(matrix[rest], np.array([1 - validation, validation]), seed + fold)
+        of_members[rest] = stratify(matrix[rest], np.array([1 - VALIDATION_OF_FOLD, VALIDATION_OF_FOLD]), seed + fold)
         of_group = np.zeros(len(groups), int)
         of_group[members] = of_members
         splits.append(np.where(labelled | (of_group[groups] == 0), np.array(PARTS, object)[of_group[groups]], ""))

@@ -34,7 +34,7 @@ def test_what_is_appended_comes_back(tmp_path: Path) -> None:
             journal.append(content)
         assert contents_of(file) == CONTENTS[:3]  # while it is still open
         assert list(journal) == CONTENTS[:3]
-        journal.append(*CONTENTS[3:], power_cut=True)
+        journal.append(*CONTENTS[3:])
     assert contents_of(file) == CONTENTS
     with Journal(file) as journal:  # nobody looks at what is there
         journal.append(b"more")
