@@ -8,7 +8,7 @@ from random_runs import fresh_copy, make_run, pictures
 
 from painters_mtl.common.errors import UserError
 from painters_mtl.images.files import ImageFile
-from painters_mtl.inference.parity import accuracy_loss, compare_outputs, parity_faults, sample_images
+from painters_mtl.inference.parity import accuracy_loss, compare_outputs, export_faults, parity_faults, sample_images
 from painters_mtl.runs.run import Run
 
 
@@ -60,3 +60,25 @@ def test_accuracy_counts_labelled_paintings_only() -> None:
     keras = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5], [0.4, 0.6]])
     found = accuracy_loss(truth, keras, keras[:, ::-1] * [[0], [0], [1], [1]] + keras * [[1], [1], [0], [0]])
     assert found == pytest.approx({"paintings": 3, "keras": 1.0, "exported": 2 / 3, "loss": 1 / 3})
+
+
+@pytest.mark.parametrize(
+    ("losses", "most", "told"),
+    [
+        ({"painter": 0.02, "style": -0.1}, 0.02, ""),
+        (
+            {"painter": 0.021, "style": 0.0},
+            0.02,
+            "8 bits cost too much accuracy: painter 2.1% (--max-loss 0.02 is allowed)",
+        ),
+        ({"painter": float("nan")}, 0.5, "painter nan"),
+        ({"painter": 0.3, "style": 0.25}, 0.2, "painter 30.0%, style 25.0%"),
+    ],
+)
+def test_an_export_in_8_bits_may_lose_so_much_accuracy(losses: dict[str, float], most: float, told: str) -> None:
+    faults = export_faults({"accuracy": {name: {"loss": loss} for name, loss in losses.items()}}, most)
+    assert faults == told if not told else told in faults
+
+
+def test_an_export_must_answer_for_one_picture_as_for_many() -> None:
+    assert export_faults({"one_at_a_time_differs_by": 0.1}, 0.02) == "one picture alone gives probabilities 0.1 apart"
