@@ -1,11 +1,15 @@
 """The bundled model, as it is in the repository: whole, small, and right about real paintings."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import read_rows
+from pictures import scene
 
+from painters_mtl import embed, explain, pairs, similar
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference.litert_template import has_template, keras_on_drawn_pictures
 from painters_mtl.inference.painter_pairs import load_head
@@ -54,3 +58,30 @@ def test_it_is_right_about_most_of_a_few_paintings(run: Run, paintings: Path) ->
         classes[int(p["style"].argmax())] == row["style"] for p, row in zip(found, rows, strict=True) if p is not None
     ]
     assert len(right) == len(rows) > 50 and np.mean(right) > 0.8
+
+
+@pytest.mark.slow
+def test_every_verb_takes_it_where_none_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In an empty folder, as after the installation: five drawn pictures, two of which are alike."""
+    monkeypatch.chdir(tmp_path)
+    Path("pictures").mkdir()
+    for k in range(4):
+        scene(seed=k).rotate(90 * k, expand=True).save(f"pictures/{k}.png")
+    scene(seed=0).save("pictures/again.png")
+    calls: list[tuple[Callable[[list[str]], int], list[str], str]] = [
+        (embed.main, ["pictures"], "vectors.npz"),
+        (similar.main, ["pictures/0.png", "--in", "pictures"], "similar.png"),
+        (explain.main, ["pictures/0.png", "--method", "levels"], "explanations/0-explained.png"),
+        (pairs.main, ["--images", "pictures", "--score", "cosine"], "pairs.csv"),
+    ]
+    for verb, words, written in calls:
+        assert verb(words) == 0 and Path(written).is_file()
+        assert "the bundled model" in capsys.readouterr().out
+    with np.load("vectors.npz") as vectors:
+        assert vectors["vector"].shape[0] == 5 and np.isfinite(vectors["vector"]).all()
+    scores = {
+        frozenset((row["image1"], row["image2"])): float(row["sameArtist"]) for row in read_rows(Path("pairs.csv"))
+    }
+    assert max(scores, key=lambda two: scores[two]) == {"0.png", "again.png"}
