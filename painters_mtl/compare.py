@@ -44,9 +44,9 @@ def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
             f"--folds tests every painting, and the run of --weights {settings.weights} has seen some: leave it out"
         )
     if settings.engine == "ray":
-        from painters_mtl.common.ray_cluster import check_cluster
+        from painters_mtl.common.ray_cluster import import_ray
 
-        check_cluster(settings.ray_address)
+        import_ray(settings.ray_address)
     from painters_mtl.data.dataset import prepare
     from painters_mtl.data.summary import split_summary
 

@@ -140,9 +140,9 @@ def _check(settings: Settings) -> None:
     if settings.output_format == "parquet":
         parquet_packages()
     if settings.engine == "ray":
-        from painters_mtl.common.ray_cluster import check_cluster
+        from painters_mtl.common.ray_cluster import import_ray
 
-        check_cluster(settings.ray_address)
+        import_ray(settings.ray_address)
 
 
 def _check_replaceable(output: Path, file_format: str) -> None:

@@ -37,7 +37,7 @@ def ray_connection(address: str) -> Iterator[Any]:
 
     The latter listens on this machine's loopback only. Raises `UserError` where there is no Ray, or no such cluster.
     """
-    ray = check_cluster(address)
+    ray = import_ray(address)
     address = _address(address)
     own = {"include_dashboard": False} if address == "local" else {}
     try:
@@ -51,7 +51,7 @@ def ray_connection(address: str) -> Iterator[Any]:
         ray.shutdown()
 
 
-def check_cluster(address: str) -> Any:
+def import_ray(address: str) -> Any:
     """The module ray. Raises `UserError` where there is none, or nobody listens at the address: soon, and before work.
 
     Ray itself would try to reach it for a minute.

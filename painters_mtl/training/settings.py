@@ -16,7 +16,7 @@ DISTILL_ON_ONE_MACHINE = (
 )
 
 Strategy = Literal["joint", "alternate", "uncertainty", "dwa", "gradnorm", "famo", "pcgrad", "cagrad", "upgrad"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+STRATEGY_NAMES: tuple[Strategy, ...] = get_args(Strategy)
 EVENED_OUT = {  # strategies that undo the weights of the losses, within some hundred steps at most
     "alternate": "takes steps of one size for every task",
     "uncertainty": "learns weights that take them back",
