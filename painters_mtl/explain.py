@@ -229,7 +229,8 @@ def _explaining(
                     maps = named.setdefault(
                         f"{name} {method}", np.zeros((len(images), *covered[name].shape), np.float32)
                     )
-                    maps[k] = covered[name] * named[f"{name} sees"][k][:, None, None]  # else chance, for RISE
+                    # RISE gives noise, not 0, for a view that the head does not see
+                    maps[k] = covered[name] * named[f"{name} sees"][k][:, None, None]
             shown = {name: named.get(f"{name} {method}", named[f"{name} map"])[k] for name in tasks}
             checks.append(maps_exceed_controls(predict_masked, image, chosen, shown))
         for name in tasks:

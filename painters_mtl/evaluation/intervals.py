@@ -15,7 +15,7 @@ from painters_mtl.evaluation import metrics
 
 LEVEL = 0.95
 DRAWS = 2_000
-FEW_SEEDS = 3  # up to here, trainings that seem to differ by nothing may do so by mere chance
+FEW_SEEDS = 3  # with at most so many seeds, a spread near 0 between them may be chance
 FEWEST_PAINTERS = 5  # from fewer, how much painters differ cannot be told
 STATISTICS = ("accuracy", "macro_f1")
 NO_VERDICT = "no verdict from one training"

@@ -218,9 +218,10 @@ def _mean(values: tf.Tensor) -> tf.Tensor:
 
 
 def _unit_length(mean: tf.Tensor) -> tf.Tensor:
-    """A map's mean at length 1, as the heads read it; the length counts as a constant, for else nothing could speak.
+    """A map's mean at length 1, as the heads read it; the length counts as a constant.
 
-    (Made larger as a whole, a map says the same: all that its cells say would add up to 0.)
+    Scaling a whole map changes nothing that a head reads: with a gradient through the length, the contributions of its
+    cells would sum to 0.
     """
     return mean / tf.stop_gradient(tf.maximum(tf.norm(mean, axis=1, keepdims=True), 1e-6))
 
