@@ -5,6 +5,7 @@ Works of one painter are alike, so single paintings are not independent: what is
 with all of their works, and a painter that is drawn for one side, seed and task is drawn for all of them.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ def verdict(difference: Interval, seeds: int) -> str:
     """
     if seeds < 2:
         return NO_VERDICT
-    if difference.low != difference.low:
+    if math.isnan(difference.low):
         return NO_INTERVAL
     if difference.low > 0:
         return "better"
