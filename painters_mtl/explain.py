@@ -114,7 +114,8 @@ def explain(settings: Settings) -> int:
         from painters_mtl.network.covering import BY_COVERING  # imported by now, with TensorFlow
 
         why = "the network gathers at one place of this layer what it saw elsewhere"
-        why += "; --method finer shows where it looked before" * (settings.method == "last")
+        if settings.method == "last":
+            why += "; --method finer shows where it looked before"
         if settings.method in BY_COVERING:  # they know no layer
             why = "they say more of the network than of each picture"
         print(f"note: the maps of different pictures are much alike (cosine {mean_cosine:.2f}): {why}")

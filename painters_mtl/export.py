@@ -182,8 +182,11 @@ def _write_package(settings: Settings, run: "Run", data: "Dataset | None", seed:
     if data is None:
         images = parity.sample_images(run, find_images(*settings.images), COMPARED)
         codes = training_codes(run.folder) if run.packaged else None
-        lacking = ["the marks by which train knows its training paintings again"] * (codes is None)
-        lacking += ["the learned score of pairs"] * (head is None and "painter" in run.tasks)
+        lacking = []
+        if codes is None:
+            lacking.append("the marks by which train knows its training paintings again")
+        if head is None and "painter" in run.tasks:
+            lacking.append("the learned score of pairs")
         if lacking:
             way = "" if run.packaged else "; without --images it has what the run's own paintings give"
             say(f"note: this package lacks {' and '.join(lacking)}{way}")

@@ -246,8 +246,7 @@ class TrainSettings(NetworkSettings, DataSettings):
             )
         if self.trains_shared_weights():
             return
-        options = named
-        options += ["--monitor-conflict"] * self.monitor_conflict
+        options = [*named, "--monitor-conflict"] if self.monitor_conflict else named
         if options:
             raise UserError(
                 f"{options[0]} has nothing to do where the tasks share no weights that train: add --shared-layers 256, "
