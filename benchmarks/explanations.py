@@ -25,20 +25,20 @@ from painters_mtl.evaluation.faithfulness import (
     CELLS,
     STEPS,
     area,
-    check_masks,
+    control_masks,
     curve_masks,
+    exceeds_controls,
     log_odds,
     mean_and_interval,
-    on_grid,
     random_region,
-    stands_out,
+    resample,
 )
 from painters_mtl.images.decode import cached_image
 from painters_mtl.runs.run import Run, open_run
 
 import_tensorflow()
 from painters_mtl.inference.open_network import open_network  # noqa: E402
-from painters_mtl.network.covering import BY_COVERING, covering, occlusion, rise  # noqa: E402
+from painters_mtl.network.covering import BY_COVERING, masked_predictor, occlusion, rise  # noqa: E402
 from painters_mtl.network.gradcam import METHODS as INSIDE  # noqa: E402
 from painters_mtl.network.gradcam import explainer  # noqa: E402
 
@@ -56,7 +56,7 @@ def drawn_works(run: Run, works: int, seed: int) -> list[str]:
     return list(np.random.default_rng(seed).permutation(names)[:works])
 
 
-def map_functions(run: Run, network: Any, ask: Callable[..., Any], methods: list[str]) -> dict[str, Maps]:
+def map_functions(run: Run, network: Any, predict_masked: Callable[..., Any], methods: list[str]) -> dict[str, Maps]:
     """For each method a function to the maps of a picture."""
 
     def inside(method: str, against: str) -> Maps:
@@ -69,21 +69,23 @@ def map_functions(run: Run, network: Any, ask: Callable[..., Any], methods: list
         return maps
 
     outside = {
-        "occlusion": lambda image, chosen: occlusion(ask, image, chosen),
-        "rise": lambda image, chosen: rise(ask, image, chosen),
+        "occlusion": lambda image, chosen: occlusion(predict_masked, image, chosen),
+        "rise": lambda image, chosen: rise(predict_masked, image, chosen),
     }
     return {name: outside.get(name) or inside(*AGAINST.get(name, (name, "others"))) for name in methods}
 
 
-def judged(ask: Callable[..., Any], image: np.ndarray, task: str, chosen: int, heat: np.ndarray, options: Any) -> list:
+def judged(
+    predict_masked: Callable[..., Any], image: np.ndarray, task: str, chosen: int, heat: np.ndarray, options: Any
+) -> list:
     """Area under deletion, under insertion, and whether the map stands out (or None)."""
     deletion, insertion = curve_masks(heat, options.steps)
     # Both ends of the one are those of the other.
-    masks = [deletion, insertion[1:-1]] + ([check_masks(heat, np.random.default_rng(0))] if options.checks else [])
-    said = ask(image, np.concatenate(masks))[task]
+    masks = [deletion, insertion[1:-1]] + ([control_masks(heat, np.random.default_rng(0))] if options.checks else [])
+    said = predict_masked(image, np.concatenate(masks))[task]
     curve, steps = said[:, chosen], options.steps
     down, up = curve[: steps + 1], np.concatenate([curve[steps : steps + 1], curve[steps + 1 : 2 * steps], curve[:1]])
-    check = stands_out(log_odds(said[2 * steps :], chosen)) if options.checks else None
+    check = exceeds_controls(log_odds(said[2 * steps :], chosen)) if options.checks else None
     return [float(area(down)), float(area(up)), check]
 
 
@@ -127,15 +129,15 @@ def main() -> None:
     if len(run.views) > 1:
         parser.error(f"{options.run} looks at {' and '.join(run.views)}: only runs with one view are measured")
     network = open_network(run)
-    ask = covering(network, run.image_size, list(run.tasks), options.cover)
-    functions = map_functions(run, network, ask, list(options.methods))
+    predict_masked = masked_predictor(network, run.image_size, list(run.tasks), options.cover)
+    functions = map_functions(run, network, predict_masked, list(options.methods))
     rng, seconds = np.random.default_rng(options.seed), dict.fromkeys(functions, 0.0)
     found: dict[str, dict[str, list]] = {task: {m: [] for m in (*functions, *CONTROLS)} for task in run.tasks}
     place = (np.arange(CELLS) + 0.5) / CELLS - 0.5
     works = drawn_works(run, options.works, options.seed)
     for count, name in enumerate(tqdm(works, unit=" works"), 1):
         image = cached_image((options.folder / name).read_bytes(), run.cache_side, run.views)[1]
-        chosen = {task: int(np.argmax(p[0])) for task, p in ask(image, np.ones((1, 2, 2))).items()}
+        chosen = {task: int(np.argmax(p[0])) for task, p in predict_masked(image, np.ones((1, 2, 2))).items()}
         heats = {}
         for method, function in functions.items():
             if count == 1 and method not in BY_COVERING:
@@ -144,10 +146,10 @@ def main() -> None:
             heats[method] = function(image, chosen)
             seconds[method] += time.perf_counter() - start
         for task in run.tasks:
-            heat = {method: on_grid(maps[task][0].astype(np.float64)) for method, maps in heats.items()}
+            heat = {method: resample(maps[task][0].astype(np.float64)) for method, maps in heats.items()}
             heat |= {"random regions": random_region(rng), "the middle": -np.hypot(place[:, None], place)}
             for method, each in heat.items():
-                found[task][method].append(judged(ask, image, task, chosen[task], each, options))
+                found[task][method].append(judged(predict_masked, image, task, chosen[task], each, options))
         if options.output:
             means = {method: value / count for method, value in seconds.items()}
             options.output.write_text(json.dumps({"works": works[:count], "seconds": means, "tasks": found}))

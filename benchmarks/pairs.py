@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from painters_mtl.inference.painter_pairs import PainterHead, embed
+from painters_mtl.inference.painter_pairs import PainterHead, score_vectors
 from painters_mtl.inference.pair_scoring import PairVectors, write_scores
 from painters_mtl.inference.pair_tables import read_pairs, survey_pairs
 from painters_mtl.runs.run import Run
@@ -55,7 +55,7 @@ def main() -> None:
         painters = tuple(map(str, range(options.channels)))
         head = PainterHead(kernel, np.zeros(options.channels, np.float32), 1.0, painters, {})
         start = time.perf_counter()
-        vectors = embed("learned", features, Run(Path(), {}, 96, 120, False, {}), head)
+        vectors = score_vectors("learned", features, Run(Path(), {}, 96, 120, False, {}), head)
         pairs = read_pairs(table, {name: k for k, name in enumerate(names)})
         with output.open("w", encoding="utf-8") as out:
             write_scores(out, pairs, count, [PairVectors(vectors, {}, "learned")], [""] * len(names))

@@ -17,7 +17,7 @@ from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.multitask import backbone_of, build_model
 from painters_mtl.training.batches import Batch
 from painters_mtl.training.losses import Objective
-from painters_mtl.training.settings import STRATEGIES, TrainSettings
+from painters_mtl.training.settings import STRATEGY_NAMES, TrainSettings
 from painters_mtl.training.step import TrainStep
 
 CLASSES = {"painter": 8, "style": 10, "genre": 23, "all_painters": 199}
@@ -34,13 +34,13 @@ def main(rounds: int) -> None:
     batch = Batch(pictures, labels, dict.fromkeys(CLASSES, tf.ones(BATCH)), tf.constant(0), tf.range(BATCH))
     objective = Objective(HEADS, dict.fromkeys(CLASSES, 1.0))
     steps = {}
-    for strategy in STRATEGIES:
+    for strategy in STRATEGY_NAMES:
         model = build_model(tasks)
         pretrained = backbone_of(model).trainable_variables
         train_step = TrainStep(fold_batchnorm(model), objective, TrainSettings(strategy=strategy), 1000, pretrained)
         steps[strategy] = tf.function(train_step.step)
         steps[strategy](batch)
-    best = dict.fromkeys(STRATEGIES, float("inf"))
+    best = dict.fromkeys(STRATEGY_NAMES, float("inf"))
     for _ in range(rounds):
         for strategy, step in steps.items():
             start = time.perf_counter()

@@ -44,7 +44,7 @@ import dataclasses
 
 from painters_mtl.data.dataset import prepare
 from painters_mtl.training.fit import fit, fit_single_task
-from painters_mtl.training.settings import STRATEGIES, TrainSettings
+from painters_mtl.training.settings import STRATEGY_NAMES, TrainSettings
 
 settings = TrainSettings(
     data=Path(DATA) if DATA else None,
@@ -72,7 +72,7 @@ folder = Path("models") / f"notebook-04-{data.folder.name}"
 
 # %%
 outcomes = {}
-for strategy in STRATEGIES:
+for strategy in STRATEGY_NAMES:
     way = dataclasses.replace(settings, strategy=strategy, monitor_conflict=strategy == "joint")
     outcomes[strategy] = fit(data, way, folder / strategy, keep_model=False)
 

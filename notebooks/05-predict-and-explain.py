@@ -163,7 +163,7 @@ for figure in reliability_figures(data, outcome).values():
 # `painters-mtl explain IMAGE` covers its bright cells too, and says so where others matter as much.
 
 # %%
-from painters_mtl.evaluation.heatmaps import overlay, stretched
+from painters_mtl.evaluation.heatmaps import overlay, upsampled
 from painters_mtl.images.decode import cached_image
 from painters_mtl.inference.open_network import open_network
 from painters_mtl.network.gradcam import gradcam
@@ -181,7 +181,7 @@ for line, file, one, k in zip(axes, shown, labelled, range(len(shown)), strict=F
     line[0].imshow(pixels)
     for axis, task in zip(line[1:], run.tasks, strict=True):
         p = one.probabilities[task]
-        heat = stretched(maps[task][k], pixels.shape[1], pixels.shape[0])
+        heat = upsampled(maps[task][k], pixels.shape[1], pixels.shape[0])
         axis.imshow(overlay(pixels, heat))
         axis.set_title(f"{task}: {run.tasks[task].classes[p.argmax()]} {p.max():.0%}", fontsize=8)
     for axis in line:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from painters_mtl.common import command_line, lazy_imports
 from painters_mtl.common.errors import UserError
+from painters_mtl.common.messages import counted
 from painters_mtl.runs.run import CONFIG, REPORT
 from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training.preflight import check_network, check_sources
@@ -44,9 +45,9 @@ def run(settings: CompareSettings, named: frozenset[str] = frozenset()) -> int:
             f"--folds tests every painting, and the run of --weights {settings.weights} has seen some: leave it out"
         )
     if settings.engine == "ray":
-        from painters_mtl.common.ray_cluster import check_cluster
+        from painters_mtl.common.ray_cluster import import_ray
 
-        check_cluster(settings.ray_address)
+        import_ray(settings.ray_address)
     from painters_mtl.data.dataset import prepare
     from painters_mtl.data.summary import split_summary
 
@@ -85,7 +86,7 @@ def _train_and_compare(data: "Dataset", settings: CompareSettings, folder: Path,
     write_results(folder, data, settings, results)
     write_study_report(folder, data, settings, sides, trained_seeds, results)
     for name, result in results.items():
-        print(f"\n{name}, {seeds} seed{'s' * (seeds > 1)} against {seeds} of each baseline")
+        print(f"\n{name}, {counted(seeds, 'seed')} against {seeds} of each baseline")
         print(text(result))
     if len(results) > 1:
         print(f"\n{strategies_text(results, first)}")

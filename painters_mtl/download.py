@@ -91,7 +91,8 @@ def _may_be_fetched(output: Path, missing: Mapping[str, int], yes: bool) -> bool
     unpacked = max((size for name, size in missing.items() if not name.endswith(".zip")), default=0)
     total = sum(missing.values())
     needed, free = max(total - begun, 0) + unpacked, shutil.disk_usage(output).free  # a table may come zipped
-    print(f"to fetch: {len(missing)} files, {_gigabytes(total)}" + f", {_gigabytes(begun)} of it done" * (begun > 0))
+    done = f", {_gigabytes(begun)} of it done" if begun else ""
+    print(f"to fetch: {len(missing)} files, {_gigabytes(total)}{done}")
     print(f"{output} needs {_gigabytes(needed)} and has {_gigabytes(free)} free (zips stay packed)", flush=True)
     if needed > free:
         raise UserError(

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from painters_mtl.runs.run import Run
 
 LARGEST = 2048  # of --size
-ALIKE, ENOUGH = 0.8, 8  # maps are alike above this `likeness` (finer maps have 0.3); of fewer pictures it means nothing
+ALIKE = 0.8  # maps are alike above this `mean_cosine`; finer maps have 0.3
+ENOUGH = 8  # of fewer pictures it means nothing
 METHODS = {
     "finer": "HiResCAM",
     "levels": "CAM over levels",
@@ -105,18 +106,19 @@ def explain(settings: Settings) -> int:
     settings.output.mkdir(parents=True, exist_ok=True)
     replaced = sum((settings.output / name).exists() for name in output_names(files))
     say(f"explaining {counted(len(files), 'picture')} with {run.title}")
-    unreadable, likeness = _write_sheets(run, tasks, classes, files, settings)
+    unreadable, mean_cosine = _write_sheets(run, tasks, classes, files, settings)
     explained = len(files) - unreadable
     there = f" ({replaced:,} of an earlier call had the same name and {'was' if replaced == 1 else 'were'} replaced)"
     print(f"wrote {counted(explained, 'picture')} to {settings.output}{there if replaced else ''}")
-    if explained >= ENOUGH and likeness > ALIKE:
+    if explained >= ENOUGH and mean_cosine > ALIKE:
         from painters_mtl.network.covering import BY_COVERING  # imported by now, with TensorFlow
 
         why = "the network gathers at one place of this layer what it saw elsewhere"
-        why += "; --method finer shows where it looked before" * (settings.method == "last")
+        if settings.method == "last":
+            why += "; --method finer shows where it looked before"
         if settings.method in BY_COVERING:  # they know no layer
             why = "they say more of the network than of each picture"
-        print(f"note: the maps of different pictures are much alike (cosine {likeness:.2f}): {why}")
+        print(f"note: the maps of different pictures are much alike (cosine {mean_cosine:.2f}): {why}")
     if unreadable:
         print(f"{counted(unreadable, 'picture')} could not be read", file=sys.stderr)
     return 1 if unreadable else 0
@@ -160,7 +162,7 @@ def _write_sheets(
     from painters_mtl.reports.sheets_explanation import SIDE, panel_rows, write_explanation_sheet
 
     import_tensorflow()
-    from painters_mtl.evaluation.heatmaps import likeness, scaled
+    from painters_mtl.evaluation.heatmaps import mean_cosine, normalized
 
     unreadable = 0
     maps: dict[str, list[np.ndarray]] = {name: [] for name in tasks}
@@ -181,11 +183,11 @@ def _write_sheets(
             continue
         assert output.outputs is not None
         for task in tasks:
-            maps[task].append(scaled(output.outputs[f"{task} map"][None])[0])
+            maps[task].append(normalized(output.outputs[f"{task} map"][None])[0])
         rows = panel_rows(run, tasks, output, pixels)
         with atomic_write(settings.output / name) as temporary:
             write_explanation_sheet(temporary, rows, display_path(output.file.name), METHODS[settings.method])
-    alike = np.array([likeness(np.stack(of)) for of in maps.values() if of])
+    alike = np.array([mean_cosine(np.stack(of)) for of in maps.values() if of])
     alike = alike[~np.isnan(alike)]  # of a task whose maps are empty nothing is known
     return unreadable, float(alike.mean()) if len(alike) else float("nan")
 
@@ -202,7 +204,7 @@ def _explaining(
 
     from painters_mtl.inference.open_network import open_network
     from painters_mtl.network.backbones import least_side
-    from painters_mtl.network.covering import BY_COVERING, covering, stand_out
+    from painters_mtl.network.covering import BY_COVERING, maps_exceed_controls, masked_predictor
     from painters_mtl.network.gradcam import TOP, explainer
     from painters_mtl.network.multitask import backbone_of
 
@@ -213,7 +215,7 @@ def _explaining(
         explained = explainer(network, run.image_size, list(tasks), "finer" if method in BY_COVERING else method)
     except ValueError as error:
         raise UserError(f"--method {method}: {error}") from error
-    ask = covering(network, run.image_size, list(tasks))
+    predict_masked = masked_predictor(network, run.image_size, list(tasks))
 
     def forward(images: "np.ndarray") -> "dict[str, np.ndarray]":
         numbers = {name: np.full(len(images), classes.get(name, TOP), np.int32) for name in tasks}
@@ -223,14 +225,15 @@ def _explaining(
         for k, image in enumerate(images):
             chosen = {name: int(named[f"{name} class"][k]) for name in tasks}
             if method in BY_COVERING:
-                covered = BY_COVERING[method](ask, image, chosen, views=len(run.views))
+                covered = BY_COVERING[method](predict_masked, image, chosen, views=len(run.views))
                 for name in tasks:
                     maps = named.setdefault(
                         f"{name} {method}", np.zeros((len(images), *covered[name].shape), np.float32)
                     )
-                    maps[k] = covered[name] * named[f"{name} sees"][k][:, None, None]  # else chance, for RISE
+                    # RISE gives noise, not 0, for a view that the head does not see
+                    maps[k] = covered[name] * named[f"{name} sees"][k][:, None, None]
             shown = {name: named.get(f"{name} {method}", named[f"{name} map"])[k] for name in tasks}
-            checks.append(stand_out(ask, image, chosen, shown))
+            checks.append(maps_exceed_controls(predict_masked, image, chosen, shown))
         for name in tasks:
             named[f"{name} map"] = named.pop(f"{name} {method}", named[f"{name} map"])
             named[f"{name} stands out"] = np.array([check[name] for check in checks])

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 COMPARED = 256  # paintings
 CALIBRATION = 300  # training paintings from which the ranges of 8 bits are measured
-PACKAGES: dict[str, tuple[str, ...]] = {  # that a format needs beside TensorFlow
+NEEDED_PACKAGES: dict[str, tuple[str, ...]] = {  # that a format needs beside TensorFlow
     "saved_model": (),
     "litert": ("ai_edge_litert",),
     "litert-int8": ("ai_edge_litert",),
@@ -78,7 +78,7 @@ def export(settings: Settings) -> int:
     run = open_run_for_pictures(settings.model)
     if settings.output.resolve() == run.folder.resolve():
         raise UserError(f"--output {settings.output} is the very model that is exported: name another folder")
-    for package in PACKAGES[settings.format]:
+    for package in NEEDED_PACKAGES[settings.format]:
         if package == "tf2onnx":  # it imports TensorFlow
             import_tensorflow()
         import_extra(package, "litert" if "litert" in package else settings.format)
@@ -141,7 +141,7 @@ def _write(settings: Settings, run: "Run", data: "Dataset | None") -> None:
     from painters_mtl.images.files import find_images
     from painters_mtl.inference import parity
     from painters_mtl.inference.export_manifest import COMPARISON, write_manifest
-    from painters_mtl.inference.exporters import save
+    from painters_mtl.inference.exporters import export_network
     from painters_mtl.inference.open_network import open_network
 
     labels = training = None
@@ -157,7 +157,7 @@ def _write(settings: Settings, run: "Run", data: "Dataset | None") -> None:
     with atomic_folder(settings.output.absolute(), settings.overwrite) as folder:
         say(f"exporting {run.title} as {settings.format}")
         network = open_network(run)
-        file = save(run, network, settings.format, folder, calibrated=True, training=training)
+        file = export_network(run, network, settings.format, folder, calibrated=True, training=training)
         say(f"comparing with Keras on {len(images)} paintings")
         comparison = parity.compare_export(run, settings.format, file, images, labels)
         print(comparison_table(comparison))
@@ -182,8 +182,11 @@ def _write_package(settings: Settings, run: "Run", data: "Dataset | None", seed:
     if data is None:
         images = parity.sample_images(run, find_images(*settings.images), COMPARED)
         codes = training_codes(run.folder) if run.packaged else None
-        lacking = ["the marks by which train knows its training paintings again"] * (codes is None)
-        lacking += ["the learned score of pairs"] * (head is None and "painter" in run.tasks)
+        lacking = []
+        if codes is None:
+            lacking.append("the marks by which train knows its training paintings again")
+        if head is None and "painter" in run.tasks:
+            lacking.append("the learned score of pairs")
         if lacking:
             way = "" if run.packaged else "; without --images it has what the run's own paintings give"
             say(f"note: this package lacks {' and '.join(lacking)}{way}")

@@ -140,9 +140,9 @@ def _check(settings: Settings) -> None:
     if settings.output_format == "parquet":
         parquet_packages()
     if settings.engine == "ray":
-        from painters_mtl.common.ray_cluster import check_cluster
+        from painters_mtl.common.ray_cluster import import_ray
 
-        check_cluster(settings.ray_address)
+        import_ray(settings.ray_address)
 
 
 def _check_replaceable(output: Path, file_format: str) -> None:
@@ -222,7 +222,7 @@ def _write_output(settings: Settings, job: "LabelJob") -> int:
     with going_on(journal_file(output)):
         if file_format == "html":
             pages = write_gallery(output, job.run)
-            names = ", ".join(map(str, pages[:3])) + " ..." * (len(pages) > 3)
+            names = ", ".join(map(str, pages[:3])) + (" ..." if len(pages) > 3 else "")
             print(f"wrote {counted(labelled.rows, 'picture')} to {names}")
         else:
             write_results(output, file_format, prediction_columns(job.run, job.options.top_k))

@@ -85,7 +85,7 @@ def test_the_notebook_runs(text: Path, work: Path, monkeypatch: pytest.MonkeyPat
     notebook = jupytext.read(text)
     for cell in notebook.cells:  # fewer trainings of the same kinds
         cell.source = cell.source.replace("SEEDS = 3", "SEEDS = 2")
-        cell.source = cell.source.replace("in STRATEGIES:", 'in ("joint", "alternate", "dwa", "pcgrad"):')
+        cell.source = cell.source.replace("in STRATEGY_NAMES:", 'in ("joint", "alternate", "dwa", "pcgrad"):')
     nbclient.NotebookClient(notebook, timeout=360, resources={"metadata": {"path": str(work)}}).execute()
     counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1))

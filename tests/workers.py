@@ -17,7 +17,7 @@ from painters_mtl.training.batches import Batch
 from painters_mtl.training.crop_teachers import CropTeachers
 from painters_mtl.training.devices import Devices, connect
 from painters_mtl.training.losses import Objective
-from painters_mtl.training.settings import STRATEGIES, TrainSettings
+from painters_mtl.training.settings import STRATEGY_NAMES, TrainSettings
 from painters_mtl.training.step import TrainStep
 
 HEADS = {"painter": ["painter", "all_painters"], "style": ["style"], "genre": ["genre"]}
@@ -25,7 +25,7 @@ WEIGHTS = {"painter": 0.5, "all_painters": 0.3, "style": 1.0, "genre": 2.0}
 SIZE = 12
 Case = tuple[str, int, float, str]  # strategy, accumulate, teachers' weight, what these see
 # Every strategy in several processes; on several devices of one process, where the steps are the same ones, a few.
-OF_PROCESSES: list[Case] = [*((s, 1, 0, "") for s in STRATEGIES), ("joint", 2, 0.4, "whole")]
+OF_PROCESSES: list[Case] = [*((s, 1, 0, "") for s in STRATEGY_NAMES), ("joint", 2, 0.4, "whole")]
 OF_MIRRORED: list[Case] = [
     ("alternate", 1, 0, ""),
     ("gradnorm", 1, 0, ""),

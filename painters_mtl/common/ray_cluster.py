@@ -15,6 +15,7 @@ from typing import Any
 from painters_mtl.common import lazy_imports
 from painters_mtl.common.errors import UserError, first_line
 from painters_mtl.common.lazy_imports import import_extra
+from painters_mtl.common.messages import counted
 
 MAX_TRIES = 4  # of one training, or of a group of files in which nothing at all came back, before somebody must look
 # By this name Ray asks whether a machine may have another address than 127.0.0.1, on any system.
@@ -37,7 +38,7 @@ def ray_connection(address: str) -> Iterator[Any]:
 
     The latter listens on this machine's loopback only. Raises `UserError` where there is no Ray, or no such cluster.
     """
-    ray = check_cluster(address)
+    ray = import_ray(address)
     address = _address(address)
     own = {"include_dashboard": False} if address == "local" else {}
     try:
@@ -51,7 +52,7 @@ def ray_connection(address: str) -> Iterator[Any]:
         ray.shutdown()
 
 
-def check_cluster(address: str) -> Any:
+def import_ray(address: str) -> Any:
     """The module ray. Raises `UserError` where there is none, or nobody listens at the address: soon, and before work.
 
     Ray itself would try to reach it for a minute.
@@ -91,7 +92,7 @@ class WorkerResources:
 
     def __str__(self) -> str:
         """In words: "2 cores and a GPU"."""
-        return f"{self.cpus} core{'s' * (self.cpus > 1)}" + " and a GPU" * self.gpus
+        return counted(self.cpus, "core") + (" and a GPU" if self.gpus else "")
 
 
 def worker_resources(ray: Any, cpus: int) -> WorkerResources:

@@ -2,8 +2,8 @@
 
 Each network, at each size, has a file of its own, `features-KEY.sqlite`; its key is made from all that the rows depend
 on but the pictures (`cache_key`). A row is found by a checksum of the picture's content: a picture that was moved or
-copied is not computed again, one that has changed is. Where a folder is asked for again and again, its files need not
-even be read: their place, size and time tell the content that they had.
+copied is not computed again, one that has changed is. A file whose path, size and time are unchanged is not read again:
+its checksum is kept.
 
 SQLite keeps what was written when a process is killed: the next one goes on where it stood. Several processes may use a
 file at once; a damaged one is made again. All files of a cache folder together stay below `LIMIT_GB`: those that were

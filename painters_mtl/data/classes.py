@@ -68,8 +68,9 @@ def _most_frequent(
     ranked = sorted((name for name in counts if counts[name] >= min_works), key=lambda name: (-counts[name], name))
     if number is None:
         few = len(counts) - len(ranked)
-        note = f"{few:,} names of {task} have under {min_works} paintings and are left out."
-        notes.extend([in_singular(note)] * bool(few))
+        if few:
+            note = f"{few:,} names of {task} have under {min_works} paintings and are left out."
+            notes.append(in_singular(note))
     elif 2 <= len(ranked) < number:
         others = f"no other name has {min_works} paintings or more" if len(counts) > len(ranked) else "it has no others"
         notes.append(f"{task} has {len(ranked)} classes, not {number}: {others}.")

@@ -14,7 +14,7 @@ from painters_mtl.common.errors import UserError
 from painters_mtl.common.messages import in_singular
 from painters_mtl.data.csv_table import TableFile
 from painters_mtl.data.folder_levels import FolderLevels, resolve_folders
-from painters_mtl.data.known_names import part_of_name, says_nothing
+from painters_mtl.data.known_names import is_generic_folder, part_of_name
 from painters_mtl.data.settings import LabelSettings
 from painters_mtl.images.cache import file_stamps
 from painters_mtl.images.files import ImageFile
@@ -158,7 +158,7 @@ def without_small_copies(images: Mapping[str, ImageFile], notes: list[str]) -> d
     smaller = {
         folder
         for folder in {folder_of(image_id) for image_id in images}
-        if any(says_nothing(name) and _SMALLER.search(name) for name in folder.split("/"))
+        if any(is_generic_folder(name) and _SMALLER.search(name) for name in folder.split("/"))
     }
     kept = {i: image for i, image in images.items() if folder_of(i) not in smaller}
     if not smaller or not kept:
@@ -172,7 +172,7 @@ def without_small_copies(images: Mapping[str, ImageFile], notes: list[str]) -> d
         plain = [folder for folder in folders if not _SMALLER.search(folder)]
         if "/".join([*plain, name]) in kept:
             return True
-        last = max(i for i, folder in enumerate(folders) if says_nothing(folder))
+        last = max(i for i, folder in enumerate(folders) if is_generic_folder(folder))
         tail = "/" + "/".join([*folders[last + 1 :], name])
         return sum(f"/{other}".endswith(tail) for other in by_name.get(name, ())) == 1
 

@@ -225,7 +225,7 @@ def _parsed(table: TableFile, lines: Iterable[str]) -> Iterator[tuple[int, list[
     record: list[str] = []  # the lines of the row that is being read
 
     def remembered() -> Iterator[str]:
-        for line in itertools.chain([first] * bool(first), source):
+        for line in itertools.chain([first] if first else [], source):
             record.append(line)
             yield line
 

@@ -56,10 +56,10 @@ def group_near_copies(
     """The number of each painting's copy group; the paintings of a group stay in one part of a split.
 
     Three things bind two paintings: painter and title are the same (but for case and white space; a title such as
-    "Untitled" or "Landscape" does not count, see `says_something`); the files are the same byte for byte; the pictures
-    are near-copies. Candidates for the last are named by perceptual hashes and confirmed by their pixels, for hashes
-    alone take one dark portrait for another, and chains of such errors once bound 93 works. Every bond is sure enough
-    to be followed, so groups are the connected components.
+    "Untitled" or "Landscape" does not count, see `is_distinctive_title`); the files are the same byte for byte; the
+    pictures are near-copies. Candidates for the last are named by perceptual hashes and confirmed by their pixels, for
+    hashes alone take one dark portrait for another, and chains of such errors once bound 93 works. Every bond is
+    sure enough to be followed, so groups are the connected components.
 
     Args:
         table: a catalogue's table with n rows.
@@ -72,7 +72,7 @@ def group_near_copies(
     """
     n = len(table)
     painters, titles = (_names(table, column) for column in ("painter", "title"))
-    titles = np.array([title if says_something(title) else "" for title in titles], object)
+    titles = np.array([title if is_distinctive_title(title) else "" for title in titles], object)
     works = [(p, t) if p and t else None for p, t in zip(painters, titles, strict=True)]
     bonds = [_equal(works), _equal([c or None for c in contents] if contents is not None else [])]
     if hashes is not None and thumbnails is not None:
@@ -93,11 +93,13 @@ def largest_group(table: pd.DataFrame, groups: np.ndarray) -> tuple[int, str]:
     return len(rows), (repr(title) if title else "works without a title") + (f" by {painter}" if painter else "")
 
 
-def says_something(title: str) -> bool:
+def is_distinctive_title(title: str) -> bool:
     """Whether a title tells a work from the painter's others: not "Untitled", "Self-portrait" or "Landscape".
 
-    >>> [says_something(title) for title in ("Sans titre", "Portrait of a Man", "[Untitled]", "Untitled 7", "Guernica")]
-    [False, False, False, True, True]
+    >>> [is_distinctive_title(title) for title in ("Sans titre", "Portrait of a Man", "[Untitled]")]
+    [False, False, False]
+    >>> [is_distinctive_title(title) for title in ("Untitled 7", "Guernica")]
+    [True, True]
     """
     return not set(_words(title)) <= _SAY_NOTHING
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from painters_mtl.data.known_names import part_of_name, says_nothing
+from painters_mtl.data.known_names import is_generic_folder, part_of_name
 from painters_mtl.data.values import clean_label, name_key
 
 STRAY = 0.1  # of the images in class folders: so many may lie on a level above the others
@@ -64,7 +64,7 @@ def resolve_folders(folders: Mapping[str, int]) -> FolderLevels:
         for branch in branches.values():
             inside = [folder for folder in branch if rest[folder]]
             tops = {rest[folder][0] for folder in inside}
-            plain = {top for top in tops if part_of_name(top) or says_nothing(top)}
+            plain = {top for top in tops if part_of_name(top) or is_generic_folder(top)}
             if plain and not any(clean_label(top) for top in tops - plain):  # train, test, unlabeled
                 _strip(rest, above, parts, inside)
                 changed = True
@@ -72,13 +72,13 @@ def resolve_folders(folders: Mapping[str, int]) -> FolderLevels:
                 _strip(rest, above, parts, [folder for folder in inside if rest[folder][0] in around])
                 changed = True
     while below := {names[1] for names in rest.values() if len(names) > 1}:
-        if not all(part_of_name(name) or says_nothing(name) for name in below):
+        if not all(part_of_name(name) or is_generic_folder(name) for name in below):
             break
         for folder, names in rest.items():  # Monet/train and Monet/test, Monet/images
             if len(names) > 1:
                 parts[folder] = part_of_name(names[1]) or parts[folder]
                 rest[folder] = (names[0], *names[2:])
-    odd = {names[0] for names in rest.values() if names and (part_of_name(names[0]) or says_nothing(names[0]))}
+    odd = {names[0] for names in rest.values() if names and (part_of_name(names[0]) or is_generic_folder(names[0]))}
     return FolderLevels(parts, rest, tuple(sorted(odd)), folders)
 
 

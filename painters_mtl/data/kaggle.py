@@ -39,7 +39,9 @@ def files_to_fetch(sizes: Mapping[str, int], images: bool) -> dict[str, int]:
     if images:
         parts = [name for name in sorted(sizes) if IMAGES.fullmatch(name)]
         whole_train = ALL_OF_TRAIN in sizes and not any(name.startswith("train") for name in parts)
-        names += [*parts, *[ALL_OF_TRAIN] * whole_train]
+        names += parts
+        if whole_train:
+            names.append(ALL_OF_TRAIN)
     if not names:
         raise UserError(f"Kaggle lists none of the files of {COMPETITION} that are known here: {', '.join(sizes)}")
     return {name: sizes[name] for name in names}

@@ -92,7 +92,7 @@ def part_of_name(name: str) -> str:
 
 
 @cache
-def says_nothing(name: str) -> bool:
+def is_generic_folder(name: str) -> bool:
     """Whether a folder's name says nothing of the paintings in it: images, resized, img_256, part2, jpg."""
     words = name_key(_between_cases(name)).split()
     sizes = [word for word in words if re.fullmatch(r"\d+x\d+|\d+px", word)]

@@ -2,9 +2,11 @@
 
 import io
 import json
+import math
 from collections.abc import Collection, Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from painters_mtl.common.errors import UserError, shorten
@@ -173,7 +175,7 @@ def as_text(value: object) -> str:
         return value
     if isinstance(value, bytes):  # text that Parquet holds as plain bytes
         return value.decode("utf-8", "replace")
-    if value is None or value != value:
+    if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):  # pyarrow 18 gives float16
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

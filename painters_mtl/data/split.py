@@ -18,9 +18,11 @@ FRACTIONS = (0.7, 0.15, 0.15)  # of train, validation and test, among the groups
 VALIDATION_OF_FOLD = 0.15  # of the groups outside the test part of a fold
 COMPETITION_VALIDATION = 0.1  # of the competition's training set, when its test set is the test set
 HELD_OUT = 0.2  # works of held-out painters, as a part of the other validation works
-FEWEST_WORKS, FEWEST_HELD_OUT = 3, 10  # so few works make pairs by one painter; so many painters are no one's habits
-MANY_HELD_OUT = 30  # so many are sought first: many small painters leave train and test alike, a few large ones do not
-FEWEST_GROUPS = 3  # of a class, in training, that no painter is taken away from
+FEWEST_WORKS = 3  # of a held-out painter: fewer make hardly a pair by one painter
+FEWEST_HELD_OUT = 10  # none of them may have more than a tenth of the works needed
+# Painters with a thirtieth of them or less are drawn first: taking many small ones changes train least.
+MANY_HELD_OUT = 30
+FEWEST_GROUPS = 3  # a painter is not taken where a class would keep fewer groups in train
 
 Labels = Mapping[str, np.ndarray]  # task name to int32 of shape (n,), -1 for "no label"
 

@@ -13,10 +13,10 @@ SHARE = 0.2  # of the cells: the bright ones, which a map is judged by
 OTHERS = 19  # other places: a random map is brighter than all of them once in 20 times
 
 
-def carried(cells: int, to: int) -> np.ndarray:
-    """How what cells along one side hold is shared among the cells of another grid: float64 (to, cells).
+def resampling_matrix(cells: int, to: int) -> np.ndarray:
+    """Matrix (to, cells) that resamples values along one side to another number of cells and keeps their sum.
 
-    Each column sums to 1, so that nothing is lost. A finer grid gathers: each cell goes where it lies. A coarser one is
+    It is float64, and each column sums to 1. A finer grid gathers: each cell goes where it lies. A coarser one is
     spread smoothly, linear between the middles of its cells.
     """
     if to > cells:
@@ -29,12 +29,12 @@ def carried(cells: int, to: int) -> np.ndarray:
     return shares / shares.sum(axis=0)
 
 
-def on_grid(maps: np.ndarray, cells: int = CELLS) -> np.ndarray:
+def resample(maps: np.ndarray, cells: int = CELLS) -> np.ndarray:
     """Maps (..., h, w) on another grid (..., cells, cells), with the same sums."""
-    return carried(maps.shape[-2], cells) @ maps @ carried(maps.shape[-1], cells).T
+    return resampling_matrix(maps.shape[-2], cells) @ maps @ resampling_matrix(maps.shape[-1], cells).T
 
 
-def brightest(heat: np.ndarray, count: int) -> np.ndarray:
+def top_cells(heat: np.ndarray, count: int) -> np.ndarray:
     """The `count` brightest cells of a map, bool, in its shape. Of equal ones the first count as brighter."""
     chosen = np.zeros(heat.size, bool)
     chosen[np.argsort(-heat, axis=None, kind="stable")[:count]] = True
@@ -46,7 +46,7 @@ def curve_masks(heat: np.ndarray, steps: int = STEPS) -> tuple[np.ndarray, np.nd
 
     1 is uncovered. Deletion begins with the whole picture, insertion with one that is all covered.
     """
-    removed = np.stack([brightest(heat, round(k * heat.size / steps)) for k in range(steps + 1)])
+    removed = np.stack([top_cells(heat, round(k * heat.size / steps)) for k in range(steps + 1)])
     return (~removed).astype(np.float32), removed.astype(np.float32)
 
 
@@ -69,10 +69,10 @@ def log_odds(probabilities: np.ndarray, chosen: int) -> np.ndarray:
 
 def random_region(rng: np.random.Generator, cells: int = CELLS, coarse: int = 4) -> np.ndarray:
     """A smooth map of nothing, float64 (cells, cells): what a real one has to beat. Its bright parts are regions."""
-    return on_grid(rng.random((coarse, coarse)), cells)
+    return resample(rng.random((coarse, coarse)), cells)
 
 
-def check_masks(heat: np.ndarray, rng: np.random.Generator, others: int = OTHERS, share: float = SHARE) -> np.ndarray:
+def control_masks(heat: np.ndarray, rng: np.random.Generator, others: int = OTHERS, share: float = SHARE) -> np.ndarray:
     """What is left of a picture when the bright cells are covered, and when others are: float32 (1 + others, *).
 
     The others are as many, and lie to one another as the bright ones do: these are moved (over the edge they come in
@@ -81,7 +81,7 @@ def check_masks(heat: np.ndarray, rng: np.random.Generator, others: int = OTHERS
     Args:
         heat: a map (h, w), or those of two views (2, h, w); the masks are in its shape.
     """
-    bright = brightest(heat, round(share * heat.size))
+    bright = top_cells(heat, round(share * heat.size))
     masks = [bright]
     while len(masks) <= others:
         moved = np.roll(bright, rng.integers(0, bright.shape[-2:]), axis=(-2, -1))
@@ -91,12 +91,12 @@ def check_masks(heat: np.ndarray, rng: np.random.Generator, others: int = OTHERS
     return (1 - np.stack(masks)).astype(np.float32)
 
 
-def stands_out(scores: np.ndarray) -> bool:
+def exceeds_controls(scores: np.ndarray) -> bool:
     """Whether the answer falls more when the bright cells are covered than when any of the others are.
 
     Args:
-        scores: (1 + others,) such as `log_odds`, with each of `check_masks`. A map that knows nothing is first among 20
-            by chance in 5 % of pictures.
+        scores: (1 + others,) such as `log_odds`, with each of `control_masks`. A map that knows nothing is first among
+            20 by chance in 5 % of pictures.
     """
     return bool(scores[0] < scores[1:].min())
 

@@ -1,4 +1,4 @@
-"""Maps of what in a picture speaks for an answer, whatever made them: scaled, compared, laid over the picture."""
+"""Maps of what in a picture speaks for an answer, whatever made them: normalized, compared, laid over the picture."""
 
 import numpy as np
 from PIL import Image
@@ -6,14 +6,14 @@ from PIL import Image
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-def scaled(maps: np.ndarray) -> np.ndarray:
+def normalized(maps: np.ndarray) -> np.ndarray:
     """Each picture's map to 0 to 1: float32 (n, ...) divided by its largest value. What is below 0 becomes 0."""
     maps = np.maximum(maps, 0)
     top = maps.reshape(len(maps), -1).max(axis=1).reshape(-1, *[1] * (maps.ndim - 1))
     return np.divide(maps, top, out=np.zeros_like(maps), where=top > 0)
 
 
-def likeness(maps: np.ndarray) -> float:
+def mean_cosine(maps: np.ndarray) -> float:
     """How much the maps of different pictures are the same: mean cosine of all pairs of (n, ...), 0 to 1.
 
     Near 1 they tell of the network and not of the pictures. NaN where fewer than two maps hold anything.
@@ -27,7 +27,7 @@ def likeness(maps: np.ndarray) -> float:
     return float((np.square(unit.sum(axis=0)).sum() - n) / (n * (n - 1)))
 
 
-def stretched(heat: np.ndarray, width: int, height: int) -> np.ndarray:
+def upsampled(heat: np.ndarray, width: int, height: int) -> np.ndarray:
     """A map (h, w) over a picture of that size: float32 (height, width), bicubic, never above or below its cells.
 
     The network saw the whole picture squashed to a square, so the map's square is the whole picture, and each cell its

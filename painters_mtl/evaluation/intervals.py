@@ -5,6 +5,7 @@ Works of one painter are alike, so single paintings are not independent: what is
 with all of their works, and a painter that is drawn for one side, seed and task is drawn for all of them.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from painters_mtl.evaluation import metrics
 
 LEVEL = 0.95
 DRAWS = 2_000
-FEW_SEEDS = 3  # up to here, trainings that seem to differ by nothing may do so by mere chance
+FEW_SEEDS = 3  # with at most so many seeds, a spread near 0 between them may be chance
 FEWEST_PAINTERS = 5  # from fewer, how much painters differ cannot be told
 STATISTICS = ("accuracy", "macro_f1")
 NO_VERDICT = "no verdict from one training"
@@ -43,7 +44,7 @@ def verdict(difference: Interval, seeds: int) -> str:
     """
     if seeds < 2:
         return NO_VERDICT
-    if difference.low != difference.low:
+    if math.isnan(difference.low):
         return NO_INTERVAL
     if difference.low > 0:
         return "better"

@@ -60,9 +60,8 @@ def _lab_transform(small: bool) -> ImageCms.ImageCmsTransform:
 
 
 def _build(source: ImageCms.ImageCmsProfile, mode: str, small: bool) -> ImageCms.ImageCmsTransform:
-    flags = ImageCms.Flags.NOCACHE | (
-        ImageCms.Flags.NOOPTIMIZE if small else ImageCms.Flags.NONE
-    )  # many threads use it
+    flags = ImageCms.Flags.NOCACHE  # many threads use it
+    flags |= ImageCms.Flags.NOOPTIMIZE if small else ImageCms.Flags.NONE
     return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", flags=flags)
 
 

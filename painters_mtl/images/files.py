@@ -201,7 +201,7 @@ def find_images(*roots: str | Path) -> list[ImageFile]:
 
 
 def without(files: Iterable[ImageFile], path: Path) -> list[ImageFile]:
-    """The pictures but the very file at `path`: what a verb has drawn there before is no painting."""
+    """The pictures without the file at `path`: a sheet that a verb wrote there before is no painting."""
     try:
         drawn = path.stat()
     except (OSError, ValueError):  # nothing is there

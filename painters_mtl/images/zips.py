@@ -1,8 +1,8 @@
 """Zips, read in place: each is opened once in a process, and a zip inside a zip is read too.
 
-A zip inside a zip is copied to an unnamed temporary file, which its members are then read from. So one may have at most
-`MAX_NESTED` bytes, `MAX_LISTING` of them for the list of its members; a few are open at a time, and one inside that is
-refused: a zip of some kilobytes can hold more than any disk does.
+A zip inside a zip is copied to an unnamed temporary file and read from there. It may have `MAX_NESTED` bytes, its list
+of members `MAX_LISTING`; few are open at a time, and a third level is refused: a few kilobytes can unpack to more than
+any disk holds.
 """
 
 import os

@@ -75,7 +75,7 @@ def save_graph(run: Run, network: keras.Model, folder: Path, calibrated: bool) -
             tf.saved_model.save(module, str(folder), signatures={SIGNATURE: named})
 
 
-def save(
+def export_network(
     run: Run,
     network: keras.Model,
     file_format: str,

@@ -83,7 +83,7 @@ def write_template(run: "Run", exported: bytes, outputs: Mapping[str, np.ndarray
     """Write the template into the folder of a packaged model that is being made.
 
     Args:
-        exported: its LiteRT file, as `exporters.save` writes it, not calibrated.
+        exported: its LiteRT file, as `exporters.export_network` writes it, not calibrated.
         outputs: what Keras says of `drawn_images`.
     """
     _, arrays = read_network_files(run.folder)

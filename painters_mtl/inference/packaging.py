@@ -19,7 +19,7 @@ from painters_mtl import __version__
 from painters_mtl.common.errors import UserError
 from painters_mtl.common.messages import say
 from painters_mtl.common.small_floats import to_8_bits, to_byte_planes, unpacked
-from painters_mtl.inference.exporters import save
+from painters_mtl.inference.exporters import export_network
 from painters_mtl.inference.litert_template import TEMPLATE, drawn_images, fill_template, write_template
 from painters_mtl.inference.open_network import open_network
 from painters_mtl.inference.painter_pairs import HEAD, PainterHead, head_arrays
@@ -122,7 +122,7 @@ def add_litert(run: Run, folder: Path) -> None:
     images = drawn_images(packaged)
     in_keras = predict_in_batches(forward, images, np.arange(len(images)))
     with TemporaryDirectory() as place:
-        file = save(packaged, network, "litert", Path(place), calibrated=False)
+        file = export_network(packaged, network, "litert", Path(place), calibrated=False)
         write_template(packaged, file.read_bytes(), in_keras)
         if faults := parity_faults(_compare_litert(packaged, images, in_keras), exact=True):
             raise UserError(f"LiteRT says something else than Keras: {faults}")

@@ -89,7 +89,7 @@ def _distinct(numbers: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(there), (np.cumsum(there) - 1)[numbers]
 
 
-def embed(score: str, features: np.ndarray, run: Run, head: "PainterHead | None") -> np.ndarray:
+def score_vectors(score: str, features: np.ndarray, run: Run, head: "PainterHead | None") -> np.ndarray:
     """Vectors of paintings, on the grid: float64 (n, channels); one for "nothing known" is the last, (n + 1).
 
     It is the mean of the others, so that the score of a pair with it is what a painting scores on average.

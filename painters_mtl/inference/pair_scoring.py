@@ -50,7 +50,7 @@ def pair_vectors(run: "Run", files: "Sequence[ImageFile]", options: ScoreOptions
     if len(computed.errors) == len(files):
         raise UserError(f"none of the {len(files):,} pictures can be read; see painters-mtl check")
     features = np.stack([vector.features for vector in computed if vector.features is not None])
-    vectors = painter_pairs.embed(score, features, run, head)
+    vectors = painter_pairs.score_vectors(score, features, run, head)
     if computed.errors:
         rows = np.full(len(files) + 1, len(features))
         rows[[k for k, file in enumerate(files) if file not in computed.errors]] = np.arange(len(features))

@@ -125,10 +125,10 @@ def _export(run: "Run", name: str, folder: Path, sample: "Sequence[ImageFile]") 
             (temporary / FILES[name]).write_bytes(fill_template(run))
         else:
             import_tensorflow()
-            from painters_mtl.inference.exporters import save
+            from painters_mtl.inference.exporters import export_network
             from painters_mtl.inference.open_network import open_network
 
-            save(run, open_network(run), _format(name), temporary, calibrated=False)
+            export_network(run, open_network(run), _format(name), temporary, calibrated=False)
         _compare_with_keras(run, name, temporary, sample)
     if (place := exports_folder(run)).parent == user_cache() / FOLDER:
         _remove_but_newest(place.parent)

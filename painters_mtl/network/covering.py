@@ -1,7 +1,7 @@
 """A network that is asked about a picture again and again, with parts of it covered.
 
-    ask = covering(model, 128)
-    probabilities = ask(cached_image, masks)["style"]    # float32 (masks, classes)
+    predict_masked = masked_predictor(model, 128)
+    probabilities = predict_masked(cached_image, masks)["style"]    # float32 (masks, classes)
 
 What is covered is blurred, not black: black squares are edges and colours of their own, which may speak for a class.
 Two maps come of it: occlusion (Zeiler & Fergus 2014, arXiv 1311.2901) and RISE (Petsiuk et al. 2018, arXiv 1806.07421).
@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from painters_mtl.common.iteration import in_batches
-from painters_mtl.evaluation.faithfulness import CELLS, check_masks, log_odds, on_grid, stands_out
+from painters_mtl.evaluation.faithfulness import CELLS, control_masks, exceeds_controls, log_odds, resample
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.forward import input_crops
 
@@ -25,10 +25,12 @@ MASKS_AT_ONCE, USUAL_SIDE = 64, 224  # fewer of larger pictures, in proportion: 
 RISE_MASKS, RISE_CELLS, RISE_KEPT = 300, 6, 0.5
 
 Cover = Literal["blur", "mean"]
-Ask = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
+MaskedPredictor = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
 
 
-def covering(model: keras.Model, image_size: int, tasks: Sequence[str] | None = None, cover: Cover = "blur") -> Ask:
+def masked_predictor(
+    model: keras.Model, image_size: int, tasks: Sequence[str] | None = None, cover: Cover = "blur"
+) -> MaskedPredictor:
     """A function from a cached image and masks to the probabilities of each head: {name: float32 (masks, classes)}.
 
     The image is uint8 (side, side, 3), or of a network with two views (2, side, side, 3). The masks are float (m, h, w)
@@ -44,7 +46,7 @@ def covering(model: keras.Model, image_size: int, tasks: Sequence[str] | None = 
     heads = keras.Model(model.input, {name: model.output[name] for name in names})
     network = fold_batchnorm(heads, inference=True)
 
-    def ask(image: tf.Tensor, masks: tf.Tensor) -> dict[str, tf.Tensor]:
+    def predict_masked(image: tf.Tensor, masks: tf.Tensor) -> dict[str, tf.Tensor]:
         inputs = input_crops(image[None], image_size, views)
         crops = inputs if isinstance(inputs, dict) else {"image": inputs}
         mixed = {}
@@ -57,7 +59,7 @@ def covering(model: keras.Model, image_size: int, tasks: Sequence[str] | None = 
 
     shape = (None, None, 3) if views == 1 else (views, None, None, 3)
     spec = [tf.TensorSpec(shape, tf.uint8), tf.TensorSpec((None, views, None, None), tf.float32)]
-    compiled = tf.function(ask, input_signature=spec, autograph=False)
+    compiled = tf.function(predict_masked, input_signature=spec, autograph=False)
 
     def in_parts(image: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
         masks = np.asarray(masks, np.float32)
@@ -70,7 +72,7 @@ def covering(model: keras.Model, image_size: int, tasks: Sequence[str] | None = 
 
 
 def occlusion(
-    ask: Ask, image: np.ndarray, chosen: Mapping[str, int], cells: int = CELLS, views: int = 1
+    predict_masked: MaskedPredictor, image: np.ndarray, chosen: Mapping[str, int], cells: int = CELLS, views: int = 1
 ) -> dict[str, np.ndarray]:
     """How much the log odds of a class fall when a cell is covered: {task: float32 (views, cells, cells)}.
 
@@ -79,13 +81,13 @@ def occlusion(
     """
     count = views * cells * cells
     masks = np.concatenate([np.ones((1, count)), 1 - np.eye(count)]).reshape(-1, views, cells, cells)
-    said = ask(image, masks)
+    said = predict_masked(image, masks)
     scores = {name: log_odds(said[name], number) for name, number in chosen.items()}
     return {name: (of[0] - of[1:]).reshape(views, cells, cells).astype(np.float32) for name, of in scores.items()}
 
 
 def rise(
-    ask: Ask,
+    predict_masked: MaskedPredictor,
     image: np.ndarray,
     chosen: Mapping[str, int],
     cells: int = CELLS,
@@ -99,8 +101,8 @@ def rise(
     """
     rng = np.random.default_rng(seed)
     coarse = (rng.random((masks, views, RISE_CELLS, RISE_CELLS)) < RISE_KEPT).astype(np.float64)
-    seen = on_grid(coarse, cells) * (cells / RISE_CELLS) ** 2
-    said = ask(image, seen)
+    seen = resample(coarse, cells) * (cells / RISE_CELLS) ** 2
+    said = predict_masked(image, seen)
     maps = {}
     for name, number in chosen.items():
         scores = log_odds(said[name], number)
@@ -111,21 +113,25 @@ def rise(
 BY_COVERING = {"occlusion": occlusion, "rise": rise}
 
 
-def stand_out(
-    ask: Ask, image: np.ndarray, chosen: Mapping[str, int], maps: Mapping[str, np.ndarray], seed: int = 0
+def maps_exceed_controls(
+    predict_masked: MaskedPredictor,
+    image: np.ndarray,
+    chosen: Mapping[str, int],
+    maps: Mapping[str, np.ndarray],
+    seed: int = 0,
 ) -> dict[str, bool]:
     """Whether covering the bright cells of a map changes the answer more than covering others: {task: bool}.
 
-    It takes 20 passes through the network for each task; see `faithfulness.stands_out`.
+    It takes 20 passes through the network for each task; see `faithfulness.exceeds_controls`.
 
     Args:
         maps: {task: (views, h, w)}.
     """
-    masks = {n: check_masks(on_grid(maps[n].astype(np.float64)), np.random.default_rng(seed)) for n in chosen}
-    said = ask(image, np.concatenate(list(masks.values())))
-    believed, start = {}, 0
+    masks = {n: control_masks(resample(maps[n].astype(np.float64)), np.random.default_rng(seed)) for n in chosen}
+    said = predict_masked(image, np.concatenate(list(masks.values())))
+    proven, start = {}, 0
     for name, number in chosen.items():
         end = start + len(masks[name])
-        believed[name] = stands_out(log_odds(said[name][start:end], number))
+        proven[name] = exceeds_controls(log_odds(said[name][start:end], number))
         start = end
-    return believed
+    return proven

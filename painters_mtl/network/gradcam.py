@@ -1,7 +1,7 @@
 """What in a picture speaks for an answer: maps of class activation for any head of `multitask.build_model`.
 
     maps = gradcam(model, cached_images, "painter", [3])      # float32 (1, h, w): what speaks for class 3
-    heat = stretched(maps[0], picture.width, picture.height)  # `evaluation.heatmaps`: over the whole painting
+    heat = upsampled(maps[0], picture.width, picture.height)  # `evaluation.heatmaps`: over the whole painting
     overlay(pixels, heat)                                     # uint8, to be shown
 
 The heads read means of feature maps A of the backbone: of the last one, and of finer pyramid maps (`pyramid`). What
@@ -9,7 +9,7 @@ is explained is the class *against the others*: the difference y of its logit an
 probabilities. (The logit alone may be small for a class that is named for want of others.)
 
 levels: what each cell of these maps adds to y, sum_k dy / dA_k x A_k, which is CAM (Zhou et al. 2016, arXiv 1512.04150)
-for each of them, all carried to one grid of 12 x 12 cells or more. Behind the maps all is linear, unless there are
+for each of them, all resampled to one grid of 12 x 12 cells or more. Behind the maps all is linear, unless there are
 hidden layers, so cells and bias add up to y. But a cell of the last map may know of the whole picture, and nothing
 keeps training from gathering there what was seen elsewhere.
 
@@ -28,8 +28,8 @@ import tensorflow as tf
 
 from painters_mtl.common.iteration import in_batches
 from painters_mtl.data.tasks import known_output
-from painters_mtl.evaluation.faithfulness import CELLS, carried
-from painters_mtl.evaluation.heatmaps import scaled
+from painters_mtl.evaluation.faithfulness import CELLS, resampling_matrix
+from painters_mtl.evaluation.heatmaps import normalized
 from painters_mtl.network.batchnorm_folding import fold_batchnorm
 from painters_mtl.network.forward import input_crops, pixels_spec
 from painters_mtl.network.graph import FEATURES, PROBE, block_outputs, map_shapes, named_tensors, producing_node
@@ -75,7 +75,7 @@ def gradcam(
         raise ValueError(f"give a class of 0 to {count - 1} for each of {n} pictures. Received: {classes}")
     explain = explainer(model, image_size or cached_images.shape[-2], [task], method, against)
     parts = [explain(cached_images[rows], {task: chosen[rows]})[task]["map"].numpy() for rows in in_batches(n)]
-    maps = scaled(np.concatenate(parts))
+    maps = normalized(np.concatenate(parts))
     return maps[:, 0] if maps.shape[1] == 1 else maps
 
 
@@ -90,8 +90,8 @@ def explainer(
 
     A class of -1 is the likeliest. For each of `tasks` (all, without it) it returns a dict of "probabilities"
     (n, classes), "class" int32 (n,), "score" (n,), the logit or difference of logits that is explained, "map" float32
-    (n, views, h, w), what each cell adds to it, for `scaled` to bring to 0 to 1, and "sees" bool (n, views): whether
-    the view has any influence on the class. Of a head `{task}_known` beside one of `tasks` it returns the
+    (n, views, h, w), what each cell adds to it, for `normalized` to bring to 0 to 1, and "sees" bool (n, views):
+    whether the view has any influence on the class. Of a head `{task}_known` beside one of `tasks` it returns the
     "probabilities" only.
 
     Raises `ValueError` for a method that the model does not have.
@@ -120,7 +120,7 @@ def explainer(
             explained[name] |= {
                 "class": chosen[name],
                 "score": scores[name],
-                "map": tf.stack([cut.speaks(*view) for view in zip(maps, gradients, strict=True)], axis=1),
+                "map": tf.stack([cut.contributions(*view) for view in zip(maps, gradients, strict=True)], axis=1),
                 "sees": tf.stack([_any(view) for view in gradients], axis=1),
             }
         return explained
@@ -160,11 +160,11 @@ class _CutNetwork:
         pooled = []
         for first, *finer in maps:
             last = first if self.upper is None else tf.cast(self.upper(first, training=False), tf.float32)
-            pooled += [_mean(last), *(_unit(_mean(m)) for m in finer)]
+            pooled += [_mean(last), *(_unit_length(_mean(m)) for m in finer)]
         reads = self.hidden(tf.concat(pooled, axis=1), training=False)
         return {n: tf.cast(reads[n], tf.float32) @ head.kernel + head.bias for n, head in self.heads.items()}
 
-    def speaks(self, maps: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+    def contributions(self, maps: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         """What the cells of a view's maps add to a score, (n, h, w), by its gradients, on the grid of the method."""
         slopes = list(gradients)
         if self.method == "last":
@@ -175,7 +175,7 @@ class _CutNetwork:
         sizes = [tuple(share.shape[1:3]) for share in shares]
         enough = [size for size in sizes if min(size) >= CELLS]
         size = sizes[0] if self.method != "levels" else min(enough) if enough else max(sizes)
-        return tf.add_n([_moved(share, size) for share in shares])
+        return tf.add_n([_resampled(share, size) for share in shares])
 
 
 def _cut(model: keras.Model, image_size: int, names: Sequence[str], method: str) -> _CutNetwork:
@@ -205,9 +205,11 @@ def _split(backbone: keras.Model, image_size: int, method: str) -> tuple[keras.M
     return keras.Model(backbone.inputs, [explained, *pyramid]), keras.Model(explained, last)
 
 
-def _moved(shares: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+def _resampled(shares: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Shares (n, h, w) of a sum in the cells of another map, (n, *size): gathered or spread, the sum kept."""
-    down, across = (carried(cells, to).astype(np.float32) for cells, to in zip(shares.shape[1:3], size, strict=True))
+    down, across = (
+        resampling_matrix(cells, to).astype(np.float32) for cells, to in zip(shares.shape[1:3], size, strict=True)
+    )
     return tf.einsum("Hh,nhw,Ww->nHW", down, shares, across)
 
 
@@ -215,10 +217,11 @@ def _mean(values: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(values, axis=(1, 2))
 
 
-def _unit(mean: tf.Tensor) -> tf.Tensor:
-    """A map's mean at length 1, as the heads read it; the length counts as a constant, for else nothing could speak.
+def _unit_length(mean: tf.Tensor) -> tf.Tensor:
+    """A map's mean at length 1, as the heads read it; the length counts as a constant.
 
-    (Made larger as a whole, a map says the same: all that its cells say would add up to 0.)
+    Scaling a whole map changes nothing that a head reads: with a gradient through the length, the contributions of its
+    cells would sum to 0.
     """
     return mean / tf.stop_gradient(tf.maximum(tf.norm(mean, axis=1, keepdims=True), 1e-6))
 

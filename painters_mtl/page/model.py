@@ -170,12 +170,12 @@ class PageModel:
             classes: {task: number of the class}; of other tasks it is the likeliest one.
         """
         explained = self._heats(look.cached, classes)
-        from painters_mtl.evaluation.heatmaps import scaled
+        from painters_mtl.evaluation.heatmaps import normalized
 
         heats: dict[str, np.ndarray | None] = {}
         for task, of_task in explained.items():
             sees = bool(of_task["sees"][0, 0]) or not of_task["sees"][0].any()
-            heats[task] = scaled(of_task["map"])[0, 0] if sees else None
+            heats[task] = normalized(of_task["map"])[0, 0] if sees else None
         return heats
 
     def stands_out(self, look: Look, task: str, number: int) -> bool:
@@ -187,10 +187,10 @@ class PageModel:
         self, cached: np.ndarray, classes: Mapping[str, int], explained: Mapping[str, dict[str, np.ndarray]]
     ) -> dict[str, bool]:
         ask = self._ask()
-        from painters_mtl.network.covering import stand_out
+        from painters_mtl.network.covering import maps_exceed_controls
 
         with self._computing:
-            return stand_out(ask, cached, classes, {task: explained[task]["map"][0] for task in classes})
+            return maps_exceed_controls(ask, cached, classes, {task: explained[task]["map"][0] for task in classes})
 
     def _heats(self, cached: np.ndarray, classes: Mapping[str, int]) -> dict[str, dict[str, np.ndarray]]:
         with opening(f"the model {self.name}"):
@@ -226,9 +226,9 @@ class PageModel:
 
     def _open_covering(self) -> Callable[..., Any]:
         network = self._network()
-        from painters_mtl.network.covering import covering
+        from painters_mtl.network.covering import masked_predictor
 
-        return covering(network, self.run.image_size, list(self.run.tasks))
+        return masked_predictor(network, self.run.image_size, list(self.run.tasks))
 
 
 def _jpeg(pixels: np.ndarray) -> bytes:

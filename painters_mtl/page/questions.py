@@ -85,11 +85,11 @@ class Questions:
         heat = self.model.heats(look, {task: numbers[name]})[task]
         if heat is None:
             raise UserError(f"{task} is judged by the middle of the painting alone: there is no map of the whole of it")
-        from painters_mtl.evaluation.heatmaps import overlay, stretched
+        from painters_mtl.evaluation.heatmaps import overlay, upsampled
         from painters_mtl.reports.sheets_explanation import UNPROVEN
 
         pixels = look.pixels()
-        shown = overlay(pixels, stretched(heat, pixels.shape[1], pixels.shape[0]))
+        shown = overlay(pixels, upsampled(heat, pixels.shape[1], pixels.shape[0]))
         proven = not heat.any() or self.model.stands_out(look, task, numbers[name])
         return Explanation(f"{task}: {name}", heat, shown, "" if proven else UNPROVEN)
 

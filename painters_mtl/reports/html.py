@@ -3,6 +3,7 @@
 import base64
 import datetime
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,13 +65,13 @@ def _data_url(kind: str, file: io.BytesIO) -> str:
 
 def percent(share: float) -> str:
     """A share from 0 to 1 as text: "71.4 %"; "-" for NaN."""
-    return "-" if share != share else f"{100 * share:.1f} %"
+    return "-" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
 def interval_percent(triple: Sequence[float]) -> str:
     """A share with its interval as text: "71.4 % (69.0 to 73.8)"."""
     mean, low, high = triple
-    return percent(mean) + (f" ({100 * low:.1f} to {100 * high:.1f})" if low == low else "")
+    return percent(mean) + ("" if math.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})")
 
 
 def listed(names: Sequence[str]) -> str:

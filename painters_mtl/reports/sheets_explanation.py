@@ -49,10 +49,10 @@ def panel_rows(run: "Run", tasks: Mapping[str, Task], output: "ImageOutput", pix
 
     Args:
         output: of `gradcam.explainer`, under names such as "painter map"; with two views, "cached image" too;
-            "painter stands out", bool, where the map was checked (`covering.stand_out`).
+            "painter stands out", bool, where the map was checked (`covering.maps_exceed_controls`).
         pixels: the painting, uint8 (h, w, 3).
     """
-    from painters_mtl.evaluation.heatmaps import scaled
+    from painters_mtl.evaluation.heatmaps import normalized
 
     assert output.outputs is not None
     pictures = [pixels]
@@ -61,7 +61,7 @@ def panel_rows(run: "Run", tasks: Mapping[str, Task], output: "ImageOutput", pix
     rows = [PanelRow(picture, []) for picture in pictures]
     for name, task in tasks.items():
         title = _title(run, task, output.outputs)
-        heats = scaled(output.outputs[f"{name} map"][None])[0]
+        heats = normalized(output.outputs[f"{name} map"][None])[0]
         sees = output.outputs[f"{name} sees"]
         for k, row in enumerate(rows):
             # A head in which nothing moves at all is shown its whole picture, with an empty map.
@@ -147,7 +147,7 @@ def _draw_row(
     """Draw the picture and its panels, with their titles above `top`."""
     from PIL import Image
 
-    from painters_mtl.evaluation.heatmaps import overlay, stretched
+    from painters_mtl.evaluation.heatmaps import overlay, upsampled
 
     pixels = np.asarray(Image.fromarray(row.picture).resize(size, Image.Resampling.LANCZOS))
     for place, lines in enumerate(titles):
@@ -161,7 +161,7 @@ def _draw_row(
         elif heat is None:
             canvas.write(left, top + LINE, "this head does not see this view", GREY, 9.5)
         else:
-            canvas.show(left, top, overlay(pixels, stretched(heat, *size)))
+            canvas.show(left, top, overlay(pixels, upsampled(heat, *size)))
             for n, line in enumerate(_lines_of_note(row.panels[place - 1], column)):
                 canvas.write(left, top + size[1] + 4 + LINE * (n + 1), line, INK, 9)
             if not heat.any():

@@ -11,7 +11,7 @@ from painters_mtl.data.dataset import Dataset
 from painters_mtl.studies.settings import DISTILLED
 from painters_mtl.training.fit import fit, fit_single_task
 from painters_mtl.training.run_result import RunResult
-from painters_mtl.training.settings import STRATEGIES, TrainSettings
+from painters_mtl.training.settings import STRATEGY_NAMES, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TrainingJob:
     @property
     def for_all_tasks(self) -> bool:
         """Whether it trains a network for all tasks, in one way or another."""
-        return self.kind in (*STRATEGIES, DISTILLED)
+        return self.kind in (*STRATEGY_NAMES, DISTILLED)
 
 
 def training_jobs(

@@ -7,7 +7,7 @@ from typing import Literal
 from painters_mtl.common import command_line
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.settings import LAST_SEED
-from painters_mtl.training.settings import STRATEGIES, Strategy, TrainSettings
+from painters_mtl.training.settings import STRATEGY_NAMES, Strategy, TrainSettings
 
 DISTILLED = "distilled"  # joint training with --distill
 
@@ -51,9 +51,9 @@ class CompareSettings(TrainSettings):
         if self.folds and self.split is not None:
             raise UserError("--folds makes splits of its own: leave --split out")
         for name in self.strategies:
-            if name not in (choices := ("all", DISTILLED, *STRATEGIES)):
+            if name not in (choices := ("all", DISTILLED, *STRATEGY_NAMES)):
                 raise UserError(f"--strategies {name} is unknown: {', '.join(choices)}")
-        every = (STRATEGIES if name == "all" else (name,) for name in self.strategies)
+        every = (STRATEGY_NAMES if name == "all" else (name,) for name in self.strategies)
         self.strategies = tuple(dict.fromkeys(chain.from_iterable(every)))
         self.check_sharing([name for name in self.strategies if name != DISTILLED])
         self._check_distilled()

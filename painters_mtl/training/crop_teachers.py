@@ -36,7 +36,7 @@ class CropTeachers:
         """The smallest side of a crop of which something is left in each teacher's last map."""
         return max(least_side(backbone_of(network), image_size) for network in self.networks)
 
-    def answers(self, images: Any, temperature: float) -> dict[str, tf.Tensor]:
+    def soft_targets(self, images: Any, temperature: float) -> dict[str, tf.Tensor]:
         """The softened probabilities of each head that is taught, {head: float32 (n, classes)}; no gradient.
 
         Args:

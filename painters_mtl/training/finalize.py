@@ -39,7 +39,7 @@ class TrainedNetwork:
     turns: dict[str, Any]  # of the tasks, under the strategy `alternate`
     interrupted: bool
     features: np.ndarray | None  # of all paintings, float32 (n, views, channels), where only the heads train
-    earlier_heads: Mapping[str, list[np.ndarray]]  # see `Assignment`
+    earlier_heads: Mapping[str, list[np.ndarray]]  # see `TrainingTarget`
     started: float  # by time.perf_counter(): when it would have begun, had it never been stopped
 
 
@@ -96,7 +96,7 @@ def finalize(spec: RunSpec, trained: TrainedNetwork, key: str) -> RunResult:
         warn(warning)
     history = pd.DataFrame(trained.history)
     result = RunResult(history, measured, spec.data.rows("test"), of_test.calibrated, trained.interrupted)
-    save(spec, trained, finished, result, temperatures, thresholds)
+    write_run(spec, trained, finished, result, temperatures, thresholds)
     return result
 
 
@@ -198,7 +198,7 @@ def training_counts(spec: RunSpec) -> dict[str, list[int]]:
     return {name: balance.class_counts(labels[name][train], len(task.classes)) for name, task in spec.tasks.items()}
 
 
-def save(
+def write_run(
     spec: RunSpec,
     trained: TrainedNetwork,
     finished: FinishedNetwork,

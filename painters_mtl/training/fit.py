@@ -30,7 +30,7 @@ from painters_mtl.training.run_result import RunResult
 from painters_mtl.training.run_spec import RunSpec
 from painters_mtl.training.settings import TrainSettings
 from painters_mtl.training.start_weights import AUTO, with_known_start, with_weights_file
-from painters_mtl.training.training_set import Assignment
+from painters_mtl.training.training_set import TrainingTarget
 from painters_mtl.training.transfer import crop_teachers, mean_of_heads, soft_targets, warm_start
 
 
@@ -144,18 +144,18 @@ def _fit_network(
     """
     keras.utils.set_random_seed(spec.settings.seed)
     started = time.perf_counter()
-    assignment = build(spec, teachers)
-    loop = TrainingLoop(spec, assignment, key, devices)
+    target = build(spec, teachers)
+    loop = TrainingLoop(spec, target, key, devices)
     if not devices.chief:
         interrupted = loop.run(state)
         return follower_result(spec, pd.DataFrame(loop.history), loop.updates, interrupted)
     # Only now, when nothing can be wrong any more with what was asked for.
     with new_run_folder(spec.folder, replace):
-        trained = _train(spec, assignment, loop, state, started)
+        trained = _train(spec, target, loop, state, started)
         return finalize(spec, trained, key)
 
 
-def build(spec: RunSpec, teachers: Sequence[Path] = ()) -> Assignment:
+def build(spec: RunSpec, teachers: Sequence[Path] = ()) -> TrainingTarget:
     """The network, with pretrained weights or those of earlier runs, the labels of its heads and the soft targets.
 
     The head of the chosen painters learns from a fraction of the paintings; a head over all painters lets every
@@ -180,18 +180,18 @@ def build(spec: RunSpec, teachers: Sequence[Path] = ()) -> Assignment:
         warm_start(full, teachers, spec.tasks, "mean")
     network = with_heads(full, spec.tasks)
     # Read now: hours later these folders may be gone, or hold other runs.
-    assignment = Assignment(
+    target = TrainingTarget(
         full, network, labels, weights, earlier_heads=mean_of_heads(settings.start_from, spec.tasks)
     )
     if not teachers:
-        return assignment
+        return target
     if settings.teacher_view == "crop":
-        return dataclasses.replace(assignment, crop_teachers=crop_teachers(teachers, spec.tasks))
-    return dataclasses.replace(assignment, soft_targets=soft_targets(data, teachers, spec.tasks))
+        return dataclasses.replace(target, crop_teachers=crop_teachers(teachers, spec.tasks))
+    return dataclasses.replace(target, soft_targets=soft_targets(data, teachers, spec.tasks))
 
 
 def _train(
-    spec: RunSpec, assignment: Assignment, loop: TrainingLoop, state: Checkpoint | None, started: float
+    spec: RunSpec, target: TrainingTarget, loop: TrainingLoop, state: Checkpoint | None, started: float
 ) -> TrainedNetwork:
     """Write the head of the run folder, and train from `state`, or from the first step."""
     data, settings, folder = spec.data, spec.settings, spec.folder
@@ -201,17 +201,17 @@ def _train(
     run.save_labels(folder, dict(spec.tasks), settings.image_size, side, data.demo, settings.views)
     save_split(folder / run.SPLIT, data.table, data.split, data.tasks)
     data.images.refused.to_csv(folder / "refused.csv", index=False)
-    learned = sum(int(np.prod(v.shape)) for v in assignment.full.trainable_variables)
-    say(f"{assignment.network.count_params():,} parameters, {learned:,} of them trained")
+    learned = sum(int(np.prod(v.shape)) for v in target.full.trainable_variables)
+    say(f"{target.network.count_params():,} parameters, {learned:,} of them trained")
     interrupted = loop.run(state)
     return TrainedNetwork(
-        assignment.network,
+        target.network,
         loop.history,
         loop.best.epoch,
         loop.updates,
         loop.turns.summary(),
         interrupted,
         loop.features,
-        assignment.earlier_heads,
+        target.earlier_heads,
         started - loop.seconds_before,
     )

@@ -29,7 +29,7 @@ PENALTY = 1e-2  # on the squares of that head's kernel: without it the last map 
 MOST = 12_000  # training paintings that a head is fitted to
 UPDATES, FAST = 400, 3e-3  # of such a fit, at least; its learning rate
 Weights = list[np.ndarray]  # kernel and bias
-LEAST_SPREAD = 0.1  # of the mean channel's standard deviation: a channel that says nothing is not blown up
+LEAST_SPREAD = 0.1  # added to each channel's standard deviation, as a share of their mean: no division by nearly 0
 
 
 @dataclass(frozen=True)

@@ -29,15 +29,15 @@ from painters_mtl.training.monitoring import (
     GradientConflict,
     Observer,
     Progress,
-    TaskTurns,
     TrainedEpoch,
+    TurnRecorder,
     mean_of_known,
 )
 from painters_mtl.training.run_files import NoRunFiles, RunFiles
 from painters_mtl.training.run_spec import RunSpec
 from painters_mtl.training.sampling import EpochPlan, EpochSampler
 from painters_mtl.training.step import TrainStep
-from painters_mtl.training.training_set import Assignment, TrainingSet
+from painters_mtl.training.training_set import TrainingSet, TrainingTarget
 
 
 @dataclasses.dataclass
@@ -53,17 +53,17 @@ class Best:
 class TrainingLoop:
     """The training of one network, from its first epoch or from a checkpoint."""
 
-    def __init__(self, spec: RunSpec, assignment: Assignment, key: str, devices: Devices) -> None:
+    def __init__(self, spec: RunSpec, target: TrainingTarget, key: str, devices: Devices) -> None:
         """Raises `UserError` where a batch cannot be divided among the devices.
 
         Args:
             key: the fingerprint of the training.
         """
         data, settings = spec.data, spec.settings
-        self.data, self.requested_updates, self.assignment, self.devices = data, spec.updates, assignment, devices
-        self.full, self.network = assignment.full, assignment.network
-        self.tasks = list(assignment.heads_of_task)
-        self.training_set = TrainingSet(data, assignment, settings, devices)
+        self.data, self.requested_updates, self.target, self.devices = data, spec.updates, target, devices
+        self.full, self.network = target.full, target.network
+        self.tasks = list(target.heads_of_task)
+        self.training_set = TrainingSet(data, target, settings, devices)
         rate = defaults.peak_rate(settings.learning_rate, self.training_set.batch_size)
         self.settings = dataclasses.replace(settings, learning_rate=rate)
         self.heads_only = settings.fine_tune == "heads"
@@ -77,7 +77,7 @@ class TrainingLoop:
         self.step_losses: list[np.ndarray] = []
         """Of the steps since the last whole epoch: float32 (heads,) each."""
         self.best = Best(self.network.get_weights())
-        self.turns = TaskTurns(self.tasks)
+        self.turns = TurnRecorder(self.tasks)
         self.updates = 0
         """Steps of all whole epochs, once the training has ended."""
         self.forward = forward_function(self.network, settings.image_size)
@@ -152,11 +152,10 @@ class TrainingLoop:
             self.features = cached_features(self.full, self.data, settings.image_size)
             self.seconds_before -= time.perf_counter() - started  # every run uses them; whoever is first computes them
         soft_targets = {
-            head: apply_temperature(values, settings.temperature)
-            for head, values in self.assignment.soft_targets.items()
+            head: apply_temperature(values, settings.temperature) for head, values in self.target.soft_targets.items()
         }
-        assignment = self.assignment
-        objective = Objective(assignment.heads_of_task, assignment.loss_weights, soft_targets, assignment.crop_teachers)
+        target = self.target
+        objective = Objective(target.heads_of_task, target.loss_weights, soft_targets, target.crop_teachers)
         with self.devices.variables():
             self.copy = in_precision(self.full, precision, synchronized=several) if mixed or several else self.full
             if self.heads_only:
@@ -218,7 +217,7 @@ class TrainingLoop:
             return iter(feature_batches(self.features[paintings.rows], sequence))
         image_size = self.settings.image_size
         least = least_side(backbone_of(self.full), image_size)
-        if teachers := self.assignment.crop_teachers:
+        if teachers := self.target.crop_teachers:
             least = max(least, teachers.least_side(image_size))
         sides = [max(side, least) for side in defaults.training_sides(image_size, self.epochs)]
         effects = CropEffects(self.settings.mix, self.settings.color)
@@ -232,7 +231,7 @@ class TrainingLoop:
         steps = self.training_set.steps
         chunk = steps if self.heads_only else 1  # a step of the heads takes less time than its call
         frozen = self.settings.freeze if epoch < (self.settings.freeze_epochs or self.epochs) else "none"
-        loss_weights = np.array([self.assignment.loss_weights[head] for head in self.step.heads])
+        loss_weights = np.array([self.target.loss_weights[head] for head in self.step.heads])
         self.progress.begin_epoch(epoch, len(self.step_losses))
         while len(self.step_losses) < steps and not self._stop_requested():
             count = min(chunk, steps - len(self.step_losses))
@@ -247,7 +246,7 @@ class TrainingLoop:
         """Measure what the epoch came to, tell the strategy and the observers, and keep the network if it is best."""
         trained = TrainedEpoch(self.step.heads, np.stack(self.step_losses), self.plan(epoch).task_schedule)
         by_head = dict(zip(trained.heads, mean_of_known(trained.losses), strict=True))
-        weighted = {head: loss * self.assignment.loss_weights[head] for head, loss in by_head.items()}
+        weighted = {head: loss * self.target.loss_weights[head] for head, loss in by_head.items()}
         self.step.strategy.end_epoch(self._task_losses(weighted))
         columns = {f"{head}_loss": loss for head, loss in by_head.items()}
         columns["loss"] = float(np.nansum(list(weighted.values())))
@@ -271,7 +270,7 @@ class TrainingLoop:
 
     def _task_losses(self, weighted: dict[str, float]) -> np.ndarray:
         """The sum of the weighted losses of each task's heads: float64 (tasks,), NaN where no batch had a label."""
-        by_task = [np.array([weighted[head] for head in heads]) for heads in self.assignment.heads_of_task.values()]
+        by_task = [np.array([weighted[head] for head in heads]) for heads in self.target.heads_of_task.values()]
         return np.array([np.nan if np.isnan(losses).all() else np.nansum(losses) for losses in by_task])
 
     def validate(self) -> dict[str, float]:
@@ -289,7 +288,7 @@ class TrainingLoop:
         measured = self.devices.computed_by_chief(measure)
         accuracies = {f"val_{task}_accuracy": values["accuracy"] for task, values in measured.items()}
         # A task of weight 0 has not trained: its accuracy says nothing of the epoch.
-        trained = {task: values for task, values in measured.items() if self.assignment.loss_weights[task]}
+        trained = {task: values for task, values in measured.items() if self.target.loss_weights[task]}
         return {**accuracies, "val_score": metrics.mean_accuracy(trained)}
 
     def keep_best(self, score: float) -> None:
@@ -324,7 +323,7 @@ class TrainingLoop:
         """All that the rest of the training depends on."""
         record = {
             "history": self.history,
-            "turns": self.turns.turns,
+            "turns": self.turns.records,
             "best": self.best.score,
             "best_epoch": self.best.epoch,
             "seconds": self.seconds_before + time.perf_counter() - self.started,
@@ -345,5 +344,5 @@ class TrainingLoop:
                 variable.assign(value)
         self.history, self.step_losses = record["history"], list(saved.arrays["losses"])
         self.best = Best(saved.arrays["best"], record["best"], record["best_epoch"])
-        self.turns.turns = {task: [(steps, loss) for steps, loss in turns] for task, turns in record["turns"].items()}
+        self.turns.records = {task: [(steps, loss) for steps, loss in turns] for task, turns in record["turns"].items()}
         self.seconds_before += record["seconds"]

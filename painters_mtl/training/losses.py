@@ -131,7 +131,7 @@ class Losses:
             targets = {head: tf.gather(values, shown.rows) for head, values in self.soft_targets.items()}
             shares = shown.shares
         else:  # of a crop that shows two paintings there is one answer
-            targets = self.crop_teachers.answers(batch.images, self.temperature)
+            targets = self.crop_teachers.soft_targets(batch.images, self.temperature)
             by_label, shares = dict(probabilities), tf.ones(batch.rows.shape)
         for head in self.taught_by_others:
             distilled = distillation_loss(targets[head], by_label[head], self.temperature, shares)

@@ -89,12 +89,12 @@ class GradientConflict(Observer):
         return {f"cosine_{self.tasks[j]}_{self.tasks[i]}": float(mean[i, j]) for i, j in pairs}
 
 
-class TaskTurns(Observer):
+class TurnRecorder(Observer):
     """How a task fares that waits for its turn, where each step trains one task."""
 
     def __init__(self, tasks: Sequence[str]) -> None:
         self.tasks = list(tasks)
-        self.turns: dict[str, list[tuple[int, float]]] = {}
+        self.records: dict[str, list[tuple[int, float]]] = {}
         """{task: for each of its turns the steps since the last one of the epoch, 0 for the first, and the loss}; saved
         with a checkpoint."""
 
@@ -104,7 +104,7 @@ class TaskTurns(Observer):
         for step, task in enumerate(epoch.task_schedule):
             name = self.tasks[task]
             loss = float(epoch.losses[step, epoch.heads.index(name)])
-            self.turns.setdefault(name, []).append((step - last_turn.get(task, step), loss))
+            self.records.setdefault(name, []).append((step - last_turn.get(task, step), loss))
             last_turn[task] = step
         return {}
 
@@ -114,9 +114,9 @@ class TaskTurns(Observer):
         Where the task before has overwritten what the others need, the loss grows with the steps between two turns:
         alternating training's known weakness.
         """
-        total = sum(len(turns) for turns in self.turns.values())
+        total = sum(len(turns) for turns in self.records.values())
         summary = {}
-        for task, turns in self.turns.items():
+        for task, turns in self.records.items():
             steps, losses = np.array([number for number, _ in turns]), np.array([loss for _, loss in turns])
             groups = {"1": steps == 1, "2": steps == 2, "3": steps == 3, "4 or more": steps >= 4}
             after = {k: round(float(np.nanmean(losses[chosen])), 4) for k, chosen in groups.items() if chosen.any()}

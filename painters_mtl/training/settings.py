@@ -16,7 +16,7 @@ DISTILL_ON_ONE_MACHINE = (
 )
 
 Strategy = Literal["joint", "alternate", "uncertainty", "dwa", "gradnorm", "famo", "pcgrad", "cagrad", "upgrad"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+STRATEGY_NAMES: tuple[Strategy, ...] = get_args(Strategy)
 EVENED_OUT = {  # strategies that undo the weights of the losses, within some hundred steps at most
     "alternate": "takes steps of one size for every task",
     "uncertainty": "learns weights that take them back",
@@ -246,8 +246,7 @@ class TrainSettings(NetworkSettings, DataSettings):
             )
         if self.trains_shared_weights():
             return
-        options = named
-        options += ["--monitor-conflict"] * self.monitor_conflict
+        options = [*named, "--monitor-conflict"] if self.monitor_conflict else named
         if options:
             raise UserError(
                 f"{options[0]} has nothing to do where the tasks share no weights that train: add --shared-layers 256, "

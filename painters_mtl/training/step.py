@@ -228,7 +228,9 @@ class TrainStep:
             squares = [self._feature_norms(tape, forward) ** 2] if needs_features else []
             return [forward.head_losses, *squares, *by_task, *branches]
 
-        shapes = [(len(self.heads),), *[(tasks,)] * needs_features]
+        shapes = [(len(self.heads),)]
+        if needs_features:
+            shapes.append((tasks,))
         shapes += [v.shape for v in [*self.shared * tasks, *self.branches]]
         head_losses, *sums = self.parts.sum(batch, of_part, shapes)
         norms = tf.sqrt(sums.pop(0)) if needs_features else None

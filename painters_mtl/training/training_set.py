@@ -21,7 +21,7 @@ from painters_mtl.training.settings import TrainSettings
 
 
 @dataclass(frozen=True)
-class Assignment:
+class TrainingTarget:
     """A network and what it has to learn."""
 
     full: keras.Model
@@ -56,19 +56,19 @@ class Assignment:
 class TrainingSet:
     """The paintings of the training part that can teach at least one of a network's heads whose loss has a weight."""
 
-    def __init__(self, data: Dataset, assignment: Assignment, settings: TrainSettings, devices: Devices) -> None:
+    def __init__(self, data: Dataset, target: TrainingTarget, settings: TrainSettings, devices: Devices) -> None:
         """Raises `UserError` where a batch cannot be divided among the devices."""
         rows = data.rows("train")
-        learning = {head for head, weight in assignment.loss_weights.items() if weight > 0}
-        if not learning & assignment.taught_by_others:
-            rows = rows[np.any([assignment.labels[head][rows] >= 0 for head in learning], axis=0)]
-        self.assignment, self.settings = assignment, settings
+        learning = {head for head, weight in target.loss_weights.items() if weight > 0}
+        if not learning & target.taught_by_others:
+            rows = rows[np.any([target.labels[head][rows] >= 0 for head in learning], axis=0)]
+        self.target, self.settings = target, settings
         self.rows = rows
         """Their rows in the data set: int64 (n,)."""
-        self.labels = {head: values[rows] for head, values in assignment.labels.items()}
+        self.labels = {head: values[rows] for head, values in target.labels.items()}
         """{head: int32 (n,)}, -1 for "no label"."""
         # The head over all painters does not ask for a share of its own: it is there for the others.
-        tasks_labels = {task: self.labels[task] for task in assignment.heads_of_task if task in learning}
+        tasks_labels = {task: self.labels[task] for task in target.heads_of_task if task in learning}
         self.repeats = label_repeats(tasks_labels, settings.label_share)
         batch_size = settings.batch_size or default_batch(int(self.repeats.sum()))
         if settings.fine_tune == "heads" and not settings.epochs:
@@ -81,15 +81,15 @@ class TrainingSet:
 
     def sampler(self, epochs: int) -> EpochSampler | AlternatingSampler:
         """What draws the batches of a training of so many epochs."""
-        heads_of_task = self.assignment.heads_of_task
+        heads_of_task = self.target.heads_of_task
         if self.settings.strategy != "alternate" or len(heads_of_task) == 1:
             return EpochSampler(self.repeats, self.batch_size, self.steps)
         can_teach = {
             task: np.any([self.labels[head] >= 0 for head in heads], axis=0) for task, heads in heads_of_task.items()
         }
-        can_teach |= {task: np.ones(len(self.rows), bool) for task in self.assignment.taught_by_others}
+        can_teach |= {task: np.ones(len(self.rows), bool) for task in self.target.taught_by_others}
         can_teach = {
-            task: rows & any(self.assignment.loss_weights[head] > 0 for head in heads_of_task[task])
+            task: rows & any(self.target.loss_weights[head] > 0 for head in heads_of_task[task])
             for task, rows in can_teach.items()
         }
         counts = {task: int((self.labels[task] >= 0).sum()) for task in heads_of_task}

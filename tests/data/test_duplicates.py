@@ -13,8 +13,8 @@ from painters_mtl.data.demo.collection import labels_table, paint, plan_works
 from painters_mtl.data.duplicates import (
     THUMBNAIL,
     group_near_copies,
+    is_distinctive_title,
     largest_group,
-    says_something,
     similarity,
 )
 from painters_mtl.images.cache import build_image_cache
@@ -84,7 +84,7 @@ def test_same_painter_and_title():
 )
 def test_titles_that_say_nothing(title):
     table = catalogue(3).assign(painter="Monet", title=[title, title, "Haystacks"])
-    assert not says_something(title)
+    assert not is_distinctive_title(title)
     assert same(group_near_copies(table)) == sets([0], [1], [2])
 
 
@@ -94,7 +94,7 @@ def test_titles_that_say_nothing(title):
      "The Annunciation", "睡蓮", "The Man with the Golden Helmet", "1957"],
 )  # fmt: skip
 def test_titles_that_say_something(title):
-    assert says_something(title)
+    assert is_distinctive_title(title)
     assert len(set(group_near_copies(catalogue(2).assign(painter="Monet", title=title)).tolist())) == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 from painters_mtl.common.errors import UserError
 from painters_mtl.data.catalog import read_catalog
 from painters_mtl.data.classes import choose_classes
-from painters_mtl.data.duplicates import group_near_copies, says_something
+from painters_mtl.data.duplicates import group_near_copies, is_distinctive_title
 from painters_mtl.data.split import given_parts, has_label, make_folds, make_split, notes_about_split
 
 
@@ -390,7 +390,7 @@ def test_the_real_split(paintings):
     labels = {name: task.encode(table[name]) for name, task in tasks.items()}
     split = make_split(table, labels, group_near_copies(table))
     key = table["painter"].str.lower() + "|" + table["title"].str.lower()
-    used = (split != "") & (table["painter"] != "").to_numpy() & table["title"].map(says_something).to_numpy()
+    used = (split != "") & (table["painter"] != "").to_numpy() & table["title"].map(is_distinctive_title).to_numpy()
     assert pd.Series(split[used]).groupby(key[used].to_numpy()).nunique().max() == 1
     test = (table["competition"] == "test").to_numpy()
     assert set(split[~test]) == {"train", "validation"} and set(split[test]) == {"test", ""}

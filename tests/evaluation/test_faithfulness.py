@@ -8,7 +8,7 @@ from painters_mtl.evaluation import faithfulness as f
 
 @pytest.mark.parametrize(("cells", "to"), [(4, 16), (3, 12), (10, 12), (64, 16), (17, 12), (12, 12), (1, 5)])
 def test_nothing_is_lost_from_one_grid_to_another(cells: int, to: int) -> None:
-    shares = f.carried(cells, to)
+    shares = f.resampling_matrix(cells, to)
     assert shares.shape == (to, cells) and (shares >= 0).all()
     np.testing.assert_allclose(shares.sum(axis=0), 1)
     middles = (np.arange(to) + 0.5) / to @ shares  # where what a cell held lies afterwards
@@ -19,7 +19,7 @@ def test_nothing_is_lost_from_one_grid_to_another(cells: int, to: int) -> None:
 
 def test_finer_cells_are_gathered_where_they_lie() -> None:
     maps = np.random.default_rng(0).normal(size=(2, 24, 36))
-    np.testing.assert_allclose(f.on_grid(maps), maps.reshape(2, 12, 2, 12, 3).sum(axis=(2, 4)))
+    np.testing.assert_allclose(f.resample(maps), maps.reshape(2, 12, 2, 12, 3).sum(axis=(2, 4)))
 
 
 def test_areas_of_a_linear_model() -> None:
@@ -52,7 +52,7 @@ def test_log_odds_still_move_where_the_probability_does_not() -> None:
 @pytest.mark.parametrize("shape", [(12, 12), (16, 16), (2, 9, 9)])
 def test_the_check_covers_as_many_cells_in_the_same_figure(shape: tuple[int, ...]) -> None:
     heat = np.random.default_rng(3).random(shape)
-    masks = f.check_masks(heat, np.random.default_rng(0))
+    masks = f.control_masks(heat, np.random.default_rng(0))
     assert masks.shape == (20, *shape)
     covered = masks.reshape(20, -1) == 0
     assert set(covered.sum(axis=1)) == {round(0.2 * heat.size)}
@@ -70,10 +70,10 @@ def test_a_true_map_stands_out_and_a_random_one_does_not() -> None:
     for _ in range(400):
         weights = f.random_region(rng)
         for maps, found in ((weights, own), (f.random_region(rng), none)):
-            found.append(f.stands_out(np.tensordot(f.check_masks(maps, rng), weights, 2)))
+            found.append(f.exceeds_controls(np.tensordot(f.control_masks(maps, rng), weights, 2)))
     assert np.mean(own) > 0.97
     assert 0.02 < np.mean(none) < 0.09
-    assert not f.stands_out(np.zeros(20))  # an answer that never changes proves nothing
+    assert not f.exceeds_controls(np.zeros(20))  # an answer that never changes proves nothing
 
 
 def test_mean_and_interval() -> None:

@@ -30,7 +30,7 @@ def test_formats_say_what_keras_says_for_any_number(
 ) -> None:
     needs_format(file_format)
     run = make_run(base / kind, kind)
-    file = exporters.save(run, run.model(), file_format, tmp_path, calibrated=True)
+    file = exporters.export_network(run, run.model(), file_format, tmp_path, calibrated=True)
     forward = runtimes.open_exported(file_format, file)
     copies = sample_images(run, files)
     wanted = calibrated(run, copies)
@@ -55,7 +55,7 @@ def test_a_head_that_is_no_softmax_is_softened_and_another_output_is_left_alone(
     network.get_layer("painter").name = "other"
     swapped_layer = network.get_layer("painter_twice")
     swapped_layer.name = "painter"
-    file = exporters.save(run, network, "saved_model", tmp_path, calibrated=True)
+    file = exporters.export_network(run, network, "saved_model", tmp_path, calibrated=True)
     copies = sample_images(run, files)
     found = runtimes.open_exported("saved_model", file)(copies)
     plain = {k: v.numpy() for k, v in forward_function(network, run.image_size)(copies).items()}

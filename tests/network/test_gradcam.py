@@ -9,7 +9,7 @@ import tensorflow as tf
 from marked_pictures import CORNERS, SIDE, TASKS, VIEWS, drawn, network, noise, taught_network
 from scipy.stats import spearmanr
 
-from painters_mtl.evaluation.heatmaps import scaled
+from painters_mtl.evaluation.heatmaps import normalized
 from painters_mtl.network.forward import center_crops, forward_function, whole_crops
 from painters_mtl.network.gradcam import METHODS, explainer, gradcam
 from painters_mtl.network.multitask import backbone_of, features_model
@@ -54,10 +54,10 @@ def test_behind_a_global_mean_and_one_layer_it_is_cam(backbone: str) -> None:
     for task, classes in (("painter", [0, 1, 2, 3, 1]), ("style", [2, 0, 1, 1, 2])):
         levels = levels_of(model, whole_crops(tf.constant(copies), 64))
         assert len(levels) > 3  # so that what the finer ones say is added up
-        speaks = np.maximum(cam(levels, model.get_layer(task).get_weights()[0], classes), 0)
-        wanted = speaks / np.maximum(speaks.max(axis=(1, 2), keepdims=True), 1e-30)
+        contributions = np.maximum(cam(levels, model.get_layer(task).get_weights()[0], classes), 0)
+        wanted = contributions / np.maximum(contributions.max(axis=(1, 2), keepdims=True), 1e-30)
         found = gradcam(model, copies, task, classes, method="last", against="nothing")
-        assert found.dtype == np.float32 and found.shape == speaks.shape
+        assert found.dtype == np.float32 and found.shape == contributions.shape
         np.testing.assert_allclose(found, wanted, atol=2e-5)
 
 
@@ -157,7 +157,7 @@ def test_the_finer_map_is_gradient_times_input() -> None:
         wanted += shares.reshape(n, h, level.shape[1] // h, w, level.shape[2] // w).sum(axis=(2, 4))
     wanted = np.maximum(wanted, 0)
     np.testing.assert_allclose(
-        gradcam(model, copies, "style", [1, 1], method="finer", against="nothing"), scaled(wanted), atol=2e-5
+        gradcam(model, copies, "style", [1, 1], method="finer", against="nothing"), normalized(wanted), atol=2e-5
     )
 
 
@@ -180,7 +180,7 @@ def test_two_views(merge: str, tmp_path: Path) -> None:
     loaded = runs.open_run(tmp_path).model()
     said = forward_function(loaded, 48)(copies)
     found = explainer(loaded, 48, **plain)(copies, {"painter": np.int32(classes), "style": np.full(4, -1, np.int32)})
-    np.testing.assert_allclose(scaled(found["painter"]["map"].numpy()), wanted, atol=2e-5)
+    np.testing.assert_allclose(normalized(found["painter"]["map"].numpy()), wanted, atol=2e-5)
     for name, view in (("painter", [merge != "none", True]), ("style", [True, merge != "none"])):
         np.testing.assert_array_equal(found[name]["sees"], [view] * 4)
         np.testing.assert_allclose(found[name]["probabilities"], said[name], atol=1e-5)

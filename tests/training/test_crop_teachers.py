@@ -30,7 +30,7 @@ def test_of_several_teachers_of_a_head_the_mean_is_softened() -> None:
     first, second = still_network(1), still_network(2)
     only_style = tf.keras.Model(second.input, {"style": second.output["style"]})
     teachers = CropTeachers.of([first, only_style], ["style", "genre", "period"])
-    answers = teachers.answers(images, 3.0)
+    answers = teachers.soft_targets(images, 3.0)
     one, other = first(images, training=False), second(images, training=False)
     wanted = {"style": (one["style"] + other["style"]) / 2, "genre": one["genre"]}
     assert set(answers) == set(wanted)

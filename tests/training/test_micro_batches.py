@@ -13,7 +13,7 @@ from steps import OBJECTIVE, SIZE, partly_labelled_batch, still_network
 from painters_mtl.runs import run
 from painters_mtl.training.batches import Partners
 from painters_mtl.training.crop_teachers import CropTeachers
-from painters_mtl.training.settings import STRATEGIES, TrainSettings
+from painters_mtl.training.settings import STRATEGY_NAMES, TrainSettings
 from painters_mtl.training.step import TrainStep
 
 
@@ -46,7 +46,7 @@ def partners_of(seed: int) -> Partners:
 
 
 QUICK = ("joint", "famo", "pcgrad")
-WAYS = [pytest.param(name, {}, marks=[] if name in QUICK else pytest.mark.slow) for name in STRATEGIES]
+WAYS = [pytest.param(name, {}, marks=[] if name in QUICK else pytest.mark.slow) for name in STRATEGY_NAMES]
 
 
 @pytest.mark.parametrize(

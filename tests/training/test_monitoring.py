@@ -15,9 +15,9 @@ from painters_mtl.training.monitoring import (
     GradientConflict,
     HistoryFile,
     Progress,
-    TaskTurns,
     TensorBoardLog,
     TrainedEpoch,
+    TurnRecorder,
     mean_of_known,
 )
 
@@ -25,8 +25,8 @@ NAN = float("nan")
 
 
 def test_turns_by_hand() -> None:
-    turns = TaskTurns(["painter", "style", "genre"])
-    turns.turns = {"painter": [(1, 2.0), (1, 1.0), (5, 4.0), (4, NAN)], "style": [(0, 3.0)], "genre": [(3, 1.0)] * 3}
+    turns = TurnRecorder(["painter", "style", "genre"])
+    turns.records = {"painter": [(1, 2.0), (1, 1.0), (5, 4.0), (4, NAN)], "style": [(0, 3.0)], "genre": [(3, 1.0)] * 3}
     assert turns.summary() == {
         "painter": {"share": 0.5, "loss_after": {"1": 1.5, "4 or more": 4.0}},
         "style": {"share": 0.125, "loss_after": {}},
@@ -36,15 +36,15 @@ def test_turns_by_hand() -> None:
 
 def test_a_turn_is_noted_with_the_steps_since_the_last_one_in_the_same_epoch() -> None:
     """The loss is that of the task's own head; heads come in another order than tasks, and one task has two."""
-    turns = TaskTurns(["painter", "style"])
+    turns = TurnRecorder(["painter", "style"])
     heads = ["style", "painter", "all_painters"]
     schedule = np.array([0, 1, 1, 0, 1])
     losses = np.arange(15, dtype=np.float32).reshape(5, 3)
     for _ in range(2):
         assert turns.after_training(TrainedEpoch(heads, losses, schedule)) == {}
-    assert turns.turns == {"painter": [(0, 1.0), (3, 10.0)] * 2, "style": [(0, 3.0), (1, 6.0), (2, 12.0)] * 2}
+    assert turns.records == {"painter": [(0, 1.0), (3, 10.0)] * 2, "style": [(0, 3.0), (1, 6.0), (2, 12.0)] * 2}
     assert {task: values["share"] for task, values in turns.summary().items()} == {"painter": 0.4, "style": 0.6}
-    assert TaskTurns(["painter"]).summary() == {}
+    assert TurnRecorder(["painter"]).summary() == {}
 
 
 def test_the_mean_of_what_is_known() -> None:

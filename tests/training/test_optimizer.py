@@ -12,7 +12,7 @@ from steps import OBJECTIVE, partly_labelled_batch, still_network
 from painters_mtl.data.tasks import Task
 from painters_mtl.network.multitask import build_model
 from painters_mtl.training.optimizer import AdamW, LossScale, build_optimizer, learning_rate_schedule
-from painters_mtl.training.settings import STRATEGIES, TrainSettings
+from painters_mtl.training.settings import STRATEGY_NAMES, TrainSettings
 from painters_mtl.training.step import TrainStep
 
 
@@ -115,7 +115,7 @@ def test_a_gradient_that_overflows_moves_nothing_and_halves_the_scale() -> None:
     assert float(scale.scale) == start and int(scale.finite_steps) == 0
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", STRATEGY_NAMES)
 def test_a_step_that_overflows_moves_nothing_with_any_strategy(strategy: str) -> None:
     model = still_network()
     settings = TrainSettings(strategy=strategy, learning_rate=1e-3)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from steps import combined
 from painters_mtl.data.tasks import Task
 from painters_mtl.training.batches import Batch
 from painters_mtl.training.losses import Objective, smoothed_crossentropy
-from painters_mtl.training.settings import STRATEGIES, TrainSettings
+from painters_mtl.training.settings import STRATEGY_NAMES, TrainSettings
 from painters_mtl.training.step import TrainStep, gram_matrix
 from painters_mtl.training.strategies.by_name import STRATEGIES as CLASSES
 from painters_mtl.training.weight_groups import ALL_TASKS, SHARED
@@ -53,7 +53,7 @@ def compiled(train_step: TrainStep) -> Callable[[Batch], np.ndarray]:
     return lambda batch: function(batch).numpy()
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", STRATEGY_NAMES)
 def test_a_batch_without_a_label_of_a_task_does_not_touch_its_branch(name: str) -> None:
     """After a step that gave it momentum, and with weight decay: weights, moments and counts stay bitwise the same."""
     model = network()
@@ -188,7 +188,7 @@ def test_a_step_of_a_gradient_method_is_of_the_gradient_it_makes(name: str) -> N
         np.testing.assert_allclose(10 * m.numpy(), gradient, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", STRATEGY_NAMES)
 def test_every_strategy_solves_a_small_problem_with_a_known_answer(name: str) -> None:
     """Three tasks that one shared layer can serve: all losses must come near 0."""
     rng = np.random.default_rng(0)
@@ -212,7 +212,7 @@ def test_every_strategy_solves_a_small_problem_with_a_known_answer(name: str) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", STRATEGY_NAMES)
 def test_every_strategy_steps_in_sixteen_bits(name: str) -> None:
     """The forward and backward pass in bfloat16: losses near those of float32, weights that stay float32 and move."""
     losses = []
@@ -232,7 +232,7 @@ def test_every_strategy_steps_in_sixteen_bits(name: str) -> None:
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.1)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", STRATEGY_NAMES)
 def test_a_task_of_weight_nothing_changes_nothing(name: str) -> None:
     """As if none of its labels were there: FAMO and uncertainty weighting would else give all to a loss of 0."""
     weights = []

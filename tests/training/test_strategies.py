@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from steps import combined
 
 from painters_mtl.common.errors import UserError
-from painters_mtl.training.settings import STRATEGIES, TrainSettings
+from painters_mtl.training.settings import STRATEGY_NAMES, TrainSettings
 from painters_mtl.training.strategies.by_name import STRATEGIES as CLASSES
 from painters_mtl.training.strategies.gradient_methods import CAGrad, GradientMethod, PCGrad, UPGrad
 from painters_mtl.training.strategies.loss_weighting import DynamicWeightAverage, Famo, GradNorm, Uncertainty
@@ -91,7 +91,7 @@ def test_famo_is_adam_on_its_logits_and_helps_the_task_that_stands_still() -> No
     assert z[2] > 1.15 * z[0] and z[2] > z[1] > z[0]
 
 
-@pytest.mark.parametrize("name", [n for n in STRATEGIES if not issubclass(CLASSES[n], GradientMethod)])  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", [n for n in STRATEGY_NAMES if not issubclass(CLASSES[n], GradientMethod)])  # type: ignore[arg-type]
 def test_a_task_without_a_label_leaves_a_weighting_as_it_was(name: str) -> None:
     """Its loss of 0 is not taken for a loss: the state is that of a training which never saw the batch's third task."""
     one, other = CLASSES[name](3), CLASSES[name](2)

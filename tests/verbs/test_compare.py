@@ -21,7 +21,7 @@ from painters_mtl.studies import jobs
 from painters_mtl.studies.settings import CompareSettings
 from painters_mtl.training.resume import settings_to_resume
 from painters_mtl.training.run_folder import run_folder_lock
-from painters_mtl.training.settings import STRATEGIES, TrainSettings
+from painters_mtl.training.settings import STRATEGY_NAMES, TrainSettings
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_a_distilled_network_learns_from_the_baselines_of_its_seed(
     for seed in range(2):
         config = TrainSettings.load(tmp_path / f"models/study/runs/seed{seed}/distilled/config.json")
         assert config.distill and config.seed == seed
-    assert CompareSettings(strategies=("all", "distilled")).strategies == (*STRATEGIES, "distilled")
+    assert CompareSettings(strategies=("all", "distilled")).strategies == (*STRATEGY_NAMES, "distilled")
     page = (tmp_path / "models" / "study" / "report.html").read_text(encoding="utf-8")
     assert "Where it is distilled, it alone learns from soft targets" in page
 

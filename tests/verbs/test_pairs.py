@@ -29,9 +29,9 @@ from painters_mtl.inference.nearest import unit_vectors
 from painters_mtl.inference.painter_pairs import (
     UPDATES,
     PainterHead,
-    embed,
     inner_products,
     round_to_grid,
+    score_vectors,
     softmax,
 )
 from painters_mtl.inference.pair_auc import Pairs, auc, auc_draws, draw_painters, intervals
@@ -180,7 +180,7 @@ def test_the_product_is_the_chance_that_two_draws_agree() -> None:
     probabilities = softmax(np.random.default_rng(2).normal(size=(6, 4)))
     head = PainterHead(np.eye(4, dtype=np.float32), np.zeros(4, np.float32), 1.0, tuple("abcd"), {})
     run = Run(Path(), {"painter": Task("painter", ("x", "y"))}, 32, 40, False, {})
-    vectors = embed("learned", np.log(probabilities).astype(np.float32), run, head)
+    vectors = score_vectors("learned", np.log(probabilities).astype(np.float32), run, head)
     for a, b in itertools.product(range(6), repeat=2):
         agree = 0.0
         for k in range(4):
@@ -196,7 +196,7 @@ def test_the_cosine_is_the_cosine() -> None:
 
     features = np.random.default_rng(3).normal(size=(5, 9)).astype(np.float32)
     features[4] = 0
-    vectors = embed("cosine", features, Run(Path(), {}, 32, 40, False, {}), None)
+    vectors = score_vectors("cosine", features, Run(Path(), {}, 32, 40, False, {}), None)
     for a, b in itertools.combinations(range(4), 2):
         found = inner_products(vectors, np.array([a]), np.array([b]))[0]
         assert found == pytest.approx(1 - cosine(features[a], features[b]), abs=1e-6)
