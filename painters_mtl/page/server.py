@@ -112,12 +112,12 @@ def _guard(hosts: "Sequence[str]", uploads: Any) -> Any:
     """The guard as gradio's application takes it."""
     from starlette.middleware import Middleware
 
-    return Middleware(Guard, hosts=hosts, full=uploads.full, holds=uploads.holds)
+    return Middleware(Guard, hosts=hosts, uploads_full=uploads.full, is_upload=uploads.holds)
 
 
 def _launch(gradio: Any, page: Any, address: Address, port: int, guard: Any) -> None:
     """Start gradio's server in a thread, with everything off that this page does not need."""
-    # `/run/NAME` answers past this queue, also in a Space: such questions wait in the guard.
+    # `/run/NAME` answers past this queue, also in a Space: such questions wait for a slot in the guard.
     page.queue(max_size=limits.MOST_WAITING, default_concurrency_limit=limits.AT_ONCE, api_open=True)
     try:
         page.launch(
