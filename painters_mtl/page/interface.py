@@ -62,7 +62,7 @@ def add_interface(questions: Questions) -> None:
 
     def model() -> dict[str, Any]:
         """The model in use, its classes and how well it did, and the names of all that can be compared."""
-        return {**questions.card_of_model(), "models": questions.shelf.names()}
+        return {**questions.card_of_model(), "models": questions.comparable_models.names()}
 
     for function in (label, explain, nearest, compare):
         gr.api(function, api_name=function.__name__, **LIMIT)  # type: ignore[arg-type]

@@ -72,14 +72,14 @@ def serving(run: "Run", address: Address, collection: Path | None, cache: Path) 
         gradio = import_extra("gradio", "app")
         import_matplotlib()  # before TensorFlow, in another thread, makes Keras overlook it
         from painters_mtl.page.collection import Collection
+        from painters_mtl.page.comparable_models import ComparableModels
         from painters_mtl.page.layout import build_page
         from painters_mtl.page.model import PageModel
         from painters_mtl.page.questions import Questions
-        from painters_mtl.page.shelf import Shelf
 
         model = PageModel(run)
         works = Collection(collection, model, cache) if collection else None
-        page = build_page(Questions(Shelf(model), uploads, works), draw_examples(uploads.drawn))
+        page = build_page(Questions(ComparableModels(model), uploads, works), draw_examples(uploads.drawn))
         port = address.port or _free_port(address.host)
         hosts = () if address.host not in LOOPBACK else (*LOOPBACK, address.host, *filter(None, [address.public_name]))
         _launch(gradio, page, address, port, _guard(hosts, uploads))
