@@ -10,7 +10,7 @@ from painters_mtl.page.limits import TOP
 
 if TYPE_CHECKING:
     from painters_mtl.inference.predictor import Prediction
-    from painters_mtl.page.model import Look
+    from painters_mtl.page.model import LabelledPainting
     from painters_mtl.runs.run import Run
 
 UNKNOWN_TASKS = PredictOptions().unknown_tasks  # as `predict` answers without options
@@ -41,12 +41,12 @@ def labels(run: "Run", prediction: "Prediction", count: int = TOP) -> dict[str, 
     return answers
 
 
-def painting_values(run: "Run", model: str, look: "Look") -> dict[str, Any]:
+def painting_values(run: "Run", model: str, painting: "LabelledPainting") -> dict[str, Any]:
     """All that is said of a painting, for `/label` and to be copied as JSON."""
-    values: dict[str, Any] = {"file": look.name, "width": look.width, "height": look.height}
-    if look.repaired:
-        values["read_in_part"] = look.repaired
-    values |= {"model": model, "labels": labels(run, look.prediction)}
+    values: dict[str, Any] = {"file": painting.name, "width": painting.width, "height": painting.height}
+    if painting.repaired:
+        values["read_in_part"] = painting.repaired
+    values |= {"model": model, "labels": labels(run, painting.prediction)}
     if run.demo:
         values["note"] = "the model was trained on paintings drawn by code: of real ones its labels mean nothing"
     return values

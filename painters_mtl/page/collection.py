@@ -18,7 +18,7 @@ from painters_mtl.inference.nearest import LoadedVectors, nearest
 from painters_mtl.page.limits import NEAREST
 
 if TYPE_CHECKING:
-    from painters_mtl.page.model import Look, PageModel
+    from painters_mtl.page.model import LabelledPainting, PageModel
 
 SEE_TERMINAL = "the terminal in which the page runs says why"  # that may name paths
 STEP = 64  # pictures between two looks at the progress, and at whether to stop
@@ -69,7 +69,7 @@ class Collection:
             return f"Looking for pictures in {name} ..."
         return f"Reading {name}: {self._done:,} of {self._total:,} works are done. Ask again in a moment."
 
-    def nearest(self, look: "Look", count: int = NEAREST) -> list[dict[str, Any]]:
+    def nearest(self, painting: "LabelledPainting", count: int = NEAREST) -> list[dict[str, Any]]:
         """The works most like a painting: {"work", "likeness", "labels"} each, the likest first; none while it reads.
 
         "work" is the path below the folder; "likeness" the cosine of the features, at most 1.
@@ -77,7 +77,7 @@ class Collection:
         vectors = self._vectors
         if vectors is None:
             return []
-        query = Vector(ImageFile(""), self._model.features(look), {})  # what was uploaded is no file of the folder
+        query = Vector(ImageFile(""), self._model.features(painting), {})  # what was uploaded is no file of the folder
         try:
             (matches,) = nearest([query], vectors, count)
         except UserError as error:  # the cache is gone, which may be removed at any time

@@ -2,7 +2,7 @@
 
 gradio has many addresses beside those that this page needs: some fetch what lies on other hosts, some are for
 developers. Here every address that is not named is refused, a path in a request must be one of an upload, and a body
-must come steadily and end. What is asked at `/run/NAME` passes gradio's queue by, and so waits here for its turn. (An
+must come steadily and end. What is asked at `/run/NAME` passes gradio's queue by, and so waits here for a slot. (An
 ASGI middleware: https://asgi.readthedocs.io/en/latest/specs/www.html)
 """
 
@@ -29,7 +29,7 @@ BUSY = "many people ask at this moment: please try again in a minute"
 NO_ROOM = "the page holds as many pictures as it may: please try again in half an hour"
 # What a browser may fetch for this page: nothing from any other host. (gradio's scripts are made while they run.)
 POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; object-src 'none'; base-uri 'self'"
-_READ = re.compile(  # GET and HEAD
+_GET_PATHS = re.compile(  # for HEAD too
     r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|logout|login_check)/?"
     r"|/(assets|static|svelte|pwa_icon)/.*"
     r"|/gradio_api/(info|openapi\.json|startup-events|login_check|user|token|app_id|theme\.css|upload_progress)/?"
@@ -37,10 +37,11 @@ _READ = re.compile(  # GET and HEAD
     r"|/gradio_api/file=(?!\w+:).*",  # no file of another host
     re.DOTALL,
 )
-_STAYS = re.compile(r"/gradio_api/(heartbeat/.*|queue/data|call/.*|upload_progress)/?", re.DOTALL)  # answers that go on
-_BRING = re.compile(r"/login/?|/gradio_api/(queue/join|upload|reset|cancel|(call|run)/[\w-]+)/?")  # POST
-_QUESTION = re.compile(r"/gradio_api/(queue/join|(call|run)/([\w-]+))/?")
-FOLDER = "label_folder"  # the question that may take minutes, and has a turn of its own
+# Of them those whose answer is a stream, which may stay open for long.
+_STREAMS = re.compile(r"/gradio_api/(heartbeat/.*|queue/data|call/.*|upload_progress)/?", re.DOTALL)
+_POST_PATHS = re.compile(r"/login/?|/gradio_api/(queue/join|upload|reset|cancel|(call|run)/[\w-]+)/?")
+_ENDPOINT = re.compile(r"/gradio_api/(queue/join|(call|run)/([\w-]+))/?")  # where questions are asked
+FOLDER = "label_folder"  # the question that may take minutes, and has a slot of its own
 
 
 class _Refused(Exception):
@@ -58,20 +59,20 @@ class Guard:
         app: the application behind it.
         hosts: the names by which the page may be called; empty: any. A foreign page cannot reach one that listens on
             loopback under a name of its own.
-        full: says whether uploads must wait because too much is kept already.
-        holds: says whether a path is one of an upload.
+        uploads_full: says whether uploads must wait because too much is kept already.
+        is_upload: says whether a path is one of an upload.
     """
 
     def __init__(
         self,
         app: Any,
         hosts: Collection[str] = (),
-        full: Callable[[], bool] = lambda: False,
-        holds: Callable[[str], bool] = lambda path: True,
+        uploads_full: Callable[[], bool] = lambda: False,
+        is_upload: Callable[[str], bool] = lambda path: True,
     ) -> None:
-        self._app, self._hosts, self._full, self._holds = app, frozenset(hosts), full, holds
-        self._under_way = self._staying = 0
-        self._turns, self._turns_of_folders = _Turns(limits.AT_ONCE), _Turns(1)
+        self._app, self._hosts, self._uploads_full, self._is_upload = app, frozenset(hosts), uploads_full, is_upload
+        self._active_posts = self._open_streams = 0
+        self._slots, self._folder_slots = _Slots(limits.AT_ONCE), _Slots(1)
         self._wrong: dict[str, list[float]] = {}  # when an address gave a wrong password
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,61 +95,61 @@ class Guard:
             headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
             self._check_address(scope, headers)
             if scope["method"] != "POST":
-                await self._read(scope, receive, noted)
+                await self._get(scope, receive, noted)
             else:
-                await self._bring(scope, headers, receive, noted)
+                await self._post(scope, headers, receive, noted)
         except _Refused as refusal:
             if not answered:
                 await _answer(send, refusal)
 
     def _check_address(self, scope: Scope, headers: dict[str, str]) -> None:
         named = headers.get("host", "").lower()
-        host = _name(named)
+        host = _host_name(named)
         if self._hosts and host not in self._hosts:
             raise _Refused(421, f"this page does not go by the name {host[:100]!r}")
         origin = headers.get("origin", "")
         if scope["method"] == "POST" and origin and urlsplit(origin.lower()).netloc != named:
             raise _Refused(403, "another page must not use this one")
-        allowed = {"GET": _READ, "HEAD": _READ, "POST": _BRING}.get(scope["method"])
+        allowed = {"GET": _GET_PATHS, "HEAD": _GET_PATHS, "POST": _POST_PATHS}.get(scope["method"])
         if allowed is None or allowed.fullmatch(scope["path"]) is None:
             raise _Refused(404, "there is nothing at this address")
 
-    async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a GET on; of those whose answer goes on, as an open page has one, only so many."""
-        stays = _STAYS.fullmatch(scope["path"]) is not None
-        if stays and self._staying >= limits.MOST_STAYING:
+    async def _get(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a GET or HEAD on; of streams, as an open page has one or two, only so many at a time."""
+        is_stream = _STREAMS.fullmatch(scope["path"]) is not None
+        if is_stream and self._open_streams >= limits.MOST_STREAMS:
             raise _Refused(503, BUSY)
-        self._staying += stays
+        self._open_streams += is_stream
         try:
             await self._app(scope, receive, send)
         finally:
-            self._staying -= stays
+            self._open_streams -= is_stream
 
-    async def _bring(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
+    async def _post(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         """Pass a POST on, within the limits."""
         uploads = scope["path"].startswith(UPLOAD)
-        if self._under_way >= limits.MOST_REQUESTS:
+        if self._active_posts >= limits.MOST_REQUESTS:
             raise _Refused(503, BUSY)
-        if uploads and self._full():
+        if uploads and self._uploads_full():
             raise _Refused(503, NO_ROOM)
-        question = _QUESTION.fullmatch(scope["path"])
-        names_files = question is not None and (question[1] == "queue/join" or question[3] == FOLDER)
+        endpoint = _ENDPOINT.fullmatch(scope["path"])
+        names_files = endpoint is not None and (endpoint[1] == "queue/join" or endpoint[3] == FOLDER)
         most = limits.MAX_REQUEST if uploads else limits.MAX_FOLDER_JSON if names_files else limits.MAX_JSON
-        bounded = _Bounded(receive, headers, most, self._full if uploads else None)
-        self._under_way += 1
+        body = _LimitedBody(receive, headers, most, self._uploads_full if uploads else None)
+        self._active_posts += 1
         try:
             if scope["path"].rstrip("/") == LOGIN:
-                await self._let_in(scope, bounded, send)
-            elif question:
-                checked = await _checked(bounded, self._holds, numbered=question[1] == "queue/join")
-                async with self._turn(question[2], question[3], bounded):
+                await self._log_in(scope, body, send)
+            elif endpoint:
+                checked = await _checked_body(body, self._is_upload, numbered=endpoint[1] == "queue/join")
+                async with self._slot(endpoint[2], endpoint[3], body):
                     await self._app(scope, checked, send)
             else:
-                await self._app(scope, bounded, send)
+                await self._app(scope, body, send)
         finally:
-            self._under_way -= 1
+            self._active_posts -= 1
 
-    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _log_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a name and a password on, unless the same address has given too many wrong ones."""
         address, now = (scope.get("client") or ("",))[0], time.monotonic()
         recent = [when for when in self._wrong.get(address, []) if now - when < limits.WRONG_SECONDS]
@@ -165,18 +166,18 @@ class Guard:
 
         await self._app(scope, receive, noted)
 
-    def _turn(
+    def _slot(
         self, way: str | None, name: str | None, receive: Receive
     ) -> "contextlib.AbstractAsyncContextManager[None]":
-        """The turn of a question of `/run/NAME`; the other ways lead into gradio's queue, which has turns itself."""
+        """A slot for a question of `/run/NAME`; the other ways lead into gradio's queue, which has its own limit."""
         if way != "run":
             return contextlib.nullcontext()
-        turns = self._turns_of_folders if name == FOLDER else self._turns
-        return turns.one(receive)
+        slots = self._folder_slots if name == FOLDER else self._slots
+        return slots.hold(receive)
 
 
-class _Turns:
-    """So many questions are under way at a time, in the order in which they came; so many more may wait.
+class _Slots:
+    """Slots for questions: so many are under way at a time, in the order in which they came; so many more may wait.
 
     Args:
         at_once: how many are under way.
@@ -186,8 +187,8 @@ class _Turns:
         self._free, self._waiting = asyncio.Semaphore(at_once), 0
 
     @contextlib.asynccontextmanager
-    async def one(self, receive: Receive) -> AsyncIterator[None]:
-        """A turn, for the block. Raises `_Refused` where too many wait, and for one that has gone meanwhile.
+    async def hold(self, receive: Receive) -> AsyncIterator[None]:
+        """Hold a slot, for the block. Raises `_Refused` where too many wait, and for one that has gone meanwhile.
 
         Args:
             receive: of the request, whose body has come: what it gives now is only that the other side has gone.
@@ -208,31 +209,33 @@ class _Turns:
             self._free.release()
 
     async def _wait(self, receive: Receive) -> None:
-        turn, gone = asyncio.ensure_future(self._free.acquire()), asyncio.ensure_future(receive())
+        slot, gone = asyncio.ensure_future(self._free.acquire()), asyncio.ensure_future(receive())
         try:
-            await asyncio.wait({turn, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not turn.done():
+            await asyncio.wait({slot, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not slot.done():
                 raise _Refused(400, "the request broke off")
         except BaseException:
-            if turn.done():
+            if slot.done():
                 self._free.release()
-            turn.cancel()
+            slot.cancel()
             raise
         finally:
             gone.cancel()
 
 
-class _Bounded:
-    """A request's body as it comes: not too large, not too slow.
+class _LimitedBody:
+    """A request's body as it comes, within limits: not too large, not too slow.
 
     Args:
         most: bytes.
-        full: of an upload, whether it must end because there is no room any more; asked as it goes on.
+        uploads_full: of an upload, whether it must end because there is no room any more; asked as it goes on.
     """
 
-    def __init__(self, receive: Receive, headers: dict[str, str], most: int, full: Callable[[], bool] | None) -> None:
-        self._receive, self._most, self._full = receive, most, full
-        self._until = time.monotonic() + (limits.STALL_SECONDS if full is None else limits.UPLOAD_SECONDS)
+    def __init__(
+        self, receive: Receive, headers: dict[str, str], most: int, uploads_full: Callable[[], bool] | None
+    ) -> None:
+        self._receive, self._most, self._uploads_full = receive, most, uploads_full
+        self._until = time.monotonic() + (limits.STALL_SECONDS if uploads_full is None else limits.UPLOAD_SECONDS)
         self._asked = 0  # how many steps of ROOM_STEP the body had when there was room
         self._size, self._whole = 0, False
         length = headers.get("content-length", "0")
@@ -255,14 +258,14 @@ class _Bounded:
             self._whole = not message.get("more_body", False)
             if self._size > self._most:
                 raise _Refused(413, self._too_large())
-            if self._full is not None and self._size // ROOM_STEP > self._asked:
+            if self._uploads_full is not None and self._size // ROOM_STEP > self._asked:
                 self._asked = self._size // ROOM_STEP
-                if self._full():
+                if self._uploads_full():
                     raise _Refused(503, NO_ROOM)
         return message
 
 
-async def _checked(receive: _Bounded, holds: Callable[[str], bool], numbered: bool) -> Receive:
+async def _checked_body(receive: _LimitedBody, is_upload: Callable[[str], bool], numbered: bool) -> Receive:
     """A question's body, read to its end and looked through: a file in it must be an upload, and none of another host.
 
     gradio would fetch an address, from the machine on which the page runs. It refuses a file that is no upload, without
@@ -270,7 +273,7 @@ async def _checked(receive: _Bounded, holds: Callable[[str], bool], numbered: bo
     number.
 
     Args:
-        holds: says whether a path is one of an upload.
+        is_upload: says whether a path is one of an upload.
         numbered: whether the body may say by a number which question it is: in the queue.
     """
     body, more = b"", True
@@ -289,7 +292,7 @@ async def _checked(receive: _Bounded, holds: Callable[[str], bool], numbered: bo
     paths = [path for path in _paths(values) if path and isinstance(path, str)]
     if any("://" in path or path.startswith("data:") for path in paths):
         raise _Refused(400, "the page reads only what was uploaded to it, no addresses: upload the file first")
-    if not all(holds(path) for path in paths):
+    if not all(is_upload(path) for path in paths):
         raise _Refused(400, "the page reads only what was uploaded to it: upload the file first")
     given = False
 
@@ -316,7 +319,7 @@ def _paths(values: Any) -> list[Any]:
     return paths
 
 
-def _name(host: str) -> str:
+def _host_name(host: str) -> str:
     """The name in a Host header, without the port: "localhost:7860", "[::1]:7860"."""
     return host.partition("]")[0].lstrip("[") if host.startswith("[") else host.rpartition(":")[0] or host
 

@@ -1,9 +1,9 @@
 """A trained network as the page asks it: one painting at a time; its labels, what speaks for them, its features.
 
     model = PageModel(open_run(Path("models/full")))
-    look = model.look(ImageFile("monet.jpg"))       # raises `Unreadable`
-    look.prediction.probabilities["painter"]        # float32 (classes,), calibrated
-    model.heats(look, {"painter": 3})["painter"]    # float32 (h, w) in 0 to 1, or None
+    painting = model.look(ImageFile("monet.jpg"))       # raises `Unreadable`
+    painting.prediction.probabilities["painter"]        # float32 (classes,), calibrated
+    model.heats(painting, {"painter": 3})["painter"]    # float32 (h, w) in 0 to 1, or None
 
 Labels come from a runtime that opens the run without TensorFlow, where there is one: a package brings LiteRT's, an
 earlier `predict` made others. Maps and features need TensorFlow, which takes seconds to load; labels do not wait.
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Look:
+class LabelledPainting:
     """What the page keeps of a painting that it was given. It is small: the upload itself need not stay."""
 
     name: str
@@ -133,7 +133,7 @@ class PageModel:
         self._covered(cached, {task: 0 for task in self.run.tasks}, self._heats(cached, {}))
         self._loaded.set()
 
-    def look(self, file: ImageFile) -> Look:
+    def look(self, file: ImageFile) -> LabelledPainting:
         """Read a painting and label it. Raises `Unreadable`, whose path is the file's name."""
         with _decoding:
             try:
@@ -144,7 +144,7 @@ class PageModel:
                 raise Unreadable(error.reason, error.detail, file.name) from error
         outputs = {name: values[0] for name, values in self.forward(cached[None]).items()}
         prediction = prediction_of(self.run, ImageFile(file.name), outputs)
-        return Look(file.name, picture.width, picture.height, picture.repaired, prediction, cached, shown)
+        return LabelledPainting(file.name, picture.width, picture.height, picture.repaired, prediction, cached, shown)
 
     def forward(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
         """Cached images to the network's probabilities, one batch at a time."""
@@ -159,17 +159,17 @@ class PageModel:
         with self._computing:
             return named(images)
 
-    def features(self, look: Look) -> np.ndarray:
+    def features(self, painting: LabelledPainting) -> np.ndarray:
         """What works of a collection are compared by: float32 (channels,)."""
-        return self.named(look.cached[None])[FEATURES][0]
+        return self.named(painting.cached[None])[FEATURES][0]
 
-    def heats(self, look: Look, classes: Mapping[str, int]) -> dict[str, np.ndarray | None]:
+    def heats(self, painting: LabelledPainting, classes: Mapping[str, int]) -> dict[str, np.ndarray | None]:
         """What speaks for one class of each task: {task: float32 (h, w) in 0 to 1}; None where the head sees no part.
 
         Args:
             classes: {task: number of the class}; of other tasks it is the likeliest one.
         """
-        explained = self._heats(look.cached, classes)
+        explained = self._heats(painting.cached, classes)
         from painters_mtl.evaluation.heatmaps import normalized
 
         heats: dict[str, np.ndarray | None] = {}
@@ -178,10 +178,10 @@ class PageModel:
             heats[task] = normalized(of_task["map"])[0, 0] if sees else None
         return heats
 
-    def stands_out(self, look: Look, task: str, number: int) -> bool:
+    def stands_out(self, painting: LabelledPainting, task: str, number: int) -> bool:
         """Whether covering the bright cells of a map changes the answer more than covering others would."""
         classes = {task: number}
-        return self._covered(look.cached, classes, self._heats(look.cached, classes))[task]
+        return self._covered(painting.cached, classes, self._heats(painting.cached, classes))[task]
 
     def _covered(
         self, cached: np.ndarray, classes: Mapping[str, int], explained: Mapping[str, dict[str, np.ndarray]]

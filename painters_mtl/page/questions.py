@@ -10,14 +10,14 @@ import numpy as np
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.common.figure_style import shortened
 from painters_mtl.page.answers import labels, painting_values
-from painters_mtl.page.card import write_card
 from painters_mtl.page.limits import NEAREST
 from painters_mtl.page.model_card import model_card
+from painters_mtl.page.share_image import write_share_image
 
 if TYPE_CHECKING:
     from painters_mtl.page.collection import Collection
-    from painters_mtl.page.model import Look, PageModel
-    from painters_mtl.page.shelf import Shelf
+    from painters_mtl.page.comparable_models import ComparableModels
+    from painters_mtl.page.model import LabelledPainting, PageModel
     from painters_mtl.page.uploads import Uploads
 
 RECENT = 8  # explanations that are kept
@@ -41,37 +41,39 @@ class Explanation:
 class Questions:
     """The models, the uploads and the collection of a page, and what can be asked of them."""
 
-    shelf: "Shelf"
+    comparable_models: "ComparableModels"
     uploads: "Uploads"
     collection: "Collection | None" = None
-    _explained: "deque[tuple[Look, str, Explanation]]" = field(default_factory=lambda: deque(maxlen=RECENT), init=False)
+    _explained: "deque[tuple[LabelledPainting, str, Explanation]]" = field(
+        default_factory=lambda: deque(maxlen=RECENT), init=False
+    )
 
     @property
     def model(self) -> "PageModel":
         """The model in use."""
-        return self.shelf.main
+        return self.comparable_models.main
 
-    def look(self, given: Any, session: str | None = None) -> "Look":
+    def look(self, given: Any, session: str | None = None) -> "LabelledPainting":
         """An uploaded painting through the network. Raises `Unreadable`."""
         return self.model.look(self.uploads.file(given, session))
 
-    def values(self, look: "Look") -> dict[str, Any]:
+    def values(self, painting: "LabelledPainting") -> dict[str, Any]:
         """What is said of it, for JSON."""
-        return painting_values(self.model.run, self.model.name, look)
+        return painting_values(self.model.run, self.model.name, painting)
 
-    def explain(self, look: "Look", chosen: str) -> Explanation:
+    def explain(self, painting: "LabelledPainting", chosen: str) -> Explanation:
         """What speaks for the label "task/class" of a painting. Raises `UserError` for one that the model lacks.
 
         The last ones are kept, for the picture to send asks for what the page has just shown.
         """
         for of, label, explanation in tuple(self._explained):
-            if of is look and label == chosen:
+            if of is painting and label == chosen:
                 return explanation
-        explanation = self._explain(look, chosen)
-        self._explained.append((look, chosen, explanation))
+        explanation = self._explain(painting, chosen)
+        self._explained.append((painting, chosen, explanation))
         return explanation
 
-    def _explain(self, look: "Look", chosen: str) -> Explanation:
+    def _explain(self, painting: "LabelledPainting", chosen: str) -> Explanation:
         task, _, name = chosen.partition("/")
         tasks = self.model.run.tasks
         if task not in tasks:
@@ -80,41 +82,43 @@ class Questions:
         if name and name not in numbers:
             raise UserError(f"{name} is no {task} that the model knows")
         if not name:
-            assert look.prediction.probabilities is not None
-            name = tasks[task].classes[int(look.prediction.probabilities[task].argmax())]
-        heat = self.model.heats(look, {task: numbers[name]})[task]
+            assert painting.prediction.probabilities is not None
+            name = tasks[task].classes[int(painting.prediction.probabilities[task].argmax())]
+        heat = self.model.heats(painting, {task: numbers[name]})[task]
         if heat is None:
             raise UserError(f"{task} is judged by the middle of the painting alone: there is no map of the whole of it")
         from painters_mtl.evaluation.heatmaps import overlay, upsampled
         from painters_mtl.reports.sheets_explanation import UNPROVEN
 
-        pixels = look.pixels()
+        pixels = painting.pixels()
         shown = overlay(pixels, upsampled(heat, pixels.shape[1], pixels.shape[0]))
-        proven = not heat.any() or self.model.stands_out(look, task, numbers[name])
+        proven = not heat.any() or self.model.stands_out(painting, task, numbers[name])
         return Explanation(f"{task}: {name}", heat, shown, "" if proven else UNPROVEN)
 
-    def card(self, look: "Look", explanation: Explanation | None) -> bytes:
-        """One picture to send, a PNG: see `card.write_card`."""
-        foot = [f"{shortened(look.name, 80)}; labelled by {shortened(self.model.name, 60)}, painters-mtl"]
+    def share_image(self, painting: "LabelledPainting", explanation: Explanation | None) -> bytes:
+        """One picture to send, a PNG: see `share_image.write_share_image`."""
+        foot = [f"{shortened(painting.name, 80)}; labelled by {shortened(self.model.name, 60)}, painters-mtl"]
         if self.model.run.demo:
             foot.append("a demo model, which knows no real paintings")
         if explanation and explanation.note:
             foot.append(f"of the map: {explanation.note}")
         overlaid = explanation.overlaid if explanation else None
         label = explanation.label if explanation else ""
-        return write_card(look.pixels(), overlaid, label, labels(self.model.run, look.prediction), foot)
+        return write_share_image(painting.pixels(), overlaid, label, labels(self.model.run, painting.prediction), foot)
 
-    def nearest(self, look: "Look", count: int = NEAREST) -> tuple[list[dict[str, Any]], str]:
+    def nearest(self, painting: "LabelledPainting", count: int = NEAREST) -> tuple[list[dict[str, Any]], str]:
         """The works of the collection most like a painting, and one sentence on the collection."""
         if self.collection is None:
             return [], NO_COLLECTION
-        return self.collection.nearest(look, count), self.collection.state()
+        return self.collection.nearest(painting, count), self.collection.state()
 
     def compare(self, given: Any, first: str, second: str, session: str | None = None) -> dict[str, dict[str, Any]]:
         """The answers of two models to a painting: {model: answers}. Raises `Unreadable` and `UserError`."""
         file = self.uploads.file(given, session)
         names = (first, second) if first != second else (first, f"{first} (again)")
-        return {shown: self.shelf.labels(name, file) for shown, name in zip(names, (first, second), strict=True)}
+        return {
+            shown: self.comparable_models.labels(name, file) for shown, name in zip(names, (first, second), strict=True)
+        }
 
     def card_of_model(self) -> dict[str, Any]:
         """What the model is: see `model_card`."""

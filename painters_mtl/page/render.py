@@ -18,7 +18,7 @@ from painters_mtl.reports.html import picture_url
 
 if TYPE_CHECKING:
     from painters_mtl.page.folder import Progress
-    from painters_mtl.page.model import Look
+    from painters_mtl.page.model import LabelledPainting
     from painters_mtl.runs.run import Run
 
 
@@ -56,9 +56,9 @@ def examples(files: Sequence[Path]) -> str:
     return _render("examples", examples=named)
 
 
-def answers(run: "Run", look: "Look") -> str:
+def answers(run: "Run", painting: "LabelledPainting") -> str:
     """The answers of all tasks for a painting, with bars."""
-    return _render("answers", look=look, answers=labels(run, look.prediction))
+    return _render("answers", painting=painting, answers=labels(run, painting.prediction))
 
 
 def json_text(values: Mapping[str, Any]) -> str:
@@ -66,7 +66,9 @@ def json_text(values: Mapping[str, Any]) -> str:
     return _render("json", values=json.dumps(values, indent=2, ensure_ascii=False))
 
 
-def wipe(look: "Look", overlaid: np.ndarray, heat: np.ndarray, label: str, note: str = "") -> str:
+def before_after(
+    painting: "LabelledPainting", overlaid: np.ndarray, heat: np.ndarray, label: str, note: str = ""
+) -> str:
     """The painting and its map over each other, with a slider between them.
 
     Args:
@@ -77,8 +79,8 @@ def wipe(look: "Look", overlaid: np.ndarray, heat: np.ndarray, label: str, note:
     """
     return _render(
         "wipe",
-        name=look.name,
-        painting="data:image/jpeg;base64," + base64.b64encode(look.shown).decode(),
+        name=painting.name,
+        painting="data:image/jpeg;base64," + base64.b64encode(painting.shown).decode(),
         map=picture_url(overlaid),
         width=overlaid.shape[1],
         height=overlaid.shape[0],

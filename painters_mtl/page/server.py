@@ -72,14 +72,14 @@ def serving(run: "Run", address: Address, collection: Path | None, cache: Path) 
         gradio = import_extra("gradio", "app")
         import_matplotlib()  # before TensorFlow, in another thread, makes Keras overlook it
         from painters_mtl.page.collection import Collection
+        from painters_mtl.page.comparable_models import ComparableModels
         from painters_mtl.page.layout import build_page
         from painters_mtl.page.model import PageModel
         from painters_mtl.page.questions import Questions
-        from painters_mtl.page.shelf import Shelf
 
         model = PageModel(run)
         works = Collection(collection, model, cache) if collection else None
-        page = build_page(Questions(Shelf(model), uploads, works), draw_examples(uploads.drawn))
+        page = build_page(Questions(ComparableModels(model), uploads, works), draw_examples(uploads.drawn))
         port = address.port or _free_port(address.host)
         hosts = () if address.host not in LOOPBACK else (*LOOPBACK, address.host, *filter(None, [address.public_name]))
         _launch(gradio, page, address, port, _guard(hosts, uploads))
@@ -112,12 +112,12 @@ def _guard(hosts: "Sequence[str]", uploads: Any) -> Any:
     """The guard as gradio's application takes it."""
     from starlette.middleware import Middleware
 
-    return Middleware(Guard, hosts=hosts, full=uploads.full, holds=uploads.holds)
+    return Middleware(Guard, hosts=hosts, uploads_full=uploads.full, is_upload=uploads.holds)
 
 
 def _launch(gradio: Any, page: Any, address: Address, port: int, guard: Any) -> None:
     """Start gradio's server in a thread, with everything off that this page does not need."""
-    # `/run/NAME` answers past this queue, also in a Space: such questions wait in the guard.
+    # `/run/NAME` answers past this queue, also in a Space: such questions wait for a slot in the guard.
     page.queue(max_size=limits.MOST_WAITING, default_concurrency_limit=limits.AT_ONCE, api_open=True)
     try:
         page.launch(

@@ -24,7 +24,7 @@ ALONE = (
 
 def build(questions: Questions, examples: Sequence[Path]) -> None:
     """Draw the tab, within a `gr.Tab`."""
-    names = questions.shelf.names()
+    names = questions.comparable_models.names()
     if len(names) < 2:
         gr.HTML(render.hint(ALONE))
         return

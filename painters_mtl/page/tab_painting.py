@@ -10,7 +10,7 @@ from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.page import render
 from painters_mtl.page.answers import class_choices
 from painters_mtl.page.limits import AT_ONCE
-from painters_mtl.page.model import Look
+from painters_mtl.page.model import LabelledPainting
 from painters_mtl.page.questions import Questions, sentence
 
 EMPTY = "Drop a painting, paste one, choose a file or take an example. What it looks like to the model stands here."
@@ -24,7 +24,7 @@ MAPS = (
     "what a person would know the painter by."
 )
 EMPTY_JSON = "All that is said of a painting stands here as text, for other programs."
-CARD = "Download as a picture (PNG)"
+SHARE_IMAGE = "Download as a picture (PNG)"
 SLIDE = """element.addEventListener('input', event => {
   if (event.target.type === 'range') event.target.closest('.wipe').style.setProperty('--at', event.target.value + '%');
 });"""
@@ -45,7 +45,7 @@ NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": AT_
 
 def build(questions: Questions, examples: Sequence[Path]) -> None:
     """Draw the tab, within a `gr.Tab`."""
-    look = gr.State(None, time_to_live=3600)
+    labelled = gr.State(None, time_to_live=3600)
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             painting = painting_input("painting", 380)
@@ -60,7 +60,7 @@ def build(questions: Questions, examples: Sequence[Path]) -> None:
         with gr.Column(min_width=300):
             chosen = gr.Dropdown([], label="Label to explain", interactive=True, elem_id="chosen", visible=False)
             gr.HTML(render.hint(MAPS))
-            card = gr.DownloadButton(CARD, interactive=False, elem_id="card", size="md")
+            share_image = gr.DownloadButton(SHARE_IMAGE, interactive=False, elem_id="card", size="md")
     gr.HTML("<h2>Works most like it</h2>")
     works = gr.HTML(render.hint(EMPTY_WORKS), elem_id="works")
     again = gr.Button("Look again", elem_id="again", size="sm", visible=False)
@@ -70,25 +70,26 @@ def build(questions: Questions, examples: Sequence[Path]) -> None:
     def on_painting(given: Any, request: gr.Request) -> list[Any]:
         return show(questions, given, request.session_hash)
 
-    def on_label(of: Look | None, label: str | None) -> Iterator[str]:
+    def on_label(of: LabelledPainting | None, label: str | None) -> Iterator[str]:
         yield from explain(questions, of, label)
 
-    def on_works(of: Look | None) -> list[Any]:
+    def on_works(of: LabelledPainting | None) -> list[Any]:
         return nearest(questions, of)
 
-    def on_card(of: Look | None, label: str | None, request: gr.Request) -> Any:
-        return make_card(questions, of, label, request.session_hash)
+    # gradio calls the endpoint as the function, and that name stays.
+    def on_card(of: LabelledPainting | None, label: str | None, request: gr.Request) -> Any:
+        return make_share_image(questions, of, label, request.session_hash)
 
-    outputs = [look, answers, chosen, values, explained, works, card]
+    outputs = [labelled, answers, chosen, values, explained, works, share_image]
     steps = painting.change(on_painting, [painting], outputs, preprocess=False, show_progress_on=[answers], **NETWORK)
-    steps = steps.then(on_label, [look, chosen], [explained], show_progress_on=[explained], **NETWORK)
-    steps = steps.then(on_works, [look], [works, again], show_progress_on=[works], **NETWORK)
-    steps.then(on_card, [look, chosen], [card], show_progress="hidden", **NETWORK)
+    steps = steps.then(on_label, [labelled, chosen], [explained], show_progress_on=[explained], **NETWORK)
+    steps = steps.then(on_works, [labelled], [works, again], show_progress_on=[works], **NETWORK)
+    steps.then(on_card, [labelled, chosen], [share_image], show_progress="hidden", **NETWORK)
     steps = chosen.input(
-        on_label, [look, chosen], [explained], show_progress_on=[explained], trigger_mode="always_last", **NETWORK
+        on_label, [labelled, chosen], [explained], show_progress_on=[explained], trigger_mode="always_last", **NETWORK
     )
-    steps.then(on_card, [look, chosen], [card], show_progress="hidden", **NETWORK)
-    again.click(on_works, [look], [works, again], show_progress_on=[works], **NETWORK)
+    steps.then(on_card, [labelled, chosen], [share_image], show_progress="hidden", **NETWORK)
+    again.click(on_works, [labelled], [works, again], show_progress_on=[works], **NETWORK)
 
 
 def painting_input(name: str, height: int) -> gr.Image:
@@ -122,51 +123,53 @@ def show(questions: Questions, given: Any, session: str | None) -> list[Any]:
     if given is None:
         return [None, render.hint(EMPTY), *nothing, *others]
     try:
-        look = questions.look(given, session)
+        painting = questions.look(given, session)
     except (Unreadable, UserError) as error:
         return [None, render.problem(sentence(error)), *nothing, *others]
-    values = questions.values(look)
+    values = questions.values(painting)
     choices = class_choices(values["labels"])
     return [
-        look,
-        render.answers(questions.model.run, look),
+        painting,
+        render.answers(questions.model.run, painting),
         gr.update(choices=choices, value=choices[0][1], visible=True),
         render.json_text(values),
         *others,
     ]
 
 
-def explain(questions: Questions, look: Look | None, chosen: str | None) -> Iterator[str]:
+def explain(questions: Questions, painting: LabelledPainting | None, chosen: str | None) -> Iterator[str]:
     """What speaks for the chosen label, as HTML with a slider; before it, where that takes long, why."""
-    if look is None or not chosen:
+    if painting is None or not chosen:
         yield render.hint(EMPTY_MAP)
         return
     if not questions.model.explains_at_once:
         yield render.waiting(PREPARING)
     try:
-        explanation = questions.explain(look, chosen)
+        explanation = questions.explain(painting, chosen)
     except UserError as error:
         yield render.problem(sentence(error))
         return
-    yield render.wipe(look, explanation.overlaid, explanation.heat, explanation.label, explanation.note)
+    yield render.before_after(painting, explanation.overlaid, explanation.heat, explanation.label, explanation.note)
 
 
-def nearest(questions: Questions, look: Look | None) -> list[Any]:
+def nearest(questions: Questions, painting: LabelledPainting | None) -> list[Any]:
     """The works most like the painting, as HTML, and whether to offer to look again: the collection is being read."""
-    if look is None:
+    if painting is None:
         return [render.hint(EMPTY_WORKS), gr.update(visible=False)]
     reading = questions.collection is not None and questions.collection.reading
-    return [render.nearest(*questions.nearest(look)), gr.update(visible=reading)]
+    return [render.nearest(*questions.nearest(painting)), gr.update(visible=reading)]
 
 
-def make_card(questions: Questions, look: Look | None, chosen: str | None, session: str | None) -> Any:
+def make_share_image(
+    questions: Questions, painting: LabelledPainting | None, chosen: str | None, session: str | None
+) -> Any:
     """The picture to send, for the button that downloads it."""
-    if look is None or not chosen:
+    if painting is None or not chosen:
         return gr.update(value=None, interactive=False)
     try:
-        explanation = questions.explain(look, chosen)
+        explanation = questions.explain(painting, chosen)
     except UserError:
         explanation = None
-    name = f"{Path(look.name).stem[:60] or 'painting'}-labels.png"
-    file = questions.made(name, questions.card(look, explanation), session)
+    name = f"{Path(painting.name).stem[:60] or 'painting'}-labels.png"
+    file = questions.made(name, questions.share_image(painting, explanation), session)
     return gr.update(value=str(file), interactive=True)

@@ -87,7 +87,7 @@ def test_a_foreign_name_does_not_reach_a_page_on_loopback() -> None:
         assert behind("/gradio_api/run/label", "POST", body, host="Gallery.example", origin=origin)[0] == status
 
 
-def test_another_page_cannot_bring_anything() -> None:
+def test_another_page_cannot_post_anything() -> None:
     ask = Asked()
     body = [question("/tmp/a.jpg")]
     assert ask("/gradio_api/run/label", "POST", body, host="h:1", origin="http://evil.example")[0] == 403
@@ -135,14 +135,14 @@ def test_what_stalls_or_never_ends_is_cut(monkeypatch: pytest.MonkeyPatch) -> No
     assert ask("/gradio_api/upload", "POST", [b"x"] * 3, pause=0.01) == (200, "3")
     assert ask("/gradio_api/upload", "POST", [b"x"] * 3, pause=1)[0] == 408
     assert ask("/gradio_api/upload", "POST", [b"x"] * 40, pause=0.05)[0] == 408  # steady, but for ever
-    assert ask.guard._under_way == 0
+    assert ask.guard._active_posts == 0
 
 
 def test_too_many_at_once_are_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MOST_REQUESTS", 0)
     status, body = Asked()("/gradio_api/run/label", "POST", [question("a")])
     assert status == 503 and "try again" in json.loads(body)["detail"]
-    assert Asked()("/")[0] == 200  # reading goes on
+    assert Asked()("/")[0] == 200  # a GET goes on
 
 
 class Working:
@@ -182,7 +182,7 @@ async def asked(guarded: Guard, path: str, gone: asyncio.Event | None = None) ->
     return sent[0]["status"]
 
 
-def test_what_answers_past_the_queue_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_answers_past_the_queue_waits_for_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two at a time, six may wait, the others are told so; who goes away meanwhile is not worked for."""
     monkeypatch.setattr(limits, "AT_ONCE", 2)
     monkeypatch.setattr(limits, "MOST_WAITING", 6)
@@ -201,12 +201,12 @@ def test_what_answers_past_the_queue_waits_for_its_turn(monkeypatch: pytest.Monk
         assert [each.result() for each in later if each.done()] == [503] * 4
         folders = [asyncio.ensure_future(asked(guarded, "/gradio_api/run/label_folder")) for _ in range(3)]
         await asyncio.sleep(0.05)
-        assert working.at_once == 3  # one folder has a turn of its own
+        assert working.at_once == 3  # one folder has a slot of its own
         working.may_end.set()
         statuses = await asyncio.gather(*first, *later, *folders)
         assert (statuses.count(200), statuses.count(503), statuses.count(400)) == (2 + 6 + 3, 4, 3)
         assert (working.most, working.answered) == (3, 11)
-        assert await asked(guarded, "/gradio_api/run/label") == 200  # all turns are given back
+        assert await asked(guarded, "/gradio_api/run/label") == 200  # all slots are given back
 
     asyncio.run(crowd())
 
@@ -236,8 +236,8 @@ def test_the_address_alone_names_the_question() -> None:
         assert Asked()(path, "POST", [body])[0] == 404
 
 
-def test_so_many_pages_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MOST_STAYING", 0)
+def test_so_many_streams_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_STREAMS", 0)
     for path in ("/gradio_api/heartbeat/0a1b", "/gradio_api/queue/data", "/gradio_api/call/label/0a1b"):
         assert Asked()(path)[0] == 503
     assert Asked()("/config")[0] == 200
@@ -246,7 +246,7 @@ def test_so_many_pages_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_upload_ends_where_the_room_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "ROOM_STEP", 100)
     rooms = [False, False, True]  # before it, after 100 bytes, after 200
-    assert Asked(full=lambda: rooms.pop(0))("/gradio_api/upload", "POST", [b"x" * 60] * 10)[0] == 503
+    assert Asked(uploads_full=lambda: rooms.pop(0))("/gradio_api/upload", "POST", [b"x" * 60] * 10)[0] == 503
     assert rooms == []
 
 
@@ -264,7 +264,7 @@ def test_a_browser_is_told_to_fetch_nothing_from_elsewhere() -> None:
 
 
 def test_uploads_wait_where_the_folder_is_full() -> None:
-    ask = Asked(full=lambda: True)
+    ask = Asked(uploads_full=lambda: True)
     assert ask("/gradio_api/upload", "POST")[0] == 503
     assert ask("/gradio_api/run/label", "POST", [question("a")])[0] == 200
 

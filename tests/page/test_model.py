@@ -36,12 +36,12 @@ def painting(tmp_path_factory: pytest.TempPathFactory) -> ImageFile:
 
 
 def test_it_says_what_predict_says(model: PageModel, painting: ImageFile) -> None:
-    look = model.look(painting)
+    labelled = model.look(painting)
     (wanted,) = label(model.run, [painting])
-    assert wanted.probabilities is not None and look.prediction.probabilities is not None
+    assert wanted.probabilities is not None and labelled.prediction.probabilities is not None
     for task in model.run.tasks:
-        np.testing.assert_allclose(look.prediction.probabilities[task], wanted.probabilities[task], atol=1e-5)
-        assert look.prediction.known_scores[task] == pytest.approx(wanted.known_scores[task], abs=1e-5)
+        np.testing.assert_allclose(labelled.prediction.probabilities[task], wanted.probabilities[task], atol=1e-5)
+        assert labelled.prediction.known_scores[task] == pytest.approx(wanted.known_scores[task], abs=1e-5)
 
 
 def test_its_features_are_those_of_a_collection(model: PageModel, painting: ImageFile, tmp_path: Path) -> None:
@@ -50,18 +50,18 @@ def test_its_features_are_those_of_a_collection(model: PageModel, painting: Imag
 
 
 def test_it_keeps_a_small_picture_and_no_path(model: PageModel, painting: ImageFile) -> None:
-    look = model.look(painting)
-    assert (look.name, look.width, look.height) == ("lilies.png", 1400, 900)
-    assert look.pixels().shape == (round(900 * SHOWN_SIDE / 1400), SHOWN_SIDE, 3)
-    assert str(Path(painting.path).parent) not in repr(look)
+    labelled = model.look(painting)
+    assert (labelled.name, labelled.width, labelled.height) == ("lilies.png", 1400, 900)
+    assert labelled.pixels().shape == (round(900 * SHOWN_SIDE / 1400), SHOWN_SIDE, 3)
+    assert str(Path(painting.path).parent) not in repr(labelled)
 
 
 def test_heats_are_maps_of_the_class_that_is_asked_for(model: PageModel, painting: ImageFile) -> None:
-    look = model.look(painting)
-    likeliest = model.heats(look, {})["style"]
-    assert look.prediction.probabilities is not None and likeliest is not None
-    top = int(look.prediction.probabilities["style"].argmax())
-    same, other = (model.heats(look, {"style": number})["style"] for number in (top, 1 - top))
+    labelled = model.look(painting)
+    likeliest = model.heats(labelled, {})["style"]
+    assert labelled.prediction.probabilities is not None and likeliest is not None
+    top = int(labelled.prediction.probabilities["style"].argmax())
+    same, other = (model.heats(labelled, {"style": number})["style"] for number in (top, 1 - top))
     assert same is not None and other is not None
     np.testing.assert_allclose(same, likeliest)
     assert same.ndim == 2 and same.min() >= 0 and same.max() <= 1
@@ -78,8 +78,8 @@ def test_what_cannot_be_read_is_named_without_its_folder(model: PageModel, tmp_p
 
 def test_many_may_ask_at_once(model: PageModel, painting: ImageFile) -> None:
     with ThreadPoolExecutor(8) as people:
-        looks = list(people.map(model.look, [painting] * 24))
-    assert len({tuple(np.round(model.features(look), 4)) for look in looks}) == 1
+        paintings = list(people.map(model.look, [painting] * 24))
+    assert len({tuple(np.round(model.features(each), 4)) for each in paintings}) == 1
     assert model.run.folder.name == model.name
 
 
@@ -93,7 +93,7 @@ def test_a_package_labels_before_tensorflow_is_loaded(
         "from painters_mtl.images.files import ImageFile\nfrom painters_mtl.page.model import PageModel\n"
         "from painters_mtl.runs.run import open_run\n"
         f"model = PageModel(open_run(Path({str(made.folder)!r})))\n"
-        f"look = model.look(ImageFile({painting.path!r}))\n"
+        f"labelled = model.look(ImageFile({painting.path!r}))\n"
         "print(sorted({'tensorflow', 'keras'} & set(sys.modules)), model.explains_at_once)\n"
         "model.load()\nprint('tensorflow' in sys.modules, model.explains_at_once)\n"
     )
@@ -118,7 +118,7 @@ def test_the_network_is_opened_once_for_all_that_is_asked(
     monkeypatch.setattr(open_network, "open_network", counted)
     fresh = PageModel(model.run)
     with ThreadPoolExecutor(4) as people:
-        looks = list(people.map(fresh.look, [painting] * 4))
-    assert fresh.features(looks[0]).ndim == 1 and fresh.heats(looks[0], {})["style"] is not None
-    fresh.stands_out(looks[0], "style", 0)
+        paintings = list(people.map(fresh.look, [painting] * 4))
+    assert fresh.features(paintings[0]).ndim == 1 and fresh.heats(paintings[0], {})["style"] is not None
+    fresh.stands_out(paintings[0], "style", 0)
     assert len(opened) == 1

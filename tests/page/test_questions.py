@@ -18,13 +18,13 @@ from small_runs import trained_run
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.inference import embeddings
 from painters_mtl.page import folder, limits, render
-from painters_mtl.page.card import write_card
 from painters_mtl.page.collection import Collection
+from painters_mtl.page.comparable_models import ALONE, ComparableModels
 from painters_mtl.page.folder import label_pictures, pictures_in
 from painters_mtl.page.model import PageModel
 from painters_mtl.page.model_card import model_card
 from painters_mtl.page.questions import Questions, sentence
-from painters_mtl.page.shelf import ALONE, Shelf
+from painters_mtl.page.share_image import write_share_image
 from painters_mtl.page.uploads import Uploads
 from painters_mtl.reports.sheets_explanation import UNPROVEN
 from painters_mtl.runs.run import open_run
@@ -43,7 +43,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def questions(models: Path) -> Iterator[Questions]:
     uploads = Uploads()
-    yield Questions(Shelf(PageModel(open_run(models / "first"))), uploads)
+    yield Questions(ComparableModels(PageModel(open_run(models / "first"))), uploads)
     uploads.close()
 
 
@@ -64,8 +64,8 @@ def uploaded(questions: Questions, name: str, content: bytes) -> dict[str, Any]:
 
 
 def test_a_painting_is_said_in_json_and_in_html(questions: Questions) -> None:
-    look = questions.look(uploaded(questions, "lilies <b>.png", drawn(0)))
-    values = json.loads(json.dumps(questions.values(look)))
+    painting = questions.look(uploaded(questions, "lilies <b>.png", drawn(0)))
+    values = json.loads(json.dumps(questions.values(painting)))
     assert values["file"] == "lilies <b>.png" and values["model"] == "first" and values["width"] == 60
     for task in questions.model.run.tasks:
         likeliest = values["labels"][task]["likeliest"]
@@ -73,42 +73,42 @@ def test_a_painting_is_said_in_json_and_in_html(questions: Questions) -> None:
             (f["confidence"] for f in likeliest), reverse=True
         )
         assert sum(found["confidence"] for found in likeliest) == pytest.approx(1, abs=1e-3)
-    page = render.answers(questions.model.run, look)
+    page = render.answers(questions.model.run, painting)
     assert "lilies &lt;b&gt;.png" in page and "<b>.png" not in page
 
 
 def test_unknown_is_said_in_words(questions: Questions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(questions.model.run.thresholds, "painter", 1.1)  # type: ignore[arg-type]
     monkeypatch.setitem(questions.model.run.thresholds, "style", 1.1)  # type: ignore[arg-type]
-    look = questions.look(uploaded(questions, "a.png", drawn(0)))
-    labels = questions.values(look)["labels"]
+    painting = questions.look(uploaded(questions, "a.png", drawn(0)))
+    labels = questions.values(painting)["labels"]
     assert labels["painter"]["answer"] == "unknown" and len(labels["painter"]["likeliest"]) == 3
-    page = render.answers(questions.model.run, look)
+    page = render.answers(questions.model.run, painting)
     assert "Unknown" in page and "none of the 3 painters that the model knows" in page and "doubtful" in page
 
 
 def test_each_label_can_be_explained(questions: Questions) -> None:
-    look = questions.look(uploaded(questions, "a.png", drawn(0)))
-    found = questions.explain(look, "painter/b")
+    painting = questions.look(uploaded(questions, "a.png", drawn(0)))
+    found = questions.explain(painting, "painter/b")
     assert found.label == "painter: b" and found.overlaid.shape == (40, 60, 3)
-    assert questions.explain(look, "style/").label.removeprefix("style: ") in ("d", "e")
+    assert questions.explain(painting, "style/").label.removeprefix("style: ") in ("d", "e")
     for wrong in ("painter/nobody", "period/1900", ""):
         with pytest.raises(UserError):
-            questions.explain(look, wrong)
+            questions.explain(painting, wrong)
     assert found.note in ("", UNPROVEN)
-    assert UNPROVEN in render.wipe(look, found.overlaid, found.heat, found.label, UNPROVEN)
-    page = render.wipe(look, found.overlaid, found.heat, found.label)
+    assert UNPROVEN in render.before_after(painting, found.overlaid, found.heat, found.label, UNPROVEN)
+    page = render.before_after(painting, found.overlaid, found.heat, found.label)
     assert page.count("data:image/jpeg;base64,") == 2 and 'type="range"' in page and "painter: b" in page
 
 
-def test_a_card_to_send_is_a_png(questions: Questions) -> None:
-    look = questions.look(uploaded(questions, "a.png", drawn(0)))
-    for explanation in (questions.explain(look, "painter/b"), None):
-        image = Image.open(io.BytesIO(questions.card(look, explanation)))
+def test_a_share_image_is_a_png(questions: Questions) -> None:
+    painting = questions.look(uploaded(questions, "a.png", drawn(0)))
+    for explanation in (questions.explain(painting, "painter/b"), None):
+        image = Image.open(io.BytesIO(questions.share_image(painting, explanation)))
         assert image.format == "PNG" and image.size == (1200, 800)
 
 
-def test_the_card_to_send_has_room_for_many_tasks_and_long_names() -> None:
+def test_a_share_image_has_room_for_many_tasks_and_long_names() -> None:
     """Nothing is drawn beyond its edges: its outermost pixels stay white, and each task has its answer."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (60, 40, 3), np.uint8)
@@ -126,7 +126,9 @@ def test_the_card_to_send_has_room_for_many_tasks_and_long_names() -> None:
             }
             for k in range(tasks)
         }
-        image = np.asarray(Image.open(io.BytesIO(write_card(pixels, pixels, "x" * 90, answers, foot))).convert("L"))
+        image = np.asarray(
+            Image.open(io.BytesIO(write_share_image(pixels, pixels, "x" * 90, answers, foot))).convert("L")
+        )
         assert image.shape == (800, 1200)
         assert min(edge.min() for edge in (image[:8], image[-8:], image[:, :8], image[:, -8:])) == 255
         # Answers are in ink, the foot and all titles in grey: below the foot's lines nothing is darker.
@@ -143,11 +145,11 @@ def test_what_fails_is_a_sentence_without_a_path(questions: Questions) -> None:
 
 
 def test_two_models_and_the_baselines_are_compared(questions: Questions) -> None:
-    assert questions.shelf.names()[:3] == ["first", f"first, {ALONE}", "second"]  # then the bundled one
+    assert questions.comparable_models.names()[:3] == ["first", f"first, {ALONE}", "second"]  # then the bundled one
     given = uploaded(questions, "a.png", drawn(0))
     columns = questions.compare(given, "first", "second")
-    look = questions.look(given)
-    assert columns["first"] == questions.values(look)["labels"] != columns["second"]
+    painting = questions.look(given)
+    assert columns["first"] == questions.values(painting)["labels"] != columns["second"]
     assert "<h2>second</h2>" in render.compared(columns)
     assert list(questions.compare(given, "first", "first")) == ["first", "first (again)"]
     assert "Both give the same answers" in render.compared(questions.compare(given, "first", "first"))
@@ -158,7 +160,7 @@ def test_two_models_and_the_baselines_are_compared(questions: Questions) -> None
 def test_runs_with_underscores_are_all_there(models: Path, tmp_path: Path) -> None:
     for name in ("_x", "x"):
         shutil.copytree(models / "first", tmp_path / name)
-    names = Shelf(PageModel(open_run(tmp_path / "_x"))).names()
+    names = ComparableModels(PageModel(open_run(tmp_path / "_x"))).names()
     assert names == ["_x", f"_x, {ALONE}", "x", f"x, {ALONE}", "paintings"]
 
 
@@ -170,7 +172,7 @@ def test_why_a_model_cannot_be_opened_is_said_on_the_terminal_alone(
     damaged.write_bytes(damaged.read_bytes()[:1000])
     uploads = Uploads()
     try:
-        asked = Questions(Shelf(PageModel(open_run(tmp_path / "models" / "first"))), uploads)
+        asked = Questions(ComparableModels(PageModel(open_run(tmp_path / "models" / "first"))), uploads)
         with pytest.raises(UserError, match="the model second cannot be opened") as caught:
             asked.compare(uploaded(asked, "a.png", drawn(0)), "first", "second")
         assert str(tmp_path) not in sentence(caught.value) and str(damaged.parent) in capsys.readouterr().err
@@ -209,12 +211,12 @@ def test_the_nearest_works_of_a_collection(questions: Questions, tmp_path: Path)
         (works / "hall" / f"{seed}.png").write_bytes(drawn(seed))
     (works / "broken.jpg").write_bytes(b"no picture")
     collection = Collection(works, questions.model, tmp_path / "cache")
-    asked = Questions(questions.shelf, questions.uploads, collection)
-    look = asked.look(uploaded(asked, "copy.png", drawn(3)))
-    assert asked.nearest(look)[0] == [] and "Looking for pictures in works" in asked.nearest(look)[1]
+    asked = Questions(questions.comparable_models, questions.uploads, collection)
+    painting = asked.look(uploaded(asked, "copy.png", drawn(3)))
+    assert asked.nearest(painting)[0] == [] and "Looking for pictures in works" in asked.nearest(painting)[1]
     collection.start()
     wait_for(collection)
-    found, state = asked.nearest(look, 3)
+    found, state = asked.nearest(painting, 3)
     assert found[0]["work"] == "hall/3.png" and len(found) == 3
     assert found[0]["likeness"] == pytest.approx(1, abs=1e-3) and set(found[0]["labels"]) == {"painter", "style"}
     assert state == "5 works of works; 1 could not be read"
@@ -229,7 +231,7 @@ def test_an_upload_is_no_work_that_happens_to_have_its_name(
     for seed in range(3):
         (tmp_path / f"{seed}.png").write_bytes(drawn(seed))
     collection = Collection(Path(), questions.model, tmp_path / "cache")
-    asked = Questions(questions.shelf, questions.uploads, collection)
+    asked = Questions(questions.comparable_models, questions.uploads, collection)
     collection.start()
     wait_for(collection)
     found, _ = asked.nearest(asked.look(uploaded(asked, "2.png", drawn(1))), 3)

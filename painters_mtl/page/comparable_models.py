@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ALONE = "one network for each task"  # how the baselines of a run are called: NAME, one network for each task
 
 
-class Shelf:
+class ComparableModels:
     """Opens networks when they are asked for, and keeps the few that were asked last.
 
     Attributes:

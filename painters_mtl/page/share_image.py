@@ -17,7 +17,7 @@ LINE = 140  # characters of the foot
 INK, GREY, BAR, DOUBT, TRACK = "#1c1917", "#78716c", "#5b7f95", "#c08a2e", "#ece8e1"
 
 
-def write_card(
+def write_share_image(
     pixels: np.ndarray,
     overlaid: np.ndarray | None,
     explained: str,
