@@ -96,7 +96,6 @@ def test_a_training_ends_with_it_and_the_same_again(tmp_path: Path) -> None:
         tmp_path,
         epochs=2,
         refit=True,
-        painter_known=False,
         task_weights={"genre": 0.0},
     )
     _, outcome, folder = fitted(settings)
@@ -221,7 +220,7 @@ def test_a_head_behind_a_hidden_layer_is_fitted_once(data: Dataset, monkeypatch:
 @pytest.mark.slow
 def test_a_training_ends_with_the_fit_to_all_maps(tmp_path: Path) -> None:
     settings = tiny_settings(
-        make_data(tmp_path / "data", count=300, missing=0.0), tmp_path, epochs=1, refit=True, painter_known=False
+        make_data(tmp_path / "data", count=300, missing=0.0), tmp_path, epochs=1, refit=True
     )
     fit(with_wrong_labels(dataset.prepare(settings)), settings, tmp_path / "run")
     run = open_run(tmp_path / "run")

@@ -54,7 +54,6 @@ def test_the_loss_is_the_masked_cross_entropy(other_painters: float, small: Path
     """With a learning rate that moves nothing, each batch's loss can be had by hand, and their mean is the epoch's."""
     settings = tiny_settings(
         small, tmp_path, epochs=1, learning_rate=1e-30, other_painters=other_painters, label_share=0.6,
-        painter_known=False,
         task_weights={"style": 0.5, "genre": 2.0}, batch_size=4, label_smoothing=0.0,
     )  # fmt: skip
     data, outcome, _ = fitted(settings)
@@ -138,7 +137,7 @@ def statistics(folder: Path) -> list[np.ndarray]:
 
 def test_a_frozen_backbone_without_pretrained_weights_keeps_its_statistics(small: Path, tmp_path: Path) -> None:
     """Until the epoch in which it begins to train; the network is saved as one that can train."""
-    common = {"freeze": "backbone", "epochs": 2, "baselines": False, "painter_known": False}
+    common = {"freeze": "backbone", "epochs": 2, "baselines": False}
     settings = tiny_settings(small, tmp_path, name="frozen", **common)
     _, _, frozen = fitted(settings)
     _, _, later = fitted(dataclasses.replace(settings, name="later", freeze_epochs=1))

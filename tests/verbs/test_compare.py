@@ -26,7 +26,7 @@ from painters_mtl.training.settings import STRATEGIES, TrainSettings
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The folder of a study of two seeds, made by the command line, and that command line."""
     out = tmp_path_factory.mktemp("study")
-    settings = tiny_settings(make_data(out / "data", count=120), out, name="study", epochs=3)
+    settings = tiny_settings(make_data(out / "data", count=120), out, name="study", epochs=3, painter_known=True)
     command = [*arguments(settings), "--seeds", "2"]
     assert compare.main(command) == 0
     return settings.models / "study", command
