@@ -38,6 +38,7 @@ def test_killed_in_the_middle_of_epochs(
     folder = settings.models / "run"
     checkpoint_file = folder / "checkpoint.npz"
     killed(start(*command), lambda line: line.startswith("epoch 2 "), rng.uniform(0, 0.1), checkpoint_file)
+    assert checkpoint_file.exists() and not (folder / "metrics.json").exists()
     for _ in range(kills - 1):
         out = killed(start(*command), lambda line: line.startswith("epoch "), rng.uniform(0, 0.1), checkpoint_file)
         assert "going on after epoch" in out or "is trained already" in out
