@@ -141,15 +141,17 @@ def arguments(settings: TrainSettings) -> list[str]:
     return words
 
 
-def python(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run this Python in a process of its own."""
+def python(
+    *arguments: object, cwd: Path | None = None, seconds: float = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run this Python in a process of its own, which may take so many seconds."""
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        timeout=120,
+        timeout=seconds,
     )
 
 
