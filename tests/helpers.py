@@ -76,6 +76,7 @@ def tiny_settings(data: Path, out: Path, **changes: object) -> TrainSettings:
         "task_weights": {"style": 1.0},
         "patience": 8,
         "refit": False,  # seconds for each network: tests/training/test_head_refit.py has its own
+        "painter_known": False,  # seconds too; the run of `trained` has that head
     }
     return TrainSettings(**(values | changes))  # type: ignore[arg-type]
 
@@ -115,7 +116,7 @@ def trained(factory: pytest.TempPathFactory) -> tuple[Path, TrainSettings]:
 @cache
 def _trained(base: Path) -> tuple[Path, TrainSettings]:
     out = base / "trained"
-    settings = tiny_settings(make_data(out / "data"), out)
+    settings = tiny_settings(make_data(out / "data"), out, painter_known=True)
     assert train.main(arguments(settings)) == 0
     return settings.models / settings.name, settings
 
@@ -140,15 +141,17 @@ def arguments(settings: TrainSettings) -> list[str]:
     return words
 
 
-def python(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run this Python in a process of its own."""
+def python(
+    *arguments: object, cwd: Path | None = None, seconds: float = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run this Python in a process of its own, which may take so many seconds."""
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        timeout=120,
+        timeout=seconds,
     )
 
 

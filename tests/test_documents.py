@@ -156,6 +156,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow  # `make docs` builds the site too
 def test_the_site_fetches_nothing_from_anywhere(site: Path) -> None:
     for page in site.rglob("*.html"):
         tags = re.findall(r"<(?:script|link|img|iframe|source)\b[^>]*>", page.read_text(encoding="utf-8"))
@@ -165,6 +166,7 @@ def test_the_site_fetches_nothing_from_anywhere(site: Path) -> None:
         assert not re.search(r"url\([\"']?(?:https?:)?//|@import", sheet.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_guide_holds_every_option_of_its_verb(site: Path, verb: str) -> None:
     text = (site / "guides" / f"{verb}.html").read_text(encoding="utf-8")

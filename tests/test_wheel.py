@@ -1,5 +1,7 @@
 """What `pip install` gives: the wheel holds all that the verbs need, and nothing of the repository is asked for."""
 
+import json
+import re
 import shutil
 import tarfile
 import zipfile
@@ -13,6 +15,12 @@ from painters_mtl.runs.model_choice import bundled_model
 
 pytest.importorskip("build", reason="the extra dev is not installed")
 ROOT = Path(__file__).resolve().parents[1]
+RUN_VERBS = """
+import json, sys
+from painters_mtl.__main__ import main
+for words in json.loads(sys.argv[1]):
+    print(f"--- {' '.join(words)}\\nstatus {main(words)}", flush=True)
+"""
 TINY = ("--image-size", "32", "--backbone", "small_convnet", "--weights", "none", "--fine-tune", "all", "--epochs", "1")
 
 
@@ -64,18 +72,27 @@ def test_the_wheel_alone_trains_and_predicts(built: Path, tmp_path: Path) -> Non
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def verbs(*commands: list[str]) -> None:
+        """One after the other in one process, so that TensorFlow is loaded once."""
+        done = python("-c", RUN_VERBS, json.dumps(commands), cwd=tmp_path, seconds=500, PYTHONPATH=str(site))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert re.findall(r"^status (.*)$", done.stdout, flags=re.M) == ["0"] * len(commands), done.stdout + done.stderr
+
     code = "import painters_mtl, sys; sys.exit(not painters_mtl.__file__.startswith(sys.argv[1]))"
     assert python("-c", code, site, cwd=tmp_path, PYTHONPATH=str(site)).returncode == 0
     said = verb("predict", "data/images", "--output", "first.csv")
     assert "60 pictures with the bundled model" in said
     assert len(read_rows(tmp_path / "first.csv")) == 60 and not (tmp_path / "models").exists()
     assert all(row["painter"] and not row["error"] for row in read_rows(tmp_path / "first.csv"))
-    verb("describe", "--model", "paintings", "--output", "bundled.png")
-    verb("train", "--data", "data", *TINY, "--no-baselines", "--no-refit", "--name", "wheel", "--painters", "2")
+    train = ["train", "--data", "data", *TINY, "--no-baselines", "--no-refit", "--name", "wheel", "--painters", "2"]
+    verbs(
+        ["describe", "--model", "paintings", "--output", "bundled.png"],
+        train,
+        ["predict", "data/images", "--output", "labels.html"],
+        ["explain", "data/images/000.png"],
+        ["similar", "data/images/000.png", "--in", "data/images", "--output", "similar.png"],
+        ["describe", "--model", "models/wheel"],
+        ["check", "data/images"],
+    )
     assert (tmp_path / "models" / "wheel" / "report.html").is_file()
-    verb("predict", "data/images", "--output", "labels.html")
     assert "labels.html" in {file.name for file in tmp_path.iterdir()}
-    verb("explain", "data/images/000.png")
-    verb("similar", "data/images/000.png", "--in", "data/images", "--output", "similar.png")
-    verb("describe", "--model", "models/wheel")
-    verb("check", "data/images")

@@ -184,7 +184,7 @@ def test_a_95_percent_interval_covers_in_95_percent(seeds: int, paintings: int, 
         between: standard deviation of a seed's own accuracy difference.
         shared: share of the paintings whose outcome is the same for all seeds (hard or easy for the architecture).
     """
-    truth, covered = 0.03, 0
+    truth, covered, times = 0.03, 0, draw_clusters(paintings, 0, draws=400)
     for study in range(1_000):
         rng = np.random.default_rng([study, seeds, paintings])
         effect = truth + between * rng.standard_normal(seeds) if seeds > 1 else np.array([truth])
@@ -196,7 +196,6 @@ def test_a_95_percent_interval_covers_in_95_percent(seeds: int, paintings: int, 
         # A tenth of the answers is redrawn for one side, so that there are differences both ways.
         redrawn = rng.random((seeds, paintings)) < 0.1
         one = np.where(redrawn, rng.random((seeds, paintings)) < 0.7 + effect[:, None], one)
-        times = draw_clusters(paintings, study, draws=400)
         difference = (times @ (one.T.astype(np.float64) - other.T)) / paintings
         found = interval(difference, study)
         covered += found.low <= truth <= found.high
@@ -245,11 +244,10 @@ def test_painters_are_drawn_because_their_works_are_alike(works: str, alike: flo
 @pytest.mark.parametrize(("painters", "seeds"), [(6, 5), (6, 4)])
 def test_trainings_that_differ_count_with_few_painters_too(painters: int, seeds: int) -> None:
     """Painters answer alike in the mean, each differs from training to training, and so do the trainings as a whole."""
-    covered = 0
+    covered, times = 0, draw_clusters(painters, 0, draws=300)
     for study in range(1_000):
         rng = np.random.default_rng([study, painters, seeds])
         of_painters = rng.normal(0, 1, (painters, seeds)) + rng.normal(0, 0.5, seeds)
-        times = draw_clusters(painters, study, draws=300)
         found = interval(times @ of_painters / times.sum(axis=1, keepdims=True), study, painters)
         covered += found.low <= 0 <= found.high
     assert 940 <= covered <= 975  # 930 where the spread of the few painters hides that of the trainings

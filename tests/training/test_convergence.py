@@ -45,7 +45,7 @@ def test_chance_is_the_most_frequent_class_in_all_tasks() -> None:
 def test_a_learning_rate_that_is_far_too_high_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """At 10 the network names one class for all paintings; at 1e30 its weights overflow."""
     data = make_data(tmp_path / "data", count=80, seed=1)
-    changes = {"epochs": 2, "baselines": False, "painter_known": False}
+    changes = {"epochs": 2, "baselines": False}
     high = tiny_settings(data, tmp_path, name="high", learning_rate=10.0, **changes)
     assert train.main(arguments(high)) == 0
     assert "warning: on the validation paintings the network is no better than" in capsys.readouterr().err

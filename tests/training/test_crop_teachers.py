@@ -73,7 +73,7 @@ def test_the_teacher_is_asked_about_the_crop_whatever_it_is_mixed_of() -> None:
 def test_who_knows_all_that_the_teacher_knows_has_nothing_to_learn_from_crops(tmp_path: Path) -> None:
     """The teacher's own copy answers as the teacher does on any crop; whole paintings are not what it is shown."""
     settings = tiny_settings(make_data(tmp_path / "data", count=80), tmp_path, name="first", other_painters=0.0)
-    _, _, first = fitted(settings)
+    _, _, first = fitted(dataclasses.replace(settings, painter_known=True))
     taught = dataclasses.replace(
         settings,
         start_from=(first,),

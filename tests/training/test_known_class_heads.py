@@ -225,7 +225,9 @@ def test_works_of_many_other_kinds_are_learned_from(outer_two: Dataset) -> None:
 
 
 def test_a_run_that_leaves_it_out_has_three_heads(tmp_path: Path) -> None:
-    settings = tiny_settings(make_data(tmp_path / "data", count=120), tmp_path, epochs=1, baselines=False)
+    settings = tiny_settings(
+        make_data(tmp_path / "data", count=120), tmp_path, epochs=1, baselines=False, painter_known=True
+    )
     _, outcome, folder = fitted(settings)
     assert set(open_run(folder).model().output) == {"painter", "style", "genre", "painter_known"}
     _, without, other = fitted(dataclasses.replace(settings, name="without", painter_known=False))

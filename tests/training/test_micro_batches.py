@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import fitted, make_data, tiny_settings
-from steps import OBJECTIVE, SIZE, partly_labelled_batch, still_network
+from steps import OBJECTIVE, SIZE, partly_labelled_batch, quick_network
 
 from painters_mtl.runs import run
 from painters_mtl.training.batches import Partners
@@ -21,17 +21,17 @@ def after_steps(
     strategy: str, accumulate: int, mix: bool = False, crops: bool = False, **changes: Any
 ) -> tuple[list[np.ndarray], ...]:
     """Losses of five steps, the weights behind them, and what strategy and optimizers remember."""
-    model = still_network()
+    model = quick_network()
     settings = TrainSettings(strategy=strategy, learning_rate=1e-3, accumulate=accumulate, **changes)  # type: ignore[arg-type]
     teacher = np.random.default_rng(1).dirichlet(np.ones(3), SIZE).astype(np.float32)
     objective = dataclasses.replace(OBJECTIVE, soft_targets={"style": teacher} if changes else {})
     if crops:
         objective = dataclasses.replace(
-            OBJECTIVE, crop_teachers=CropTeachers.of([still_network(1)], ["style", "genre"])
+            OBJECTIVE, crop_teachers=CropTeachers.of([quick_network(1)], ["style", "genre"])
         )
     train_step = TrainStep(model, objective, settings, 20)
     step = tf.function(train_step.step)
-    batches = [partly_labelled_batch(seed) for seed in range(5)]
+    batches = [partly_labelled_batch(seed, 8) for seed in range(5)]
     if mix:
         batches = [batch._replace(partners=partners_of(seed)) for seed, batch in enumerate(batches)]
     losses = [step(batch).numpy() for batch in batches]
@@ -41,7 +41,7 @@ def after_steps(
 
 def partners_of(seed: int) -> Partners:
     """What is mixed into the crops of a batch: their shares differ from part to part."""
-    other = partly_labelled_batch(seed + 50)
+    other = partly_labelled_batch(seed + 50, 8)
     return Partners(other.labels, other.label_weights, other.rows, tf.linspace(0.3, 1.0, SIZE))
 
 
@@ -67,8 +67,8 @@ def test_conflicts_are_those_of_the_whole_batch(strategy: str) -> None:
     cosines = []
     for accumulate in (1, 4):
         settings = TrainSettings(strategy=strategy, accumulate=accumulate)  # type: ignore[arg-type]
-        train_step = TrainStep(still_network(), OBJECTIVE, settings, 20)
-        cosines.append(tf.function(train_step.cosines)(partly_labelled_batch(1)).numpy())
+        train_step = TrainStep(quick_network(), OBJECTIVE, settings, 20)
+        cosines.append(tf.function(train_step.cosines)(partly_labelled_batch(1, 8)).numpy())
     np.testing.assert_allclose(cosines[1], cosines[0], atol=1e-5)
     np.testing.assert_allclose(np.diag(cosines[0]), 1, atol=1e-5)
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from steps import OBJECTIVE, partly_labelled_batch, still_network
+from steps import OBJECTIVE, partly_labelled_batch, quick_network
 
 from painters_mtl.data.tasks import Task
 from painters_mtl.network.multitask import build_model
@@ -91,12 +91,12 @@ def test_losses_are_scaled_and_gradients_are_not(strategy: str, accumulate: int)
     """In a float32 network, steps with the scale are those without."""
     weights = []
     for float16 in (False, True):
-        model = still_network()
+        model = quick_network()
         settings = TrainSettings(strategy=strategy, learning_rate=1e-3, accumulate=accumulate)  # type: ignore[arg-type]
         train_step = TrainStep(model, OBJECTIVE, settings, 20, float16=float16)
         step = tf.function(train_step.step)
         for seed in range(3):
-            step(partly_labelled_batch(seed))
+            step(partly_labelled_batch(seed, 8))
         weights.append([v.numpy() for v in model.trainable_variables])
     for a, b in zip(*weights, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6)
@@ -117,13 +117,13 @@ def test_a_gradient_that_overflows_moves_nothing_and_halves_the_scale() -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGY_NAMES)
 def test_a_step_that_overflows_moves_nothing_with_any_strategy(strategy: str) -> None:
-    model = still_network()
+    model = quick_network()
     settings = TrainSettings(strategy=strategy, learning_rate=1e-3)  # type: ignore[arg-type]
     train_step = TrainStep(model, OBJECTIVE, settings, 20, float16=True)
     train_step.steps_done.assign(5)
     train_step.loss_scale.scale.assign(np.inf)
     variables = [*model.trainable_variables, *train_step.optimizers.state]
     before = [v.numpy() for v in variables]
-    train_step.step(partly_labelled_batch(1))
+    train_step.step(partly_labelled_batch(1, 8))
     after = [v.numpy() for v in variables]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

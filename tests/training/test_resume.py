@@ -38,6 +38,7 @@ def test_killed_in_the_middle_of_epochs(
     folder = settings.models / "run"
     checkpoint_file = folder / "checkpoint.npz"
     killed(start(*command), lambda line: line.startswith("epoch 2 "), rng.uniform(0, 0.1), checkpoint_file)
+    assert checkpoint_file.exists() and not (folder / "metrics.json").exists()
     for _ in range(kills - 1):
         out = killed(start(*command), lambda line: line.startswith("epoch "), rng.uniform(0, 0.1), checkpoint_file)
         assert "going on after epoch" in out or "is trained already" in out
@@ -74,7 +75,8 @@ def test_a_training_goes_on_in_the_precision_in_which_it_began(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Begun as on a GPU that "auto" takes bfloat16 for, it goes on here, where auto is float32."""
-    settings = tiny_settings(small, tmp_path, epochs=2, precision="mixed_bfloat16", baselines=False)
+    changes = {"epochs": 2, "baselines": False, "painter_known": True}
+    settings = tiny_settings(small, tmp_path, precision="mixed_bfloat16", **changes)
     fitted(dataclasses.replace(settings, name="whole"))
     killed(start("-m", "painters_mtl.train", *arguments(settings)), says("epoch 2 of 2"), 0.0)
     capsys.readouterr()
@@ -94,7 +96,7 @@ def test_stopped_behind_the_last_step(
     how: str, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """While the head that knows the painters is fitted: the training is over, and what comes after it is done anew."""
-    settings = tiny_settings(small, tmp_path, epochs=2, baselines=False, dropout=0.3)
+    settings = tiny_settings(small, tmp_path, epochs=2, baselines=False, dropout=0.3, painter_known=True)
     code = "import sys; from painters_mtl import train; from painters_mtl.common import messages; "
     code += "messages.TENTHS_FROM = 0.0; sys.exit(train.main(sys.argv[1:]))"  # progress is told from its start on
     process = start("-c", code, *arguments(settings))

@@ -15,7 +15,7 @@ from painters_mtl.training.settings import TrainSettings
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, TrainSettings]:
     folder = tmp_path_factory.mktemp("spec")
-    settings = tiny_settings(make_data(folder / "data", count=60), folder, styles=("2",))
+    settings = tiny_settings(make_data(folder / "data", count=60), folder, styles=("2",), painter_known=True)
     return prepare(settings), settings
 
 

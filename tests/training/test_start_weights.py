@@ -102,7 +102,8 @@ def test_works_that_trained_the_start_are_in_train_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """--weights auto: the bundled model, where no painting of the other parts trained it."""
-    settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="auto", epochs=1)
+    data = make_data(tmp_path / "data", count=60)
+    settings = tiny_settings(data, tmp_path, weights="auto", epochs=1, baselines=False)
     before = prepare(settings)
     hashes = before.images.hashes[before.images.rows >= 0]
     tested = before.rows("test")[:1]
@@ -119,7 +120,8 @@ def test_works_that_trained_the_start_are_in_train_alone(
     # The same command finds its run again, and each fold keeps these works in train.
     assert train(settings) == 0
     assert "is trained already: reusing it" in capsys.readouterr().out
-    study = CompareSettings(**{**dataclasses.asdict(settings), "weights": "paintings"}, folds=3)
+    changes = {"weights": "paintings", "baselines": True, "folds": 3}
+    study = CompareSettings(**(dataclasses.asdict(settings) | changes))
     for fold in datasets_of_folds(prepare(study, seen_codes=seen_codes(study)), study):
         assert set(fold.split[tested]) == {"train"} and len(fold.rows("test")) > 5
 
@@ -182,7 +184,8 @@ def test_a_run_goes_on_from_the_start_that_it_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of a run that began from random weights, the same command without --weights finds the same run."""
-    settings = tiny_settings(make_data(tmp_path / "data", count=60), tmp_path, weights="none", epochs=1)
+    data = make_data(tmp_path / "data", count=60)
+    settings = tiny_settings(data, tmp_path, weights="none", epochs=1, baselines=False)
     hashes = prepare(settings).images.hashes
     bundled_knows(monkeypatch, tmp_path, hashes[:0])
     assert train(settings) == 0

@@ -53,12 +53,21 @@ def compiled(train_step: TrainStep) -> Callable[[Batch], np.ndarray]:
     return lambda batch: function(batch).numpy()
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("name", STRATEGY_NAMES)
+=======
+def eager(train_step: TrainStep) -> Callable[[Batch], np.ndarray]:
+    """The step without a graph, whose making takes longer than a few steps."""
+    return lambda batch: train_step.step(batch).numpy()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+>>>>>>> 3fa007047e17203e5f0a528d4883028bb21d8316
 def test_a_batch_without_a_label_of_a_task_does_not_touch_its_branch(name: str) -> None:
     """After a step that gave it momentum, and with weight decay: weights, moments and counts stay bitwise the same."""
     model = network()
     train_step = step_of(model, name)
-    step = compiled(train_step)
+    step = compiled(train_step) if name in ("joint", "alternate", "pcgrad") else eager(train_step)
     for turn in range(3):
         step(batch_of(turn=turn))
     branch = train_step.groups.branches["genre"]
@@ -221,7 +230,7 @@ def test_every_strategy_steps_in_sixteen_bits(name: str) -> None:
         try:
             model = network()
             train_step = step_of(model, name)
-            step = compiled(train_step)
+            step = compiled(train_step) if name in ("joint", "pcgrad") else eager(train_step)
             before = values_of(train_step.groups.shared)
             by_turn = [step(batch_of(turn=turn)) for turn in (0, 1, 2)]
         finally:
@@ -237,13 +246,14 @@ def test_a_task_of_weight_nothing_changes_nothing(name: str) -> None:
     """As if none of its labels were there: FAMO and uncertainty weighting would else give all to a loss of 0."""
     weights = []
     for weight, missing in ((0.0, ()), (1.0, ("genre",))):
-        model = network()
+        model = dense_network()
         settings = TrainSettings(strategy=name, learning_rate=0.01)  # type: ignore[arg-type]
         objective = Objective(HEADS, {**dict.fromkeys(TASKS, 1.0), "genre": weight})
         train_step = TrainStep(model, objective, settings, 10)
         step = compiled(train_step)
         for turn in (0, 1, 0, 1):
-            step(batch_of(missing, turn=turn, seed=turn))
+            images = tf.random.stateless_normal((8, 4), (turn, 0))
+            step(batch_of(missing, turn=turn, seed=turn)._replace(images=images))
         weights.append(values_of(model.trainable_variables))
     for without_weight, without_label in zip(*weights, strict=True):
         np.testing.assert_allclose(without_weight, without_label, rtol=1e-4, atol=1e-5)
@@ -283,7 +293,7 @@ def statistics(model: keras.Model) -> list[np.ndarray]:
     return [v.numpy() for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
 
 
-@pytest.mark.parametrize("name", ["joint", "alternate", "pcgrad", "gradnorm"])
+@pytest.mark.parametrize("name", ["joint", "alternate", "pcgrad"])
 def test_a_frozen_backbone_keeps_its_statistics_and_is_used_as_in_inference(name: str) -> None:
     """Batches of another brightness would move them. Unfrozen they move, and the step is that of a new training."""
     model, other = network(), network()

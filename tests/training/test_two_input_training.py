@@ -21,7 +21,8 @@ VIEWS = ("whole", "detail")
 @pytest.mark.parametrize("merge", ["concatenate", "none"])
 def test_a_training_on_two_inputs_learns_and_predicts(merge: str, tmp_path: Path) -> None:
     view_of = {"painter": "detail"} if merge == "none" else {}
-    settings = tiny_settings(make_data(tmp_path / "data"), tmp_path, views=VIEWS, merge=merge, view_of=view_of)
+    changes = {"views": VIEWS, "merge": merge, "view_of": view_of, "painter_known": True}
+    settings = tiny_settings(make_data(tmp_path / "data"), tmp_path, **changes)
     data, outcome, folder = fitted(settings)
     assert data.images.pixels.shape[1:] == (2, 40, 40, 3)
     for name, m in outcome.metrics["test"].items():
@@ -39,7 +40,8 @@ def test_a_training_on_two_inputs_learns_and_predicts(merge: str, tmp_path: Path
 
 @pytest.mark.slow
 def test_heads_on_cached_features_of_two_inputs(tmp_path: Path) -> None:
-    settings = tiny_settings(make_data(tmp_path / "data", 80), tmp_path, views=VIEWS, fine_tune="heads", epochs=1)
+    changes = {"views": VIEWS, "fine_tune": "heads", "epochs": 1, "painter_known": True}
+    settings = tiny_settings(make_data(tmp_path / "data", 80), tmp_path, **changes)
     data, _, folder = fitted(settings)
     features = cached_features(run.open_run(folder).model(), data, 32)
     assert features.shape == (len(data.table), 2, 128)

@@ -178,11 +178,12 @@ def test_names_do_not_collide_and_nothing_is_explained_twice(folder: Path, tmp_p
     with zipfile.ZipFile(tmp_path / "in" / "c.zip", "w") as archive:
         archive.write(tmp_path / "in" / "a" / "lily.png", "deep/lily.png")
     out = tmp_path / "in" / "explanations"
-    found = run_verb(folder, out, tmp_path / "in")
+    words = (tmp_path / "in", "--method", "levels")
+    found = run_verb(folder, out, *words)
     names = [f.name for f in found]
     assert len(names) == 5 and len({n.casefold() for n in names}) == 5  # .png.png is hidden
     assert sum(n.lower().startswith("lily") for n in names) == 4 and "x_y, z_-explained.png" in names
-    assert [f.name for f in run_verb(folder, out, tmp_path / "in")] == names
+    assert [f.name for f in run_verb(folder, out, *words)] == names
     many = [images.ImageFile(f"{k}/{'é' * 200}.jpg") for k in range(3)]
     names = explain.output_names([*many, images.ImageFile(os.fsdecode(b"caf\xe9\n.png"))])
     assert len(set(names)) == 4 and all(len(n.encode()) < 200 and n.isprintable() for n in names)
@@ -194,7 +195,8 @@ def test_an_unreadable_picture_is_a_sentence_and_the_others_go_on(
     coloured(tmp_path / "a.png", 80, 60, (10, 10, 50, 50))
     (tmp_path / "b.jpg").write_bytes(b"<html>404</html>")
     coloured(tmp_path / "c.png", 80, 60, (10, 10, 50, 50))
-    found = run_verb(folder, tmp_path / "out", *(tmp_path / n for n in ("a.png", "b.jpg", "c.png")), status=1)
+    pictures = [tmp_path / name for name in ("a.png", "b.jpg", "c.png")]
+    found = run_verb(folder, tmp_path / "out", *pictures, "--method", "levels", status=1)
     assert [f.name for f in found] == ["a-explained.png", "c-explained.png"]
     error = capsys.readouterr().err
     assert "b.jpg cannot be read: not an image (a web page" in error and "1 picture could not be read" in error

@@ -25,7 +25,8 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trained(data: Path, out: Path, *options: str) -> Path:
     """The folder of a run of a few epochs."""
-    settings = tiny_settings(data, out, epochs=6, painters=("8",), task_weights={}, other_painters=0.0)
+    changes = {"epochs": 6, "painters": ("8",), "task_weights": {}, "other_painters": 0.0, "painter_known": True}
+    settings = tiny_settings(data, out, **changes)
     assert train.main([*arguments(settings), "--no-baselines", *options]) == 0
     return settings.models / settings.name
 

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from helpers import arguments, make_data, read_rows, tiny_settings
 
-from painters_mtl import train
 from painters_mtl.data.dataset import prepare
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.network.forward import forward_function, predict_in_batches
@@ -58,13 +57,3 @@ def test_ctrl_c_leaves_a_usable_run(small: Path, tmp_path: Path) -> None:
     found = predict_in_batches(forward, data.images.pixels, data.image_rows[data.rows("test")])
     for task in TASK_NAMES:
         assert run.tasks[task].decode(found[task].argmax(axis=1)) == [r[task] for r in rows]
-
-
-@pytest.mark.slow
-def test_the_report_of_a_network_for_one_task_tells_of_its_own_training(small: Path, tmp_path: Path) -> None:
-    """It is trained by no strategy, whatever the shared network is trained by."""
-    settings = tiny_settings(small, tmp_path, epochs=1, strategy="pcgrad")
-    assert train.main(arguments(settings)) == 0
-    reports = [file.read_text(encoding="utf-8") for file in sorted((tmp_path / "models").rglob("report.html"))]
-    told = ["trained together by the strategy pcgrad" in report for report in reports]
-    assert len(told) == 1 + len(TASK_NAMES) and sum(told) == 1
