@@ -53,16 +53,12 @@ def compiled(train_step: TrainStep) -> Callable[[Batch], np.ndarray]:
     return lambda batch: function(batch).numpy()
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("name", STRATEGY_NAMES)
-=======
 def eager(train_step: TrainStep) -> Callable[[Batch], np.ndarray]:
     """The step without a graph, whose making takes longer than a few steps."""
     return lambda batch: train_step.step(batch).numpy()
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
->>>>>>> 3fa007047e17203e5f0a528d4883028bb21d8316
+@pytest.mark.parametrize("name", STRATEGY_NAMES)
 def test_a_batch_without_a_label_of_a_task_does_not_touch_its_branch(name: str) -> None:
     """After a step that gave it momentum, and with weight decay: weights, moments and counts stay bitwise the same."""
     model = network()
