@@ -131,7 +131,8 @@ def test_predictions_do_not_depend_on_keras_json(
     for name in ("", "torch", "theano", "channels_first"):
         home = cases / "keras_json" / name if name else tmp_path
         output = tmp_path / f"of-{name}.csv"
-        done = python("-m", "painters_mtl.predict", cases / "icc", "--model", run, "--output", output, HOME=str(home))
+        words = [cases / "icc", "--model", run, "--runtime", "keras", "--output", output]
+        done = python("-m", "painters_mtl.predict", *words, HOME=str(home))
         assert done.returncode == 0, done.stderr
         rows[name] = read_rows(output)
     assert len(rows[""]) == 12 and all(found == rows[""] for found in rows.values())
