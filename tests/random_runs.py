@@ -54,6 +54,13 @@ def any_installed() -> str:
     return names[0]
 
 
+def run_of_kind(kind: str, base: Path, to: Path) -> Run:
+    """A copy in `to` of the run of `make_run` in `base`, which is made when it is asked for first."""
+    if not (base / kind).is_dir():
+        make_run(base / kind, kind)
+    return fresh_copy(base / kind, to)
+
+
 def fresh_copy(run: Path, to: Path) -> Run:
     """A copy of a run, never exported."""
     shutil.copytree(run, to, ignore=shutil.ignore_patterns("runtimes"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_runs import TASKS, calibrated, make_run, needs_format, pictures
+from random_runs import TASKS, calibrated, needs_format, pictures, run_of_kind
 
 from painters_mtl.evaluation.calibration import apply_temperature
 from painters_mtl.images.files import ImageFile
@@ -29,8 +29,10 @@ def test_formats_say_what_keras_says_for_any_number(
     file_format: str, kind: str, base: Path, files: list[ImageFile], tmp_path: Path
 ) -> None:
     needs_format(file_format)
-    run = make_run(base / kind, kind)
-    file = exporters.export_network(run, run.model(), file_format, tmp_path, calibrated=True)
+    run = run_of_kind(kind, base, tmp_path / "run")
+    out = tmp_path / "out"
+    out.mkdir()
+    file = exporters.export_network(run, run.model(), file_format, out, calibrated=True)
     forward = runtimes.open_exported(file_format, file)
     copies = sample_images(run, files)
     wanted = calibrated(run, copies)
@@ -38,7 +40,7 @@ def test_formats_say_what_keras_says_for_any_number(
         found = forward(copies[:n])
         for task in TASKS:
             np.testing.assert_allclose(found[task], wanted[task][:n], atol=1e-5)
-    assert not [f for f in tmp_path.iterdir() if f.name.startswith(".")]
+    assert not [f for f in out.iterdir() if f.name.startswith(".")]
 
 
 def test_a_head_that_is_no_softmax_is_softened_and_another_output_is_left_alone(
@@ -46,7 +48,7 @@ def test_a_head_that_is_no_softmax_is_softened_and_another_output_is_left_alone(
 ) -> None:
     import keras
 
-    run = make_run(base / "run")
+    run = run_of_kind("convnet", base, tmp_path / "run")
     network = run.model()
     outputs = dict(network.output)
     swapped = keras.layers.Activation("softmax", name="painter_twice")(outputs["painter"] * 5)
@@ -55,7 +57,9 @@ def test_a_head_that_is_no_softmax_is_softened_and_another_output_is_left_alone(
     network.get_layer("painter").name = "other"
     swapped_layer = network.get_layer("painter_twice")
     swapped_layer.name = "painter"
-    file = exporters.export_network(run, network, "saved_model", tmp_path, calibrated=True)
+    out = tmp_path / "out"
+    out.mkdir()
+    file = exporters.export_network(run, network, "saved_model", out, calibrated=True)
     copies = sample_images(run, files)
     found = runtimes.open_exported("saved_model", file)(copies)
     plain = {k: v.numpy() for k, v in forward_function(network, run.image_size)(copies).items()}

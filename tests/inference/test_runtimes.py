@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_runs import fresh_copy, make_run, needs, pictures, rounding
+from random_runs import needs, pictures, rounding, run_of_kind
 
 from painters_mtl.images.files import ImageFile
 from painters_mtl.inference import runtimes
@@ -28,16 +28,16 @@ def files(base: Path) -> list[ImageFile]:
 @pytest.fixture
 def run(base: Path, tmp_path: Path) -> Run:
     """A fresh copy of a run with the small network, never exported."""
-    if not (base / "convnet").is_dir():
-        make_run(base / "convnet")
-    return fresh_copy(base / "convnet", tmp_path / "run")
+    return run_of_kind("convnet", base, tmp_path / "run")
 
 
 @pytest.mark.parametrize("kind", ["convnet", "views", pytest.param("lite0", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", runtimes.EXACT)
-def test_probabilities_are_those_of_keras(name: str, kind: str, base: Path, files: list[ImageFile]) -> None:
+def test_probabilities_are_those_of_keras(
+    name: str, kind: str, base: Path, files: list[ImageFile], tmp_path: Path
+) -> None:
     needs(name)
-    run = make_run(base / kind, kind)
+    run = run_of_kind(kind, base, tmp_path / "run")
     copies = sample_images(run, files)
     assert len(copies) == 7 and len({c.tobytes() for c in copies}) == 7
     wanted = {k: v.numpy() for k, v in forward_function(run.model(), run.image_size)(copies).items()}
@@ -58,8 +58,10 @@ def test_probabilities_are_those_of_keras(name: str, kind: str, base: Path, file
 
 
 @pytest.mark.parametrize("kind", ["convnet", "views", pytest.param("lite0", marks=pytest.mark.slow)])
-def test_keras_says_the_same_without_being_compiled(kind: str, base: Path, files: list[ImageFile]) -> None:
-    run = make_run(base / kind, kind)
+def test_keras_says_the_same_without_being_compiled(
+    kind: str, base: Path, files: list[ImageFile], tmp_path: Path
+) -> None:
+    run = run_of_kind(kind, base, tmp_path / "run")
     copies = sample_images(run, files)
     wanted, found = open_runtime(run)(copies), open_runtime(run, compiled=False)(copies)
     assert found.keys() == wanted.keys()

@@ -130,7 +130,7 @@ def test_the_folder_goes_with_the_page_and_that_of_a_killed_one_later(uploads: U
 
 def test_folders_that_go_while_they_are_counted(uploads: Uploads) -> None:
     """A tab is closed, and its folders are removed, in another thread than the one that counts."""
-    stop = threading.Event()
+    stop, rounds = threading.Event(), []
 
     def churn() -> None:
         while not stop.is_set():
@@ -138,6 +138,7 @@ def test_folders_that_go_while_they_are_counted(uploads: Uploads) -> None:
             for folder in made:
                 (folder / "a.jpg").write_bytes(b"x")
             uploads.forget("tab")
+            rounds.append(len(made))
 
     thread = threading.Thread(target=churn)
     thread.start()
@@ -148,7 +149,7 @@ def test_folders_that_go_while_they_are_counted(uploads: Uploads) -> None:
     finally:
         stop.set()
         thread.join()
-    assert uploads.size() == 0
+    assert uploads.size() == 0 and len(rounds) > 10  # or else nothing went while they were counted
 
 
 def test_an_upload_that_is_gone_says_so(uploads: Uploads) -> None:
