@@ -10,6 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 WORKERS = Path(__file__).with_name("workers.py")
+WITH_CHECKS_SOON = """
+import runpy, sys
+from painters_mtl.training import devices
+devices.HEALTH_CHECK_SECONDS = 2  # a worker that is through waits as long for its checks to end
+sys.argv.pop(0)
+if sys.argv[0] == "-m":
+    sys.argv.pop(0)
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+else:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def addresses(count: int) -> list[str]:
@@ -29,7 +40,7 @@ def config(workers: list[str], index: int, **jobs: list[str]) -> str:
 def start(words: list[object], tf_config: str = "") -> subprocess.Popen[str]:
     """A Python process with this TF_CONFIG."""
     return subprocess.Popen(
-        [sys.executable, "-u", *map(str, words)],
+        [sys.executable, "-u", "-c", WITH_CHECKS_SOON, *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -74,17 +74,19 @@ def test_verbs_look_up_no_host(pictures: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_studies_exports_and_their_runtimes_look_up_no_host(pictures: Path, tmp_path: Path) -> None:
-    """With the default backbone, whose ImageNet weights come from a package."""
+    """A training of the default backbone, whose ImageNet weights come from a package; the rest with a small network."""
     for module in ("openvino", "ai_edge_litert", "onnx", "ray.data"):
         pytest.importorskip(module)
     images, models, cache = pictures / "images", tmp_path / "models", ["--cache", tmp_path / "cache"]
-    words = ["--data", pictures, "--models", models, *cache, "--painters", 2, "--epochs", 1, "--image-size", 32]
-    heads = [*words, "--fine-tune", "heads"]
+    words = ["--data", pictures, "--models", models, *cache]
+    default = ["--painters", 2, "--epochs", 1, "--image-size", 32, "--fine-tune", "heads", "--no-baselines"]
+    tiny = [*words, *TINY, "--no-refit"]
     run = ["--model", models / "run"]
     formats = ("saved_model", "litert", "onnx", "openvino")
     commands: list[list[object]] = [
-        ["train", *heads, "--name", "run", "--no-baselines"],
-        ["compare", *heads, "--name", "study", "--seeds", 1],
+        ["train", *words, *default, "--name", "default"],
+        ["train", *tiny, "--name", "run", "--no-baselines"],
+        ["compare", *tiny, "--name", "study", "--seeds", 1],
         *(["export", *run, "--format", name, "--output", tmp_path / name] for name in formats),
         *(["predict", images, *run, "--runtime", name, "--output", tmp_path / f"{name}.csv"] for name in formats[1::2]),
         ["predict", images, *run, "--engine", "ray", "--output", tmp_path / "ray.csv"],

@@ -15,6 +15,7 @@ from painters_mtl.runs import run
 from painters_mtl.training.settings import TrainSettings
 
 VIEWS = ("whole", "detail")
+ROUNDING = 1.01e-4  # of a confidence with four decimals
 
 
 @pytest.mark.slow
@@ -30,12 +31,15 @@ def test_a_training_on_two_inputs_learns_and_predicts(merge: str, tmp_path: Path
     assert TrainSettings.load(folder / "config.json") == settings
     assert run.open_run(folder).views == VIEWS
     out = tmp_path / "p.csv"
-    assert predict.main([str(tmp_path / "data" / "images"), "--model", str(folder), "--output", str(out)]) == 0
+    words = ["--model", str(folder), "--output", str(out), "--no-unknown"]
+    assert predict.main([str(tmp_path / "data" / "images"), *words]) == 0
     predictions = {Path(r["path"]).name: r for r in read_rows(out)}
     for row in read_rows(folder / "test_predictions.csv"):
         prediction = predictions[Path(row["id"]).name]
-        assert prediction["style"] == row["style"]
-        assert float(prediction["style_confidence"]) == pytest.approx(float(row["style_confidence"]), abs=2e-3)
+        for name in TASK_NAMES:
+            assert prediction[name] == row[name]
+            confidence = float(row[f"{name}_confidence"])
+            assert float(prediction[f"{name}_confidence"]) == pytest.approx(confidence, abs=ROUNDING)
 
 
 @pytest.mark.slow
