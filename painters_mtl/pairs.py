@@ -116,9 +116,7 @@ def _pictures(settings: Settings) -> "tuple[int, list[str], dict[str, ImageFile]
         files = pair_tables.images_by_shortest_name(images)
         return len(files) * (len(files) - 1) // 2, list(files), files
     count, names = pair_tables.survey_pairs(settings.pairs)
-    with_folders = any("/" in name for name in names)
-    by_name = {str(file): file for file in images} if with_folders else pair_tables.images_by_name(images)
-    files = {name: by_name[image] for name, image in pair_tables.match_names(names, by_name).items()}
+    files = pair_tables.images_of_names(images, names)
     if not files:
         raise UserError(
             f"none of the pictures that {settings.pairs} names ({pair_tables.some(names)}) is in --images: is it the "

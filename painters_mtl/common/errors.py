@@ -46,13 +46,12 @@ def reason_of(error: str) -> str:
 
 
 def may_pass(error: str) -> bool:
-    """Whether a picture that could not be read may be readable the next time, the file being the same: where a disk is
-    there again, or another Pillow, which knows its format.
+    """Whether a picture that could not be read may be readable the next time, the file being the same.
 
     Args:
         error: as `Unreadable.in_words`, or its reason alone.
     """
-    return reason_of(error) in ("missing", "no permission", "read error", "unsupported format")
+    return reason_of(error) in ("missing", "no permission", "read error")
 
 
 def count_reasons(errors: Iterable[str]) -> str:

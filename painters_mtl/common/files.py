@@ -7,6 +7,8 @@ import errno
 import json
 import math
 import os
+import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -45,55 +47,69 @@ def atomic_folder(folder: Path, replace: bool = False, or_there: bool = False) -
         or_there: a folder that another process has made meanwhile is as good, and is kept.
     """
     folder = Path(os.path.realpath(folder))  # behind a link: the folder that it names
-    temporary, old = (folder.with_name(f".{os.getpid()}{suffix}-{folder.name}") for suffix in ("", "-old"))
-    if old.is_dir() and (not folder.exists() or not any(folder.iterdir())):
-        _move(old, folder)  # a process of this number was killed between the two moves below
-    for left in (temporary, old):  # by one that was killed; in containers all have the same number
+    # In containers all processes have the same few numbers, and each container a name of its own.
+    host = re.sub(r"\W", "", platform.node())
+    temporary, old = (folder.with_name(f".{os.getpid()}-{host}{suffix}-{folder.name}") for suffix in ("", "-old"))
+    if _names(folder) < _names(old):  # a process of this number was killed between the two moves below
+        _restore(old, folder)
+    for left in (temporary, old):
         shutil.rmtree(left, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        if replace and folder.exists() and any(folder.iterdir()):
-            _move(folder, old)
         try:
+            if replace and _names(folder):
+                _move(folder, old)
             _move(temporary, folder)
-        except BaseException:
-            if old.is_dir() and (not folder.exists() or not any(folder.iterdir())):
-                _move(old, folder)
-            if not (or_there and folder.is_dir()):
+        except BaseException as error:
+            _restore(old, folder)
+            if not (isinstance(error, OSError) and or_there and _names(folder)):
                 raise
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _restore(old: Path, folder: Path) -> None:
+    """Put a folder that was moved aside back, where nothing but a rest of it stands in its place."""
+    if old.is_dir() and _names(folder) <= _names(old):
+        for name in _names(folder):
+            _remove(folder / name)
+        _move(old, folder)
+
+
+def _names(folder: Path) -> set[str]:
+    """What is in a folder; nothing where there is none."""
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
 def _move(source: Path, target: Path) -> None:
     """Give a folder another name.
 
-    Where either is a mount point, which no rename moves or replaces, all that is in it is moved instead, one by one.
-
-    Raises `OSError` where there are files in `target`.
+    Where either is a mount point, which no rename moves or replaces, all that is in it is copied, and only then
+    removed: Ctrl-C leaves one of the two whole. Raises `OSError` where there are files in `target`.
     """
     try:
         source.replace(target)
+        return
     except OSError:
-        if not source.is_dir() or (target.exists() and any(target.iterdir())):
+        if not source.is_dir() or _names(target):
             raise
-        target.mkdir(exist_ok=True)
-        moved: list[str] = []
-        try:
-            for child in list(source.iterdir()):
-                moved.append(child.name)
-                shutil.move(child, target / child.name)  # which copies where it is another file system
-        except BaseException:  # Ctrl-C too: half of a folder would pass for the whole
-            for name in moved:
-                if (source / name).exists():  # not moved, or not whole
-                    _remove(target / name)
-                else:
-                    shutil.move(target / name, source / name)
-            raise
-        with suppress(OSError):  # a mount point stays
-            source.rmdir()
+    made = not target.exists()
+    target.mkdir(exist_ok=True)
+    try:
+        for child in source.iterdir():
+            shutil.copytree(child, target / child.name) if child.is_dir() else shutil.copy2(child, target / child.name)
+    except BaseException:
+        for child in list(target.iterdir()):
+            _remove(child)
+        if made:
+            target.rmdir()
+        raise
+    for child in list(source.iterdir()):
+        _remove(child)
+    with suppress(OSError):  # a mount point stays
+        source.rmdir()
 
 
 def _remove(path: Path) -> None:

@@ -17,7 +17,7 @@ from painters_mtl.data.locations import DEMO_FOLDER, find_data, way_to_images, w
 from painters_mtl.data.seen_works import MOST_SEEN, seen_among, with_seen_in_train
 from painters_mtl.data.settings import NEW_SPLIT, DataSettings
 from painters_mtl.data.split import PARTS, given_parts, make_split, notes_about_split
-from painters_mtl.data.split_file import check_split_file, load_split
+from painters_mtl.data.split_file import check_split_file, load_split, trains_on_set_aside
 from painters_mtl.data.tasks import ALL_PAINTERS, NO_LABEL, TASK_NAMES, Task, known_output, plural
 from painters_mtl.evaluation.balance import class_counts
 from painters_mtl.evaluation.calibration import MIN_LABELLED
@@ -231,10 +231,11 @@ def _cached_images(
 
 
 def _choose_classes(table: pd.DataFrame, settings: DataSettings) -> tuple[dict[str, Task], list[str]]:
-    """The tasks, and notes. What the data set aside for validation or test is not counted, unless a new split is asked
-    for: the file of a split repeats a training, with its classes.
+    """The tasks, and notes. What the data set aside for validation or test is not counted, unless the split is a new
+    one: the file of a split repeats a training, with its classes.
     """
-    counted = None if settings.split == NEW_SPLIT else may_be_trained_on(table)
+    is_new = settings.split == NEW_SPLIT or (settings.split is not None and trains_on_set_aside(settings.split, table))
+    counted = None if is_new else may_be_trained_on(table)
     return choose_classes(table, settings.requested_classes(), counted)
 
 

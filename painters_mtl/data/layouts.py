@@ -34,14 +34,15 @@ def read_layout(collection: Collection) -> Reading:
     competition = painter_by_numbers.its_tables(collection)
     if settings.table:
         named = table_at(settings.table, collection.folder)
-        if of_competition := {name: each for name, each in competition.items() if each == named}:
-            return painter_by_numbers.read(collection, of_competition)
+        its_own = {name: each for name, each in competition.items() if _is_same(each, named)}
+        if its_own and painter_by_numbers.has_its_columns(collection, named):
+            return painter_by_numbers.read(collection, its_own)
         return table.read(_once(collection), [named])
     if settings.folders:
         if settings.folders in ("style", "genre") and wikiart.fits(collection):
             return wikiart.read(_once(collection))
         return class_folders.read(_once(collection))
-    if competition:
+    if competition and not _columns_are_elsewhere(collection, list(competition.values())):
         return painter_by_numbers.read(collection, competition)
     collection = _once(collection)
     has_classes = len(collection.levels().names()) > 1
@@ -68,6 +69,24 @@ def read_layout(collection: Collection) -> Reading:
             f"genre, or add a labels.csv (filename, painter, style, genre){_columns_hint(collection)}"
         )
     raise UserError(f"{collection.folder}: needs {LAYOUTS}; it has {_contents(collection)}{_columns_hint(collection)}")
+
+
+def _is_same(one: TableFile, other: TableFile) -> bool:
+    return one.member == other.member and one.path.samefile(other.path)
+
+
+def _columns_are_elsewhere(collection: Collection, tables: list[TableFile]) -> bool:
+    """Whether --columns names columns that none of these tables has, and another table does."""
+
+    def keys(of: Iterable[TableFile]) -> set[str]:
+        found = set()
+        for each in of:
+            with suppress(UserError):  # no table, whatever its ending
+                found |= set(map(column_key, column_names(each)))
+        return found
+
+    lacking = set(map(column_key, collection.settings.columns.values())) - keys(tables)
+    return bool(lacking) and lacking <= keys(each for each in collection.tables if each not in tables)
 
 
 def named_tables(collection: Collection, stem: str) -> list[TableFile]:
@@ -171,11 +190,12 @@ def _columns_hint(collection: Collection) -> str:
     """The columns of the first table, none of which is called as expected, and the option that says what they hold."""
     given = collection.settings.columns.values()
     tables: list[tuple[TableFile, list[str]]] = []
+    predictions = ""
     for candidate in collection.tables:
         with suppress(UserError):  # no table, whatever its ending
             if are_predictions(column_names(candidate)):
-                return f". {candidate.name} holds labels that predict or embed wrote (--table takes it)"
-            if len(names := [name for name in column_names(candidate) if name]) > 1:
+                predictions = f". {candidate.name} holds labels that predict or embed wrote (--table takes it)"
+            elif len(names := [name for name in column_names(candidate) if name]) > 1:
                 tables.append((candidate, names))
     if tables:  # of several the one that --columns means, else the first
         candidate, names = max(tables, key=lambda each: sum(_is_among(name, each[1]) for name in given))
@@ -186,6 +206,8 @@ def _columns_hint(collection: Collection) -> str:
             f". {candidate.name} has the columns {columns}: if it says what the images show, name them, as in "
             "--columns filename=COLUMN painter=COLUMN, or take some as the tasks with --tasks"
         )
+    if predictions:
+        return predictions
     folder = collection.folder.absolute()
     for above in folder.parents[:2]:
         for name in ("labels.csv", "metadata.csv", "metadata.jsonl"):

@@ -11,7 +11,7 @@ import pandas as pd
 from painters_mtl.common.errors import UserError, display_path
 from painters_mtl.common.files import atomic_write
 from painters_mtl.data.csv_table import read_csv
-from painters_mtl.data.split import PARTS
+from painters_mtl.data.split import PARTS, given_parts
 from painters_mtl.data.tasks import TASK_NAMES
 from painters_mtl.data.values import clean
 
@@ -46,6 +46,15 @@ def without_folder(name: str, columns: Iterable[str]) -> str:
     """
     task, _, own = name.partition(":")
     return unicodedata.normalize("NFC", own if own and task in columns else name)
+
+
+def trains_on_set_aside(path: Path, table: pd.DataFrame) -> bool:
+    """Whether a split's file has paintings in train that the data themselves set aside for validation or test."""
+    check_split_file(path)
+    rows = read_csv(Path(path), [])
+    trained = set(rows["id"][rows["split"] == "train"]) if {"id", "split"} <= set(rows) else set()
+    set_aside = table["id"][np.isin(given_parts(table), PARTS[1:])]
+    return any(name in trained for name in set_aside)
 
 
 def load_split(path: Path, table: pd.DataFrame, groups: np.ndarray | None = None) -> tuple[np.ndarray, list[str]]:

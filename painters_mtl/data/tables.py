@@ -30,7 +30,7 @@ def find_tables(folder: Path) -> list[TableFile]:
                 entries = [e for e in listing if not is_passed_over(e.name)]
         except OSError:  # whoever lists the images says so
             continue
-        if depth and is_run_folder(e.name for e in entries):  # its split.csv is no table of labels
+        if depth and is_run_folder(here, [e.name for e in entries]):  # its split.csv is no table of labels
             continue
         for entry in entries:
             if table_ending(entry.name):

@@ -16,13 +16,14 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from painters_mtl.common.errors import Unreadable, UserError, display_path, shorten
+from painters_mtl.common.files import read_if_sound
 from painters_mtl.images import zips
 from painters_mtl.images.decode import HEAD, MAX_PIXELS, Picture, decode, kind
 from painters_mtl.images.zips import is_zip
@@ -31,6 +32,7 @@ MAX_BYTES = 1 << 30  # of one file or zip member
 MANY_BYTES = 1 << 24  # of so large a file the first bytes are looked at before the others are read
 _RAW = r"dng|nef|cr2|cr3|arw|orf|rw2|raf|pef|srw"  # of cameras; some are TIFF files whose first picture is tiny
 _RAW_NAME = re.compile(rf".+\.({_RAW})", re.IGNORECASE | re.DOTALL)
+_EXTRA_NAME = re.compile(rf".+\.({_RAW}|psd|psb)", re.IGNORECASE | re.DOTALL)
 PICTURE_ENDINGS = (  # a regular expression
     r"jpe?g|jpe|jfif|jif|mpo|a?png|webp|gif|bmp|dib|tiff?|avif|p[pgbn]m"
     rf"|heic|heif|jp2|jxl|psd|psb|{_RAW}"  # not read, but found, so that they are refused rather than overlooked
@@ -180,14 +182,14 @@ def find_images(*roots: str | Path) -> list[ImageFile]:
     """All pictures under folders, in zips, or named directly; each root in turn, numbers in natural order, none twice.
 
     In folders and zips a picture is known by its suffix (any case); hidden files, what systems keep there for
-    themselves (`is_passed_over`), and the figures that this program has drawn below a folder, in runs and by `explain`,
-    are passed over, symbolic links are followed. A zip inside a zip is a folder. What is
+    themselves (`is_passed_over`), folders of runs and of `explain`'s sheets, and a raw or Photoshop file beside a
+    picture of its name are passed over, symbolic links are followed. A zip inside a zip is a folder. What is
     named directly is taken whatever it is called; inside a zip (`a.zip/x.jpg`) that may also be a folder or a pattern.
     A folder or zip that cannot be opened is listed itself, so that `read` names the reason. Raises `UserError` for a
     missing root.
     """
     all_files: dict[ImageFile, None] = {}
-    for root in map(ImageFile.of, map(_plain, roots)):
+    for root in map(_plain, map(ImageFile.of, roots)):
         if not os.path.lexists(root.path):
             raise UserError(f"there is no file or folder {display_path(root.path)}")
         if root.member:
@@ -232,9 +234,9 @@ def load_image(
     return decode(file.read(), square, longest, max_pixels, str(file))
 
 
-def _plain(root: str | Path) -> str:
-    """A path without what changes nothing in it: `./scans/` is `scans`, so that none of its files has two names."""
-    return str(Path(root)) if str(root) else ""
+def _plain(root: ImageFile) -> ImageFile:
+    """The same without what changes nothing in its path: `./scans/` is `scans`, so that no file in it has two names."""
+    return ImageFile(str(Path(root.path)) if root.path else "", root.member)
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -252,11 +254,17 @@ def _walk(folder: str) -> Iterator[str]:
         except OSError:
             yield here
             continue
-        if here != folder and is_run_folder(e.name for e in entries):
+        names = [entry.name for entry in entries]
+        if here != folder and is_run_folder(here, names):
             continue
+        pictures = [name for name in names if is_picture_name(name)]
+        sheets = all(name.endswith(EXPLAINED) for name in pictures)  # nothing else is there
+        readable = {os.path.splitext(name)[0] for name in pictures if not _EXTRA_NAME.fullmatch(name)}  # noqa: PTH122
         for entry in entries:
-            if is_passed_over(entry.name) or entry.name.endswith(EXPLAINED):
+            if is_passed_over(entry.name) or (sheets and entry.name.endswith(EXPLAINED)):
                 continue
+            if _EXTRA_NAME.fullmatch(entry.name) and os.path.splitext(entry.name)[0] in readable:  # noqa: PTH122
+                continue  # what a camera or a program keeps beside the picture that can be read
             if is_folder(entry):
                 waiting.append(entry.path)
             elif is_picture_name(entry.name) or is_zip(entry.name):
@@ -271,10 +279,11 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def is_run_folder(names: Iterable[str]) -> bool:
-    """Whether what lies in a folder under these names was written by a training or a study of this program."""
-    names = set(names)
-    return "config.json" in names and not names.isdisjoint(("split.csv", "runs"))
+def is_run_folder(folder: str | Path, names: Collection[str]) -> bool:
+    """Whether a folder, in which these names are, was written by a training or a study of this program."""
+    if "config.json" not in names or not {"split.csv", "runs"}.intersection(names):
+        return False
+    return {"backbone", "image_size", "task_weights"} <= read_if_sound(Path(folder) / "config.json").keys()
 
 
 def is_passed_over(name: str) -> bool:

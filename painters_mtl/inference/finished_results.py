@@ -55,7 +55,7 @@ def read_finished(
 
     def rows() -> Iterator[Row]:
         for row in read_rows(file):
-            path = by_shown.get(row["path"], row["path"])
+            path = by_shown.get(row["path"], by_shown.get(row["path"].removeprefix("./"), row["path"]))
             if not (path in asked and is_tried_again(row)):
                 yield row | {"path": path}
 

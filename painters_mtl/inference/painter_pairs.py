@@ -38,6 +38,7 @@ BLOCK = 4096  # pairs at once where it is not
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
 UPDATES = 600  # of the head, at least
 MOST = 3_000  # validation paintings; more make millions of pairs and no better choice
+MOST_MISSING = 0.01  # of the training's works: a few files may be gone, a disk that is not mounted is more
 FEWEST = 30  # pairs by one painter; an AUC from fewer chooses by chance
 
 
@@ -232,7 +233,8 @@ def learn_on(run: Run, dataset: "Dataset", seed: int) -> PainterHead:
     kernel, bias = fit_linear_head(features[rows], labels[rows], len(task.classes), settings)
     head = PainterHead(kernel, bias, 1.0, task.classes, {})
     head = choose(run, head, features[:, 0], dataset)
-    if missing := _missing_works(run, dataset):
+    missing = _missing_works(run, dataset)
+    if missing > MOST_MISSING * len(dataset.table):
         say(f"note: {counted(missing, 'painting')} of the training cannot be found: the head is not kept")
         return head
     try:

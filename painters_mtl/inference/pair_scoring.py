@@ -156,16 +156,28 @@ def print_auc(labelled: LabelledPairs, trained: set[str], run: "Run", against: "
 
 
 def trained_works(run: "Run", files: Iterable["ImageFile"]) -> int:
-    """How many of the pictures are works that the run was trained on, by the ids in its split; 0 without a split."""
+    """How many of the pictures are works that the run was trained on: the very files, where its config.json says.
+
+    0 for a packaged model, which does not say it.
+    """
     from painters_mtl.data.csv_table import read_csv
+    from painters_mtl.images.files import real_paths
     from painters_mtl.runs.run import SPLIT
+    from painters_mtl.runs.training_data import paintings_of_run
 
     if run.packaged or not (run.folder / SPLIT).is_file():
         return 0
     rows = read_csv(run.folder / SPLIT, [])
     ids = set(rows["id"][rows["split"] == "train"])
-    parts = (str(file).split("/") for file in files)
-    return sum(any("/".join(of[k:]) in ids for k in range(len(of))) for of in parts)
+    of_run = real_paths(str(file) for file in paintings_of_run(run))
+    trained = {real for path, real in of_run.items() if _ends(path) & ids}
+    return sum(real in trained for real in real_paths(map(str, files)).values())
+
+
+def _ends(path: str) -> set[str]:
+    """The path without its first folder, without its first two ..."""
+    parts = path.split("/")
+    return {"/".join(parts[k:]) for k in range(1, len(parts))}
 
 
 def trained_painters(run: "Run") -> set[str]:

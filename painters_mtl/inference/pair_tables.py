@@ -33,10 +33,34 @@ PairChunk = tuple[Sequence[str], np.ndarray, np.ndarray]
 def images_by_name(files: Sequence[ImageFile]) -> dict[str, ImageFile]:
     """Pictures by their bare names. Of two, a replacement (the competition has some) goes first, then a plain file."""
     by_name: dict[str, ImageFile] = {}
-    for file in sorted(files, key=lambda f: ("replacement" not in str(f).lower(), bool(f.member))):
+    for file in sorted(files, key=_replacements_first):
         by_name.setdefault(file.name, file)
     _note_replaced(len(files) - len(by_name))
     return by_name
+
+
+def images_of_names(files: Sequence[ImageFile], names: Sequence[str]) -> dict[str, ImageFile]:
+    """The pictures that names of a table mean, bare ones or with folders, in their order; those not found are left out.
+
+    Of two pictures of a name a replacement goes first, then a plain file.
+    """
+    found: dict[str, ImageFile] = {}
+    bare_names = [name for name in names if "/" not in name]
+    if bare_names:
+        by_name = images_by_name(files)
+        found |= {name: by_name[image] for name, image in match_names(bare_names, by_name).items()}
+    if len(bare_names) < len(names):
+        depth = max(name.count("/") for name in names) + 1
+        by_end: dict[str, ImageFile] = {}
+        for file in sorted(files, key=_replacements_first):
+            by_end.setdefault("/".join(str(file).split("/")[-depth:]), file)
+        others = [name for name in names if "/" in name]
+        found |= {name: by_end[image] for name, image in match_names(others, by_end).items()}
+    return {name: found[name] for name in names if name in found}
+
+
+def _replacements_first(file: ImageFile) -> tuple[bool, bool]:
+    return "replacement" not in str(file).lower(), bool(file.member)
 
 
 def images_by_shortest_name(files: Sequence[ImageFile]) -> dict[str, ImageFile]:
@@ -129,7 +153,7 @@ def _labels_table(file: Path) -> pd.DataFrame:
 def survey_pairs(file: Path) -> tuple[int, list[str]]:
     """How many pairs there are, and the names of their pictures, in order of appearance; the whole table is checked.
 
-    The names are bare, unless two of different folders are the same then (`Degas/1.jpg`, `Monet/1.jpg`).
+    The names are bare, but for those that would then be the same as another (`Degas/1.jpg`, `Monet/1.jpg`).
     """
     count, names = 0, dict[str, None]()
     with ProgressBar(desc=f"reading {file.name}", unit=" pairs", unit_scale=True, delay=1) as progress:
@@ -140,8 +164,8 @@ def survey_pairs(file: Path) -> tuple[int, list[str]]:
             progress.update(len(table))
     if not count:
         raise UserError(f"{file} has no pairs: it needs rows of {','.join(COLUMNS)}")
-    bare_names = list(dict.fromkeys(map(bare, names)))
-    return count, bare_names if len(bare_names) == len(names) else list(names)
+    counts = Counter(map(bare, names))
+    return count, [bare(name) if counts[bare(name)] == 1 else name for name in names]
 
 
 def read_pairs(file: Path, positions: Mapping[str, int]) -> Iterator[PairChunk]:

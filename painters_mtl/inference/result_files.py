@@ -81,7 +81,7 @@ class ResultJournal:
                 self._check(json.loads(record), head)
             else:
                 row = json.loads(record)
-                self.done.add(row["path"])
+                self.done |= {row["path"], row["path"].removeprefix("./")}  # as earlier versions wrote it
                 self.labelled.count(row, row["path"] in asked)
             head = None
         if head is not None:

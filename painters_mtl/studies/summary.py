@@ -33,7 +33,7 @@ def gain_text(gain: Sequence[float]) -> str:
     """A mean relative gain with its interval: "+1.8 % (+0.8 to +2.9 %)"; why there is none where it is NaN."""
     mean, low, high = gain
     if math.isnan(mean):  # it is relative to 0
-        return "no gain: a network for one task has none right"
+        return "no gain: what it is compared with has none right"
     return f"{mean:+.1f} % ({ends_text(low, high, ' %')})"
 
 

@@ -5,12 +5,15 @@ import errno
 import fcntl
 import math
 import os
+import platform
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import locked_elsewhere
@@ -173,7 +176,8 @@ def test_what_is_put_into_a_folder_meanwhile_is_an_error_unless_it_is_as_good(tm
 @pytest.mark.parametrize("is_there", [True, False])
 def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(is_there: bool, tmp_path: Path) -> None:
     """In containers all processes have the same few numbers."""
-    for name, content in ((f".{os.getpid()}-out", "half"), (f".{os.getpid()}-old-out", "old")):
+    host = re.sub(r"\W", "", platform.node())
+    for name, content in ((f".{os.getpid()}-{host}-out", "half"), (f".{os.getpid()}-{host}-old-out", "old")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.txt").write_text(content)
     if is_there:  # the new one was whole, and the old one not yet removed
@@ -188,34 +192,60 @@ def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(is_ther
     assert (tmp_path / "out" / "a.txt").read_text() == "new"
 
 
-@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize("stop_at", ["", "copy of a", "copy of d", "removal of the old", "removal of the new"])
 def test_a_mount_point_is_replaced_whole_or_not_at_all(
-    stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stop_at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No rename moves it or takes its place, so that what is in it is moved; Ctrl-C may come between two files."""
-    mount, rename, moved = tmp_path / "mount", Path.replace, shutil.move
-    mount.mkdir()
-    for name in ("a", "b"):
-        (mount / name).write_text("old")
+    """No rename moves it or takes its place, so that what is in it is copied; Ctrl-C may come at any time."""
+    mount, rename, copied, removed = tmp_path / "mount", Path.replace, shutil.copy2, shutil.rmtree
+
+    def fill(folder: Path, content: str) -> None:
+        (folder / "d").mkdir(parents=True)
+        for name in ("a", "d/b"):
+            (folder / name).write_text(content)
+
+    fill(mount, "old")
 
     def refuse(self: Path, target: Path) -> Path:
         if mount in (self, target):
             raise OSError(errno.EBUSY, "Device or resource busy")
         return rename(self, target)
 
-    def stop(source: Path, target: Path) -> object:
-        if stopped and target == mount / "b" and source.read_text() == "new":
+    def copy(source: Any, target: Any) -> object:
+        is_new = Path(source).read_text() == "new"
+        if is_new and stop_at == {"a": "copy of a", "b": "copy of d"}[Path(source).name]:
             raise KeyboardInterrupt
-        return moved(source, target)
+        return copied(source, target)
 
+    def remove(path: Path, ignore_errors: bool = False) -> None:
+        if path.name == "d" and (path / "b").exists() and not hit:
+            whose = (path / "b").read_text()
+            if (whose, stop_at) in (("old", "removal of the old"), ("new", "removal of the new")):
+                hit.append(path)
+                (path / "b").unlink()
+                raise KeyboardInterrupt
+        removed(path, ignore_errors=ignore_errors)
+
+    hit: list[Path] = []
     monkeypatch.setattr(Path, "replace", refuse)
-    monkeypatch.setattr(shutil, "move", stop)
-    ends = pytest.raises(KeyboardInterrupt) if stopped else contextlib.nullcontext()
-    with ends, atomic_folder(mount, replace=True) as temporary:
-        for name in ("a", "b"):
-            (temporary / name).write_text("new")
-    assert {path.name: path.read_text() for path in mount.iterdir()} == dict.fromkeys("ab", "old" if stopped else "new")
-    assert list(tmp_path.iterdir()) == [mount]
+    monkeypatch.setattr(shutil, "copy2", copy)
+    monkeypatch.setattr(shutil.copytree, "__defaults__", tuple(copy if d is copied else d for d in _DEFAULTS))
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    ends = pytest.raises(KeyboardInterrupt) if stop_at else contextlib.nullcontext()
+    with ends, atomic_folder(mount, replace=True, or_there=True) as temporary:
+        temporary.rmdir()
+        fill(temporary, "new")
+    monkeypatch.undo()
+    content = {str(path.relative_to(mount)): path.read_text() for path in mount.rglob("*") if path.is_file()}
+    left = [path.name for path in tmp_path.iterdir() if path != mount]
+    if stop_at != "removal of the new":  # then the new one is whole, and what is left of it elsewhere goes
+        assert content == dict.fromkeys(("a", "d/b"), "old" if stop_at else "new"), left
+    else:
+        assert content in ({"a": "new", "d/b": "new"}, {"a": "old", "d/b": "old"}), left
+    assert left == []
+
+
+_DEFAULTS = shutil.copytree.__defaults__ or ()
 
 
 def test_a_disk_that_tensorflow_finds_full_is_pythons_error(tmp_path: Path) -> None:

@@ -65,6 +65,10 @@ def test_the_split_of_a_training_repeats_its_classes(small, tmp_path):
     again = prepare(settings(folder, tmp_path, painters=("2",), split=tmp_path / "split.csv"))
     assert again.tasks == first.tasks and "Mostly in test" not in first.tasks["painter"].classes
     assert again.split.tolist() == first.split.tolist()
+    new = prepare(settings(folder, tmp_path, painters=("2",), split=Path("new")))  # all works count there
+    save_split(tmp_path / "new.csv", new.table, new.split, new.tasks)
+    assert prepare(settings(folder, tmp_path, painters=("2",), split=tmp_path / "new.csv")).tasks == new.tasks
+    assert "Mostly in test" in new.tasks["painter"].classes
 
 
 def test_few_labels_in_validation_are_said(small, tmp_path, capsys):

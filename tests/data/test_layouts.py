@@ -11,6 +11,7 @@ from painters_mtl.data.catalog import read_catalog
 from painters_mtl.data.settings import LabelSettings
 from painters_mtl.images.files import find_images
 from painters_mtl.inference.result_tables import write_table
+from painters_mtl.training.settings import TrainSettings
 
 ROWS = "".join(f"{k}.jpg,{'Monet' if k % 2 else 'Degas'},{'Dada' if k % 3 else 'Cubism'}\n" for k in range(6))
 TABLE = f"filename,artist,style\n{ROWS}"
@@ -78,13 +79,25 @@ def test_runs_and_explanations_among_the_pictures_are_no_data(tmp_path):
     touch(tmp_path, *(f"{p}/{k}.jpg" for p in ("Turner", "Constable") for k in range(3)))
     before = read_catalog(tmp_path)
     touch(tmp_path, "models/own/figures/confusion.png", "models/own/baselines/painter/figures/confusion.png",
-          "explanations/0-explained.png", "Turner/0-explained.png")  # fmt: skip
+          "explanations/0-explained.png")  # fmt: skip
     for run in ("own", "own/baselines/painter"):
-        write(tmp_path / "models" / run / "config.json", "{}")
+        TrainSettings().save(tmp_path / "models" / run / "config.json")
         write(tmp_path / "models" / run / "split.csv", "id,split,painter\nTurner/0.jpg,train,Monet\n")
     after = read_catalog(tmp_path)
     assert after.notes == before.notes and column(after, "id") == column(before, "id")
     assert [f.name for f in find_images(tmp_path / "models" / "own")] == ["confusion.png"]  # a folder that is named
+    write(tmp_path / "yolo" / "config.json", "{}")
+    write(tmp_path / "yolo" / "split.csv", "id\n")
+    touch(tmp_path, "yolo/mine.jpg", "mine/monet-explained.png", "mine/0.png")
+    names = {f.name for f in find_images(tmp_path)}
+    assert {"mine.jpg", "monet-explained.png"} <= names and "0-explained.png" not in names  # others' files are found
+
+
+def test_raw_files_beside_the_pictures_are_no_other_pictures(tmp_path):
+    touch(tmp_path, *(f"{k}.{end}" for k in range(4) for end in ("jpg", "NEF", "psd")), "alone.psd")
+    write(tmp_path / "labels.csv", "filename,painter\n" + "".join(f"{k}.tif,{'AB'[k % 2]}\n" for k in range(4)))
+    assert column(read_catalog(tmp_path), "id") == [f"{k}.jpg" for k in range(4)]
+    assert "alone.psd" in [f.name for f in find_images(tmp_path)]
 
 
 def test_a_table_of_what_a_competition_asks_for_does_not_take_the_place_of_class_folders(tmp_path):

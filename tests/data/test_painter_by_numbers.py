@@ -98,6 +98,13 @@ def test_columns_of_its_tables_can_be_named_and_its_test_paintings_stay_apart(tm
     assert column(own, "art_school") == column(named, "genre")
     alone = read_catalog(folder, LabelSettings(table=Path("train_info.csv")))
     assert alone.layout == "painter-by-numbers" and len(alone.table) == 4
+    write(folder / "labels.csv", "image,maler\n1.jpg,Monet\n2.jpg,Manet\n")  # the user's own, which --columns means
+    theirs = read_catalog(folder, LabelSettings(columns={"painter": "maler"}))
+    assert theirs.layout == "labels.csv" and column(theirs, "painter") == ["Monet", "Manet"]
+    write(tmp_path / "mine" / "train_info.csv", "image,style\n1.jpg,Dada\n2.jpg,Cubism\n")
+    draw(*(tmp_path / "mine" / f"{i}.jpg" for i in (1, 2)))
+    own_table = read_catalog(tmp_path / "mine", LabelSettings(table=tmp_path / "mine" / "train_info.csv"))
+    assert own_table.layout != "painter-by-numbers" and column(own_table, "style") == ["Dada", "Cubism"]
     with pytest.raises(UserError, match=r"--columns genre=school: there is no column school; all_data_info has artist"):
         read_catalog(folder, LabelSettings(columns={"genre": "school"}))
 

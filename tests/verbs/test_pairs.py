@@ -385,10 +385,12 @@ def test_the_learned_score_tells_the_colours_apart(
     assert (run.folder / painter_pairs.HEAD).read_bytes() == head and (tmp_path / "out.csv").read_bytes() == before
     capsys.readouterr()
     assert found == scored(run, paintings_of_two, tmp_path / "out.csv", *more, "--against", run.folder)
-    assert trained_works(run, [images.ImageFile(str(paintings_of_two / "0.png"))]) == 0
     split = {row["id"]: row["split"] for row in read_rows(run.folder / "split.csv")}
-    of_train = [images.ImageFile(f"elsewhere/{name}") for name in split]
-    assert trained_works(run, of_train) == list(split.values()).count("train") > 0
+    data = trained_run[1].data
+    assert data is not None
+    assert trained_works(run, [images.ImageFile(f"elsewhere/{name}") for name in split]) == 0
+    of_run = [images.ImageFile(str(data / name)) for name in split]
+    assert trained_works(run, of_run) == list(split.values()).count("train") > 0
     difference = capsys.readouterr().out.split("difference: ")[1].splitlines()
     assert difference[3].split()[:5] == ["unseen", "0.000", "too", "few", "painters"]
     loaded = painter_pairs.load_head(run)
@@ -593,6 +595,17 @@ def test_a_table_may_name_pictures_by_their_folders(run: Run, paintings_of_two: 
         )
     ]
     assert scores[0] == scores[1] and len(set(scores[0])) == 4
+    # A name that only the table has folders for is found by its end.
+    assert list(pair_tables.images_of_names([images.ImageFile("d/2.jpg")], ["a/1.jpg", "b/1.jpg", "2.jpg"])) == [
+        "2.jpg"
+    ]
+    copies = [
+        images.ImageFile("t.zip", "a/1.jpg"),
+        images.ImageFile("replacements/a/1.jpg"),
+        images.ImageFile("b/1.jpg"),
+    ]
+    found = pair_tables.images_of_names(copies, ["a/1.jpg", "b/1.jpg"])
+    assert list(found.values()) == copies[1:]
 
 
 def test_a_painter_who_is_spelt_otherwise_is_no_other(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

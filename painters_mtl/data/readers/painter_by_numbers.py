@@ -28,6 +28,14 @@ def its_tables(collection: Collection) -> dict[str, TableFile]:
     return tables
 
 
+def has_its_columns(collection: Collection, table: TableFile) -> bool:
+    """Whether a table has the columns without which `read` can make nothing of it."""
+    if table.ending != "csv":
+        return False
+    keys, given = set(map(column_key, csv_header(table))), collection.settings.columns
+    return all(keys & {column_key(given.get(ours, "")), *ALIASES[ours]} for ours in ("filename", "painter"))
+
+
 def read(collection: Collection, tables: Mapping[str, TableFile]) -> Reading:
     """Images are joined to rows by their bare name."""
     notes = collection.notes
@@ -76,7 +84,9 @@ def _columns(collection: Collection, table: TableFile) -> pd.DataFrame:
     extra = {"in_train": "in_train", "artist_group": "artist_group"}
     extra |= {task: by_key.get(column_key(name), name) for task, name in own.items()}
     aliases = {ours: ALIASES[ours] for ours in ("filename", *TASK_NAMES, "title", "date")}
-    aliases |= {ours: (by_key.get(column_key(name), name),) for ours, name in given.items() if ours in aliases}
+    aliases |= {  # one of its two tables may lack the column
+        ours: (by_key.get(column_key(name), name), *aliases[ours]) for ours, name in given.items() if ours in aliases
+    }
     frame = read_csv(
         table, collection.notes, {*extra.values(), *(name for names in aliases.values() for name in names)}
     )
