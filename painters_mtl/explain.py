@@ -83,7 +83,8 @@ def explain(settings: Settings) -> int:
     """The verb. Returns 0 when every picture was read, 1 when some were not."""
     from painters_mtl.data.tasks import chosen_tasks
     from painters_mtl.images.cache import cache_side
-    from painters_mtl.images.files import EXPLAINED, images_from_arguments
+    from painters_mtl.images.files import images_from_arguments
+    from painters_mtl.images.names import EXPLAINED
     from painters_mtl.runs.model_choice import open_run_for_pictures
 
     _check(settings)
@@ -247,7 +248,7 @@ def output_names(files: "Sequence[ImageFile]") -> list[str]:
 
     Whatever some file system refuses in a name becomes "_".
     """
-    from painters_mtl.images.files import EXPLAINED
+    from painters_mtl.images.names import EXPLAINED
 
     taken: set[str] = set()
     names = []

@@ -32,7 +32,8 @@ from painters_mtl.data.values import (
     one_spelling,
     spelling_key,
 )
-from painters_mtl.images.files import ImageFile, find_images, is_picture_name
+from painters_mtl.images.files import ImageFile, find_images
+from painters_mtl.images.names import is_picture_name
 from painters_mtl.images.zips import is_zip
 
 COLUMNS = ("id", "file", "member", "painter", "style", "genre", "title", "date", "competition", "part")

@@ -22,7 +22,7 @@ import pandas as pd
 
 from painters_mtl.common.errors import Unreadable, UserError, display_path
 from painters_mtl.data.values import clean
-from painters_mtl.images.files import is_passed_over
+from painters_mtl.images.names import is_passed_over
 from painters_mtl.images.zips import find_member, is_zip, member_names
 
 _SUFFIX = re.compile(r"\.(csv|tsv|txt|jsonl|ndjson|parquet)(\.gz|\.zip)?$", re.IGNORECASE)

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from painters_mtl.data.values import clean
-from painters_mtl.images.files import PICTURE_ENDINGS
+from painters_mtl.images.names import PICTURE_ENDINGS
 
 _ENDING = re.compile(rf"\.({PICTURE_ENDINGS})$")
 

@@ -21,7 +21,7 @@ from painters_mtl.data.readers import (
 )
 from painters_mtl.data.tables import column_names, table_at
 from painters_mtl.data.tasks import are_predictions
-from painters_mtl.images.files import is_passed_over
+from painters_mtl.images.names import is_passed_over
 
 
 def read_layout(collection: Collection) -> Reading:

@@ -10,7 +10,8 @@ import pandas as pd
 from painters_mtl.common.errors import Unreadable, UserError
 from painters_mtl.data import record_tables
 from painters_mtl.data.csv_table import TableFile, csv_header, read_csv, table_ending
-from painters_mtl.images.files import ImageFile, is_folder, is_passed_over, is_run_folder
+from painters_mtl.images.files import ImageFile, is_folder
+from painters_mtl.images.names import is_passed_over, is_run_folder
 from painters_mtl.images.zips import open_zip
 
 FEW_FOLDERS = 12  # a folder of so few sub-folders may have its tables in them; one of more is full of paintings

@@ -16,40 +16,28 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from painters_mtl.common.errors import Unreadable, UserError, display_path, shorten
-from painters_mtl.common.files import read_if_sound
 from painters_mtl.images import zips
 from painters_mtl.images.decode import HEAD, MAX_PIXELS, Picture, decode, kind
+from painters_mtl.images.names import (
+    EXPLAINED,
+    EXTRA_NAME,
+    RAW_NAME,
+    is_passed_over,
+    is_picture_name,
+    is_run_folder,
+    natural_key,
+)
 from painters_mtl.images.zips import is_zip
 
 MAX_BYTES = 1 << 30  # of one file or zip member
 MANY_BYTES = 1 << 24  # of so large a file the first bytes are looked at before the others are read
-_RAW = r"dng|nef|cr2|cr3|arw|orf|rw2|raf|pef|srw"  # of cameras; some are TIFF files whose first picture is tiny
-_RAW_NAME = re.compile(rf".+\.({_RAW})", re.IGNORECASE | re.DOTALL)
-_EXTRA_NAME = re.compile(rf".+\.({_RAW}|psd|psb)", re.IGNORECASE | re.DOTALL)
-PICTURE_ENDINGS = (  # a regular expression
-    r"jpe?g|jpe|jfif|jif|mpo|a?png|webp|gif|bmp|dib|tiff?|avif|p[pgbn]m"
-    rf"|heic|heif|jp2|jxl|psd|psb|{_RAW}"  # not read, but found, so that they are refused rather than overlooked
-)
-_PICTURE_NAME = re.compile(rf".+\.({PICTURE_ENDINGS})", re.IGNORECASE | re.DOTALL)
-EXPLAINED = "-explained.png"  # how the names of `explain`'s sheets end: no paintings
-# What systems keep in folders of pictures for themselves: thumbnails, what was deleted, states of an earlier time.
-_SYSTEM_NAMES = frozenset(
-    (
-        *("@eadir", "#recycle", "#snapshot", "@tmp"),  # Synology
-        *("@__thumb", "@recycle", "@recently-snapshot"),  # QNAP
-        *("$recycle.bin", "recycler", "recycled", "system volume information", "thumbs.db"),  # Windows
-        *("__macosx", "network trash folder", "temporary items", "thevolumesettingsfolder"),  # macOS
-        *("lost+found", ".thumbnails"),  # Linux
-        "__pycache__",
-    )
-)
 
 
 def real_paths(paths: Iterable[str]) -> dict[str, str]:
@@ -116,7 +104,7 @@ class ImageFile:
             raise Unreadable("missing", str(error), str(self)) from error
 
     def _refuse_raw(self) -> None:
-        if _RAW_NAME.fullmatch(self.name):
+        if RAW_NAME.fullmatch(self.name):
             raise Unreadable("unsupported format", "a camera's raw file: save it as TIFF or JPEG", str(self))
 
     def _read_member(self) -> bytes:
@@ -198,7 +186,7 @@ def find_images(*roots: str | Path) -> list[ImageFile]:
             files = [f for path in _walk(root.path) for f in _members(path)]
         else:
             files = _members(root.path)
-        all_files.update(dict.fromkeys(sorted(files, key=lambda f: (_natural(f.path), _natural(f.member), f))))
+        all_files.update(dict.fromkeys(sorted(files, key=lambda f: (natural_key(f.path), natural_key(f.member), f))))
     return list(all_files)
 
 
@@ -259,11 +247,11 @@ def _walk(folder: str) -> Iterator[str]:
             continue
         pictures = [name for name in names if is_picture_name(name)]
         sheets = all(name.endswith(EXPLAINED) for name in pictures)  # nothing else is there
-        readable = {os.path.splitext(name)[0] for name in pictures if not _EXTRA_NAME.fullmatch(name)}  # noqa: PTH122
+        readable = {os.path.splitext(name)[0] for name in pictures if not EXTRA_NAME.fullmatch(name)}  # noqa: PTH122
         for entry in entries:
             if is_passed_over(entry.name) or (sheets and entry.name.endswith(EXPLAINED)):
                 continue
-            if _EXTRA_NAME.fullmatch(entry.name) and os.path.splitext(entry.name)[0] in readable:  # noqa: PTH122
+            if EXTRA_NAME.fullmatch(entry.name) and os.path.splitext(entry.name)[0] in readable:  # noqa: PTH122
                 continue  # what a camera or a program keeps beside the picture that can be read
             if is_folder(entry):
                 waiting.append(entry.path)
@@ -277,18 +265,6 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link into what may not be entered, or in a circle
         return False
-
-
-def is_run_folder(folder: str | Path, names: Collection[str]) -> bool:
-    """Whether a folder, in which these names are, was written by a training or a study of this program."""
-    if "config.json" not in names or not {"split.csv", "runs"}.intersection(names):
-        return False
-    return {"backbone", "image_size", "task_weights"} <= read_if_sound(Path(folder) / "config.json").keys()
-
-
-def is_passed_over(name: str) -> bool:
-    """Whether a file or folder of this name is none of the user's own: hidden, or kept by a system for itself."""
-    return name.startswith((".", "__MACOSX")) or name.casefold() in _SYSTEM_NAMES
 
 
 def _members(path: str) -> list[ImageFile]:
@@ -344,15 +320,3 @@ def _os_reason(error: OSError) -> str:
         return "no permission"
     gone = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
     return "missing" if error.errno in gone else "read error"
-
-
-def is_picture_name(name: str) -> bool:
-    """Whether a file's name has the ending of a picture."""
-    return _PICTURE_NAME.fullmatch(name) is not None
-
-
-def _natural(text: str) -> str:
-    """A key that sorts `2.jpg` before `10.jpg`: every number is led by its count of digits."""
-    if not text:  # most pictures are in no zip
-        return ""
-    return re.sub("[0-9]+", lambda m: f"{len(m[0].lstrip('0')):05}{m[0]}", text)
