@@ -41,7 +41,9 @@ class Study:
     chosen_by: str  # what the recipe was chosen by, a sentence
 
 
-OF_THIS = "The recipe was chosen on this collection too, with earlier versions and on other splits (docs/experiments.md)."
+OF_THIS = (
+    "The recipe was chosen on this collection too, with earlier versions and on other splits (docs/experiments.md)."
+)
 STUDIES = (
     Study(
         "wikiart",
