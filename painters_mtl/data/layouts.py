@@ -193,9 +193,10 @@ def _columns_hint(collection: Collection) -> str:
     predictions = ""
     for candidate in collection.tables:
         with suppress(UserError):  # no table, whatever its ending
-            if are_predictions(column_names(candidate)):
+            names = [name for name in column_names(candidate) if name]
+            if are_predictions(names):
                 predictions = f". {candidate.name} holds labels that predict or embed wrote (--table takes it)"
-            elif len(names := [name for name in column_names(candidate) if name]) > 1:
+            elif len(names) > 1:
                 tables.append((candidate, names))
     if tables:  # of several the one that --columns means, else the first
         candidate, names = max(tables, key=lambda each: sum(_is_among(name, each[1]) for name in given))

@@ -50,10 +50,12 @@ def without_folder(name: str, columns: Iterable[str]) -> str:
 
 def trains_on_set_aside(path: Path, table: pd.DataFrame) -> bool:
     """Whether a split's file has paintings in train that the data themselves set aside for validation or test."""
+    set_aside = table["id"][np.isin(given_parts(table), PARTS[1:])]
+    if set_aside.empty:  # so that the file is read once, by `load_split`
+        return False
     check_split_file(path)
     rows = read_csv(Path(path), [])
     trained = set(rows["id"][rows["split"] == "train"]) if {"id", "split"} <= set(rows) else set()
-    set_aside = table["id"][np.isin(given_parts(table), PARTS[1:])]
     return any(name in trained for name in set_aside)
 
 

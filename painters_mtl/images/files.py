@@ -245,18 +245,24 @@ def _walk(folder: str) -> Iterator[str]:
         names = [entry.name for entry in entries]
         if here != folder and is_run_folder(here, names):
             continue
-        pictures = [name for name in names if is_picture_name(name)]
-        sheets = all(name.endswith(EXPLAINED) for name in pictures)  # nothing else is there
-        readable = {os.path.splitext(name)[0] for name in pictures if not EXTRA_NAME.fullmatch(name)}  # noqa: PTH122
+        pictures = {name for name in names if is_picture_name(name)}
+        left_out = _extras_beside(pictures)
+        if all(name.endswith(EXPLAINED) for name in pictures):  # a folder of sheets
+            left_out = pictures
         for entry in entries:
-            if is_passed_over(entry.name) or (sheets and entry.name.endswith(EXPLAINED)):
+            if is_passed_over(entry.name) or entry.name in left_out:
                 continue
-            if EXTRA_NAME.fullmatch(entry.name) and os.path.splitext(entry.name)[0] in readable:  # noqa: PTH122
-                continue  # what a camera or a program keeps beside the picture that can be read
             if is_folder(entry):
                 waiting.append(entry.path)
-            elif is_picture_name(entry.name) or is_zip(entry.name):
+            elif entry.name in pictures or is_zip(entry.name):
                 yield entry.path
+
+
+def _extras_beside(pictures: set[str]) -> set[str]:
+    """Those of a folder's pictures that a camera or a program keeps beside one of the same name that can be read."""
+    extras = {name for name in pictures if EXTRA_NAME.fullmatch(name)}
+    stems = {os.path.splitext(name)[0] for name in pictures - extras} if extras else set[str]()  # noqa: PTH122
+    return {name for name in extras if os.path.splitext(name)[0] in stems}  # noqa: PTH122
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
